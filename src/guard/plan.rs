@@ -1,0 +1,193 @@
+//! What the guard makes of a statement.
+
+use std::sync::Arc;
+
+use super::policy::KeyName;
+use crate::ids::Oid;
+
+/// How the statement arrived, which decides how the tenant's value is put into it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol<'a> {
+    /// A Query message: the value becomes a literal.
+    Simple,
+    /// A Parse message with these parameter types (0: unspecified): the value becomes parameter `$n+1`.
+    Extended {
+        /// Parameter type OIDs of the Parse message.
+        param_types: &'a [Oid],
+    },
+}
+
+/// A value that the guard injects: one per tenant key and column type that the statement touches.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TenantSlot {
+    /// Which of the tenant's keys.
+    pub key: KeyName,
+    /// Type of the parameter.
+    pub type_oid: Oid,
+    /// The type as schema-qualified SQL text, for the literal's cast.
+    pub type_name: Arc<str>,
+}
+
+/// A piece of the final text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Text as it is.
+    Text(Arc<str>),
+    /// The value of `Plan::slots[i]`: a literal (simple protocol). In the extended protocol the text holds `$n` already.
+    Slot(usize),
+}
+
+/// A value in the client's statement that must be the tenant's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantCheck {
+    /// A literal in the text, to be compared when the plan is bound to a tenant.
+    Literal {
+        /// Slot whose value it must equal.
+        slot: usize,
+        /// The literal's text.
+        value: Arc<str>,
+    },
+    /// A parameter of the client (from 1), to be compared at Bind, in text or binary format.
+    Param {
+        /// Slot whose value it must equal.
+        slot: usize,
+        /// Number of the client's parameter, from 1.
+        number: u16,
+    },
+}
+
+/// The statement's kind, as far as the session must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StatementKind {
+    /// Nothing but white space and comments.
+    Empty,
+    /// SELECT, VALUES, TABLE.
+    Select,
+    /// INSERT, UPDATE, DELETE, MERGE.
+    Dml,
+    /// BEGIN, COMMIT, SAVEPOINT ...
+    Transaction,
+    /// COPY ... TO STDOUT.
+    CopyOut,
+    /// COPY ... FROM STDIN.
+    CopyIn,
+    /// Everything else.
+    Utility,
+}
+
+/// Why a server connection must stay with its client beyond the transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinReason {
+    /// SQL-level PREPARE.
+    Prepare,
+    /// LISTEN.
+    Listen,
+    /// DECLARE ... WITH HOLD.
+    HoldCursor,
+    /// CREATE TEMP TABLE and its kin.
+    TempObject,
+    /// pg_advisory_lock and its kin.
+    AdvisoryLock,
+    /// Anything else that lives in the server's session (LOAD, setseed ...), or a statement that the grammar cannot read (operator).
+    SessionState,
+}
+
+/// What DEALLOCATE names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deallocate {
+    /// `DEALLOCATE ALL`
+    All,
+    /// `DEALLOCATE name`: the name as the client wrote it (case folded as Postgres does).
+    Name(String),
+}
+
+/// What a statement does to the session, for the session to follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// SET, SET LOCAL, RESET, set_config of this setting (lower case). The session asks the server for the outcome.
+    Setting(String),
+    /// RESET ALL.
+    ResetAll,
+    /// The server connection must stay with the client.
+    Pin(PinReason),
+    /// The server connection may be given back: DISCARD ALL, UNLISTEN *, DEALLOCATE ALL do so when the session says so.
+    DiscardAll,
+    /// A protocol-level prepared statement of that name is to be dropped in the session, else the statement is forwarded.
+    Deallocate(Deallocate),
+    /// DDL: the catalog is to be read again.
+    CatalogChanged,
+}
+
+/// A statement that passed the guard: tenant-independent, cached.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Kind.
+    pub kind: StatementKind,
+    /// Final text. Extended protocol: one piece.
+    pub pieces: Vec<Piece>,
+    /// The text differs from the client's: error positions must be mapped or dropped.
+    pub rewritten: bool,
+    /// Injected values: in the extended protocol, parameters `client_params + 1 ..`.
+    pub slots: Vec<TenantSlot>,
+    /// Number of the client's parameters (the greater of those declared and those used).
+    pub client_params: u16,
+    /// Values that must be the tenant's own.
+    pub checks: Vec<TenantCheck>,
+    /// What it does to the session.
+    pub effects: Vec<Effect>,
+    /// For COPY FROM STDIN into a tenant table: how the stream is rewritten.
+    pub copy_in: Option<CopyIn>,
+    /// For `explain`: why each part is as it is, one line each.
+    pub notes: Vec<String>,
+}
+
+/// Format of a COPY stream, as far as its rows must be found in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// `FORMAT text`
+    Text {
+        /// DELIMITER, one byte.
+        delimiter: u8,
+        /// NULL string.
+        null: String,
+        /// HEADER: the first line is no row.
+        header: bool,
+    },
+    /// `FORMAT csv`
+    Csv {
+        /// DELIMITER, one byte.
+        delimiter: u8,
+        /// QUOTE, one byte.
+        quote: u8,
+        /// ESCAPE, one byte.
+        escape: u8,
+        /// NULL string.
+        null: String,
+        /// HEADER: the first line is no row.
+        header: bool,
+    },
+    /// `FORMAT binary`
+    Binary,
+}
+
+/// How a COPY FROM STDIN stream becomes the tenant's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyIn {
+    /// The stream's format.
+    pub format: CopyFormat,
+    /// Columns that the client sends in each row.
+    pub client_columns: usize,
+    /// What happens to the tenant column.
+    pub tenant: CopyTenant,
+    /// Slot with the tenant's value.
+    pub slot: usize,
+}
+
+/// Where the tenant column stands in a COPY stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CopyTenant {
+    /// The client does not send it: it is appended as the last column of each row.
+    Append,
+    /// The client sends it as this column (from 0): each row must hold the tenant's own value.
+    Check(usize),
+}
