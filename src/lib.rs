@@ -6,10 +6,23 @@
 // Tests may fail loudly; production code may not.
 #![cfg_attr(
     test,
-    allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing
+    )
 )]
 
+pub mod auth;
 pub mod catalog;
+pub mod cli;
+pub mod config;
 pub mod guard;
 pub mod ids;
+pub mod observe;
 pub mod pgerror;
+pub mod pool;
+pub mod session;
+pub mod tenant;
+pub mod wire;

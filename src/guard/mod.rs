@@ -4,9 +4,12 @@
 //! is printed, and `verify` reads the printed text anew and refuses it unless every tenant relation stands behind its
 //! predicate. What comes out is a [`Plan`]: independent of the tenant, so that one cache entry serves them all.
 
+pub mod copy_stream;
+mod gate;
 mod plan;
 mod policy;
 mod refusal;
+mod rewrite;
 
 pub use plan::*;
 pub use policy::*;

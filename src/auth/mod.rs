@@ -1,0 +1,1 @@
+//! Who a client is, and how pgwarden proves itself to an upstream.

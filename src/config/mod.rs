@@ -1,0 +1,1 @@
+//! The configuration: the TOML as written, the model as validated.

@@ -1,0 +1,1 @@
+//! Rewrites a COPY FROM STDIN stream: text, csv, binary, in constant memory.

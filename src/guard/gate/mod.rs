@@ -1,0 +1,1 @@
+//! What a statement is and may name: kinds, relations, functions, operators, settings. Default deny.

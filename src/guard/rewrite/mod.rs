@@ -1,0 +1,1 @@
+//! Puts the tenant's predicates into a parse tree and checks the printed result.

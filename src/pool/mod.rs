@@ -1,0 +1,1 @@
+//! Server connections: connecting, checking out, preparing, cancelling, health.

@@ -1,0 +1,1 @@
+//! Frames and messages of the Postgres protocol, startup, TLS. No policy lives here.
