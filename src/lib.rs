@@ -4,15 +4,7 @@
 //! [`guard`] (statement in, verdict out), [`pool`] (server connections). A lower room never imports a higher one.
 
 // Tests may fail loudly; production code may not.
-#![cfg_attr(
-    test,
-    allow(
-        clippy::unwrap_used,
-        clippy::expect_used,
-        clippy::panic,
-        clippy::indexing_slicing
-    )
-)]
+#![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
 pub mod auth;
 pub mod catalog;

@@ -138,22 +138,12 @@ pub struct PgError {
 impl PgError {
     /// An `ERROR`: the statement fails, the session lives on.
     pub fn error(code: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            severity: Severity::Error,
-            code,
-            message: message.into(),
-            detail: None,
-            hint: None,
-            position: None,
-        }
+        Self { severity: Severity::Error, code, message: message.into(), detail: None, hint: None, position: None }
     }
 
     /// A `FATAL`: the session ends after it.
     pub fn fatal(code: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            severity: Severity::Fatal,
-            ..Self::error(code, message)
-        }
+        Self { severity: Severity::Fatal, ..Self::error(code, message) }
     }
 
     /// Adds a detail.
@@ -177,13 +167,7 @@ impl PgError {
 
 impl fmt::Display for PgError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} {}: {}",
-            self.severity.as_str(),
-            self.code,
-            self.message
-        )
+        write!(f, "{} {}: {}", self.severity.as_str(), self.code, self.message)
     }
 }
 

@@ -16,10 +16,7 @@ pub struct QualifiedName {
 impl QualifiedName {
     /// `schema.name`
     pub fn new(schema: impl Into<String>, name: impl Into<String>) -> Self {
-        Self {
-            schema: schema.into(),
-            name: name.into(),
-        }
+        Self { schema: schema.into(), name: name.into() }
     }
 }
 
@@ -235,9 +232,6 @@ impl Catalog {
     /// Temporary schemas are not looked at: nothing may stand in them for a tenant.
     pub fn resolve<'a>(&'a self, path: &[String], name: &str) -> Option<&'a Relation> {
         let implicit = (!path.iter().any(|s| s == "pg_catalog")).then_some("pg_catalog");
-        implicit
-            .into_iter()
-            .chain(path.iter().map(String::as_str))
-            .find_map(|schema| self.relation(schema, name))
+        implicit.into_iter().chain(path.iter().map(String::as_str)).find_map(|schema| self.relation(schema, name))
     }
 }

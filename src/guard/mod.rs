@@ -10,6 +10,7 @@ mod plan;
 mod policy;
 mod refusal;
 mod rewrite;
+pub mod value;
 
 pub use plan::*;
 pub use policy::*;

@@ -58,11 +58,7 @@ pub struct GuardLimits {
 
 impl Default for GuardLimits {
     fn default() -> Self {
-        Self {
-            max_bytes: 4 << 20,
-            max_tokens: 400_000,
-            max_depth: 1_000,
-        }
+        Self { max_bytes: 4 << 20, max_tokens: 400_000, max_depth: 1_000 }
     }
 }
 

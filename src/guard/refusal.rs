@@ -59,10 +59,7 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with any SQLSTATE; add detail and hint with [`Refusal::detail`] and [`Refusal::hint`].
     pub fn new(kind: RefusalKind, code: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
-        Self {
-            kind,
-            error: Box::new(PgError::error(code, message)),
-        }
+        Self { kind, error: Box::new(PgError::error(code, message)) }
     }
 
     /// Adds a detail.
