@@ -4,14 +4,34 @@
 //! is printed, and `verify` reads the printed text anew and refuses it unless every tenant relation stands behind its
 //! predicate. What comes out is a [`Plan`]: independent of the tenant, so that one cache entry serves them all.
 
+mod bind;
 pub mod copy_stream;
 mod gate;
 mod plan;
 mod policy;
 mod refusal;
 mod rewrite;
+mod service;
 pub mod value;
 
+pub use bind::{BindValue, Guarded};
 pub use plan::*;
 pub use policy::*;
 pub use refusal::*;
+pub use service::{Guard, Planner, Script};
+
+/// A plan that forwards a text as it is, for the tests of this room.
+#[cfg(test)]
+pub(crate) fn test_plan(sql: &str) -> Plan {
+    Plan {
+        kind: StatementKind::Select,
+        pieces: vec![Piece::Text(sql.into())],
+        rewritten: false,
+        slots: vec![],
+        client_params: 0,
+        checks: vec![],
+        effects: vec![],
+        copy_in: None,
+        notes: vec![],
+    }
+}

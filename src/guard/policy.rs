@@ -81,6 +81,21 @@ pub struct Policy {
     pub limits: GuardLimits,
 }
 
+impl Policy {
+    /// A policy of an upstream whose catalog is not known yet: everything on a relation is refused.
+    pub fn empty() -> Self {
+        Self {
+            epoch: 0,
+            catalog: Arc::default(),
+            tables: HashMap::new(),
+            search_path: Vec::new(),
+            allow_functions: HashSet::new(),
+            setting: "app.tenant_id".to_owned(),
+            limits: GuardLimits::default(),
+        }
+    }
+}
+
 /// A tenant's key values, as text in the input format of their types.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TenantKeys {

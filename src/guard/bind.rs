@@ -1,0 +1,253 @@
+//! A plan and a tenant make a [`Guarded`]: the only thing a session can send upstream.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::plan::{Piece, Plan, TenantCheck};
+use super::policy::TenantKeys;
+use super::refusal::{Refusal, RefusalKind};
+use super::service::Script;
+use super::value::{TenantValue, quote_literal};
+use crate::ids::Oid;
+use crate::pgerror::SqlState;
+
+/// Statements with one tenant's values in them. Only the guard can make one, so that a session without enforcement
+/// does not compile.
+#[derive(Clone, Debug)]
+pub struct Guarded {
+    script: Arc<Script>,
+    /// Per statement, the values of its slots.
+    values: Vec<Vec<Arc<str>>>,
+}
+
+/// One parameter of a client's Bind message.
+#[derive(Clone, Copy, Debug)]
+pub struct BindValue<'a> {
+    /// `None` is NULL.
+    pub bytes: Option<&'a [u8]>,
+    /// Sent in binary format (format code 1).
+    pub binary: bool,
+    /// Type that the client declared for it in Parse; 0 where it left that to the server.
+    pub declared: Oid,
+}
+
+impl Script {
+    /// Puts a tenant's keys into the plan and compares the literals that must be the tenant's own.
+    ///
+    /// # Errors
+    /// 42501 where a literal names another tenant, or where the tenant has no key of the needed name.
+    pub fn bind(self: &Arc<Self>, keys: &TenantKeys) -> Result<Guarded, Refusal> {
+        let values = self.statements.iter().map(|plan| slot_values(plan, keys)).collect::<Result<Vec<_>, _>>()?;
+        for (plan, values) in self.statements.iter().zip(&values) {
+            check_literals(plan, values)?;
+        }
+        Ok(Guarded { script: self.clone(), values })
+    }
+}
+
+impl Guarded {
+    /// The plans, in the order of the text.
+    pub fn plans(&self) -> &[Arc<Plan>] {
+        &self.script.statements
+    }
+
+    /// The text to send: for a Query all statements with the tenant's values as literals, for a Parse the one statement
+    /// with `$n` in their places.
+    pub fn text(&self) -> Cow<'_, str> {
+        match (self.script.statements.as_slice(), self.values.as_slice()) {
+            ([plan], [values]) => self.statement_text(plan, values),
+            (plans, values) => {
+                let texts: Vec<_> = plans.iter().zip(values).map(|(p, v)| self.statement_text(p, v)).collect();
+                // A statement may end in a comment: the separator must not stand in it.
+                Cow::Owned(texts.join("\n;"))
+            }
+        }
+    }
+
+    fn statement_text<'a>(&self, plan: &'a Plan, values: &[Arc<str>]) -> Cow<'a, str> {
+        if let [Piece::Text(text)] = plan.pieces.as_slice() {
+            return Cow::Borrowed(text);
+        }
+        let mut out = String::with_capacity(plan.pieces.len() * 64);
+        for piece in &plan.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Slot(slot) => push_slot(&mut out, plan, values, *slot, self.script.extended),
+            }
+        }
+        Cow::Owned(out)
+    }
+
+    /// Parameter types for the Parse message: the client's, padded with 0 (unspecified), then those of the slots.
+    pub fn param_types(&self, declared: &[Oid]) -> Vec<Oid> {
+        let Some(plan) = self.script.statements.first().filter(|plan| !plan.slots.is_empty()) else {
+            return declared.to_vec();
+        };
+        let mut types = declared.to_vec();
+        types.resize(usize::from(plan.client_params), 0);
+        types.extend(plan.slots.iter().map(|slot| slot.type_oid));
+        types
+    }
+
+    /// Values to append to the client's parameters in Bind, in text format.
+    pub fn extra_values(&self) -> &[Arc<str>] {
+        self.values.first().map_or(&[], Vec::as_slice)
+    }
+
+    /// The tenant's value for a slot of a statement, with the slot's type: what a COPY stream is rewritten with.
+    pub fn slot_value(&self, statement: usize, slot: usize) -> Option<(&Arc<str>, Oid)> {
+        let plan = self.script.statements.get(statement)?;
+        Some((self.values.get(statement)?.get(slot)?, plan.slots.get(slot)?.type_oid))
+    }
+
+    /// Compares the parameters that must be the tenant's own (INSERT and UPDATE of the tenant column).
+    ///
+    /// # Errors
+    /// 42501 where a value is another tenant's, NULL, or not readable as the column's type.
+    pub fn check_bind(&self, params: &[BindValue<'_>]) -> Result<(), Refusal> {
+        let Some((plan, values)) = self.script.statements.first().zip(self.values.first()) else { return Ok(()) };
+        for check in &plan.checks {
+            let TenantCheck::Param { slot, number } = check else { continue };
+            let (Some(value), Some(target)) = (values.get(*slot), plan.slots.get(*slot)) else {
+                return Err(foreign_value());
+            };
+            let given =
+                usize::from(*number).checked_sub(1).and_then(|i| params.get(i)).and_then(|p| p.read(target.type_oid));
+            if given.is_none() || given != TenantValue::from_text(target.type_oid, value) {
+                return Err(foreign_value());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl BindValue<'_> {
+    fn read(&self, type_oid: Oid) -> Option<TenantValue> {
+        let bytes = self.bytes?;
+        if self.binary {
+            // A declared int4 for an int8 column is 4 bytes: the server casts it on assignment.
+            TenantValue::from_binary(if self.declared == 0 { type_oid } else { self.declared }, bytes)
+        } else {
+            TenantValue::from_text(type_oid, std::str::from_utf8(bytes).ok()?)
+        }
+    }
+}
+
+fn push_slot(out: &mut String, plan: &Plan, values: &[Arc<str>], slot: usize, extended: bool) {
+    if extended {
+        out.push('$');
+        out.push_str(&(usize::from(plan.client_params) + slot + 1).to_string());
+    } else if let (Some(value), Some(target)) = (values.get(slot), plan.slots.get(slot)) {
+        out.push_str("CAST(");
+        out.push_str(&quote_literal(value));
+        out.push_str(" AS ");
+        out.push_str(&target.type_name);
+        out.push(')');
+    }
+}
+
+fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Vec<Arc<str>>, Refusal> {
+    plan.slots.iter().map(|slot| keys.get(&slot.key).cloned().ok_or_else(|| missing_key(slot.key.as_deref()))).collect()
+}
+
+fn check_literals(plan: &Plan, values: &[Arc<str>]) -> Result<(), Refusal> {
+    for check in &plan.checks {
+        let TenantCheck::Literal { slot, value } = check else { continue };
+        let own = values.get(*slot).zip(plan.slots.get(*slot));
+        let own = own.and_then(|(own, target)| Some((TenantValue::from_text(target.type_oid, own)?, target.type_oid)));
+        match own {
+            Some((own, oid)) if TenantValue::from_text(oid, value).as_ref() == Some(&own) => {}
+            Some(_) | None => return Err(foreign_value()),
+        }
+    }
+    Ok(())
+}
+
+fn foreign_value() -> Refusal {
+    Refusal::new(
+        RefusalKind::ForeignTenant,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "the value for the tenant column is not this tenant's",
+    )
+    .hint("Leave the tenant column out, or give it the tenant's own key: pgwarden fills it in.")
+}
+
+fn missing_key(name: Option<&str>) -> Refusal {
+    let which = name.map_or_else(|| "no key".to_owned(), |name| format!("no key named \"{name}\""));
+    Refusal::new(
+        RefusalKind::Relation,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("this tenant has {which}, which a table of this statement is keyed by"),
+    )
+    .hint("An operator adds it to the tenant's entry in the configuration (key = ..., keys = { ... }).")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::plan::{TenantCheck as C, TenantSlot};
+    use crate::guard::test_plan;
+
+    fn slot() -> TenantSlot {
+        TenantSlot { key: None, type_oid: 23, type_name: "pg_catalog.int4".into() }
+    }
+
+    fn script(checks: Vec<C>, extended: bool) -> Arc<Script> {
+        let mut plan = test_plan("");
+        plan.pieces = vec![Piece::Text("SELECT a FROM t WHERE t OPERATOR(pg_catalog.=) ".into()), Piece::Slot(0)];
+        plan.slots = vec![slot()];
+        plan.client_params = 2;
+        plan.checks = checks;
+        Arc::new(Script { statements: vec![Arc::new(plan)], extended })
+    }
+
+    fn keys(value: &str) -> TenantKeys {
+        TenantKeys { default: Some(value.into()), ..TenantKeys::default() }
+    }
+
+    #[test]
+    fn the_value_is_a_literal_or_a_parameter() {
+        let text = |extended| script(vec![], extended).bind(&keys("42")).unwrap().text().into_owned();
+        assert_eq!(text(false), "SELECT a FROM t WHERE t OPERATOR(pg_catalog.=) CAST('42' AS pg_catalog.int4)");
+        assert_eq!(text(true), "SELECT a FROM t WHERE t OPERATOR(pg_catalog.=) $3");
+        let guarded = script(vec![], true).bind(&keys("42")).unwrap();
+        assert_eq!(guarded.param_types(&[25]), [25, 0, 23]);
+        assert_eq!(guarded.extra_values(), ["42".into()]);
+    }
+
+    #[test]
+    fn literals_of_another_tenant_are_refused() {
+        let check = |value: &str| script(vec![C::Literal { slot: 0, value: value.into() }], false).bind(&keys("42"));
+        assert!(check("042").is_ok());
+        for other in ["43", "", "4 2", "x"] {
+            assert_eq!(check(other).unwrap_err().kind, RefusalKind::ForeignTenant, "{other}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_another_tenant_are_refused() {
+        let guarded = script(vec![C::Param { slot: 0, number: 2 }], true).bind(&keys("42")).unwrap();
+        let ask_as = |bytes: Option<&[u8]>, binary, declared| {
+            guarded
+                .check_bind(&[
+                    BindValue { bytes: None, binary: false, declared: 0 },
+                    BindValue { bytes, binary, declared },
+                ])
+                .is_ok()
+        };
+        let ask = |bytes, binary| ask_as(bytes, binary, 0);
+        assert!(ask(Some(b"42"), false));
+        assert!(ask_as(Some(&42i64.to_be_bytes()), true, 20));
+        assert!(!ask_as(Some(&42i64.to_be_bytes()), true, 23));
+        assert!(ask(Some(&42i32.to_be_bytes()), true));
+        assert!(!ask(Some(b"43"), false));
+        assert!(!ask(Some(&42i64.to_be_bytes()), true));
+        assert!(!ask(None, false));
+        assert!(guarded.check_bind(&[]).is_err());
+    }
+
+    #[test]
+    fn a_missing_key_is_refused() {
+        assert!(script(vec![], false).bind(&TenantKeys::default()).is_err());
+    }
+}
