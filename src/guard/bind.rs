@@ -235,7 +235,7 @@ mod tests {
                 ])
                 .is_ok()
         };
-        let ask = |bytes, binary| ask_as(bytes, binary, 0);
+        let ask = |bytes: Option<&[u8]>, binary| ask_as(bytes, binary, 0);
         assert!(ask(Some(b"42"), false));
         assert!(ask_as(Some(&42i64.to_be_bytes()), true, 20));
         assert!(!ask_as(Some(&42i64.to_be_bytes()), true, 23));

@@ -74,7 +74,7 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let mut after_hyphen = false;
     for c in inner.chars() {
         if c == '-' {
-            if after_hyphen || digits == 0 || digits % 4 != 0 || digits == 32 {
+            if after_hyphen || digits == 0 || !digits.is_multiple_of(4) || digits == 32 {
                 return None;
             }
             after_hyphen = true;
