@@ -17,4 +17,5 @@ pub mod pgerror;
 pub mod pool;
 pub mod session;
 pub mod tenant;
+pub mod throwaway;
 pub mod wire;
