@@ -28,11 +28,7 @@ impl Binaries {
             .collect();
         versions.sort_unstable_by_key(|(version, _)| std::cmp::Reverse(*version));
         let path = env::var_os("PATH").unwrap_or_default();
-        versions
-            .into_iter()
-            .map(|(_, directory)| directory)
-            .chain(env::split_paths(&path))
-            .find_map(Self::at)
+        versions.into_iter().map(|(_, directory)| directory).chain(env::split_paths(&path)).find_map(Self::at)
     }
 
     fn at(directory: PathBuf) -> Option<Self> {
@@ -45,6 +41,10 @@ impl Binaries {
         self.directory.join(name)
     }
 }
+
+/// The process is root's and no unprivileged user exists.
+#[derive(Clone, Copy, Debug)]
+pub struct NobodyToRunAs;
 
 /// A user that is not root.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,17 +60,13 @@ impl Unprivileged {
     ///
     /// # Errors
     /// The process is root's and neither user exists.
-    pub fn for_this_process() -> Result<Option<Self>, ()> {
+    pub fn for_this_process() -> Result<Option<Self>, NobodyToRunAs> {
         if !is_root() {
             return Ok(None);
         }
         // initdb looks its user up, so a free number alone would not do.
         let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-        ["postgres", "nobody"]
-            .iter()
-            .find_map(|name| Self::named(name, &passwd))
-            .map(Some)
-            .ok_or(())
+        ["postgres", "nobody"].iter().find_map(|name| Self::named(name, &passwd)).map(Some).ok_or(NobodyToRunAs)
     }
 
     fn named(name: &str, passwd: &str) -> Option<Self> {
@@ -92,9 +88,7 @@ fn is_root() -> bool {
         return metadata.uid() == 0;
     }
     let probe = env::temp_dir().join(format!("pgwarden-owner-{}", std::process::id()));
-    let root = fs::write(&probe, b"")
-        .and_then(|()| probe.metadata())
-        .is_ok_and(|metadata| metadata.uid() == 0);
+    let root = fs::write(&probe, b"").and_then(|()| probe.metadata()).is_ok_and(|metadata| metadata.uid() == 0);
     // A probe that stays behind is an empty file in the temporary directory.
     let _ = fs::remove_file(probe);
     root
@@ -106,15 +100,8 @@ mod tests {
 
     #[test]
     fn finds_users_but_never_root() {
-        let passwd =
-            "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533::/:/bin/false\ntoor:x:0:0::/:\n";
-        assert_eq!(
-            Unprivileged::named("nobody", passwd),
-            Some(Unprivileged {
-                uid: 65534,
-                gid: 65533
-            })
-        );
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65533::/:/bin/false\ntoor:x:0:0::/:\n";
+        assert_eq!(Unprivileged::named("nobody", passwd), Some(Unprivileged { uid: 65534, gid: 65533 }));
         assert_eq!(Unprivileged::named("toor", passwd), None);
         assert_eq!(Unprivileged::named("nob", passwd), None);
     }

@@ -19,7 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-pub use binaries::{Binaries, Unprivileged};
+pub use binaries::{Binaries, NobodyToRunAs, Unprivileged};
 use guardian::Guardian;
 
 /// How long a fresh cluster may take until it accepts connections. A loaded machine needs seconds, a broken one never ends.
@@ -102,7 +102,7 @@ impl Cluster {
     /// No binaries, no unprivileged user, no disk, or what `initdb` or `postgres` printed.
     pub fn start(options: &Options) -> Result<Self, ClusterError> {
         let binaries = Binaries::find().ok_or(ClusterError::NoBinaries)?;
-        let user = Unprivileged::for_this_process().map_err(|()| ClusterError::NoUser)?;
+        let user = Unprivileged::for_this_process().map_err(|_| ClusterError::NoUser)?;
         let dir = make_directory(user.as_ref())?;
         // From here on the shell removes the directory, however this process ends.
         let guardian = Guardian::watch(&dir).map_err(io_error("starting the clean-up shell"))?;
@@ -115,13 +115,7 @@ impl Cluster {
             write_settings(&dir, port, options, user.as_ref())?;
             match launch(&binaries, user.as_ref(), &dir) {
                 Ok(server) => {
-                    return Ok(Self {
-                        port,
-                        password,
-                        dir,
-                        server,
-                        guardian,
-                    });
+                    return Ok(Self { port, password, dir, server, guardian });
                 }
                 Err(error) => last = Some(error),
             }
@@ -164,10 +158,7 @@ impl Cluster {
     /// A URL of the superuser for a database.
     pub fn url(&self, database: &str) -> String {
         let Self { port, password, .. } = self;
-        format!(
-            "postgres://{}:{password}@127.0.0.1:{port}/{database}",
-            Self::SUPERUSER
-        )
+        format!("postgres://{}:{password}@127.0.0.1:{port}/{database}", Self::SUPERUSER)
     }
 
     /// A connection of the superuser to a database; its I/O runs in a task of the current tokio runtime.
@@ -175,10 +166,9 @@ impl Cluster {
     /// # Errors
     /// The server's error.
     pub async fn connect(&self, database: &str) -> Result<tokio_postgres::Client, ClusterError> {
-        let (client, connection) =
-            tokio_postgres::connect(&self.url(database), tokio_postgres::NoTls)
-                .await
-                .map_err(|error| sql_error(&error))?;
+        let (client, connection) = tokio_postgres::connect(&self.url(database), tokio_postgres::NoTls)
+            .await
+            .map_err(|error| sql_error(&error))?;
         // An error of the connection shows in the client's next call.
         tokio::spawn(async move { drop(connection.await) });
         Ok(client)
@@ -190,27 +180,16 @@ impl Cluster {
     /// The first error of the script.
     pub async fn run(&self, database: &str, script: &str) -> Result<(), ClusterError> {
         let client = self.connect(database).await?;
-        client
-            .batch_execute(script)
-            .await
-            .map_err(|error| sql_error(&error))
+        client.batch_execute(script).await.map_err(|error| sql_error(&error))
     }
 
     /// Creates a database, as a copy of `template` when one is named.
     ///
     /// # Errors
     /// The server's error: the name exists, the template is in use.
-    pub async fn create_database(
-        &self,
-        name: &str,
-        template: Option<&str>,
-    ) -> Result<(), ClusterError> {
+    pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<(), ClusterError> {
         let template = template.map_or_else(String::new, |it| format!(" TEMPLATE {}", ident(it)));
-        self.run(
-            "postgres",
-            &format!("CREATE DATABASE {}{template}", ident(name)),
-        )
-        .await
+        self.run("postgres", &format!("CREATE DATABASE {}{template}", ident(name))).await
     }
 
     /// Stops the server at once, as `kill -9` of every process would: connections break.
@@ -249,9 +228,7 @@ fn random_word() -> String {
 }
 
 fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
 /// A private directory that belongs to the user who will run Postgres.
@@ -295,12 +272,7 @@ fn command(program: PathBuf, user: Option<&Unprivileged>, dir: &Path) -> Command
     command
 }
 
-fn init(
-    binaries: &Binaries,
-    user: Option<&Unprivileged>,
-    dir: &Path,
-    password: &str,
-) -> Result<(), ClusterError> {
+fn init(binaries: &Binaries, user: Option<&Unprivileged>, dir: &Path, password: &str) -> Result<(), ClusterError> {
     let password_file = dir.join("password");
     write_private(&password_file, password, user)?;
     let output = command(binaries.program("initdb"), user, dir)
@@ -317,8 +289,7 @@ fn init(
     }
     Err(ClusterError::Failed {
         what: "initdb",
-        output: String::from_utf8_lossy(&output.stdout).into_owned()
-            + &String::from_utf8_lossy(&output.stderr),
+        output: String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr),
     })
 }
 
@@ -338,19 +309,11 @@ fn write_hba(dir: &Path, options: &Options) -> Result<(), ClusterError> {
 }
 
 /// Speed over durability: nothing of this cluster is to survive.
-fn write_settings(
-    dir: &Path,
-    port: u16,
-    options: &Options,
-    user: Option<&Unprivileged>,
-) -> Result<(), ClusterError> {
+fn write_settings(dir: &Path, port: u16, options: &Options, user: Option<&Unprivileged>) -> Result<(), ClusterError> {
     let mut settings = vec![
         ("port", port.to_string()),
         ("listen_addresses", "127.0.0.1".to_owned()),
-        (
-            "unix_socket_directories",
-            dir.join("sockets").display().to_string(),
-        ),
+        ("unix_socket_directories", dir.join("sockets").display().to_string()),
         ("fsync", "off".to_owned()),
         ("synchronous_commit", "off".to_owned()),
         ("full_page_writes", "off".to_owned()),
@@ -363,38 +326,23 @@ fn write_settings(
         write_private(&dir.join("server.crt"), certificate, user)?;
         write_private(&dir.join("server.key"), key, user)?;
         settings.push(("ssl", "on".to_owned()));
-        settings.push((
-            "ssl_cert_file",
-            dir.join("server.crt").display().to_string(),
-        ));
+        settings.push(("ssl_cert_file", dir.join("server.crt").display().to_string()));
         settings.push(("ssl_key_file", dir.join("server.key").display().to_string()));
     }
-    let given = options
-        .settings
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.clone()));
-    let text = settings
-        .into_iter()
-        .chain(given)
-        .fold(String::new(), |mut text, (name, value)| {
-            let _ = writeln!(text, "{name} = '{}'", value.replace('\'', "''"));
-            text
-        });
+    let given = options.settings.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    let text = settings.into_iter().chain(given).fold(String::new(), |mut text, (name, value)| {
+        let _ = writeln!(text, "{name} = '{}'", value.replace('\'', "''"));
+        text
+    });
     let path = dir.join("data/postgresql.auto.conf");
     fs::write(&path, text).map_err(io_error(format!("writing {}", path.display())))
 }
 
 /// Starts the server and waits until it says that it is ready.
-fn launch(
-    binaries: &Binaries,
-    user: Option<&Unprivileged>,
-    dir: &Path,
-) -> Result<Child, ClusterError> {
+fn launch(binaries: &Binaries, user: Option<&Unprivileged>, dir: &Path) -> Result<Child, ClusterError> {
     let log_path = dir.join("log");
     let log = fs::File::create(&log_path).map_err(io_error("making the server's log"))?;
-    let errors = log
-        .try_clone()
-        .map_err(io_error("making the server's log"))?;
+    let errors = log.try_clone().map_err(io_error("making the server's log"))?;
     let mut server = command(binaries.program("postgres"), user, dir)
         .arg("-D")
         .arg(dir.join("data"))
@@ -409,10 +357,7 @@ fn launch(
         if is_ready(dir) {
             return Ok(server);
         }
-        let ended = server
-            .try_wait()
-            .map_err(io_error("waiting for postgres"))?
-            .is_some();
+        let ended = server.try_wait().map_err(io_error("waiting for postgres"))?.is_some();
         if ended || Instant::now() > deadline {
             // It may have ended by itself: then there is nothing to kill.
             let _ = server.kill();

@@ -9,10 +9,7 @@ async fn starts_answers_and_leaves_nothing() {
     .unwrap();
     let client = cluster.connect("postgres").await.unwrap();
     let row = client
-        .query_one(
-            "SELECT current_setting('fsync'), inet_server_port(), current_setting('TimeZone')",
-            &[],
-        )
+        .query_one("SELECT current_setting('fsync'), inet_server_port(), current_setting('TimeZone')", &[])
         .await
         .unwrap();
     assert_eq!(row.get::<_, &str>(0), "off");
