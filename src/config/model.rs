@@ -1,0 +1,355 @@
+//! The configuration as validated: every name in it resolves, every secret is read, every path is absolute or relative
+//! to the working directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::secret::Secret;
+use crate::catalog::QualifiedName;
+use crate::guard::{KeyName, Mode, TenantKeys};
+use crate::ids::{LoginName, TenantName, UpstreamName};
+
+/// The whole configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The file it came from.
+    pub path: PathBuf,
+    /// `[listen]`
+    pub listen: Listen,
+    /// `[upstream.*]`, and one more for each tenant with an upstream of its own written inline.
+    pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
+    /// `[pool]`: caps over all upstreams.
+    pub pool: GlobalPool,
+    /// `[tenancy]`
+    pub tenancy: Tenancy,
+    /// `[[login]]`
+    pub logins: Vec<Arc<Login>>,
+    /// `[[tenant]]`
+    pub tenants: Vec<Arc<Tenant>>,
+    /// `[log]`
+    pub log: LogConfig,
+}
+
+/// Where clients connect, and what is asked of them before they are known.
+#[derive(Clone, Debug)]
+pub struct Listen {
+    /// At least one.
+    pub addresses: Vec<SocketAddr>,
+    /// TLS towards clients, if it is offered.
+    pub tls: Option<ListenTls>,
+    /// From accept to the end of authentication.
+    pub login_timeout: Duration,
+    /// Client connections at one time, all tenants together.
+    pub max_connections: usize,
+    /// Largest message that a client may send after authentication, in bytes.
+    pub max_message_bytes: usize,
+}
+
+/// TLS towards clients. The files were readable when the configuration was loaded.
+#[derive(Clone, Debug)]
+pub struct ListenTls {
+    /// PEM: certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM: private key.
+    pub key: PathBuf,
+    /// Refuse clients that do not use TLS.
+    pub required: bool,
+    /// Accept TLS without an SSLRequest (ALPN `postgresql`, Postgres 17 clients).
+    pub direct: bool,
+}
+
+/// Where an upstream listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Address {
+    /// TCP; the host is a name or an address (IPv6 without brackets).
+    Tcp {
+        /// Host name or address.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// The Unix socket itself, `<directory>/.s.PGSQL.<port>`.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for Address {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Address::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Address::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Address::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// libpq's `sslmode` (without `allow`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsMode {
+    /// No TLS.
+    Disable,
+    /// TLS if the server offers it; its certificate is not checked.
+    Prefer,
+    /// TLS or no connection; the certificate is not checked, unless `root_cert` is given (then as `VerifyCa`, like libpq).
+    Require,
+    /// TLS, and the certificate must come from a trusted root.
+    VerifyCa,
+    /// ... and must be for the host that we connect to.
+    VerifyFull,
+}
+
+/// TLS towards an upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamTls {
+    /// How much of it.
+    pub mode: TlsMode,
+    /// PEM file of trusted roots; without it, the system's.
+    pub root_cert: Option<PathBuf>,
+}
+
+/// A real Postgres server and database.
+#[derive(Clone, Debug)]
+pub struct Upstream {
+    /// Its name; for one written inline in a tenant, `tenant/<name of the tenant>`.
+    pub name: UpstreamName,
+    /// Where it listens.
+    pub address: Address,
+    /// The role that pgwarden connects as.
+    pub user: String,
+    /// The database.
+    pub database: String,
+    /// The role's password, if it needs one.
+    pub password: Option<Secret>,
+    /// TLS.
+    pub tls: UpstreamTls,
+    /// Server connections.
+    pub pool: PoolSettings,
+    /// Time for TCP, TLS and authentication together.
+    pub connect_timeout: Duration,
+}
+
+/// When a server connection goes back to the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PoolMode {
+    /// At the end of each transaction.
+    Transaction,
+    /// When the client leaves.
+    Session,
+}
+
+/// Server connections of one upstream.
+#[derive(Clone, Debug)]
+pub struct PoolSettings {
+    /// When a connection is given back.
+    pub mode: PoolMode,
+    /// At most so many connections; at least 1.
+    pub size: usize,
+    /// So many are kept open when idle; at most `size`.
+    pub min_idle: usize,
+    /// A client waits so long for a connection, then gets an error.
+    pub wait_timeout: Duration,
+    /// An idle connection above `min_idle` is closed after this.
+    pub idle_timeout: Duration,
+    /// A connection is replaced after this, when it is idle.
+    pub lifetime: Duration,
+    /// Prepared statements kept on each server connection.
+    pub max_prepared: usize,
+}
+
+impl Default for PoolSettings {
+    fn default() -> Self {
+        Self {
+            mode: PoolMode::Transaction,
+            size: 20,
+            min_idle: 0,
+            wait_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(600),
+            lifetime: Duration::from_secs(3600),
+            max_prepared: 500,
+        }
+    }
+}
+
+/// Caps over all upstreams together.
+#[derive(Clone, Debug)]
+pub struct GlobalPool {
+    /// Server connections of all pools together.
+    pub max_server_connections: usize,
+}
+
+/// A place where a client may name its tenant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// `user=app@acme`, `user=app.acme`
+    User,
+    /// `database=acme`, `database=acme/appdb`
+    Database,
+    /// `options=-c pgwarden.tenant=acme`
+    Option,
+}
+
+/// Which tables are whose, and how a client's tenant is found.
+#[derive(Clone, Debug)]
+pub struct Tenancy {
+    /// Where tenants live that name no upstream.
+    pub upstream: UpstreamName,
+    /// The tenant column: tables that have it are tenant tables.
+    pub column: String,
+    /// The sealed setting, `app.tenant_id`.
+    pub setting: String,
+    /// Where a client may name its tenant. All that do must agree.
+    pub identify: Vec<Source>,
+    /// Tables readable by all, written by none.
+    pub shared_tables: Vec<QualifiedName>,
+    /// Functions outside `pg_catalog` that tenants may call.
+    pub allow_functions: Vec<QualifiedName>,
+    /// How often each upstream's catalog is read anew.
+    pub catalog_refresh: Duration,
+    /// The pinned search path of the shared layout; without it, the upstream role's own.
+    pub search_path: Option<Vec<String>>,
+    /// Tables whose column or key differs, and views, materialised views and foreign tables that tenants may read.
+    pub tables: BTreeMap<QualifiedName, TableOverride>,
+}
+
+/// An entry of `[tenancy.tables]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TableOverride {
+    /// The tenant column; without it, `Tenancy::column`.
+    pub column: Option<String>,
+    /// Which of a tenant's keys stands in it.
+    pub key: KeyName,
+}
+
+/// What a login is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Acts for tenants, guarded.
+    Tenant,
+    /// Unguarded, always audited.
+    Operator {
+        /// Where it works when it names no tenant.
+        upstream: UpstreamName,
+        /// Its database there; without it, the upstream's own.
+        database: Option<String>,
+    },
+}
+
+/// The tenants that a login may act for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantScope {
+    /// `"*"`
+    All,
+    /// These.
+    Only(BTreeSet<TenantName>),
+}
+
+impl TenantScope {
+    /// Whether the login may act for that tenant.
+    pub fn contains(&self, tenant: &TenantName) -> bool {
+        match self {
+            TenantScope::All => true,
+            TenantScope::Only(names) => names.contains(tenant),
+        }
+    }
+}
+
+/// How a login proves itself, with what is stored for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LoginAuth {
+    /// SCRAM-SHA-256 with a stored verifier, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
+    ScramVerifier(Secret),
+    /// SCRAM-SHA-256 with the password in plain text: a verifier is derived when the registry is built.
+    ScramPlain(Secret),
+    /// md5 with a stored hash, `md5` and 32 hex digits (of password and login name).
+    Md5Hash(Secret),
+    /// md5 with the password in plain text.
+    Md5Plain(Secret),
+    /// No proof. Only for clients from loopback addresses: the session must check the peer.
+    Trust,
+}
+
+/// A credential of a client.
+#[derive(Clone, Debug)]
+pub struct Login {
+    /// Its name.
+    pub name: LoginName,
+    /// How it proves itself.
+    pub auth: LoginAuth,
+    /// Whom it may act for.
+    pub tenants: TenantScope,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// Where a tenant's data lives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Layout {
+    /// In the same tables as others', told apart by the tenant column.
+    Shared,
+    /// In a schema of its own.
+    Schema {
+        /// The schema.
+        schema: Arc<str>,
+        /// A role that sessions of this tenant run as (SET ROLE).
+        role: Option<Arc<str>>,
+    },
+    /// In a database of its own.
+    Database,
+}
+
+impl Layout {
+    /// How the guard treats statements of this layout.
+    pub fn mode(&self) -> Mode {
+        match self {
+            Layout::Shared => Mode::Shared,
+            Layout::Schema { schema, .. } => Mode::Schema(Arc::clone(schema)),
+            Layout::Database => Mode::Database,
+        }
+    }
+}
+
+/// One customer of the app.
+#[derive(Clone, Debug)]
+pub struct Tenant {
+    /// Its name.
+    pub name: TenantName,
+    /// Where its data lives.
+    pub layout: Layout,
+    /// Its values of the tenant columns.
+    pub keys: TenantKeys,
+    /// Its upstream.
+    pub upstream: Arc<Upstream>,
+    /// Refused at login, for now.
+    pub suspended: bool,
+}
+
+/// How log lines are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where audit events go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuditSink {
+    /// Among the other log lines, with target `pgwarden::audit`.
+    Log,
+    /// Appended to this file, JSON whatever the log's format.
+    File(PathBuf),
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// How lines are written.
+    pub format: LogFormat,
+    /// Filter in the syntax of `RUST_LOG`, which wins over it when set.
+    pub level: String,
+    /// Where audit events go.
+    pub audit: AuditSink,
+}

@@ -1,0 +1,82 @@
+//! All tenants and logins by name. Immutable; a reload swaps in a new one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::config::{Config, Login, Source, Tenant, Upstream};
+use crate::ids::{LoginName, TenantName, UpstreamName};
+
+/// A registry that a reload can replace while sessions read it.
+pub type SharedRegistry = Arc<ArcSwap<Registry>>;
+
+/// Tenants, logins and upstreams, each found by name in constant time.
+#[derive(Debug)]
+pub struct Registry {
+    tenants: HashMap<TenantName, Arc<Tenant>>,
+    logins: HashMap<LoginName, Arc<Login>>,
+    upstreams: HashMap<UpstreamName, Arc<Upstream>>,
+    default_upstream: UpstreamName,
+    sources: Vec<Source>,
+}
+
+impl Registry {
+    /// The registry of a validated configuration.
+    pub fn new(config: &Config) -> Self {
+        Self {
+            tenants: config
+                .tenants
+                .iter()
+                .map(|t| (t.name.clone(), Arc::clone(t)))
+                .collect(),
+            logins: config
+                .logins
+                .iter()
+                .map(|l| (l.name.clone(), Arc::clone(l)))
+                .collect(),
+            upstreams: config
+                .upstreams
+                .iter()
+                .map(|(name, u)| (name.clone(), Arc::clone(u)))
+                .collect(),
+            default_upstream: config.tenancy.upstream.clone(),
+            sources: config.tenancy.identify.clone(),
+        }
+    }
+
+    /// A registry that can be swapped.
+    pub fn shared(config: &Config) -> SharedRegistry {
+        Arc::new(ArcSwap::from_pointee(Self::new(config)))
+    }
+
+    /// A tenant by name.
+    pub fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(name)
+    }
+
+    /// A login by name.
+    pub fn login(&self, name: &str) -> Option<&Arc<Login>> {
+        self.logins.get(name)
+    }
+
+    /// An upstream by name.
+    pub fn upstream(&self, name: &UpstreamName) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(name)
+    }
+
+    /// Where tenants live that name no upstream.
+    pub fn default_upstream(&self) -> Option<&Arc<Upstream>> {
+        self.upstreams.get(&self.default_upstream)
+    }
+
+    /// Where a client may name its tenant.
+    pub fn sources(&self) -> &[Source] {
+        &self.sources
+    }
+
+    /// How many tenants there are.
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
+    }
+}
