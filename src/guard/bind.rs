@@ -39,9 +39,28 @@ impl Script {
     pub fn bind(self: &Arc<Self>, keys: &TenantKeys) -> Result<Guarded, Refusal> {
         let values = self.statements.iter().map(|plan| slot_values(plan, keys)).collect::<Result<Vec<_>, _>>()?;
         for (plan, values) in self.statements.iter().zip(&values) {
-            check_literals(plan, values)?;
+            self.check_literals(plan, values)?;
         }
         Ok(Guarded { script: self.clone(), values })
+    }
+
+    fn check_literals(&self, plan: &Plan, values: &[Arc<str>]) -> Result<(), Refusal> {
+        for check in &plan.checks {
+            let (slot, given) = match check {
+                TenantCheck::Literal { slot, value } => (*slot, Some(Cow::Borrowed(&**value))),
+                TenantCheck::Lifted { slot, literal } => (*slot, self.literal_value(*literal).map(Cow::Owned)),
+                TenantCheck::Param { .. } => continue,
+            };
+            let own = values.get(slot).zip(plan.slots.get(slot));
+            let own =
+                own.and_then(|(own, target)| Some((TenantValue::from_text(target.type_oid, own)?, target.type_oid)));
+            let same =
+                own.zip(given).is_some_and(|((own, oid), given)| TenantValue::from_text(oid, &given) == Some(own));
+            if !same {
+                return Err(foreign_value());
+            }
+        }
+        Ok(())
     }
 }
 
@@ -73,6 +92,7 @@ impl Guarded {
             match piece {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Slot(slot) => push_slot(&mut out, plan, values, *slot, self.script.extended),
+                Piece::Literal(i) => out.push_str(self.script.literal_token(*i)),
             }
         }
         Cow::Owned(out)
@@ -150,19 +170,6 @@ fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Vec<Arc<str>>, Refusal>
     plan.slots.iter().map(|slot| keys.get(&slot.key).cloned().ok_or_else(|| missing_key(slot.key.as_deref()))).collect()
 }
 
-fn check_literals(plan: &Plan, values: &[Arc<str>]) -> Result<(), Refusal> {
-    for check in &plan.checks {
-        let TenantCheck::Literal { slot, value } = check else { continue };
-        let own = values.get(*slot).zip(plan.slots.get(*slot));
-        let own = own.and_then(|(own, target)| Some((TenantValue::from_text(target.type_oid, own)?, target.type_oid)));
-        match own {
-            Some((own, oid)) if TenantValue::from_text(oid, value).as_ref() == Some(&own) => {}
-            Some(_) | None => return Err(foreign_value()),
-        }
-    }
-    Ok(())
-}
-
 fn foreign_value() -> Refusal {
     Refusal::new(
         RefusalKind::ForeignTenant,
@@ -198,7 +205,7 @@ mod tests {
         plan.slots = vec![slot()];
         plan.client_params = 2;
         plan.checks = checks;
-        Arc::new(Script { statements: vec![Arc::new(plan)], extended })
+        Arc::new(Script::new(vec![plan], extended))
     }
 
     fn keys(value: &str) -> TenantKeys {

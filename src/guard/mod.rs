@@ -12,6 +12,7 @@ mod policy;
 mod refusal;
 mod rewrite;
 mod service;
+mod shape;
 pub mod value;
 
 pub use bind::{BindValue, Guarded};

@@ -35,6 +35,8 @@ pub enum Piece {
     Text(Arc<str>),
     /// The value of `Plan::slots[i]`: a literal (simple protocol). In the extended protocol the text holds `$n` already.
     Slot(usize),
+    /// Literal number `i` of the client's text, where plans are shared by texts that differ in it.
+    Literal(usize),
 }
 
 /// A value in the client's statement that must be the tenant's own.
@@ -46,6 +48,13 @@ pub enum TenantCheck {
         slot: usize,
         /// The literal's text.
         value: Arc<str>,
+    },
+    /// The same for literal number `literal` of the client's text, where plans are shared by texts that differ in it.
+    Lifted {
+        /// Slot whose value it must equal.
+        slot: usize,
+        /// Which literal.
+        literal: usize,
     },
     /// A parameter of the client (from 1), to be compared at Bind, in text or binary format.
     Param {

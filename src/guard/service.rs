@@ -10,6 +10,7 @@ use quick_cache::{Equivalent, Weighter};
 use super::plan::{Plan, Protocol};
 use super::policy::{Mode, Policy};
 use super::refusal::Refusal;
+use super::shape::{Lifted, Literals, Template, lift};
 use crate::ids::Oid;
 
 /// Bytes of statement text (with what is made of it) that the verdict cache may hold.
@@ -26,6 +27,23 @@ pub struct Script {
     /// In the order of the text.
     pub statements: Vec<Arc<Plan>>,
     pub(super) extended: bool,
+    /// Literals of this text, where its plans are shared with others of its shape.
+    literals: Option<Literals>,
+}
+
+impl Script {
+    pub(super) fn new(statements: Vec<Plan>, extended: bool) -> Self {
+        Self { statements: statements.into_iter().map(Arc::new).collect(), extended, literals: None }
+    }
+
+    pub(super) fn literal_token(&self, i: usize) -> &str {
+        // Every `Piece::Literal` was made of a literal that texts of the shape have; NULL would stay harmless.
+        self.literals.as_ref().and_then(|l| l.token(i)).unwrap_or("NULL")
+    }
+
+    pub(super) fn literal_value(&self, i: usize) -> Option<String> {
+        self.literals.as_ref()?.value(i)
+    }
 }
 
 /// Plans and remembers them. One per upstream; cheap to share.
@@ -36,7 +54,7 @@ pub struct Guard {
 
 struct State {
     policy: Arc<Policy>,
-    verdicts: Cache<Key, Arc<Script>, ByText>,
+    verdicts: Cache<Key, Verdict, ByText>,
 }
 
 impl Guard {
@@ -61,20 +79,72 @@ impl Guard {
     /// The refusal of the first statement that does not pass; none of the text may then be sent.
     pub fn plan(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Arc<Script>, Refusal> {
         let state = self.state.load();
+        if protocol == Protocol::Simple
+            && sql.len() <= CACHED_TEXT_MAX
+            && let Some(lifted) = lift(sql)
+        {
+            return self.plan_by_shape(&state, mode, sql, lifted);
+        }
+        self.plan_by_text(&state, mode, protocol, sql)
+    }
+
+    fn plan_by_text(
+        &self,
+        state: &State,
+        mode: &Mode,
+        protocol: Protocol<'_>,
+        sql: &str,
+    ) -> Result<Arc<Script>, Refusal> {
         let key = KeyRef { mode, protocol, sql };
-        if let Some(hit) = state.verdicts.get(&key) {
+        if let Some(Verdict::Text(hit)) = state.verdicts.get(&key) {
             return Ok(hit);
         }
         let statements = (self.planner)(&state.policy, mode, protocol, sql)?;
-        let script = Arc::new(Script {
-            statements: statements.into_iter().map(Arc::new).collect(),
-            extended: matches!(protocol, Protocol::Extended { .. }),
-        });
+        let script = Arc::new(Script::new(statements, matches!(protocol, Protocol::Extended { .. })));
         if sql.len() <= CACHED_TEXT_MAX {
-            state.verdicts.insert(key.to_owned(), script.clone());
+            state.verdicts.insert(key.to_owned(), Verdict::Text(script.clone()));
         }
         Ok(script)
     }
+
+    fn plan_by_shape(&self, state: &State, mode: &Mode, sql: &str, lifted: Lifted) -> Result<Arc<Script>, Refusal> {
+        let key = KeyRef { mode, protocol: Protocol::Simple, sql: &lifted.shape };
+        match state.verdicts.get(&key) {
+            Some(Verdict::Shape(template)) if template.fits(sql, &lifted) => {
+                let statements = template.statements.clone();
+                return Ok(Arc::new(Script {
+                    statements,
+                    extended: false,
+                    literals: Some(Literals::new(sql, lifted)),
+                }));
+            }
+            Some(Verdict::Shape(_) | Verdict::NoShape | Verdict::Text(_)) => {}
+            None => state.verdicts.insert(key.to_owned(), Verdict::SeenOnce),
+            // Worth a template only when it comes again
+            Some(Verdict::SeenOnce) => {
+                let plan = |sql: &str| (self.planner)(&state.policy, mode, Protocol::Simple, sql).ok();
+                let verdict = match Template::make(sql, &lifted, plan) {
+                    Some(template) => Verdict::Shape(Arc::new(template)),
+                    None => Verdict::NoShape,
+                };
+                state.verdicts.insert(key.to_owned(), verdict);
+            }
+        }
+        self.plan_by_text(state, mode, Protocol::Simple, sql)
+    }
+}
+
+/// What the cache holds under a text or a shape. The marks in a shape keep it from being any text.
+#[derive(Clone)]
+enum Verdict {
+    /// The plans of this very text.
+    Text(Arc<Script>),
+    /// The plans of all texts of this shape.
+    Shape(Arc<Template>),
+    /// Texts of this shape share nothing.
+    NoShape,
+    /// The shape was seen once.
+    SeenOnce,
 }
 
 impl State {
@@ -87,8 +157,8 @@ impl State {
 #[derive(Clone)]
 struct ByText;
 
-impl Weighter<Key, Arc<Script>> for ByText {
-    fn weight(&self, key: &Key, _: &Arc<Script>) -> u64 {
+impl Weighter<Key, Verdict> for ByText {
+    fn weight(&self, key: &Key, _: &Verdict) -> u64 {
         // Text, final text and trees of about the same size, and what an entry costs by itself.
         3 * key.sql.len() as u64 + 512
     }
@@ -144,7 +214,7 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::guard::test_plan;
+    use crate::guard::{TenantKeys, test_plan};
 
     static CALLS: AtomicUsize = AtomicUsize::new(0);
 
@@ -156,7 +226,7 @@ mod tests {
     #[test]
     fn one_text_is_planned_once_per_mode_protocol_and_policy() {
         let guard = Guard::new(Arc::new(Policy::empty()), planner);
-        let ask = |mode: &Mode, protocol: Protocol<'_>| guard.plan(mode, protocol, "SELECT 1").map(|_| ()).unwrap();
+        let ask = |mode: &Mode, protocol: Protocol<'_>| guard.plan(mode, protocol, "SELECT a").map(|_| ()).unwrap();
         let calls = || CALLS.load(Ordering::SeqCst);
         ask(&Mode::Shared, Protocol::Simple);
         ask(&Mode::Shared, Protocol::Simple);
@@ -171,5 +241,30 @@ mod tests {
         guard.set_policy(Arc::new(Policy::empty()));
         ask(&Mode::Shared, Protocol::Simple);
         assert_eq!(calls(), 6);
+    }
+
+    #[test]
+    fn texts_of_one_shape_share_a_verdict() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        fn planner(_: &Policy, _: &Mode, _: Protocol<'_>, sql: &str) -> Result<Vec<Plan>, Refusal> {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![test_plan(&format!("/* guarded */ {sql}"))])
+        }
+        let guard = Guard::new(Arc::new(Policy::empty()), planner);
+        let ask = |sql: &str| {
+            let script = guard.plan(&Mode::Shared, Protocol::Simple, sql).unwrap();
+            script.bind(&TenantKeys::default()).unwrap().text().into_owned()
+        };
+        for (i, name) in ["a", "it''s", "'' OR 1=1 --", "", "1733000"].iter().enumerate() {
+            let sql = format!("SELECT f('fixed'), a FROM t WHERE b = '{name}' AND c IN ({i}, -7, 2.5) LIMIT 10");
+            assert_eq!(ask(&sql), format!("/* guarded */ {sql}"));
+        }
+        // Once for the first text, twice for the second (its own plan and the template's), once for the one that holds a marker
+        let calls = CALLS.load(Ordering::SeqCst);
+        assert!(calls <= 4, "{calls}");
+        // A literal that is no data must be the template's own
+        let sql = "SELECT f('other'), a FROM t WHERE b = '' AND c IN (1, -7, 2.5) LIMIT 10";
+        assert_eq!(ask(sql), format!("/* guarded */ {sql}"));
+        assert_eq!(CALLS.load(Ordering::SeqCst), calls + 1);
     }
 }
