@@ -46,9 +46,7 @@ impl Claim {
         match (self.login, self.outcome) {
             (Some(login), Ok(target)) => Ok(Identity { login, target }),
             (_, Err(error)) => Err(error),
-            (None, Ok(_)) => Err(IdentifyError::UnknownLogin {
-                login: self.login_name,
-            }),
+            (None, Ok(_)) => Err(IdentifyError::UnknownLogin { login: self.login_name }),
         }
     }
 }
@@ -126,9 +124,7 @@ pub enum IdentifyError {
         source_name: &'static str,
     },
     /// Two places name different tenants.
-    #[error(
-        "sources disagree: {first_source} names \"{first}\", {second_source} names \"{second}\""
-    )]
+    #[error("sources disagree: {first_source} names \"{first}\", {second_source} names \"{second}\"")]
     Disagreement {
         /// A place.
         first_source: &'static str,
@@ -260,15 +256,9 @@ impl Registry {
         let login = self.login(login_name).map(Arc::clone);
         let outcome = match &login {
             Some(login) => self.resolve(login, user_tenant, params),
-            None => Err(IdentifyError::UnknownLogin {
-                login: login_name.to_owned(),
-            }),
+            None => Err(IdentifyError::UnknownLogin { login: login_name.to_owned() }),
         };
-        Claim {
-            login,
-            login_name: login_name.to_owned(),
-            outcome,
-        }
+        Claim { login, login_name: login_name.to_owned(), outcome }
     }
 
     fn enabled(&self, source: Source) -> bool {
@@ -301,36 +291,22 @@ impl Registry {
         let mut named = Vec::new();
         if let Some(tenant) = user_tenant {
             self.require(Source::User, "user")?;
-            named.push(Named {
-                source: "user",
-                tenant,
-            });
+            named.push(Named { source: "user", tenant });
         }
         if let Some(tenant) = option_tenant.as_deref() {
             self.require(Source::Option, "startup option")?;
-            named.push(Named {
-                source: "startup option",
-                tenant,
-            });
+            named.push(Named { source: "startup option", tenant });
         }
         let mut plain_database = None;
         match database {
             DatabaseClaim::Absent => {}
             DatabaseClaim::Path { tenant, database } => {
                 self.require(Source::Database, "database")?;
-                named.push(Named {
-                    source: "database",
-                    tenant,
-                });
+                named.push(Named { source: "database", tenant });
                 plain_database = Some(database);
             }
-            DatabaseClaim::Plain(name)
-                if self.enabled(Source::Database) && self.tenant(name).is_some() =>
-            {
-                named.push(Named {
-                    source: "database",
-                    tenant: name,
-                });
+            DatabaseClaim::Plain(name) if self.enabled(Source::Database) && self.tenant(name).is_some() => {
+                named.push(Named { source: "database", tenant: name });
             }
             DatabaseClaim::Plain(name) => plain_database = Some(name),
         }
@@ -339,11 +315,7 @@ impl Registry {
     }
 
     fn require(&self, source: Source, source_name: &'static str) -> Result<(), IdentifyError> {
-        if self.enabled(source) {
-            Ok(())
-        } else {
-            Err(IdentifyError::SourceNotEnabled { source_name })
-        }
+        if self.enabled(source) { Ok(()) } else { Err(IdentifyError::SourceNotEnabled { source_name }) }
     }
 
     fn read_database<'a>(&self, params: &StartupParams<'a>) -> DatabaseClaim<'a> {
@@ -380,19 +352,15 @@ impl Registry {
             });
         }
         // A database that is a tenant of others must look like a database that does not exist.
-        let plain_database = database
-            .filter(|d| matches!(named, [only] if only.source == "database") && *d == first.tenant);
+        let plain_database =
+            database.filter(|d| matches!(named, [only] if only.source == "database") && *d == first.tenant);
         let refused = |reason| match plain_database {
-            Some(database) => IdentifyError::WrongDatabase {
-                login: login.name.to_string(),
-                database: database.to_owned(),
-                reason,
-            },
-            None => IdentifyError::NotAllowed {
-                login: login.name.to_string(),
-                tenant: first.tenant.to_owned(),
-                reason,
-            },
+            Some(database) => {
+                IdentifyError::WrongDatabase { login: login.name.to_string(), database: database.to_owned(), reason }
+            }
+            None => {
+                IdentifyError::NotAllowed { login: login.name.to_string(), tenant: first.tenant.to_owned(), reason }
+            }
         };
         if !is_tenant_name(first.tenant) {
             return Err(refused("not a tenant name"));
@@ -414,15 +382,11 @@ impl Registry {
                 let name = names.first().map_or("", TenantName::as_str);
                 match self.tenant(name) {
                     Some(tenant) => active(tenant).map(Some),
-                    None => Err(IdentifyError::NoTenant {
-                        login: login.name.to_string(),
-                    }),
+                    None => Err(IdentifyError::NoTenant { login: login.name.to_string() }),
                 }
             }
             (Role::Tenant, TenantScope::Only(_) | TenantScope::All) => {
-                Err(IdentifyError::NoTenant {
-                    login: login.name.to_string(),
-                })
+                Err(IdentifyError::NoTenant { login: login.name.to_string() })
             }
         }
     }
@@ -433,17 +397,13 @@ impl Registry {
         tenant: Option<Arc<Tenant>>,
         database: Option<&str>,
     ) -> Result<Target, IdentifyError> {
-        let no_upstream = || IdentifyError::NoUpstream {
-            login: login.name.to_string(),
-        };
+        let no_upstream = || IdentifyError::NoUpstream { login: login.name.to_string() };
         match (&login.role, tenant) {
             (Role::Tenant, Some(tenant)) => {
                 self.check_database(login, &tenant.upstream.database, database)?;
                 Ok(Target::Tenant(tenant))
             }
-            (Role::Tenant, None) => Err(IdentifyError::NoTenant {
-                login: login.name.to_string(),
-            }),
+            (Role::Tenant, None) => Err(IdentifyError::NoTenant { login: login.name.to_string() }),
             (Role::Operator { .. }, Some(tenant)) => {
                 self.check_database(login, &tenant.upstream.database, database)?;
                 Ok(Target::Operator {
@@ -452,36 +412,18 @@ impl Registry {
                     tenant: Some(tenant),
                 })
             }
-            (
-                Role::Operator {
-                    upstream,
-                    database: own,
-                },
-                None,
-            ) => {
-                let upstream = self
-                    .upstream(upstream)
-                    .map(Arc::clone)
-                    .ok_or_else(no_upstream)?;
+            (Role::Operator { upstream, database: own }, None) => {
+                let upstream = self.upstream(upstream).map(Arc::clone).ok_or_else(no_upstream)?;
                 let own = own.clone().unwrap_or_else(|| upstream.database.clone());
                 self.check_database(login, &own, database)?;
-                Ok(Target::Operator {
-                    upstream,
-                    database: own,
-                    tenant: None,
-                })
+                Ok(Target::Operator { upstream, database: own, tenant: None })
             }
         }
     }
 
     /// A database name that names no tenant: the session's own or, for tenants, the default upstream's (an app need not
     /// know in which layout its tenant lives, so the database of its `DATABASE_URL` may be the same for all of them).
-    fn check_database(
-        &self,
-        login: &Login,
-        own: &str,
-        database: Option<&str>,
-    ) -> Result<(), IdentifyError> {
+    fn check_database(&self, login: &Login, own: &str, database: Option<&str>) -> Result<(), IdentifyError> {
         let Some(name) = database else { return Ok(()) };
         let by_default = match login.role {
             Role::Tenant => self.default_upstream().is_some_and(|u| u.database == name),
@@ -500,9 +442,7 @@ impl Registry {
 
 fn active(tenant: &Arc<Tenant>) -> Result<Arc<Tenant>, IdentifyError> {
     if tenant.suspended {
-        Err(IdentifyError::Suspended {
-            tenant: tenant.name.to_string(),
-        })
+        Err(IdentifyError::Suspended { tenant: tenant.name.to_string() })
     } else {
         Ok(Arc::clone(tenant))
     }

@@ -25,21 +25,9 @@ impl Registry {
     /// The registry of a validated configuration.
     pub fn new(config: &Config) -> Self {
         Self {
-            tenants: config
-                .tenants
-                .iter()
-                .map(|t| (t.name.clone(), Arc::clone(t)))
-                .collect(),
-            logins: config
-                .logins
-                .iter()
-                .map(|l| (l.name.clone(), Arc::clone(l)))
-                .collect(),
-            upstreams: config
-                .upstreams
-                .iter()
-                .map(|(name, u)| (name.clone(), Arc::clone(u)))
-                .collect(),
+            tenants: config.tenants.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect(),
+            logins: config.logins.iter().map(|l| (l.name.clone(), Arc::clone(l))).collect(),
+            upstreams: config.upstreams.iter().map(|(name, u)| (name.clone(), Arc::clone(u))).collect(),
             default_upstream: config.tenancy.upstream.clone(),
             sources: config.tenancy.identify.clone(),
         }

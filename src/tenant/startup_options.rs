@@ -12,25 +12,16 @@ pub fn parse_startup_options(options: &str) -> Result<Vec<(String, String)>, Str
     let mut words = split_words(options).into_iter();
     while let Some(word) = words.next() {
         let setting = if word == "-c" || word == "--" {
-            words
-                .next()
-                .ok_or_else(|| format!("option \"{word}\" requires a value"))?
+            words.next().ok_or_else(|| format!("option \"{word}\" requires a value"))?
         } else if let Some(rest) = word.strip_prefix("--") {
             rest.to_owned()
         } else if let Some(rest) = word.strip_prefix("-c") {
             rest.to_owned()
         } else {
-            return Err(format!(
-                "unsupported command-line option \"{word}\" in the startup packet"
-            ));
+            return Err(format!("unsupported command-line option \"{word}\" in the startup packet"));
         };
-        let (name, value) = setting
-            .split_once('=')
-            .ok_or_else(|| format!("option \"{setting}\" requires a value"))?;
-        settings.push((
-            name.replace('-', "_").to_ascii_lowercase(),
-            value.to_owned(),
-        ));
+        let (name, value) = setting.split_once('=').ok_or_else(|| format!("option \"{setting}\" requires a value"))?;
+        settings.push((name.replace('-', "_").to_ascii_lowercase(), value.to_owned()));
     }
     Ok(settings)
 }
@@ -59,34 +50,22 @@ mod tests {
     use super::*;
 
     fn pairs(list: &[(&str, &str)]) -> Vec<(String, String)> {
-        list.iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect()
+        list.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     }
 
     #[test]
     fn all_spellings_of_a_setting() {
-        let got = parse_startup_options(
-            "-c pgwarden.tenant=acme -cTimeZone=UTC --statement-timeout=5s  -c a=b\\ c=d",
-        );
+        let got = parse_startup_options("-c pgwarden.tenant=acme -cTimeZone=UTC --statement-timeout=5s  -c a=b\\ c=d");
         assert_eq!(
             got.unwrap(),
-            pairs(&[
-                ("pgwarden.tenant", "acme"),
-                ("timezone", "UTC"),
-                ("statement_timeout", "5s"),
-                ("a", "b c=d"),
-            ])
+            pairs(&[("pgwarden.tenant", "acme"), ("timezone", "UTC"), ("statement_timeout", "5s"), ("a", "b c=d"),])
         );
         assert_eq!(parse_startup_options("  ").unwrap(), vec![]);
     }
 
     #[test]
     fn a_backslash_takes_the_next_character() {
-        assert_eq!(
-            parse_startup_options(r"-c x=\\a\=\").unwrap(),
-            pairs(&[("x", r"\a=")])
-        );
+        assert_eq!(parse_startup_options(r"-c x=\\a\=\").unwrap(), pairs(&[("x", r"\a=")]));
     }
 
     #[test]

@@ -62,9 +62,7 @@ pub enum WireError {
         params: u16,
     },
     /// A Bind with another number of parameters than its statement has.
-    #[error(
-        "bind message supplies {given} parameters, but prepared statement \"{statement}\" requires {required}"
-    )]
+    #[error("bind message supplies {given} parameters, but prepared statement \"{statement}\" requires {required}")]
     ParamCount {
         /// Number of parameters in the message.
         given: u16,
@@ -85,9 +83,7 @@ impl WireError {
     /// Whether the byte stream can no longer be followed (or trusted), so that the session must end.
     pub fn is_fatal(&self) -> bool {
         match self {
-            WireError::BadLength { .. } | WireError::TooLong { .. } | WireError::UnknownTag(_) => {
-                true
-            }
+            WireError::BadLength { .. } | WireError::TooLong { .. } | WireError::UnknownTag(_) => true,
             WireError::Truncated(_)
             | WireError::Trailing(_)
             | WireError::Unterminated(_)
@@ -104,18 +100,14 @@ impl WireError {
     pub fn to_pg(&self) -> PgError {
         let protocol = |text: String| PgError::error(SqlState::PROTOCOL_VIOLATION, text);
         match self {
-            WireError::BadLength { .. } => {
-                PgError::fatal(SqlState::PROTOCOL_VIOLATION, "invalid message length")
-            }
+            WireError::BadLength { .. } => PgError::fatal(SqlState::PROTOCOL_VIOLATION, "invalid message length"),
             WireError::TooLong { length, limit, .. } => {
-                PgError::fatal(SqlState::PROTOCOL_VIOLATION, "invalid message length").detail(
-                    format!("The message declares {length} bytes, the limit is {limit}."),
-                )
+                PgError::fatal(SqlState::PROTOCOL_VIOLATION, "invalid message length")
+                    .detail(format!("The message declares {length} bytes, the limit is {limit}."))
             }
-            WireError::UnknownTag(tag) => PgError::fatal(
-                SqlState::PROTOCOL_VIOLATION,
-                format!("invalid frontend message type {tag}"),
-            ),
+            WireError::UnknownTag(tag) => {
+                PgError::fatal(SqlState::PROTOCOL_VIOLATION, format!("invalid frontend message type {tag}"))
+            }
             WireError::Truncated(_) => protocol("insufficient data left in message".into()),
             WireError::Trailing(_) => protocol("invalid message format".into()),
             WireError::Unterminated(_) => protocol("invalid string in message".into()),
@@ -123,18 +115,13 @@ impl WireError {
                 SqlState::CHARACTER_NOT_IN_REPERTOIRE,
                 format!("invalid byte sequence for encoding \"UTF8\":{}", hex(bytes)),
             ),
-            WireError::BadValue {
-                message,
-                field,
-                value,
-            } => protocol(format!("invalid {field} {value} in {message} message")),
-            WireError::FormatCount { .. } | WireError::ParamCount { .. } => {
-                protocol(self.to_string())
+            WireError::BadValue { message, field, value } => {
+                protocol(format!("invalid {field} {value} in {message} message"))
             }
-            WireError::TooManyParams => PgError::error(
-                SqlState::PROGRAM_LIMIT_EXCEEDED,
-                "number of parameters exceeds the limit of 65535",
-            ),
+            WireError::FormatCount { .. } | WireError::ParamCount { .. } => protocol(self.to_string()),
+            WireError::TooManyParams => {
+                PgError::error(SqlState::PROGRAM_LIMIT_EXCEEDED, "number of parameters exceeds the limit of 65535")
+            }
             WireError::EmbeddedNul(_) => PgError::error(
                 SqlState::CHARACTER_NOT_IN_REPERTOIRE,
                 "invalid byte sequence for encoding \"UTF8\": 0x00",
@@ -160,9 +147,6 @@ pub fn utf8<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, WireErro
             Some(0xf0..=0xf7) => 4,
             _ => 1,
         };
-        WireError::InvalidUtf8 {
-            what,
-            bytes: rest.iter().take(announced).copied().collect(),
-        }
+        WireError::InvalidUtf8 { what, bytes: rest.iter().take(announced).copied().collect() }
     })
 }

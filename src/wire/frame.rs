@@ -84,11 +84,7 @@ pub struct ClientLimits {
 
 impl Default for ClientLimits {
     fn default() -> Self {
-        Self {
-            statement: 16 << 20,
-            values: 256 << 20,
-            copy_data: LARGE_LIMIT,
-        }
+        Self { statement: 16 << 20, values: 256 << 20, copy_data: LARGE_LIMIT }
     }
 }
 
@@ -113,8 +109,8 @@ impl Limits for UpstreamLimits {
         match tag {
             // DataRow, CopyData, RowDescription, FunctionCallResponse: only passed on.
             b'D' | b'd' | b'T' | b'V' => Ok(LARGE_LIMIT),
-            b'E' | b'N' | b'A' | b'S' | b'R' | b'K' | b'v' | b'Z' | b'C' | b't' | b'G' | b'H'
-            | b'W' | b'1' | b'2' | b'3' | b'I' | b'n' | b's' | b'c' => Ok(UPSTREAM_HELD_LIMIT),
+            b'E' | b'N' | b'A' | b'S' | b'R' | b'K' | b'v' | b'Z' | b'C' | b't' | b'G' | b'H' | b'W' | b'1' | b'2'
+            | b'3' | b'I' | b'n' | b's' | b'c' => Ok(UPSTREAM_HELD_LIMIT),
             _ => Err(WireError::UnknownTag(tag)),
         }
     }
@@ -134,15 +130,9 @@ pub fn peek_head(buffer: &[u8], limits: &impl Limits) -> Result<Option<Head>, Wi
     };
     let (tag, length) = (*tag, u32::from_be_bytes(*length));
     let limit = limits.limit(tag)?;
-    let body = length
-        .checked_sub(4)
-        .ok_or(WireError::BadLength { tag, length })?;
+    let body = length.checked_sub(4).ok_or(WireError::BadLength { tag, length })?;
     if length > limit {
-        return Err(WireError::TooLong {
-            tag,
-            length: length.into(),
-            limit: limit.into(),
-        });
+        return Err(WireError::TooLong { tag, length: length.into(), limit: limit.into() });
     }
     Ok(Some(Head { tag, body }))
 }
@@ -181,9 +171,7 @@ impl Frame {
 /// As [`peek_head`].
 pub fn take_frame(buffer: &mut BytesMut, limits: &impl Limits) -> Result<Option<Frame>, WireError> {
     match peek_head(buffer, limits)? {
-        Some(head) if buffer.len() >= head.frame_len() => Ok(Some(Frame {
-            bytes: buffer.split_to(head.frame_len()),
-        })),
+        Some(head) if buffer.len() >= head.frame_len() => Ok(Some(Frame { bytes: buffer.split_to(head.frame_len()) })),
         _ => Ok(None),
     }
 }

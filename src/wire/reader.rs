@@ -14,10 +14,7 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Reads `body`, the bytes after the length field. `message` names it in errors.
     pub fn new(message: &'static str, body: &'a [u8]) -> Self {
-        Self {
-            message,
-            rest: body,
-        }
+        Self { message, rest: body }
     }
 
     /// The next `count` bytes.
@@ -25,19 +22,13 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`WireError::Truncated`] if fewer are left.
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], WireError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(WireError::Truncated(self.message))?;
+        let (head, rest) = self.rest.split_at_checked(count).ok_or(WireError::Truncated(self.message))?;
         self.rest = rest;
         Ok(head)
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(WireError::Truncated(self.message))?;
+        let (head, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::Truncated(self.message))?;
         self.rest = rest;
         Ok(*head)
     }
@@ -79,8 +70,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`WireError::Unterminated`] if no NUL is left.
     pub fn cstr(&mut self) -> Result<&'a [u8], WireError> {
-        let found = CStr::from_bytes_until_nul(self.rest)
-            .map_err(|_| WireError::Unterminated(self.message))?;
+        let found = CStr::from_bytes_until_nul(self.rest).map_err(|_| WireError::Unterminated(self.message))?;
         self.rest = self.rest.get(found.count_bytes() + 1..).unwrap_or_default();
         Ok(found.to_bytes())
     }
@@ -102,8 +92,7 @@ impl<'a> Reader<'a> {
         match self.i32()? {
             -1 => Ok(None),
             length => {
-                let length =
-                    usize::try_from(length).map_err(|_| WireError::Truncated(self.message))?;
+                let length = usize::try_from(length).map_err(|_| WireError::Truncated(self.message))?;
                 self.take(length).map(Some)
             }
         }
@@ -124,11 +113,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`WireError::Trailing`] otherwise.
     pub fn end(self) -> Result<(), WireError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(WireError::Trailing(self.message))
-        }
+        if self.rest.is_empty() { Ok(()) } else { Err(WireError::Trailing(self.message)) }
     }
 }
 

@@ -35,9 +35,7 @@ impl<'a> Authentication<'a> {
         let request = match reader.u32()? {
             0 => Authentication::Ok,
             3 => Authentication::CleartextPassword,
-            5 => Authentication::Md5Password {
-                salt: reader.u32()?.to_be_bytes(),
-            },
+            5 => Authentication::Md5Password { salt: reader.u32()?.to_be_bytes() },
             10 => Authentication::Sasl(Mechanisms::read(&mut reader)?),
             11 => Authentication::SaslContinue(reader.rest()),
             12 => Authentication::SaslFinal(reader.rest()),
@@ -100,9 +98,6 @@ impl<'a> NegotiateProtocolVersion<'a> {
             unknown_options.push(reader.text()?);
         }
         reader.end()?;
-        Ok(Self {
-            version,
-            unknown_options,
-        })
+        Ok(Self { version, unknown_options })
     }
 }

@@ -45,11 +45,7 @@ impl TransactionStatus {
             b'I' => Ok(TransactionStatus::Idle),
             b'T' => Ok(TransactionStatus::Active),
             b'E' => Ok(TransactionStatus::Failed),
-            other => Err(WireError::BadValue {
-                message: "ReadyForQuery",
-                field: "status",
-                value: other.into(),
-            }),
+            other => Err(WireError::BadValue { message: "ReadyForQuery", field: "status", value: other.into() }),
         }
     }
 }
@@ -70,10 +66,7 @@ impl<'a> ParameterStatus<'a> {
     /// If it is not two terminated UTF-8 texts.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new("ParameterStatus", body);
-        let status = ParameterStatus {
-            name: reader.text()?,
-            value: reader.text()?,
-        };
+        let status = ParameterStatus { name: reader.text()?, value: reader.text()? };
         reader.end()?;
         Ok(status)
     }
@@ -126,10 +119,7 @@ pub fn parameter_description(body: &[u8]) -> Result<Oids<'_>, WireError> {
 /// If the body is not well-formed or has fewer types. `out` is as before.
 pub fn drop_last_params(out: &mut BytesMut, body: &[u8], count: usize) -> Result<(), WireError> {
     let types = parameter_description(body)?;
-    let kept = types
-        .len()
-        .checked_sub(count)
-        .ok_or(WireError::Truncated("ParameterDescription"))?;
+    let kept = types.len().checked_sub(count).ok_or(WireError::Truncated("ParameterDescription"))?;
     frame(out, b't', |out| {
         put_count(out, kept)?;
         types.iter().take(kept).for_each(|oid| out.put_u32(oid));
@@ -153,9 +143,7 @@ impl<'a> CommandComplete<'a> {
         let mut reader = Reader::new("CommandComplete", body);
         let bytes = reader.cstr()?;
         reader.end()?;
-        Ok(Self {
-            tag: utf8("CommandComplete", bytes)?,
-        })
+        Ok(Self { tag: utf8("CommandComplete", bytes)? })
     }
 
     /// The number of rows in the tag, if it has one.
@@ -187,11 +175,7 @@ impl<'a> CopyResponse<'a> {
             0 => false,
             1 => true,
             other => {
-                return Err(WireError::BadValue {
-                    message: "CopyResponse",
-                    field: "format",
-                    value: other.into(),
-                });
+                return Err(WireError::BadValue { message: "CopyResponse", field: "format", value: other.into() });
             }
         };
         Ok(Self { binary, columns })

@@ -65,8 +65,7 @@ impl<'a> Report<'a> {
 
     /// The value of the first field with this code.
     pub fn field(&self, code: u8) -> Option<&'a [u8]> {
-        self.fields()
-            .find_map(|(found, value)| (found == code).then_some(value))
+        self.fields().find_map(|(found, value)| (found == code).then_some(value))
     }
 
     /// The value as text for a log: what is not UTF-8 is replaced.
@@ -82,9 +81,7 @@ impl<'a> Report<'a> {
 
     /// Whether the session ends: severity FATAL or PANIC.
     pub fn is_fatal(&self) -> bool {
-        let severity = self
-            .field(code::SEVERITY_PLAIN)
-            .or_else(|| self.field(code::SEVERITY));
+        let severity = self.field(code::SEVERITY_PLAIN).or_else(|| self.field(code::SEVERITY));
         matches!(severity, Some(b"FATAL" | b"PANIC"))
     }
 }

@@ -77,9 +77,7 @@ pub fn negotiate_protocol_version(
         out.put_u32(version);
         // The startup packet that they came in has at most 10,000 bytes.
         out.put_u32(u32::try_from(unknown_options.len()).unwrap_or(u32::MAX));
-        unknown_options
-            .iter()
-            .try_for_each(|option| put_cstr(out, "NegotiateProtocolVersion", option))
+        unknown_options.iter().try_for_each(|option| put_cstr(out, "NegotiateProtocolVersion", option))
     })
 }
 
@@ -177,12 +175,7 @@ pub struct Column<'a> {
 impl<'a> Column<'a> {
     /// A column of type `text`, written as text.
     pub fn text(name: &'a str) -> Self {
-        Self {
-            name,
-            type_oid: 25,
-            type_size: -1,
-            format: Format::Text,
-        }
+        Self { name, type_oid: 25, type_size: -1, format: Format::Text }
     }
 }
 
@@ -252,11 +245,7 @@ fn put_report(out: &mut BytesMut, tag: u8, severity: &str, report: &PgError) {
     });
     // Only a text near 1 GiB gets here, and none is made; the client must still hear of an error.
     if written.is_err() {
-        fixed(
-            out,
-            tag,
-            b"SERROR\0VERROR\0CXX000\0Merror too long to report\0\0",
-        );
+        fixed(out, tag, b"SERROR\0VERROR\0CXX000\0Merror too long to report\0\0");
     }
 }
 
@@ -264,11 +253,7 @@ fn put_report(out: &mut BytesMut, tag: u8, severity: &str, report: &PgError) {
 ///
 /// # Errors
 /// More than 65535 columns.
-pub fn copy_in_response(
-    out: &mut BytesMut,
-    format: Format,
-    columns: &[Format],
-) -> Result<(), WireError> {
+pub fn copy_in_response(out: &mut BytesMut, format: Format, columns: &[Format]) -> Result<(), WireError> {
     copy_response(out, b'G', format, columns)
 }
 
@@ -276,20 +261,11 @@ pub fn copy_in_response(
 ///
 /// # Errors
 /// More than 65535 columns.
-pub fn copy_out_response(
-    out: &mut BytesMut,
-    format: Format,
-    columns: &[Format],
-) -> Result<(), WireError> {
+pub fn copy_out_response(out: &mut BytesMut, format: Format, columns: &[Format]) -> Result<(), WireError> {
     copy_response(out, b'H', format, columns)
 }
 
-fn copy_response(
-    out: &mut BytesMut,
-    tag: u8,
-    format: Format,
-    columns: &[Format],
-) -> Result<(), WireError> {
+fn copy_response(out: &mut BytesMut, tag: u8, format: Format, columns: &[Format]) -> Result<(), WireError> {
     frame(out, tag, |out| {
         out.put_u8(match format {
             Format::Text => 0,

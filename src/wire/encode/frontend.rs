@@ -58,20 +58,14 @@ pub fn cancel_request(out: &mut BytesMut, pid: u32, key: &[u8]) -> Result<(), Wi
 /// # Errors
 /// A NUL in it.
 pub fn password(out: &mut BytesMut, password: &[u8]) -> Result<(), WireError> {
-    frame(out, b'p', |out| {
-        put_cstr_bytes(out, "PasswordMessage", password)
-    })
+    frame(out, b'p', |out| put_cstr_bytes(out, "PasswordMessage", password))
 }
 
 /// SASLInitialResponse.
 ///
 /// # Errors
 /// A NUL in the mechanism's name, or data that no frame can hold.
-pub fn sasl_initial_response(
-    out: &mut BytesMut,
-    mechanism: &str,
-    data: &[u8],
-) -> Result<(), WireError> {
+pub fn sasl_initial_response(out: &mut BytesMut, mechanism: &str, data: &[u8]) -> Result<(), WireError> {
     frame(out, b'p', |out| {
         put_cstr(out, "SASLInitialResponse", mechanism)?;
         put_value(out, Some(data))
@@ -101,12 +95,7 @@ pub fn query(out: &mut BytesMut, sql: &str) -> Result<(), WireError> {
 ///
 /// # Errors
 /// A NUL in a text, or more than 65535 types.
-pub fn parse(
-    out: &mut BytesMut,
-    name: &str,
-    sql: &str,
-    param_types: &[Oid],
-) -> Result<(), WireError> {
+pub fn parse(out: &mut BytesMut, name: &str, sql: &str, param_types: &[Oid]) -> Result<(), WireError> {
     frame(out, b'P', |out| {
         put_cstr(out, "Parse", name)?;
         put_cstr(out, "Parse", sql)?;
@@ -131,9 +120,7 @@ pub fn bind(
         put_cstr(out, "Bind", portal)?;
         put_cstr(out, "Bind", statement)?;
         put_count(out, params.len())?;
-        params
-            .iter()
-            .for_each(|param| out.put_u16(param.format.code()));
+        params.iter().for_each(|param| out.put_u16(param.format.code()));
         put_count(out, params.len())?;
         for param in params {
             put_value(out, param.value)?;
@@ -160,12 +147,7 @@ pub fn close(out: &mut BytesMut, target: Target<'_>) -> Result<(), WireError> {
     put_target(out, b'C', "Close", target)
 }
 
-fn put_target(
-    out: &mut BytesMut,
-    tag: u8,
-    message: &'static str,
-    target: Target<'_>,
-) -> Result<(), WireError> {
+fn put_target(out: &mut BytesMut, tag: u8, message: &'static str, target: Target<'_>) -> Result<(), WireError> {
     let (kind, name) = match target {
         Target::Statement(name) => (b'S', name),
         Target::Portal(name) => (b'P', name),

@@ -41,14 +41,11 @@ fn finish(
     out.put_u32(0);
     let result = body(out).and_then(|()| {
         let length = out.len() - length_at;
-        u32::try_from(length)
-            .ok()
-            .filter(|length| *length <= LARGE_LIMIT)
-            .ok_or(WireError::TooLong {
-                tag,
-                length: length as u64,
-                limit: LARGE_LIMIT.into(),
-            })
+        u32::try_from(length).ok().filter(|length| *length <= LARGE_LIMIT).ok_or(WireError::TooLong {
+            tag,
+            length: length as u64,
+            limit: LARGE_LIMIT.into(),
+        })
     });
     match (result, out.get_mut(length_at..length_at + 4)) {
         (Ok(length), Some(field)) => {
@@ -84,11 +81,7 @@ pub fn put_cstr(out: &mut BytesMut, message: &'static str, text: &str) -> Result
 ///
 /// # Errors
 /// [`WireError::EmbeddedNul`].
-pub fn put_cstr_bytes(
-    out: &mut BytesMut,
-    message: &'static str,
-    bytes: &[u8],
-) -> Result<(), WireError> {
+pub fn put_cstr_bytes(out: &mut BytesMut, message: &'static str, bytes: &[u8]) -> Result<(), WireError> {
     if bytes.contains(&0) {
         return Err(WireError::EmbeddedNul(message));
     }

@@ -117,10 +117,7 @@ impl<'a> Bind<'a> {
         match self.formats.len() {
             0 => 0,
             1 => self.formats.get(0).unwrap_or(0),
-            _ => self
-                .formats
-                .get(usize::from(number).saturating_sub(1))
-                .unwrap_or(0),
+            _ => self.formats.get(usize::from(number).saturating_sub(1)).unwrap_or(0),
         }
     }
 }
@@ -153,11 +150,7 @@ pub struct BindRewrite<'a> {
 /// # Errors
 /// [`WireError::ParamCount`] in Postgres's words if the client sent another number of parameters than its statement
 /// has, [`WireError::TooManyParams`], or a NUL in a name. `out` is as before.
-pub fn rewrite_bind(
-    out: &mut BytesMut,
-    bind: &Bind<'_>,
-    change: &BindRewrite<'_>,
-) -> Result<(), WireError> {
+pub fn rewrite_bind(out: &mut BytesMut, bind: &Bind<'_>, change: &BindRewrite<'_>) -> Result<(), WireError> {
     let given = bind.params.count();
     if given != change.client_params {
         return Err(WireError::ParamCount {

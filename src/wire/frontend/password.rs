@@ -30,10 +30,7 @@ impl<'a> SaslInitialResponse<'a> {
     /// If it is not well-formed.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new("SASLInitialResponse", body);
-        let response = SaslInitialResponse {
-            mechanism: reader.text()?,
-            data: reader.value()?,
-        };
+        let response = SaslInitialResponse { mechanism: reader.text()?, data: reader.value()? };
         reader.end()?;
         Ok(response)
     }

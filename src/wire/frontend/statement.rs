@@ -25,11 +25,7 @@ impl<'a> Parse<'a> {
     /// If it is not well-formed, or its texts are not UTF-8.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new("Parse", body);
-        let parse = Parse {
-            name: reader.text()?,
-            sql: reader.text()?,
-            param_types: Oids::read(&mut reader)?,
-        };
+        let parse = Parse { name: reader.text()?, sql: reader.text()?, param_types: Oids::read(&mut reader)? };
         reader.end()?;
         Ok(parse)
     }
@@ -53,11 +49,7 @@ impl<'a> Target<'a> {
         match kind {
             b'S' => Ok(Target::Statement(name)),
             b'P' => Ok(Target::Portal(name)),
-            other => Err(WireError::BadValue {
-                message,
-                field: "subtype",
-                value: other.into(),
-            }),
+            other => Err(WireError::BadValue { message, field: "subtype", value: other.into() }),
         }
     }
 }
@@ -78,10 +70,7 @@ impl<'a> Execute<'a> {
     /// If it is not well-formed, or the name is not UTF-8.
     pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
         let mut reader = Reader::new("Execute", body);
-        let execute = Execute {
-            portal: reader.text()?,
-            max_rows: reader.i32()?,
-        };
+        let execute = Execute { portal: reader.text()?, max_rows: reader.i32()? };
         reader.end()?;
         Ok(execute)
     }
@@ -102,21 +91,15 @@ pub fn parse_with_extra(
     extra: &[Oid],
 ) -> Result<(), WireError> {
     let given = declared.len();
-    let missing = usize::from(client_params)
-        .checked_sub(given)
-        .ok_or(WireError::TooManyParams)?;
+    let missing = usize::from(client_params).checked_sub(given).ok_or(WireError::TooManyParams)?;
     // Without appended types the client's list goes as it came.
     let padding = if extra.is_empty() { 0 } else { missing };
-    let count =
-        u16::try_from(given + padding + extra.len()).map_err(|_| WireError::TooManyParams)?;
+    let count = u16::try_from(given + padding + extra.len()).map_err(|_| WireError::TooManyParams)?;
     frame(out, b'P', |out| {
         put_cstr(out, "Parse", name)?;
         put_cstr(out, "Parse", sql)?;
         out.put_u16(count);
-        declared
-            .chain(std::iter::repeat_n(0, padding))
-            .chain(extra.iter().copied())
-            .for_each(|oid| out.put_u32(oid));
+        declared.chain(std::iter::repeat_n(0, padding)).chain(extra.iter().copied()).for_each(|oid| out.put_u32(oid));
         Ok(())
     })
 }

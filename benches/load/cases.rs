@@ -1,0 +1,83 @@
+//! What is run: each case twice, with the tenant predicate by hand (for PgBouncer) and without (for pgwarden).
+
+/// pgbench's `-M`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Query messages, with new literals in each.
+    Simple,
+    /// Parse, Bind, Execute each time.
+    Extended,
+    /// Parse once, then Bind and Execute.
+    Prepared,
+}
+
+impl Protocol {
+    /// All of them.
+    pub const ALL: [Protocol; 3] = [Protocol::Simple, Protocol::Extended, Protocol::Prepared];
+
+    /// As pgbench spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Protocol::Simple => "simple",
+            Protocol::Extended => "extended",
+            Protocol::Prepared => "prepared",
+        }
+    }
+
+    /// Reads pgbench's spelling.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        Self::ALL.into_iter().find(|p| p.name() == name).ok_or(format!("no protocol {name}"))
+    }
+}
+
+/// A pgbench script.
+#[derive(Debug)]
+pub struct Case {
+    /// In the table and on the command line.
+    pub name: &'static str,
+    /// Without the tenant.
+    pub bare: &'static str,
+    /// The same with the tenant by hand.
+    pub by_hand: &'static str,
+}
+
+/// The schema with its rows: 20 tenants of 5,000 orders each; tenant 1 is measured.
+pub const SCHEMA: &str = "
+CREATE TABLE orders (id bigint PRIMARY KEY, tenant_id int NOT NULL, customer_id int NOT NULL, status text NOT NULL, total_cents int NOT NULL, note text);
+INSERT INTO orders SELECT (t - 1) * 5000 + n, t, n % 500, (ARRAY['open','paid','shipped','returned'])[1 + n % 4], n * 7 % 10000, 'note ' || n
+  FROM generate_series(1, 20) t, generate_series(1, 5000) n;
+CREATE INDEX ON orders (tenant_id, status, id);
+CREATE TABLE events (tenant_id int NOT NULL, at timestamptz NOT NULL DEFAULT now(), kind text, amount int);
+VACUUM ANALYZE orders;
+";
+
+/// All cases. `:id` is a row of tenant 1.
+pub const CASES: [Case; 5] = [
+    Case {
+        name: "point",
+        bare: "\\set id random(1, 5000)\nSELECT id, status, total_cents FROM orders WHERE id = :id;\n",
+        by_hand: "\\set id random(1, 5000)\nSELECT id, status, total_cents FROM orders WHERE id = :id AND tenant_id = 1;\n",
+    },
+    Case {
+        name: "list50",
+        bare: "\\set id random(1, 5000)\nSELECT * FROM orders WHERE status = 'open' AND id > :id ORDER BY id LIMIT 50;\n",
+        by_hand: "\\set id random(1, 5000)\nSELECT * FROM orders WHERE status = 'open' AND id > :id AND tenant_id = 1 ORDER BY id LIMIT 50;\n",
+    },
+    Case {
+        name: "insert",
+        bare: "\\set n random(1, 1000000)\nINSERT INTO events (kind, amount) VALUES ('click', :n);\n",
+        by_hand: "\\set n random(1, 1000000)\nINSERT INTO events (kind, amount, tenant_id) VALUES ('click', :n, 1);\n",
+    },
+    Case {
+        name: "update",
+        bare: "\\set id random(1, 5000)\nUPDATE orders SET total_cents = total_cents + 1 WHERE id = :id;\n",
+        by_hand: "\\set id random(1, 5000)\nUPDATE orders SET total_cents = total_cents + 1 WHERE id = :id AND tenant_id = 1;\n",
+    },
+    Case {
+        name: "tpcb-like",
+        bare: "\\set id random(1, 5000)\nBEGIN;\nUPDATE orders SET total_cents = total_cents + 1 WHERE id = :id;\nSELECT total_cents FROM orders WHERE id = :id;\n\
+               INSERT INTO events (kind, amount) VALUES ('sale', :id);\nEND;\n",
+        by_hand: "\\set id random(1, 5000)\nBEGIN;\nUPDATE orders SET total_cents = total_cents + 1 WHERE id = :id AND tenant_id = 1;\n\
+                  SELECT total_cents FROM orders WHERE id = :id AND tenant_id = 1;\nINSERT INTO events (kind, amount, tenant_id) VALUES ('sale', :id, 1);\nEND;\n",
+    },
+];
