@@ -1,1 +1,11 @@
 //! What a statement is and may name: kinds, relations, functions, operators, settings. Default deny.
+
+// Until the dispatcher calls them all.
+#![allow(dead_code)]
+
+pub(crate) mod functions;
+pub(crate) mod names;
+pub(crate) mod operators;
+pub(crate) mod relations;
+pub(crate) mod settings;
+pub(crate) mod types;

@@ -1,0 +1,157 @@
+//! Functions that are harmless or not by their arguments.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, a_const};
+
+use crate::guard::gate::names::denied;
+use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
+
+/// Checks the arguments of functions that look names up or advance sequences.
+///
+/// # Errors
+/// 42501 for an argument that may hold a value of a row, where the function would show it in an error.
+pub(super) fn check(
+    policy: &Policy,
+    mode: &Mode,
+    bare: &str,
+    args: &[Node],
+) -> Result<(), Refusal> {
+    if looks_names_up(bare) {
+        return match args.iter().find(|arg| !is_plain(policy, arg)) {
+            Some(_) => Err(denied(
+                RefusalKind::Function,
+                format!("permission denied for function {bare}"),
+                format!("{bare}() may only be asked about constants and catalog columns here."),
+            )),
+            None => Ok(()),
+        };
+    }
+    if bare == "nextval" {
+        return sequence(policy, mode, args);
+    }
+    Ok(())
+}
+
+/// Functions that raise an error with their argument in it, at so low a cost that the planner runs them early.
+fn looks_names_up(bare: &str) -> bool {
+    (bare.starts_with("has_") && bare.ends_with("_privilege"))
+        || bare == "pg_has_role"
+        || bare.starts_with("to_reg")
+}
+
+/// Constants, parameters, session values and columns that are no tenant table's.
+fn is_plain(policy: &Policy, node: &Node) -> bool {
+    match node.node.as_ref() {
+        Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::SqlvalueFunction(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(|a| is_plain(policy, a)),
+        Some(NodeEnum::ColumnRef(column)) => {
+            match column.fields.last().and_then(|f| f.node.as_ref()) {
+                Some(NodeEnum::String(name)) => !is_tenant_column(policy, &name.sval),
+                _ => false,
+            }
+        }
+        _ => false,
+    }
+}
+
+/// A column of that name in any tenant table. (Without an alias list a column of the catalog keeps its name.)
+fn is_tenant_column(policy: &Policy, column: &str) -> bool {
+    policy
+        .tables
+        .iter()
+        .filter(|(_, rule)| matches!(rule, TableRule::Tenant(_)))
+        .filter_map(|(name, _)| policy.catalog.relations.get(name))
+        .any(|relation| relation.column(column).is_some())
+}
+
+/// `nextval('seq')`: the name must be a literal, of a sequence on the path or of the mode's schema.
+fn sequence(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<(), Refusal> {
+    let refused = || {
+        denied(
+            RefusalKind::Function,
+            "permission denied for function nextval",
+            "nextval() needs the sequence's name as a literal here.",
+        )
+    };
+    let [arg] = args else { return Ok(()) };
+    let text = literal(arg).ok_or_else(refused)?;
+    let parts = split_name(text).ok_or_else(refused)?;
+    match (parts.as_slice(), mode) {
+        ([_], _) => Ok(()),
+        ([schema, _], Mode::Schema(own)) if schema != own.as_ref() => {
+            Err(crate::guard::gate::names::foreign_schema(schema))
+        }
+        ([schema, name], _) if policy.catalog.relation(schema, name).is_some() => Ok(()),
+        _ => Err(refused()),
+    }
+}
+
+/// The text of a string literal, also under casts.
+pub(in crate::guard::gate) fn literal(node: &Node) -> Option<&str> {
+    match node.node.as_ref() {
+        Some(NodeEnum::AConst(constant)) => match constant.val.as_ref() {
+            Some(a_const::Val::Sval(s)) => Some(s.sval.as_str()),
+            _ => None,
+        },
+        Some(NodeEnum::TypeCast(cast)) => literal(cast.arg.as_deref()?),
+        _ => None,
+    }
+}
+
+/// Splits a name in a string as `stringToQualifiedNameList` does: dots, double quotes, case folding, blanks between parts.
+pub(in crate::guard::gate) fn split_name(text: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = text.trim_start();
+    loop {
+        let (name, after) = one_name(rest)?;
+        names.push(crate::guard::gate::names::truncated(&name).to_owned());
+        rest = after.trim_start();
+        match rest.strip_prefix('.') {
+            Some(more) => rest = more.trim_start(),
+            None => return rest.is_empty().then_some(names),
+        }
+    }
+}
+
+fn one_name(text: &str) -> Option<(String, &str)> {
+    if let Some(mut rest) = text.strip_prefix('"') {
+        let mut name = String::new();
+        loop {
+            let end = rest.find('"')?;
+            name.push_str(rest.get(..end)?);
+            rest = rest.get(end + 1..)?;
+            match rest.strip_prefix('"') {
+                Some(more) => {
+                    name.push('"');
+                    rest = more;
+                }
+                None => return (!name.is_empty()).then_some((name, rest)),
+            }
+        }
+    }
+    let end = text
+        .find(|c: char| c == '.' || c == '"' || c.is_ascii_whitespace())
+        .unwrap_or(text.len());
+    let (name, rest) = text.split_at(end);
+    (!name.is_empty()).then(|| (name.to_ascii_lowercase(), rest))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::split_name;
+
+    #[test]
+    fn names_in_strings_are_split_as_the_server_splits_them() {
+        let split = |s: &str| split_name(s);
+        assert_eq!(split("Orders"), Some(vec!["orders".to_owned()]));
+        assert_eq!(
+            split(" public . \"My.Seq\" "),
+            Some(vec!["public".to_owned(), "My.Seq".to_owned()])
+        );
+        assert_eq!(split("\"a\"\"b\""), Some(vec!["a\"b".to_owned()]));
+        assert_eq!(split("a b"), None);
+        assert_eq!(split("\"open"), None);
+        assert_eq!(split("a."), None);
+        assert_eq!(split(""), None);
+    }
+}

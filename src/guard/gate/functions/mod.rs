@@ -1,0 +1,258 @@
+//! Which functions a statement may call. `pg_catalog`: the IMMUTABLE ones and a short list of others, less a deny list; all
+//! else only from extensions that compute on values alone, or as the operator lists it.
+
+mod arguments;
+mod lists;
+
+use pg_query::protobuf::Node;
+
+use super::names::{denied, parts, schema_is_own, search_path, truncated};
+use super::settings;
+use crate::catalog::{Function, Volatility};
+use crate::guard::{Effect, Mode, PinReason, Policy, Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+pub(super) use arguments::literal;
+pub(super) use lists::extension_is_safe;
+
+/// Polymorphic and row types that a composite value is accepted for: `x.f` reads as `f(x)` for functions of these.
+const ROW_ACCEPTING: &[u32] = &[
+    2249, // record
+    2276, // "any"
+    2283, // anyelement
+    2776, // anynonarray
+    5077, // anycompatible
+    5079, // anycompatiblenonarray
+];
+
+/// Whether a call may stand in a tenant's statement, and what it does to the session. `name`: the parts of the name as written.
+///
+/// # Errors
+/// 42501 for a function that is denied, 42883 for one that does not exist.
+pub(crate) fn check(
+    policy: &Policy,
+    mode: &Mode,
+    name: &[Node],
+    args: &[Node],
+) -> Result<Vec<Effect>, Refusal> {
+    let names = parts(name).unwrap_or_default();
+    let (schema, bare) = match names.as_slice() {
+        [bare] => (None, truncated(bare)),
+        [schema, bare] => (Some(truncated(schema)), truncated(bare)),
+        [_, schema, bare] => (Some(truncated(schema)), truncated(bare)),
+        _ => return Err(undefined("")),
+    };
+    if let Some(effects) = settings::function_call(policy, mode, bare, args) {
+        return effects;
+    }
+    match mode {
+        Mode::Operator => Ok(effects(bare)),
+        Mode::Database => in_database(policy, mode, schema, bare),
+        Mode::Shared | Mode::Schema(_) => guarded(policy, mode, schema, bare, args),
+    }
+}
+
+/// Functional notation: `x.name` calls `name(x)` when `x` is a row and has no such column.
+///
+/// # Errors
+/// 42501 if a function that takes a row has that name and may not be called.
+pub(crate) fn check_field(policy: &Policy, mode: &Mode, field: &str) -> Result<(), Refusal> {
+    if matches!(mode, Mode::Operator) {
+        return Ok(());
+    }
+    let field = truncated(field);
+    let denied = candidates(policy, mode, None, field)
+        .into_iter()
+        .filter(|f| takes_row(f))
+        .any(|f| match mode {
+            Mode::Database => lists::leaves_database(f),
+            Mode::Shared | Mode::Schema(_) => !may_call(policy, mode, f),
+            Mode::Operator => false,
+        });
+    if denied {
+        return Err(refused(field));
+    }
+    Ok(())
+}
+
+fn takes_row(function: &Function) -> bool {
+    function.takes_row
+        || matches!(function.arg_types.as_slice(), [only] if ROW_ACCEPTING.contains(only))
+}
+
+/// All functions that the name may mean: every overload in the schema named, or on the search path.
+fn candidates<'p>(
+    policy: &'p Policy,
+    mode: &Mode,
+    schema: Option<&str>,
+    bare: &str,
+) -> Vec<&'p Function> {
+    let path = search_path(policy, mode);
+    policy
+        .catalog
+        .functions
+        .get(bare)
+        .into_iter()
+        .flatten()
+        .filter(|f| match schema {
+            Some(schema) => f.name.schema == schema,
+            None => path.contains(&f.name.schema.as_str()),
+        })
+        .collect()
+}
+
+fn in_database(
+    policy: &Policy,
+    mode: &Mode,
+    schema: Option<&str>,
+    bare: &str,
+) -> Result<Vec<Effect>, Refusal> {
+    let leaves = lists::name_leaves_database(bare)
+        || candidates(policy, mode, schema, bare)
+            .into_iter()
+            .any(lists::leaves_database);
+    if leaves {
+        return Err(refused(bare));
+    }
+    Ok(effects(bare))
+}
+
+fn guarded(
+    policy: &Policy,
+    mode: &Mode,
+    schema: Option<&str>,
+    bare: &str,
+    args: &[Node],
+) -> Result<Vec<Effect>, Refusal> {
+    if let Some(schema) = schema
+        && !schema_is_own(mode, schema)
+        && candidates(policy, mode, Some(schema), bare).is_empty()
+    {
+        return Err(super::names::foreign_schema(schema));
+    }
+    // A denied name is refused whether or not this catalog knows it: snapshots age.
+    let only_system = schema.is_none_or(|s| s == "pg_catalog");
+    if only_system && lists::DENIED.contains(&bare) {
+        return Err(refused(bare));
+    }
+    let found = candidates(policy, mode, schema, bare);
+    if found.is_empty() {
+        return not_a_function(policy, mode, schema, bare, args);
+    }
+    if lists::is_advisory_lock(bare) {
+        return advisory_lock(mode, bare);
+    }
+    if let Some(function) = found.iter().find(|f| !may_call(policy, mode, f)) {
+        return Err(refused_function(function));
+    }
+    arguments::check(policy, mode, bare, args)?;
+    Ok(effects(bare))
+}
+
+/// The rule for one function of the catalog, its arguments aside.
+fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
+    let bare = function.name.name.as_str();
+    if policy.allow_functions.contains(&function.name) {
+        return true;
+    }
+    if let Some(extension) = function.extension.as_deref() {
+        return lists::extension_function_is_safe(extension, function);
+    }
+    if function.name.schema != "pg_catalog" {
+        return false;
+    }
+    if lists::DENIED.contains(&bare) {
+        return false;
+    }
+    function.volatility == Volatility::Immutable
+        || lists::ALLOWED.contains(&bare)
+        || (lists::is_advisory_lock(bare) && !matches!(mode, Mode::Shared))
+}
+
+/// No function of that name: `name(x)` may still be a cast (`date(x)`) or a column (`email(t)`), which need no rule.
+fn not_a_function(
+    policy: &Policy,
+    mode: &Mode,
+    schema: Option<&str>,
+    bare: &str,
+    args: &[Node],
+) -> Result<Vec<Effect>, Refusal> {
+    let [_] = args else {
+        return Err(undefined(bare));
+    };
+    let path = search_path(policy, mode);
+    let is_type = policy.catalog.types.values().any(|t| {
+        t.name.name == bare
+            && match schema {
+                Some(schema) => t.name.schema == schema,
+                None => path.contains(&t.name.schema.as_str()),
+            }
+    });
+    let is_column = schema.is_none()
+        && policy
+            .catalog
+            .relations
+            .values()
+            .any(|r| r.column(bare).is_some());
+    if is_type || is_column {
+        return Ok(Vec::new());
+    }
+    Err(undefined(bare))
+}
+
+fn advisory_lock(mode: &Mode, bare: &str) -> Result<Vec<Effect>, Refusal> {
+    match mode {
+        Mode::Shared => Err(denied(
+            RefusalKind::Function,
+            format!("permission denied for function {bare}"),
+            "Advisory locks are shared by all tenants of a database; lock a row of your own instead (SELECT ... FOR UPDATE).",
+        )),
+        Mode::Schema(_) | Mode::Database | Mode::Operator => Ok(effects(bare)),
+    }
+}
+
+/// What a call leaves behind in the server's session.
+fn effects(bare: &str) -> Vec<Effect> {
+    if lists::is_advisory_lock(bare) && !bare.contains("_xact_") {
+        return vec![Effect::Pin(PinReason::AdvisoryLock)];
+    }
+    match bare {
+        "setseed" | "dblink_connect" | "dblink_connect_u" => {
+            vec![Effect::Pin(PinReason::SessionState)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn refused(bare: &str) -> Refusal {
+    denied(
+        RefusalKind::Function,
+        format!("permission denied for function {bare}"),
+        format!(
+            "{bare}() reaches beyond the tenant's own rows, or pgwarden has no rule for it. \
+             An operator login may call it."
+        ),
+    )
+}
+
+fn refused_function(function: &Function) -> Refusal {
+    if function.name.schema == "pg_catalog" {
+        return refused(&function.name.name);
+    }
+    denied(
+        RefusalKind::Function,
+        format!("permission denied for function {}", function.name.name),
+        format!(
+            "If \"{}\" is safe for every tenant to call (it reads no other tenant's rows), list it in tenancy.allow_functions.",
+            function.name
+        ),
+    )
+}
+
+fn undefined(bare: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::Undefined,
+        SqlState::UNDEFINED_FUNCTION,
+        format!("function {bare} does not exist"),
+    )
+    .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+}

@@ -1,0 +1,118 @@
+//! Names as Postgres reads them: 63 bytes, quoting, search path; and the refusals that many rules share.
+
+use std::borrow::Cow;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::Node;
+
+use crate::guard::{Mode, Policy, Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+
+/// `NAMEDATALEN - 1`: identifiers are cut to so many bytes, never inside a character.
+pub(crate) const MAX_IDENTIFIER_BYTES: usize = 63;
+
+/// Cuts an identifier as the server's scanner does.
+pub(crate) fn truncated(name: &str) -> &str {
+    if name.len() <= MAX_IDENTIFIER_BYTES {
+        return name;
+    }
+    let end = (0..=MAX_IDENTIFIER_BYTES)
+        .rev()
+        .find(|&i| name.is_char_boundary(i))
+        .unwrap_or(0);
+    name.get(..end).unwrap_or("")
+}
+
+/// A double-quoted identifier, whatever is in it.
+pub(crate) fn quoted_ident(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A string literal that reads the same whatever `standard_conforming_strings` is: a backslash calls for `E''`.
+pub(crate) fn quoted_literal(value: &str) -> String {
+    let doubled = value.replace('\'', "''");
+    if doubled.contains('\\') {
+        format!("E'{}'", doubled.replace('\\', "\\\\"))
+    } else {
+        format!("'{doubled}'")
+    }
+}
+
+/// The parts of a possibly qualified name, as the parse tree gives them; `None` if a part is no plain name.
+pub(crate) fn parts(nodes: &[Node]) -> Option<Vec<&str>> {
+    nodes
+        .iter()
+        .map(|node| match node.node.as_ref() {
+            Some(NodeEnum::String(s)) => Some(s.sval.as_str()),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The schemas in which an unqualified name is looked for, in order, `pg_catalog` included. Empty where the server decides.
+pub(crate) fn search_path<'a>(policy: &'a Policy, mode: &'a Mode) -> Vec<&'a str> {
+    let path: Vec<&str> = match mode {
+        Mode::Shared => policy.search_path.iter().map(String::as_str).collect(),
+        Mode::Schema(schema) => vec![schema.as_ref()],
+        Mode::Database | Mode::Operator => policy
+            .catalog
+            .search_path
+            .iter()
+            .map(String::as_str)
+            .collect(),
+    };
+    if path.contains(&"pg_catalog") {
+        path
+    } else {
+        std::iter::once("pg_catalog").chain(path).collect()
+    }
+}
+
+/// A schema that every tenant may name in the schema layout: its own, and the two of the system.
+pub(crate) fn schema_is_own(mode: &Mode, schema: &str) -> bool {
+    match mode {
+        Mode::Schema(own) => {
+            schema == own.as_ref() || schema == "pg_catalog" || schema == "information_schema"
+        }
+        Mode::Shared | Mode::Database | Mode::Operator => true,
+    }
+}
+
+/// 42501 with a hint.
+pub(crate) fn denied(
+    kind: RefusalKind,
+    message: impl Into<Cow<'static, str>>,
+    hint: impl Into<Cow<'static, str>>,
+) -> Refusal {
+    Refusal::new(kind, SqlState::INSUFFICIENT_PRIVILEGE, message).hint(hint)
+}
+
+/// 42501 for a schema of somebody else.
+pub(crate) fn foreign_schema(schema: &str) -> Refusal {
+    denied(
+        RefusalKind::Relation,
+        format!("permission denied for schema {schema}"),
+        "A tenant of the schema layout may name its own schema, pg_catalog and information_schema.",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_cut_at_63_bytes_between_characters() {
+        assert_eq!(truncated("orders"), "orders");
+        let long = "a".repeat(70);
+        assert_eq!(truncated(&long), "a".repeat(63));
+        let umlauts = "ä".repeat(40);
+        assert_eq!(truncated(&umlauts), "ä".repeat(31));
+    }
+
+    #[test]
+    fn quoting_survives_quotes_and_backslashes() {
+        assert_eq!(quoted_ident("a\"b"), "\"a\"\"b\"");
+        assert_eq!(quoted_literal("it's"), "'it''s'");
+        assert_eq!(quoted_literal("\\'"), "E'\\\\'''");
+    }
+}

@@ -1,0 +1,199 @@
+//! Which relations a statement may name, and as what.
+
+mod system;
+
+use crate::catalog::{QualifiedName, RelKind, Relation};
+use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule, TenantTable};
+use crate::pgerror::SqlState;
+
+use super::names::{denied, foreign_schema, schema_is_own, search_path, truncated};
+pub(crate) use system::Mask;
+
+/// What a relation is to the session that names it.
+#[derive(Clone, Debug)]
+pub(crate) enum Resolved<'p> {
+    /// A tenant relation: only behind its predicate.
+    Tenant(&'p TenantTable, &'p Relation),
+    /// A shared table: read by all, written by none.
+    Shared(&'p Relation),
+    /// A relation of `pg_catalog` or `information_schema`: read only, and with a mask only through it.
+    System(&'p Relation, Option<Mask>),
+    /// Nothing to guard: the tenant's own schema or database, or an operator's session. `None`: the catalog does not know the
+    /// relation (a table made a moment ago, a temporary one), and the server decides.
+    Free(Option<&'p Relation>),
+}
+
+/// Resolves a relation as written (`""` for parts that are not there), exactly as Postgres would with the pinned search path.
+///
+/// # Errors
+/// 42P01 for a relation that does not exist, 42501 for one that tenants may not touch or that is not configured,
+/// 0A000 for another database's.
+pub(crate) fn resolve<'p>(
+    policy: &'p Policy,
+    mode: &Mode,
+    catalog: &str,
+    schema: &str,
+    name: &str,
+) -> Result<Resolved<'p>, Refusal> {
+    let (schema, name) = (truncated(schema), truncated(name));
+    if !catalog.is_empty() && !matches!(mode, Mode::Operator) {
+        return Err(Refusal::new(
+            RefusalKind::Relation,
+            SqlState::FEATURE_NOT_SUPPORTED,
+            format!("cross-database references are not implemented: \"{catalog}.{schema}.{name}\""),
+        ));
+    }
+    let found = lookup(policy, mode, schema, name);
+    match mode {
+        Mode::Operator => Ok(Resolved::Free(found)),
+        Mode::Database => in_database(policy, found, schema, name),
+        Mode::Schema(_) => in_schema(policy, mode, found, schema, name),
+        Mode::Shared => in_shared(policy, found, schema, name),
+    }
+}
+
+/// The relation of that name on the mode's search path, or in the schema given.
+fn lookup<'p>(policy: &'p Policy, mode: &Mode, schema: &str, name: &str) -> Option<&'p Relation> {
+    if !schema.is_empty() {
+        return policy.catalog.relation(schema, name);
+    }
+    search_path(policy, mode)
+        .into_iter()
+        .find_map(|schema| policy.catalog.relation(schema, name))
+}
+
+fn is_system(relation: &Relation) -> bool {
+    is_system_schema(&relation.name.schema)
+}
+
+fn is_system_schema(schema: &str) -> bool {
+    matches!(schema, "pg_catalog" | "information_schema" | "pg_toast")
+}
+
+fn in_shared<'p>(
+    policy: &'p Policy,
+    found: Option<&'p Relation>,
+    schema: &str,
+    name: &str,
+) -> Result<Resolved<'p>, Refusal> {
+    let Some(relation) = found else {
+        return Err(undefined(schema, name));
+    };
+    if is_system(relation) {
+        return system::rule(policy, &Mode::Shared, relation);
+    }
+    match policy.tables.get(&relation.name) {
+        Some(TableRule::Tenant(table)) => Ok(Resolved::Tenant(table, relation)),
+        Some(TableRule::Shared) => Ok(Resolved::Shared(relation)),
+        None => Err(unconfigured(&relation.name, relation.kind)),
+    }
+}
+
+fn in_schema<'p>(
+    policy: &'p Policy,
+    mode: &Mode,
+    found: Option<&'p Relation>,
+    schema: &str,
+    name: &str,
+) -> Result<Resolved<'p>, Refusal> {
+    if !schema.is_empty() && !schema_is_own(mode, schema) && !is_temporary(schema) {
+        return shared_elsewhere(policy, found).ok_or_else(|| foreign_schema(schema));
+    }
+    match found {
+        Some(relation) if is_system(relation) => system::rule(policy, mode, relation),
+        None if is_system_schema(schema) => Err(undefined(schema, name)),
+        Some(_) | None => Ok(Resolved::Free(found)),
+    }
+}
+
+/// A configured shared table may be named with its schema in the schema layout too.
+fn shared_elsewhere<'p>(policy: &'p Policy, found: Option<&'p Relation>) -> Option<Resolved<'p>> {
+    let relation = found?;
+    match policy.tables.get(&relation.name) {
+        Some(TableRule::Shared) => Some(Resolved::Shared(relation)),
+        Some(TableRule::Tenant(_)) | None => None,
+    }
+}
+
+fn in_database<'p>(
+    policy: &'p Policy,
+    found: Option<&'p Relation>,
+    schema: &str,
+    name: &str,
+) -> Result<Resolved<'p>, Refusal> {
+    match found {
+        Some(relation) if is_system(relation) => system::rule(policy, &Mode::Database, relation),
+        Some(relation)
+            if system::leaves_database(&relation.name.name) && relation.extension.is_some() =>
+        {
+            Err(system_denied(&relation.name))
+        }
+        None if is_system_schema(schema) && system::leaves_database(name) => {
+            Err(system_denied(&QualifiedName::new(schema, name)))
+        }
+        Some(_) | None => Ok(Resolved::Free(found)),
+    }
+}
+
+/// `pg_temp` and `pg_temp_3`: the session's own temporary schema by its alias only.
+fn is_temporary(schema: &str) -> bool {
+    schema == "pg_temp"
+}
+
+fn undefined(schema: &str, name: &str) -> Refusal {
+    let shown = if schema.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{schema}.{name}")
+    };
+    Refusal::new(
+        RefusalKind::Undefined,
+        SqlState::UNDEFINED_TABLE,
+        format!("relation \"{shown}\" does not exist"),
+    )
+}
+
+fn unconfigured(name: &QualifiedName, kind: RelKind) -> Refusal {
+    let what = match kind {
+        RelKind::View => "view",
+        RelKind::MaterializedView => "materialized view",
+        RelKind::ForeignTable => "foreign table",
+        RelKind::Sequence => "sequence",
+        RelKind::Table
+        | RelKind::PartitionedTable
+        | RelKind::Index
+        | RelKind::Toast
+        | RelKind::CompositeType => "table",
+    };
+    let refusal = denied(
+        RefusalKind::Relation,
+        format!("permission denied for {what} {}", name.name),
+        format!(
+            "pgwarden has no rule for \"{name}\". If it holds no tenant's data, list it in tenancy.shared_tables; \
+             if a column tells the tenant, configure it in [tenancy.tables]."
+        ),
+    );
+    match kind {
+        RelKind::Sequence => denied(
+            RefusalKind::Relation,
+            format!("permission denied for sequence {}", name.name),
+            "A sequence shows how much other tenants insert: use nextval() on it.",
+        ),
+        RelKind::Table
+        | RelKind::PartitionedTable
+        | RelKind::View
+        | RelKind::MaterializedView
+        | RelKind::ForeignTable
+        | RelKind::Index
+        | RelKind::Toast
+        | RelKind::CompositeType => refusal,
+    }
+}
+
+fn system_denied(name: &QualifiedName) -> Refusal {
+    denied(
+        RefusalKind::Relation,
+        format!("permission denied for view {}", name.name),
+        format!("\"{name}\" shows other tenants' data or activity: use an operator login."),
+    )
+}

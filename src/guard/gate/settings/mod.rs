@@ -1,0 +1,274 @@
+//! Which settings a session may read and change: SET, RESET, SHOW, set_config, current_setting, startup parameters.
+//! Default deny; what is allowed is followed by the session and put back when the server connection changes hands.
+
+mod lists;
+mod values;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt};
+
+use super::functions::literal;
+use super::names::denied;
+use crate::guard::{Effect, Mode, Policy, Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+
+/// What may become of a setting.
+enum Rule {
+    /// Any value.
+    Free,
+    /// Only values that change nothing that the guard relies on.
+    Only(fn(&Policy, &Mode, &str) -> bool, &'static str),
+    /// No value.
+    Sealed,
+}
+
+/// SET, SET LOCAL, RESET, RESET ALL, SET TRANSACTION and the like: what it does to the session.
+///
+/// # Errors
+/// 42501 for a sealed setting or value.
+pub(crate) fn set(
+    policy: &Policy,
+    mode: &Mode,
+    stmt: &VariableSetStmt,
+) -> Result<Vec<Effect>, Refusal> {
+    let VariableSetStmt {
+        kind: _,
+        name,
+        args,
+        jumble_args: _,
+        is_local: _,
+        location: _,
+    } = stmt;
+    let name = canonical(name);
+    match stmt.kind() {
+        VariableSetKind::VarSetValue => {
+            let value = values::of_args(&name, args);
+            change(policy, mode, &name, value.as_deref())
+        }
+        VariableSetKind::VarSetDefault | VariableSetKind::VarReset => {
+            change_to_default(policy, mode, &name)
+        }
+        VariableSetKind::VarResetAll => Ok(vec![Effect::ResetAll]),
+        VariableSetKind::VarSetMulti => multi(mode, &name, args),
+        VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => Err(sealed(&name)),
+    }
+}
+
+/// `SET TRANSACTION ...` (of the transaction alone) and `SET SESSION CHARACTERISTICS AS TRANSACTION ...` (three defaults).
+fn multi(mode: &Mode, name: &str, args: &[Node]) -> Result<Vec<Effect>, Refusal> {
+    match name {
+        "transaction" => Ok(Vec::new()),
+        "session characteristics" => Ok(args.iter().filter_map(default_of).collect()),
+        _ if matches!(mode, Mode::Operator) => Ok(Vec::new()),
+        // TRANSACTION SNAPSHOT: another session's snapshot
+        _ => Err(sealed(name)),
+    }
+}
+
+fn default_of(arg: &Node) -> Option<Effect> {
+    match arg.node.as_ref() {
+        Some(NodeEnum::DefElem(elem)) => Some(Effect::Setting(format!("default_{}", elem.defname))),
+        _ => None,
+    }
+}
+
+fn change(
+    policy: &Policy,
+    mode: &Mode,
+    name: &str,
+    value: Option<&str>,
+) -> Result<Vec<Effect>, Refusal> {
+    allow_value(policy, mode, name, value)?;
+    Ok(effect(name))
+}
+
+/// DEFAULT and RESET: as good as any value where any is allowed; a setting that must keep its value is not touched.
+fn change_to_default(policy: &Policy, mode: &Mode, name: &str) -> Result<Vec<Effect>, Refusal> {
+    match rule(policy, mode, name) {
+        Rule::Free => Ok(effect(name)),
+        // The server's own default may be another encoding or another path than the one that the proxy pinned.
+        Rule::Only(_, hint) if name == "search_path" || name == "client_encoding" => {
+            Err(sealed_value(name, hint))
+        }
+        Rule::Only(_, _) => Ok(effect(name)),
+        Rule::Sealed => Err(sealed(name)),
+    }
+}
+
+fn allow_value(
+    policy: &Policy,
+    mode: &Mode,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), Refusal> {
+    match rule(policy, mode, name) {
+        Rule::Free => Ok(()),
+        Rule::Only(harmless, hint) => match value {
+            Some(value) if harmless(policy, mode, value) => Ok(()),
+            Some(_) | None => Err(sealed_value(name, hint)),
+        },
+        Rule::Sealed => Err(sealed(name)),
+    }
+}
+
+/// Settings of the transaction alone need no following.
+fn effect(name: &str) -> Vec<Effect> {
+    match name {
+        "transaction_isolation" | "transaction_read_only" | "transaction_deferrable" => Vec::new(),
+        _ => vec![Effect::Setting(name.to_owned())],
+    }
+}
+
+/// SHOW: the answer is the session's own, but some settings tell of the server or hold an application's secrets.
+///
+/// # Errors
+/// 42501 for a setting that tenants may not read.
+pub(crate) fn show(policy: &Policy, mode: &Mode, name: &str) -> Result<(), Refusal> {
+    let name = canonical(name);
+    let allowed = match mode {
+        Mode::Operator | Mode::Database => true,
+        Mode::Shared | Mode::Schema(_) => {
+            name == policy.setting.to_ascii_lowercase()
+                || lists::FREE.contains(&name.as_str())
+                || lists::READABLE.contains(&name.as_str())
+                || only(&name).is_some()
+        }
+    };
+    if allowed {
+        Ok(())
+    } else {
+        Err(unreadable(&name))
+    }
+}
+
+/// A setting of the startup packet, or `-c name=value` in its options.
+///
+/// # Errors
+/// 42501 for a sealed setting or value.
+pub(crate) fn startup(
+    policy: &Policy,
+    mode: &Mode,
+    name: &str,
+    value: &str,
+) -> Result<(), Refusal> {
+    allow_value(policy, mode, &canonical(name), Some(value))
+}
+
+/// `set_config` and `current_setting`; `None` for any other function.
+pub(super) fn function_call(
+    policy: &Policy,
+    mode: &Mode,
+    bare: &str,
+    args: &[Node],
+) -> Option<Result<Vec<Effect>, Refusal>> {
+    match bare {
+        "set_config" => Some(set_config(policy, mode, args)),
+        "current_setting" => Some(current_setting(policy, mode, args)),
+        _ => None,
+    }
+}
+
+fn set_config(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<Vec<Effect>, Refusal> {
+    let name = args.first().and_then(literal).map(canonical);
+    match (name, mode) {
+        (Some(name), _) => change(policy, mode, &name, args.get(1).and_then(literal)),
+        // The name is known only when it runs: the session keeps the connection.
+        (None, Mode::Operator) => Ok(vec![Effect::Pin(crate::guard::PinReason::SessionState)]),
+        (None, Mode::Shared | Mode::Schema(_) | Mode::Database) => Err(needs_literal("set_config")),
+    }
+}
+
+fn current_setting(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<Vec<Effect>, Refusal> {
+    match mode {
+        Mode::Operator | Mode::Database => Ok(Vec::new()),
+        Mode::Shared | Mode::Schema(_) => {
+            let name = args
+                .first()
+                .and_then(literal)
+                .ok_or_else(|| needs_literal("current_setting"))?;
+            show(policy, mode, name).map(|()| Vec::new())
+        }
+    }
+}
+
+/// The rule for a setting by its canonical name.
+fn rule(policy: &Policy, mode: &Mode, name: &str) -> Rule {
+    if matches!(mode, Mode::Operator) {
+        return Rule::Free;
+    }
+    if name == policy.setting.to_ascii_lowercase() || lists::SEALED.contains(&name) {
+        return Rule::Sealed;
+    }
+    if let Some((harmless, hint)) = only(name) {
+        return match (mode, name) {
+            (Mode::Database, "search_path" | "row_security") => Rule::Free,
+            _ => Rule::Only(harmless, hint),
+        };
+    }
+    if matches!(mode, Mode::Database) || lists::FREE.contains(&name) {
+        return Rule::Free;
+    }
+    Rule::Sealed
+}
+
+type Only = (fn(&Policy, &Mode, &str) -> bool, &'static str);
+
+/// Settings that drivers and ORMs send at connect, with the one value that the guard relies on anyway.
+fn only(name: &str) -> Option<Only> {
+    match name {
+        "client_encoding" => Some((values::is_utf8, "Only UTF8 is accepted.")),
+        "standard_conforming_strings" => Some((values::is_on, "Only on is accepted.")),
+        "row_security" => Some((values::is_on, "Only on is accepted.")),
+        "search_path" => Some((
+            values::is_pinned_path,
+            "The search path is pinned by pgwarden; only schemas of it are accepted.",
+        )),
+        _ => None,
+    }
+}
+
+/// Lower case, and the spellings that mean another name.
+fn canonical(name: &str) -> String {
+    let name = name.to_ascii_lowercase();
+    match name.as_str() {
+        "time zone" => "timezone".to_owned(),
+        "names" => "client_encoding".to_owned(),
+        "session authorization" => "session_authorization".to_owned(),
+        _ => name,
+    }
+}
+
+fn sealed(name: &str) -> Refusal {
+    denied(
+        RefusalKind::Setting,
+        format!("permission denied to set parameter \"{name}\""),
+        "pgwarden seals this setting for tenants; an operator login may set it.",
+    )
+}
+
+fn sealed_value(name: &str, hint: &'static str) -> Refusal {
+    denied(
+        RefusalKind::Setting,
+        format!("permission denied to set parameter \"{name}\" to this value"),
+        hint,
+    )
+}
+
+fn unreadable(name: &str) -> Refusal {
+    denied(
+        RefusalKind::Setting,
+        format!("permission denied to examine \"{name}\""),
+        "Tenants may read settings of their own session only.",
+    )
+}
+
+fn needs_literal(function: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::Setting,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for function {function}"),
+    )
+    .hint(format!(
+        "{function}() needs the setting's name as a literal here."
+    ))
+}

@@ -1,0 +1,129 @@
+//! Values of settings, as the server would read them.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, a_const};
+
+use crate::guard::gate::names::{quoted_ident, search_path, truncated};
+use crate::guard::{Mode, Policy};
+
+/// The value of a SET statement as one text, as `flatten_set_variable_args` makes it: the items of a list setting are
+/// quoted as identifiers. `None` where it is no list of plain constants.
+pub(super) fn of_args(name: &str, args: &[Node]) -> Option<String> {
+    let parts: Option<Vec<String>> = args.iter().map(of_arg).collect();
+    let parts = parts?;
+    if name == "search_path" {
+        let quoted: Vec<String> = parts.iter().map(|p| quoted_ident(p)).collect();
+        return Some(quoted.join(", "));
+    }
+    Some(parts.join(", "))
+}
+
+fn of_arg(arg: &Node) -> Option<String> {
+    let Some(NodeEnum::AConst(constant)) = arg.node.as_ref() else {
+        return None;
+    };
+    Some(match constant.val.as_ref()? {
+        a_const::Val::Ival(i) => i.ival.to_string(),
+        a_const::Val::Fval(f) => f.fval.clone(),
+        a_const::Val::Boolval(b) => b.boolval.to_string(),
+        a_const::Val::Sval(s) => s.sval.clone(),
+        a_const::Val::Bsval(_) => return None,
+    })
+}
+
+/// The spellings of UTF8 that `pg_char_to_encoding` knows: letters and digits count, case does not.
+pub(super) fn is_utf8(_: &Policy, _: &Mode, value: &str) -> bool {
+    let plain: String = value
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .map(|c| c.to_ascii_lowercase())
+        .collect();
+    matches!(plain.as_str(), "utf8" | "unicode")
+}
+
+/// `parse_bool`: unique prefixes of true and yes, `on`, `1`.
+pub(super) fn is_on(_: &Policy, _: &Mode, value: &str) -> bool {
+    matches!(
+        value.trim().to_ascii_lowercase().as_str(),
+        "on" | "1" | "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes"
+    )
+}
+
+/// Schemas of the pinned path in its order, none else: what a name can mean only shrinks.
+pub(super) fn is_pinned_path(policy: &Policy, mode: &Mode, value: &str) -> bool {
+    let pinned = search_path(policy, mode);
+    let Some(wanted) = split_identifiers(value) else {
+        return false;
+    };
+    let mut rest = pinned.as_slice();
+    let mut named = 0;
+    for schema in wanted.iter().filter(|s| *s != "$user") {
+        let Some(at) = rest.iter().position(|p| p == schema) else {
+            return false;
+        };
+        rest = rest.get(at + 1..).unwrap_or_default();
+        named += usize::from(schema != "pg_catalog");
+    }
+    named > 0
+}
+
+/// `SplitIdentifierString` with commas.
+fn split_identifiers(text: &str) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    let mut rest = text.trim();
+    loop {
+        let (name, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted_name(quoted)?,
+            None => {
+                let end = rest
+                    .find([',', ' ', '\t', '\n', '\r', '"'])
+                    .unwrap_or(rest.len());
+                let (name, after) = rest.split_at(end);
+                (name.to_ascii_lowercase(), after)
+            }
+        };
+        if name.is_empty() {
+            return None;
+        }
+        names.push(truncated(&name).to_owned());
+        rest = after.trim_start();
+        match rest.strip_prefix(',') {
+            Some(more) => rest = more.trim_start(),
+            None => return rest.is_empty().then_some(names),
+        }
+    }
+}
+
+fn quoted_name(mut rest: &str) -> Option<(String, &str)> {
+    let mut name = String::new();
+    loop {
+        let end = rest.find('"')?;
+        name.push_str(rest.get(..end)?);
+        rest = rest.get(end + 1..)?;
+        match rest.strip_prefix('"') {
+            Some(more) => {
+                name.push('"');
+                rest = more;
+            }
+            None => return Some((name, rest)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifier_lists_are_split_as_the_server_splits_them() {
+        let split = |s: &str| split_identifiers(s);
+        assert_eq!(
+            split("\"$user\", Public"),
+            Some(vec!["$user".into(), "public".into()])
+        );
+        assert_eq!(split("\"a,b\""), Some(vec!["a,b".into()]));
+        assert_eq!(split("a b"), None);
+        assert_eq!(split(""), None);
+        assert_eq!(split("a,"), None);
+    }
+}
