@@ -9,6 +9,7 @@ pub mod copy_stream;
 mod gate;
 mod plan;
 mod policy;
+pub mod position;
 mod refusal;
 mod rewrite;
 mod service;
