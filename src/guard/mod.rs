@@ -7,6 +7,7 @@
 mod bind;
 pub mod copy_stream;
 mod gate;
+pub(crate) mod parse;
 mod plan;
 mod policy;
 pub mod position;

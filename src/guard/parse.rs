@@ -1,0 +1,487 @@
+//! The one door to Postgres's own grammar: parse, print, scan. Nothing else in the crate calls `pg_query`'s functions.
+//!
+//! Limits come first (bytes, tokens), then the C parser, which refuses deep nesting cleanly; the trees are walked, compared
+//! and dropped on a stack that fits them ([`with_stack`]).
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{self, Node, RawStmt, Token};
+
+use super::{GuardLimits, Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+
+/// Stack that a nesting level may take in decoding, walking and dropping a tree (measured in a debug build: 26 KiB).
+const STACK_PER_LEVEL: usize = 32 << 10;
+/// libpg_query refuses trees deeper than this many levels (measured: between 500 and 1,000 for every construct).
+const DEEPEST_TREE: usize = 5_000;
+/// What any statement may need besides.
+const STACK_BASE: usize = 512 << 10;
+/// Above this size the position of a syntax error is not searched for.
+const MAX_POSITION_BYTES: usize = 64 << 10;
+
+/// One statement of a text, as the parser delimits it.
+#[derive(Clone, Debug)]
+pub(crate) struct Statement<'t> {
+    /// The statement's text, without the semicolon.
+    pub(crate) text: &'t str,
+    /// Byte offset of that text in the whole.
+    pub(crate) start: usize,
+    /// Its tree. Locations count from the start of the whole text.
+    pub(crate) tree: Node,
+    /// The greatest `$n` in it; 0: none.
+    pub(crate) params: u16,
+}
+
+/// Runs `f` on a stack that is large enough for the tree of a text of so many bytes.
+pub(crate) fn with_stack<R>(text_bytes: usize, f: impl FnOnce() -> R) -> R {
+    // A level of nesting takes at least two bytes of text.
+    let levels = (text_bytes / 2 + 16).min(DEEPEST_TREE);
+    let size = STACK_BASE + levels * STACK_PER_LEVEL;
+    stacker::maybe_grow(size, size + STACK_BASE, f)
+}
+
+/// Reads a client's text. `server_version` is `server_version_num`: tokens that other majors read otherwise are refused.
+///
+/// # Errors
+/// 54000 and 54001 for what exceeds the limits, 42601 with Postgres's message for what its grammar does not accept.
+pub(crate) fn parse<'t>(
+    text: &'t str,
+    limits: &GuardLimits,
+    server_version: u32,
+) -> Result<Vec<Statement<'t>>, Refusal> {
+    check_size(text, limits)?;
+    with_stack(text.len(), || {
+        let tokens = scan(text)?;
+        if tokens.len() > limits.max_tokens {
+            return Err(too_large(format!(
+                "statement has {} tokens, the limit is {}",
+                tokens.len(),
+                limits.max_tokens
+            )));
+        }
+        if server_version < 160_000 {
+            check_lexical(text, &tokens)?;
+        }
+        let parsed = raw_parse(text).map_err(|message| syntax_error(text, &tokens, message))?;
+        parsed
+            .stmts
+            .into_iter()
+            .map(|raw| statement(text, &tokens, raw, limits))
+            .collect()
+    })
+}
+
+/// Reads text that the guard printed itself: no limits, no lexical checks.
+///
+/// # Errors
+/// The parser's message.
+pub(crate) fn reparse(text: &str) -> Result<Vec<RawStmt>, String> {
+    with_stack(text.len(), || raw_parse(text).map(|parsed| parsed.stmts))
+}
+
+/// Reads one expression, as in `SELECT <expression>`.
+///
+/// # Errors
+/// The parser's message, or that it is no single expression.
+pub(crate) fn expression(text: &str) -> Result<Node, String> {
+    let not_one = || "not a single expression".to_owned();
+    let stmt = reparse(&format!("SELECT {text}"))?
+        .pop()
+        .ok_or_else(not_one)?;
+    let Some(NodeEnum::SelectStmt(select)) = stmt.stmt.and_then(|s| s.node) else {
+        return Err(not_one());
+    };
+    let mut targets = select.target_list;
+    match (targets.pop().and_then(|t| t.node), targets.is_empty()) {
+        (Some(NodeEnum::ResTarget(target)), true) => target.val.map(|v| *v).ok_or_else(not_one),
+        _ => Err(not_one()),
+    }
+}
+
+/// Prints a statement's tree.
+///
+/// # Errors
+/// The printer's message (constructs that it does not know).
+pub(crate) fn deparse(tree: &Node) -> Result<String, String> {
+    let result = protobuf::ParseResult {
+        version: 0,
+        stmts: vec![RawStmt {
+            stmt: Some(Box::new(tree.clone())),
+            stmt_location: 0,
+            stmt_len: 0,
+        }],
+    };
+    pg_query::deparse(&result, pg_query::DeparseOptions::default()).map_err(message)
+}
+
+/// The text's tokens, comments included.
+///
+/// # Errors
+/// 42601 with the scanner's message.
+pub(crate) fn scan(text: &str) -> Result<Vec<protobuf::ScanToken>, Refusal> {
+    if text.contains('\0') {
+        return Err(no_nul());
+    }
+    pg_query::scan_tokens(text).map_err(|e| syntax(message(e)))
+}
+
+/// Characters of `text` before byte `offset`, plus one: a position as Postgres counts it.
+pub(crate) fn position(text: &str, offset: usize) -> u32 {
+    let chars = text.get(..offset).map_or(0, |s| s.chars().count());
+    u32::try_from(chars + 1).unwrap_or(u32::MAX)
+}
+
+fn check_size(text: &str, limits: &GuardLimits) -> Result<(), Refusal> {
+    if text.len() > limits.max_bytes {
+        return Err(too_large(format!(
+            "statement has {} bytes, the limit is {}",
+            text.len(),
+            limits.max_bytes
+        )));
+    }
+    if text.contains('\0') {
+        return Err(no_nul());
+    }
+    Ok(())
+}
+
+fn no_nul() -> Refusal {
+    Refusal::new(
+        RefusalKind::Syntax,
+        SqlState::CHARACTER_NOT_IN_REPERTOIRE,
+        "invalid byte sequence for encoding \"UTF8\": 0x00",
+    )
+}
+
+fn raw_parse(text: &str) -> Result<protobuf::ParseResult, String> {
+    // The binding's summary of the tree, which we do not use, has panics in it.
+    std::panic::catch_unwind(|| pg_query::parse(text, 0))
+        .map_err(|_| "statement could not be read".to_owned())?
+        .map(|result| result.protobuf)
+        .map_err(message)
+}
+
+/// The message without the binding's prefix.
+fn message(error: pg_query::Error) -> String {
+    match error {
+        pg_query::Error::Parse(m)
+        | pg_query::Error::Scan(m)
+        | pg_query::Error::Split(m)
+        | pg_query::Error::IsUtility(m)
+        | pg_query::Error::InvalidJson(m) => m,
+        pg_query::Error::Decode(e) => format!("statement is nested too deeply ({e})"),
+        pg_query::Error::Conversion(_) => {
+            "invalid byte sequence for encoding \"UTF8\": 0x00".to_owned()
+        }
+        pg_query::Error::InvalidPointer => "out of memory".to_owned(),
+    }
+}
+
+fn statement<'t>(
+    text: &'t str,
+    tokens: &[protobuf::ScanToken],
+    raw: RawStmt,
+    limits: &GuardLimits,
+) -> Result<Statement<'t>, Refusal> {
+    let start = usize::try_from(raw.stmt_location).unwrap_or(0);
+    let len = usize::try_from(raw.stmt_len).unwrap_or(0);
+    let end = if len == 0 { text.len() } else { start + len };
+    let (Some(slice), Some(tree)) = (text.get(start..end), raw.stmt) else {
+        return Err(syntax(
+            "statement borders lie outside of the text".to_owned(),
+        ));
+    };
+    let own: Vec<_> = tokens.iter().filter(|t| in_range(t, start, end)).collect();
+    let depth = nesting(&own);
+    if depth > limits.max_depth {
+        return Err(Refusal::new(
+            RefusalKind::Limit,
+            SqlState::STATEMENT_TOO_COMPLEX,
+            format!(
+                "statement is nested {depth} deep, the limit is {}",
+                limits.max_depth
+            ),
+        ));
+    }
+    Ok(Statement {
+        text: slice,
+        start,
+        tree: *tree,
+        params: greatest_param(text, &own)?,
+    })
+}
+
+fn in_range(token: &protobuf::ScanToken, start: usize, end: usize) -> bool {
+    usize::try_from(token.start).is_ok_and(|s| s >= start)
+        && usize::try_from(token.end).is_ok_and(|e| e <= end)
+}
+
+fn token_text<'t>(text: &'t str, token: &protobuf::ScanToken) -> &'t str {
+    let start = usize::try_from(token.start).unwrap_or(usize::MAX);
+    let end = usize::try_from(token.end).unwrap_or(0);
+    text.get(start..end).unwrap_or("")
+}
+
+/// The deepest nesting of parentheses and brackets. (Chains of operators nest the tree too: the C parser refuses those.)
+fn nesting(tokens: &[&protobuf::ScanToken]) -> usize {
+    let mut depth = 0usize;
+    let mut deepest = 0usize;
+    for token in tokens {
+        match token.token() {
+            Token::Ascii40 | Token::Ascii91 => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            Token::Ascii41 | Token::Ascii93 => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn greatest_param(text: &str, tokens: &[&protobuf::ScanToken]) -> Result<u16, Refusal> {
+    let mut greatest = 0u16;
+    for token in tokens {
+        if token.token() != Token::Param {
+            continue;
+        }
+        let digits = token_text(text, token).trim_start_matches('$');
+        let number = digits.parse::<u16>().map_err(|_| {
+            Refusal::new(
+                RefusalKind::Undefined,
+                SqlState::UNDEFINED_PARAMETER,
+                format!("there is no parameter ${digits}"),
+            )
+        })?;
+        greatest = greatest.max(number);
+    }
+    Ok(greatest)
+}
+
+/// Refuses what servers before 16 read otherwise than the grammar of 18: `0x1F`, `1_000`, `1a`, `$1a`, the vertical tab.
+fn check_lexical(text: &str, tokens: &[protobuf::ScanToken]) -> Result<(), Refusal> {
+    for token in tokens {
+        let start = usize::try_from(token.start).unwrap_or(0);
+        let end = usize::try_from(token.end).unwrap_or(0);
+        let word = token_text(text, token);
+        let numeric = matches!(token.token(), Token::Iconst | Token::Fconst | Token::Param);
+        let next = text.get(end..).and_then(|rest| rest.chars().next());
+        let odd_number = numeric
+            && (word.contains('_')
+                || (token.token() != Token::Param && has_radix_prefix(word))
+                || next.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$'));
+        if odd_number {
+            return Err(syntax_at(
+                format!("trailing junk after numeric literal at or near \"{word}\""),
+                position(text, start),
+            ));
+        }
+    }
+    let mut gap_start = 0usize;
+    for token in tokens {
+        let start = usize::try_from(token.start).unwrap_or(0);
+        if text
+            .get(gap_start..start)
+            .is_some_and(|gap| gap.contains('\u{b}'))
+        {
+            return Err(vertical_tab(text, gap_start));
+        }
+        gap_start = usize::try_from(token.end).unwrap_or(0);
+    }
+    if text
+        .get(gap_start..)
+        .is_some_and(|gap| gap.contains('\u{b}'))
+    {
+        return Err(vertical_tab(text, gap_start));
+    }
+    // Between the parts of a continued literal ('a'<newline>'b') white space belongs to the token itself.
+    let continued = tokens.iter().any(|t| {
+        t.token() != Token::SqlComment
+            && t.token() != Token::CComment
+            && continues_over_vertical_tab(token_text(text, t))
+    });
+    if continued {
+        return Err(vertical_tab(text, 0));
+    }
+    Ok(())
+}
+
+fn continues_over_vertical_tab(token: &str) -> bool {
+    token.contains('\u{b}')
+        && (token.starts_with('\'')
+            || token.get(1..2) == Some("'")
+            || token.get(1..3) == Some("&'"))
+}
+
+fn has_radix_prefix(word: &str) -> bool {
+    let mut chars = word.chars();
+    chars.next() == Some('0') && chars.next().is_some_and(|c| "xXoObB".contains(c))
+}
+
+fn vertical_tab(text: &str, from: usize) -> Refusal {
+    let at = text
+        .get(from..)
+        .and_then(|s| s.find('\u{b}'))
+        .map_or(from, |i| from + i);
+    syntax_at(
+        "syntax error at or near \"\u{b}\"".to_owned(),
+        position(text, at),
+    )
+}
+
+fn too_large(message: String) -> Refusal {
+    Refusal::new(
+        RefusalKind::Limit,
+        SqlState::PROGRAM_LIMIT_EXCEEDED,
+        message,
+    )
+}
+
+fn syntax(message: String) -> Refusal {
+    let deep = message.contains("nested too deeply") || message.contains("stack depth limit");
+    if deep || message.starts_with("memory exhausted") {
+        return Refusal::new(RefusalKind::Limit, SqlState::STATEMENT_TOO_COMPLEX, message);
+    }
+    Refusal::new(RefusalKind::Syntax, SqlState::SYNTAX_ERROR, message)
+}
+
+fn syntax_at(message: String, position: u32) -> Refusal {
+    let mut refusal = syntax(message);
+    refusal.error.position = Some(position);
+    refusal
+}
+
+/// The binding drops the error's position, so it is found again: the first token whose inclusion makes the text fail.
+fn syntax_error(text: &str, tokens: &[protobuf::ScanToken], message: String) -> Refusal {
+    let found = error_offset(text, tokens, &message);
+    match found {
+        Some(offset) => syntax_at(message, position(text, offset)),
+        None => syntax(message),
+    }
+}
+
+fn error_offset(text: &str, tokens: &[protobuf::ScanToken], message: &str) -> Option<usize> {
+    if message == "syntax error at end of input" {
+        return Some(text.len());
+    }
+    let near = message
+        .strip_prefix("syntax error at or near \"")?
+        .strip_suffix('"')?;
+    let candidates: Vec<&protobuf::ScanToken> = tokens
+        .iter()
+        .filter(|t| token_text(text, t) == near)
+        .collect();
+    let first_failing = match candidates.as_slice() {
+        [only] => Some(*only),
+        _ if text.len() > MAX_POSITION_BYTES => None,
+        several => {
+            let index = several.partition_point(|t| {
+                let end = usize::try_from(t.end).unwrap_or(0);
+                let prefix = text.get(..end).unwrap_or("");
+                !matches!(raw_parse(prefix), Err(m) if m == message)
+            });
+            several.get(index).copied()
+        }
+    }?;
+    usize::try_from(first_failing.start).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Statement<'_>>, Refusal> {
+        parse(text, &GuardLimits::default(), 150_020)
+    }
+
+    fn refused(text: &str) -> (String, Option<u32>) {
+        let refusal = read(text).unwrap_err();
+        (
+            format!("{} {}", refusal.error.code, refusal.error.message),
+            refusal.error.position,
+        )
+    }
+
+    #[test]
+    fn statements_end_where_the_parser_ends_them() {
+        let found = read(" SELECT ';' ; /* ; */ SELECT $2, $$;$$ ;; -- end").unwrap();
+        let texts: Vec<_> = found.iter().map(|s| (s.text.trim(), s.params)).collect();
+        assert_eq!(texts, [("SELECT ';'", 0), ("SELECT $2, $$;$$", 2)]);
+        assert!(read(" -- nothing").unwrap().is_empty());
+    }
+
+    #[test]
+    fn syntax_errors_carry_postgres_message_and_position() {
+        assert_eq!(
+            refused("SELEC 1"),
+            (
+                "42601 syntax error at or near \"SELEC\"".to_owned(),
+                Some(1)
+            )
+        );
+        assert_eq!(
+            refused("SELECT 'ä', a FROM FROM t"),
+            (
+                "42601 syntax error at or near \"FROM\"".to_owned(),
+                Some(20)
+            )
+        );
+        assert_eq!(
+            refused("SELECT ("),
+            ("42601 syntax error at end of input".to_owned(), Some(9))
+        );
+        assert!(
+            refused("SELECT 'open")
+                .0
+                .starts_with("42601 unterminated quoted string")
+        );
+    }
+
+    #[test]
+    fn other_majors_tokens_are_refused_for_old_servers_only() {
+        for text in [
+            "SELECT 0x1F",
+            "SELECT 1_000",
+            "SELECT 1a",
+            "SELECT\u{b}1",
+            "SELECT 'a'\n\u{b}'b'",
+        ] {
+            assert!(read(text).is_err(), "{text}");
+        }
+        for text in ["SELECT 0x1F", "SELECT 1_000", "SELECT\u{b}1"] {
+            assert!(
+                parse(text, &GuardLimits::default(), 160_000).is_ok(),
+                "{text}"
+            );
+        }
+        assert!(read("SELECT 1, 1.5e3, a1, $1 FROM t0x1").is_ok());
+    }
+
+    #[test]
+    fn limits_give_program_limit_errors() {
+        let limits = GuardLimits {
+            max_bytes: 100,
+            max_tokens: 10,
+            max_depth: 3,
+        };
+        let code = |text: &str| parse(text, &limits, 160_000).unwrap_err().error.code;
+        assert_eq!(code(&"x".repeat(101)), SqlState::PROGRAM_LIMIT_EXCEEDED);
+        assert_eq!(code("SELECT 1,2,3,4,5,6"), SqlState::PROGRAM_LIMIT_EXCEEDED);
+        assert_eq!(code("SELECT ((((1))))"), SqlState::STATEMENT_TOO_COMPLEX);
+        assert_eq!(code("SELECT '\0'"), SqlState::CHARACTER_NOT_IN_REPERTOIRE);
+        assert_eq!(code("SELECT $70000"), SqlState::UNDEFINED_PARAMETER);
+    }
+
+    #[test]
+    fn depth_is_refused_and_never_overflows() {
+        for text in [
+            format!("SELECT 1{}", "+1".repeat(50_000)),
+            format!("SELECT {}true", "NOT ".repeat(50_000)),
+            format!("SELECT 1{}", " UNION SELECT 1".repeat(20_000)),
+            format!("SELECT * FROM t{}", " JOIN t ON true".repeat(20_000)),
+            format!("SELECT {}1", "- ".repeat(50_000)),
+        ] {
+            let refusal = parse(&text, &GuardLimits::default(), 160_000).unwrap_err();
+            assert_eq!(refusal.error.code, SqlState::STATEMENT_TOO_COMPLEX);
+        }
+    }
+}
