@@ -1,7 +1,19 @@
 //! The configuration: the TOML as written, the model as validated.
+//!
+//! The file is read as a tree of values with positions and taken apart by hand rather than by serde's derive, which stops
+//! at the first error: `pgwarden check` reports all of them in one run.
 
+mod diagnostics;
+mod load;
 mod model;
 mod secret;
+mod section;
+#[cfg(test)]
+mod tests;
+mod url;
+mod values;
 
+pub use diagnostics::{ConfigErrors, Diagnostic};
+pub use load::{Env, Loaded, load, parse};
 pub use model::*;
 pub use secret::Secret;

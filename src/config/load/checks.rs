@@ -1,0 +1,136 @@
+//! What only shows when all sections are seen together. Most of it keeps one tenant's data from being another's by mistake.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::super::model::{Address, GlobalPool, Layout, Listen, Login, LoginAuth, Tenancy, Tenant, Upstream};
+use super::super::section::At;
+use super::{Context, Upstreams};
+
+/// The sections as read.
+pub(super) struct Found<'f> {
+    pub(super) listen: &'f Listen,
+    pub(super) pool: &'f GlobalPool,
+    pub(super) tenancy: &'f Tenancy,
+    pub(super) upstreams: &'f Upstreams,
+    pub(super) tenants: &'f [At<Arc<Tenant>>],
+    pub(super) logins: &'f [At<Arc<Login>>],
+}
+
+pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
+    same_place(context, found.tenants);
+    same_key(context, found.tenants);
+    trust_beyond_loopback(context, found);
+    pool_caps(context, found);
+    names_taken_for_others(context, found);
+}
+
+/// A database, wherever it is named.
+fn place(upstream: &Upstream) -> (&Address, &str) {
+    (&upstream.address, &upstream.database)
+}
+
+/// A tenant's own database or schema must be nobody else's.
+fn same_place(context: &Context<'_>, tenants: &[At<Arc<Tenant>>]) {
+    for (i, tenant) in tenants.iter().enumerate() {
+        for (j, other) in tenants.iter().enumerate() {
+            if i == j || place(&tenant.value.upstream) != place(&other.value.upstream) {
+                continue;
+            }
+            let (name, other_name) = (&tenant.value.name, &other.value.name);
+            match (&tenant.value.layout, &other.value.layout) {
+                // Reported once, at the later of two of the same kind.
+                (Layout::Database, Layout::Database) if i < j => {}
+                (Layout::Database, _) => context.findings.error_hint(
+                    &tenant.span,
+                    format!("tenant \"{name}\" has layout \"database\", but tenant \"{other_name}\" lives in the same database"),
+                    "give it an upstream of its own, or layout = \"schema\"",
+                ),
+                (Layout::Schema { schema, .. }, Layout::Schema { schema: theirs, .. })
+                    if schema == theirs && i > j =>
+                {
+                    context.findings.error(
+                        &tenant.span,
+                        format!("tenants \"{other_name}\" and \"{name}\" have the same schema \"{schema}\""),
+                    );
+                }
+                (Layout::Schema { .. } | Layout::Shared, _) => {}
+            }
+        }
+    }
+}
+
+/// Two tenants of the shared layout with one key would see each other's rows.
+fn same_key(context: &Context<'_>, tenants: &[At<Arc<Tenant>>]) {
+    let mut seen = HashMap::new();
+    for tenant in tenants {
+        let Tenant { name, layout, keys, upstream, .. } = &*tenant.value;
+        if *layout != Layout::Shared {
+            continue;
+        }
+        let default = keys.default.iter().map(|value| (None, value));
+        let named = keys.named.iter().map(|(key, value)| (Some(key), value));
+        for (key, value) in default.chain(named) {
+            let other = seen.insert((place(upstream), key, value), name);
+            if let Some(other) = other {
+                let what = key.map_or_else(|| "key".to_owned(), |k| format!("key \"{k}\""));
+                context.findings.error(
+                    &tenant.span,
+                    format!("tenants \"{other}\" and \"{name}\" have the same {what}, \"{value}\": they would see each other's rows"),
+                );
+            }
+        }
+    }
+}
+
+fn trust_beyond_loopback(context: &Context<'_>, found: &Found<'_>) {
+    let Some(address) = found.listen.addresses.iter().find(|a| !a.ip().is_loopback()) else {
+        return;
+    };
+    for login in found.logins {
+        if login.value.auth == LoginAuth::Trust {
+            context.findings.error_hint(
+                &login.span,
+                format!("login \"{}\" has auth = \"trust\", but pgwarden listens on {address}", login.value.name),
+                "trust is for tests on loopback addresses only",
+            );
+        }
+    }
+}
+
+fn pool_caps(context: &Context<'_>, found: &Found<'_>) {
+    let cap = found.pool.max_server_connections;
+    for (name, (span, upstream)) in &found.upstreams.0 {
+        if let Some(upstream) = upstream.as_ref().filter(|u| u.pool.size > cap) {
+            context.findings.error(
+                span,
+                format!(
+                    "the pool of upstream \"{name}\" ({}) is larger than [pool] max_server_connections ({cap})",
+                    upstream.pool.size
+                ),
+            );
+        }
+    }
+}
+
+/// Names that a client may give for one thing and pgwarden takes for another.
+fn names_taken_for_others(context: &Context<'_>, found: &Found<'_>) {
+    if found.tenants.is_empty() && found.logins.iter().all(|l| l.value.role == super::super::model::Role::Tenant) {
+        context.findings.warning(
+            &(0..0),
+            "no [[tenant]] is configured",
+            "[[tenant]]\n          name = \"acme\"\n          key = 42",
+        );
+    }
+    for tenant in found.tenants {
+        let name = tenant.value.name.as_str();
+        let database = found.upstreams.0.get(&found.tenancy.upstream).and_then(|(_, u)| u.as_ref());
+        if database.is_some_and(|u| u.database == name) {
+            context.findings.warning(
+                &tenant.span,
+                format!("tenant \"{name}\" is called like the database of upstream \"{}\"", found.tenancy.upstream),
+                format!("a client that asks for database \"{name}\" names the tenant"),
+            );
+        }
+    }
+}

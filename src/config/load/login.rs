@@ -1,0 +1,267 @@
+//! `[[login]]`
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::super::diagnostics::{Span, did_you_mean};
+use super::super::model::{Login, LoginAuth, Role, Tenancy, TenantScope};
+use super::super::secret::Secret;
+use super::super::section::{At, Keys, Section};
+use super::tenancy::{MAX_IDENTIFIER, identifier};
+use super::tenant::Tenants;
+use super::{Context, Upstreams};
+use crate::ids::{LoginName, TenantName, UpstreamName};
+
+const LOGIN: Keys = Keys {
+    known: &["name", "password", "password_env", "password_file", "auth", "tenants", "role", "upstream", "database"],
+    later: &["cert", "jwt", "limits", "valid_until"],
+};
+const AUTHS: [&str; 3] = ["scram", "md5", "trust"];
+
+pub(super) fn read_all(
+    context: &Context<'_>,
+    root: &Section<'_>,
+    tenancy: Option<&Tenancy>,
+    tenants: &Tenants,
+    upstreams: &Upstreams,
+) -> Vec<At<Arc<Login>>> {
+    let mut names: BTreeMap<String, ()> = BTreeMap::new();
+    let mut logins = Vec::new();
+    let sections = root.tables("login", &LOGIN);
+    if sections.is_empty() && !root.has("login") {
+        context.findings.error_hint(
+            &root.span,
+            "no [[login]] is configured: nobody could connect",
+            "[[login]]\n          name = \"app\"\n          password = \"SCRAM-SHA-256$...\"   # made by: pgwarden hash-password\n          tenants = [\"acme\"]",
+        );
+    }
+    for section in sections {
+        let name = read_name(context, &section, &mut names);
+        let auth = read_auth(context, &section);
+        let role = read_role(context, &section, tenancy, upstreams);
+        let tenants = read_scope(context, &section, role.as_ref(), tenants);
+        if let (Some(name), Some(auth), Some(role), Some(tenants)) = (name, auth, role, tenants) {
+            logins.push(At {
+                value: Arc::new(Login { name: LoginName::new(name), auth, tenants, role }),
+                span: section.span.clone(),
+            });
+        }
+    }
+    logins
+}
+
+fn read_name<'s>(context: &Context<'_>, section: &Section<'s>, names: &mut BTreeMap<String, ()>) -> Option<&'s str> {
+    let name = section.required("name", "\"app\"")?;
+    if name.value.len() > MAX_IDENTIFIER || name.value.contains(|c: char| c.is_control() || c == '/') {
+        context.findings.error_hint(
+            &name.span,
+            "this is no name for a login",
+            "at most 63 bytes, no slash, no control characters",
+        );
+    }
+    if names.insert(name.value.to_owned(), ()).is_some() {
+        let message = format!("login \"{}\" is configured twice", name.value);
+        context.findings.error(&name.span, message);
+    }
+    Some(name.value)
+}
+
+/// What the stored password is.
+enum Stored {
+    Verifier(Secret),
+    Md5(Secret),
+    Plain(Secret),
+}
+
+fn read_auth(context: &Context<'_>, section: &Section<'_>) -> Option<LoginAuth> {
+    let wanted = section.nonempty("auth");
+    if let Some(word) = wanted.as_ref().filter(|w| !AUTHS.contains(&w.value)) {
+        let hint = did_you_mean(word.value, AUTHS).unwrap_or_else(|| format!("one of {}", AUTHS.join(", ")));
+        let message = format!("\"{}\" is no way to authenticate", word.value);
+        context.findings.error_hint(&word.span, message, hint);
+        return None;
+    }
+    let key = context.at_most_one(section, &["password", "password_env", "password_file"]);
+    let Some(key) = key else {
+        if wanted.as_ref().is_some_and(|w| w.value == "trust") {
+            return Some(LoginAuth::Trust);
+        }
+        context.findings.error_hint(
+            &section.span,
+            "[[login]] needs \"password\", \"password_env\" or \"password_file\"",
+            "make a verifier with: pgwarden hash-password",
+        );
+        return None;
+    };
+    let span = section.span_of(key);
+    let stored = read_stored(context, section, key, &span)?;
+    match (wanted.as_ref().map(|w| w.value), stored) {
+        (Some("trust"), _) => {
+            let message = format!("\"{key}\" does nothing with auth = \"trust\"");
+            context.findings.error(&span, message);
+            None
+        }
+        (None | Some("scram"), Stored::Verifier(secret)) => Some(LoginAuth::ScramVerifier(secret)),
+        (None | Some("scram"), Stored::Plain(secret)) => Some(LoginAuth::ScramPlain(secret)),
+        (None | Some("md5"), Stored::Md5(secret)) => Some(LoginAuth::Md5Hash(secret)),
+        (Some("md5"), Stored::Plain(secret)) => Some(LoginAuth::Md5Plain(secret)),
+        (Some(auth), Stored::Verifier(_) | Stored::Md5(_)) => {
+            context.findings.error_hint(
+                &span,
+                format!("auth = \"{auth}\" cannot use this kind of stored password"),
+                "a SCRAM verifier goes with \"scram\", an md5 hash with \"md5\"",
+            );
+            None
+        }
+        (Some(_), Stored::Plain(_)) => None,
+    }
+}
+
+fn read_stored(context: &Context<'_>, section: &Section<'_>, key: &str, span: &Span) -> Option<Stored> {
+    let secret = match key {
+        "password" => section.nonempty("password").map(|p| Secret::new(p.value))?,
+        "password_env" => context.secret_from_env(section, key)?,
+        _ => context.secret_from_file(section, key)?,
+    };
+    let text = secret.expose();
+    if text.starts_with("SCRAM-SHA-256$") {
+        if !is_scram_verifier(text) {
+            context.findings.error_hint(
+                span,
+                "this SCRAM verifier is malformed",
+                "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, as pgwarden hash-password prints it",
+            );
+            return None;
+        }
+        return Some(Stored::Verifier(secret));
+    }
+    if is_md5_hash(text) {
+        return Some(Stored::Md5(secret));
+    }
+    if key == "password" {
+        context.findings.warning(
+            span,
+            "a password in plain text",
+            "store a verifier instead: pgwarden hash-password; or use password_env or password_file",
+        );
+    }
+    Some(Stored::Plain(secret))
+}
+
+/// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, as in `pg_authid.rolpassword`.
+fn is_scram_verifier(text: &str) -> bool {
+    use base64::Engine as _;
+    let decoded_len = |part: &str| {
+        let decoded = base64::engine::general_purpose::STANDARD.decode(part);
+        decoded.map(|bytes| bytes.len()).unwrap_or_default()
+    };
+    let parts = || {
+        let (_, rest) = text.split_once('$')?;
+        let (params, keys) = rest.split_once('$')?;
+        let (iterations, salt) = params.split_once(':')?;
+        let (stored, server) = keys.split_once(':')?;
+        Some((iterations.parse::<u32>().ok()?, salt, stored, server))
+    };
+    parts().is_some_and(|(iterations, salt, stored, server)| {
+        iterations > 0 && decoded_len(salt) > 0 && decoded_len(stored) == 32 && decoded_len(server) == 32
+    })
+}
+
+fn is_md5_hash(text: &str) -> bool {
+    text.strip_prefix("md5").is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+fn read_role(
+    context: &Context<'_>,
+    section: &Section<'_>,
+    tenancy: Option<&Tenancy>,
+    upstreams: &Upstreams,
+) -> Option<Role> {
+    let word = match section.has("role") {
+        true => section.nonempty("role")?.value,
+        false => "tenant",
+    };
+    match word {
+        "tenant" => {
+            for key in ["upstream", "database"] {
+                if section.has(key) {
+                    context.findings.error_hint(
+                        &section.span_of(key),
+                        format!("\"{key}\" is for operators: a tenant's login goes where its tenant lives"),
+                        "remove it, or use role = \"operator\"",
+                    );
+                }
+            }
+            Some(Role::Tenant)
+        }
+        "operator" => {
+            let upstream = match section.has("upstream") {
+                true => {
+                    let name = section.nonempty("upstream")?;
+                    upstreams.find(context, name.value, &name.span)?;
+                    UpstreamName::new(name.value)
+                }
+                false => tenancy?.upstream.clone(),
+            };
+            Some(Role::Operator { upstream, database: identifier(context, section, "database") })
+        }
+        other => {
+            let hint =
+                did_you_mean(other, ["tenant", "operator"]).unwrap_or_else(|| "\"tenant\" or \"operator\"".to_owned());
+            let message = format!("\"{other}\" is no role of a login");
+            context.findings.error_hint(&section.span_of("role"), message, hint);
+            None
+        }
+    }
+}
+
+fn read_scope(
+    context: &Context<'_>,
+    section: &Section<'_>,
+    role: Option<&Role>,
+    tenants: &Tenants,
+) -> Option<TenantScope> {
+    if !section.has("tenants") {
+        if let Some(Role::Operator { .. }) = role {
+            return Some(TenantScope::Only(BTreeSet::new()));
+        }
+        context.findings.error_hint(
+            &section.span,
+            "[[login]] needs \"tenants\": those that it may act for",
+            "tenants = [\"acme\"], or \"*\" for all of them",
+        );
+        return None;
+    }
+    let written = section.strings("tenants")?;
+    if written.is_empty() {
+        context.findings.error_hint(
+            &section.span_of("tenants"),
+            "\"tenants\" is empty: this login could do nothing",
+            "tenants = [\"acme\"], or \"*\" for all of them",
+        );
+    }
+    if let [all] = written.as_slice()
+        && all.value == "*"
+    {
+        return Some(TenantScope::All);
+    }
+    let mut scope = BTreeSet::new();
+    for name in written {
+        if tenants.names.contains_key(name.value) {
+            scope.insert(TenantName::new(name.value));
+            continue;
+        }
+        let hint = match name.value {
+            "*" => "write tenants = \"*\" alone".to_owned(),
+            other => did_you_mean(other, tenants.names.keys().map(String::as_str))
+                .unwrap_or_else(|| format!("add a [[tenant]] with name = \"{other}\"")),
+        };
+        let message = format!("no tenant \"{}\"", name.value);
+        context.findings.error_hint(&name.span, message, hint);
+    }
+    Some(TenantScope::Only(scope))
+}
+
+/// All key lists of this file.
+#[cfg(test)]
+pub(super) const ALL: [&Keys; 1] = [&LOGIN];

@@ -1,0 +1,225 @@
+//! `[tenancy]`
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::de::DeValue;
+
+use super::super::diagnostics::{Span, did_you_mean};
+use super::super::model::{Source, TableOverride, Tenancy};
+use super::super::section::{Keys, Section, value_type};
+use super::super::values::parse_qualified_name;
+use super::{Context, Upstreams};
+use crate::catalog::QualifiedName;
+use crate::ids::UpstreamName;
+
+const TENANCY: Keys = Keys {
+    known: &[
+        "upstream",
+        "column",
+        "setting",
+        "identify",
+        "shared_tables",
+        "allow_functions",
+        "catalog_refresh",
+        "search_path",
+        "tables",
+    ],
+    later: &["domain"],
+};
+const TABLE: Keys = Keys { known: &["column", "key"], later: &[] };
+
+/// Longest identifier of Postgres, in bytes (NAMEDATALEN - 1).
+pub(super) const MAX_IDENTIFIER: usize = 63;
+
+pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstreams) -> Option<Tenancy> {
+    let Some(section) = root.table("tenancy", &TENANCY) else {
+        if !root.has("tenancy") {
+            context.findings.error_hint(
+                &root.span,
+                "section [tenancy] is missing",
+                "[tenancy]\n          upstream = \"main\"\n          column = \"tenant_id\"",
+            );
+        }
+        return None;
+    };
+    let upstream = section.required("upstream", "\"main\"");
+    if let Some(name) = &upstream {
+        upstreams.find(context, name.value, &name.span);
+    }
+    let column = match section.has("column") {
+        true => identifier(context, &section, "column"),
+        false => Some("tenant_id".to_owned()),
+    };
+    let shared_tables = names(context, &section, "shared_tables", "public.countries");
+    let tables = read_tables(context, &section, &shared_tables);
+    Some(Tenancy {
+        upstream: UpstreamName::new(upstream.map_or("", |u| u.value)),
+        column: column.unwrap_or_default(),
+        setting: read_setting(context, &section),
+        identify: read_sources(context, &section),
+        shared_tables,
+        allow_functions: names(context, &section, "allow_functions", "public.slugify"),
+        catalog_refresh: section.duration("catalog_refresh", Duration::from_secs(1)).unwrap_or(Duration::from_secs(60)),
+        search_path: read_search_path(context, &section),
+        tables,
+    })
+}
+
+/// A name as stored in the catalog, not longer than Postgres keeps.
+pub(super) fn identifier(context: &Context<'_>, section: &Section<'_>, key: &str) -> Option<String> {
+    let name = section.nonempty(key)?;
+    if name.value.len() > MAX_IDENTIFIER {
+        context.findings.error(&name.span, format!("\"{key}\" is longer than {MAX_IDENTIFIER} bytes"));
+        return None;
+    }
+    Some(name.value.to_owned())
+}
+
+fn names(context: &Context<'_>, section: &Section<'_>, key: &str, example: &str) -> Vec<QualifiedName> {
+    let mut found: Vec<QualifiedName> = Vec::new();
+    for text in section.strings(key).unwrap_or_default() {
+        let Some(name) = qualified(context, text.value, &text.span, example) else {
+            continue;
+        };
+        if found.contains(&name) {
+            context.findings.error(&text.span, format!("{name} is listed twice in \"{key}\""));
+        } else {
+            found.push(name);
+        }
+    }
+    found
+}
+
+fn qualified(context: &Context<'_>, text: &str, span: &Span, example: &str) -> Option<QualifiedName> {
+    let name = parse_qualified_name(text);
+    if name.is_none() {
+        context.findings.error_hint(
+            span,
+            format!("\"{text}\" is not a schema and a name"),
+            format!("write the schema too, case as in the database: \"{example}\""),
+        );
+    }
+    name
+}
+
+fn read_setting(context: &Context<'_>, section: &Section<'_>) -> String {
+    let default = "app.tenant_id".to_owned();
+    let Some(setting) = section.nonempty("setting") else {
+        return default;
+    };
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase() || c == '_')
+            && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    if setting.value.contains('.') && setting.value.split('.').all(is_word) {
+        return setting.value.to_owned();
+    }
+    context.findings.error_hint(
+        &setting.span,
+        format!("\"{}\" is no name for a setting", setting.value),
+        "two or more words of lower-case letters, digits and _, with dots between: \"app.tenant_id\"",
+    );
+    default
+}
+
+fn read_sources(context: &Context<'_>, section: &Section<'_>) -> Vec<Source> {
+    const KNOWN: [&str; 3] = ["user", "database", "option"];
+    let Some(words) = section.strings("identify") else {
+        return vec![Source::Database, Source::User, Source::Option];
+    };
+    let mut sources = Vec::new();
+    for word in words {
+        let source = match word.value {
+            "user" => Source::User,
+            "database" => Source::Database,
+            "option" => Source::Option,
+            later @ ("sni" | "cert" | "jwt") => {
+                context.findings.error_hint(
+                    &word.span,
+                    format!("identification by \"{later}\" is not yet supported"),
+                    format!("supported: {}", KNOWN.join(", ")),
+                );
+                continue;
+            }
+            other => {
+                let hint = did_you_mean(other, KNOWN).unwrap_or_else(|| format!("one of {}", KNOWN.join(", ")));
+                let message = format!("a client cannot be identified by \"{other}\"");
+                context.findings.error_hint(&word.span, message, hint);
+                continue;
+            }
+        };
+        if sources.contains(&source) {
+            let message = format!("\"{}\" is listed twice in \"identify\"", word.value);
+            context.findings.error(&word.span, message);
+        } else {
+            sources.push(source);
+        }
+    }
+    sources
+}
+
+fn read_search_path(context: &Context<'_>, section: &Section<'_>) -> Option<Vec<String>> {
+    let written = section.strings("search_path")?;
+    if written.is_empty() {
+        context.findings.error_hint(
+            &section.span_of("search_path"),
+            "\"search_path\" is empty",
+            "leave it out to take the upstream role's own",
+        );
+    }
+    let mut path = Vec::new();
+    for schema in written {
+        let text = schema.value;
+        if text.is_empty() || text == "$user" || text.starts_with("pg_temp") {
+            context.findings.error(&schema.span, format!("\"{text}\" cannot stand in the pinned search path"));
+        } else {
+            path.push(text.to_owned());
+        }
+    }
+    Some(path)
+}
+
+fn read_tables(
+    context: &Context<'_>,
+    section: &Section<'_>,
+    shared: &[QualifiedName],
+) -> BTreeMap<QualifiedName, TableOverride> {
+    let mut tables = BTreeMap::new();
+    let Some(list) = section.open_table("tables") else {
+        return tables;
+    };
+    for (name, value) in list.entries() {
+        let Some(table) = qualified(context, name.value, &name.span, "public.invoices") else {
+            continue;
+        };
+        if shared.contains(&table) {
+            context.findings.error_hint(
+                &name.span,
+                format!("{table} stands in \"shared_tables\" too"),
+                "a table belongs to tenants, or to all of them together",
+            );
+        }
+        let DeValue::Table(inner) = value.value else {
+            context.findings.error_hint(
+                &value.span,
+                format!("\"{}\" must be a table, not {}", name.value, value_type(value.value)),
+                format!("\"{}\" = {{ column = \"org_id\", key = \"uuid\" }}", name.value),
+            );
+            continue;
+        };
+        let title = format!("[tenancy.tables] \"{}\"", name.value);
+        let entry = Section::new(title, value.span, inner, context.findings).expect_keys(&TABLE);
+        let over = TableOverride {
+            column: identifier(context, &entry, "column"),
+            key: entry.nonempty("key").map(|k| Arc::from(k.value)),
+        };
+        tables.insert(table, over);
+    }
+    tables
+}
+
+/// All key lists of this file.
+#[cfg(test)]
+pub(super) const ALL: [&Keys; 2] = [&TENANCY, &TABLE];

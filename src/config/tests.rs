@@ -1,0 +1,418 @@
+//! One case for each way a configuration can be wrong.
+
+use std::path::Path;
+
+use super::*;
+
+const BASE: &str = r#"[listen]
+address = "127.0.0.1:6432"
+[upstream.main]
+url = "postgres://app@127.0.0.1:5432/app"
+[tenancy]
+upstream = "main"
+[[login]]
+name = "app"
+password = "md50123456789abcdef0123456789abcdef"
+tenants = ["acme"]
+[[tenant]]
+name = "acme"
+key = 1
+"#;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "SET" => Some("secret".to_owned()),
+        "EMPTY" => Some(String::new()),
+        _ => None,
+    }
+}
+
+fn parse_text(text: &str) -> Result<Loaded, ConfigErrors> {
+    parse(text, Path::new("t/pgwarden.toml"), &env)
+}
+
+/// The one error, as `line:column message / hint`.
+#[track_caller]
+fn only_error(text: &str) -> String {
+    let errors = parse_text(text).expect_err("accepted").errors;
+    assert_eq!(errors.len(), 1, "{errors:#?}");
+    let e = &errors[0];
+    assert_eq!(e.file, Path::new("t/pgwarden.toml"));
+    format!("{}:{} {} / {}", e.line, e.column, e.message, e.hint.as_deref().unwrap_or("-"))
+}
+
+/// The base with a text replaced; the one error must hold all the parts.
+#[track_caller]
+fn replaced(from: &str, to: &str, parts: &[&str]) {
+    assert!(BASE.contains(from), "{from}");
+    let error = only_error(&BASE.replacen(from, to, 1));
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in {error:?}");
+    }
+}
+
+/// The base with text appended.
+#[track_caller]
+fn appended(text: &str, parts: &[&str]) {
+    let error = only_error(&format!("{BASE}{text}"));
+    for part in parts {
+        assert!(error.contains(part), "{part:?} is not in {error:?}");
+    }
+}
+
+#[test]
+fn the_base_is_fine() {
+    let loaded = parse_text(BASE).unwrap();
+    assert_eq!(loaded.warnings, vec![]);
+    let config = loaded.config;
+    assert_eq!(config.tenancy.column, "tenant_id");
+    assert_eq!(config.tenants[0].keys.default.as_deref(), Some("1"));
+    assert_eq!(config.tenants[0].upstream.database, "app");
+    assert!(matches!(config.logins[0].auth, LoginAuth::Md5Hash(_)));
+    assert_eq!(config.log.audit, AuditSink::Log);
+}
+
+#[test]
+fn the_examples_are_accepted_without_a_warning() {
+    for name in ["minimal", "full"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("config/{name}.toml"));
+        let loaded = load(&path).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(loaded.warnings, vec![], "{name}");
+    }
+}
+
+/// Every key of every section stands in full.toml, if only in a comment.
+#[test]
+fn the_full_example_names_every_key() {
+    let full = include_str!("../../config/full.toml");
+    for key in load::known_keys() {
+        assert!(full.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|w| w == key), "{key}");
+    }
+}
+
+#[test]
+fn all_errors_at_once_in_the_order_of_the_file() {
+    let text =
+        BASE.replace("127.0.0.1:6432", "nowhere").replace("[\"acme\"]", "[\"acne\"]").replace("key = 1", "kay = 1.5");
+    let errors = parse_text(&text).unwrap_err();
+    let lines: Vec<_> = errors.errors.iter().map(|e| e.line).collect();
+    assert_eq!(lines, [2, 10, 11, 13], "{errors}");
+    assert_eq!(errors.to_string().lines().next(), Some("t/pgwarden.toml:2:11: \"nowhere\" is no address to listen on"));
+}
+
+#[test]
+fn all_syntax_errors() {
+    let errors = parse_text("[listen\nx = = 1\n[a]\ny = 'z\n").unwrap_err();
+    assert!(errors.errors.len() >= 3, "{errors}");
+    assert_eq!(errors.errors[0].line, 1);
+    // A duplicate key is one of them.
+    replaced("key = 1", "key = 1\nkey = 2", &["14:1 ", "duplicate key"]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read() {
+    let errors = load(Path::new("/nonexistent/pgwarden.toml")).unwrap_err();
+    assert!(errors.to_string().starts_with("/nonexistent/pgwarden.toml: cannot be read: "), "{errors}");
+}
+
+#[test]
+fn columns_count_characters() {
+    appended("[log]\nformat = \"tëxt\" # é\n", &["15:10 "]);
+}
+
+#[test]
+fn unknown_keys() {
+    replaced(
+        "[listen]",
+        "[listen]\nadress = 1",
+        &["2:1 ", "unknown key \"adress\" in [listen]", "did you mean \"address\"?"],
+    );
+    replaced("key = 1", "key = 1\nzzz = 1", &["14:1 ", "unknown key \"zzz\" in [[tenant]]", "known keys: name, key"]);
+    replaced("[listen]", "lisen = 1\n[listen]", &["1:1 ", "in the configuration", "did you mean \"listen\"?"]);
+    appended(
+        "upstream = { url = \"postgres://a@h/b\", pol = 1 }\n",
+        &["unknown key \"pol\" in upstream of tenant \"acme\"", "\"pool\""],
+    );
+    replaced(
+        "upstream = \"main\"",
+        "upstream = \"main\"\ntables = { \"public.x\" = { colum = \"y\" } }",
+        &["7:27 ", "[tenancy.tables] \"public.x\"", "\"column\""],
+    );
+}
+
+#[test]
+fn keys_of_later_versions() {
+    appended("limits = { connections = 5 }\n", &["14:1 ", "\"limits\" in [[tenant]] is not yet supported"]);
+    replaced("upstream = \"main\"", "upstream = \"main\"\ndomain = \"x\"", &["not yet supported"]);
+    replaced(
+        "upstream = \"main\"",
+        "upstream = \"main\"\nidentify = [\"sni\"]",
+        &["7:13 ", "\"sni\" is not yet supported"],
+    );
+}
+
+#[test]
+fn missing_sections() {
+    let without = |from: &str, to: &str| {
+        let a = BASE.find(from).unwrap();
+        let b = BASE[a..].find(to).map_or(BASE.len(), |b| a + b);
+        only_error(&format!("{}{}", &BASE[..a], &BASE[b..]))
+    };
+    assert!(without("[listen]", "[upstream").contains("section [listen] is missing"));
+    assert!(without("[[login]]", "[[tenant").contains("no [[login]] is configured"));
+    let errors = parse_text("").unwrap_err();
+    let text = errors.to_string();
+    for part in ["[listen] is missing", "no upstream", "[tenancy] is missing", "no [[login]]"] {
+        assert!(text.contains(part), "{text}");
+    }
+}
+
+#[test]
+fn wrong_types() {
+    replaced("name = \"app\"", "name = 5", &["8:8 ", "\"name\" in [[login]] must be a string, not a number"]);
+    replaced("tenants = [\"acme\"]", "tenants = [\"acme\", 7]", &["10:20 ", "must hold strings only, not a number"]);
+    replaced("[\"acme\"]", "true", &["must be a list of strings, not true or false"]);
+    replaced("[upstream.main]", "[upstream]\nx = 5\n[upstream.main]", &["4:1 ", "\"x\" in [upstream] is a number"]);
+    appended("[log]\nformat = \"xml\"\n", &["15:10 ", "no log format", "\"text\" or \"json\""]);
+    appended("suspended = \"yes\"\n", &["must be true or false, not a string"]);
+}
+
+#[test]
+fn listening() {
+    replaced("\"127.0.0.1:6432\"", "[]", &["2:11 ", "at least one \"address\""]);
+    replaced(
+        "\"127.0.0.1:6432\"",
+        "\"localhost:6432\"",
+        &["2:11 ", "no address to listen on", "an IP address and a port"],
+    );
+    replaced("\"127.0.0.1:6432\"", "[\"127.0.0.1:1\", \"127.0.0.1:1\"]", &["2:27 ", "listed twice"]);
+    let after = "\"127.0.0.1:6432\"\n";
+    replaced(
+        after,
+        &format!("{after}login_timeout = \"soon\"\n"),
+        &["3:17 ", "not a duration: \"soon\"", "ms, s, min, h or d"],
+    );
+    replaced(after, &format!("{after}login_timeout = \"1ms\"\n"), &["at least 100ms"]);
+    replaced(after, &format!("{after}max_message_bytes = \"2GB\"\n"), &["not a size from 65536 to 1073741824"]);
+    replaced(after, &format!("{after}max_connections = 0\n"), &["must be from 1 to 1000000"]);
+}
+
+#[test]
+fn listening_with_tls() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let pair = || rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (one, other) = (pair(), pair());
+    write("a.crt", &one.cert.pem());
+    write("a.key", &one.signing_key.serialize_pem());
+    write("b.key", &other.signing_key.serialize_pem());
+    write("junk", "junk");
+    let with = |tls: &str| {
+        let text = BASE.replacen("[upstream", &format!("tls = {tls}\n[upstream"), 1);
+        parse(&text, &dir.path().join("pgwarden.toml"), &env)
+    };
+    let loaded = with("{ cert = \"a.crt\", key = \"a.key\", required = true }").unwrap();
+    let tls = loaded.config.listen.tls.unwrap();
+    assert_eq!((tls.cert, tls.required, tls.direct), (dir.path().join("a.crt"), true, true));
+    for (tls, at, part) in [
+        ("{ cert = \"no.crt\", key = \"a.key\" }", 16, "No such file"),
+        ("{ cert = \"junk\", key = \"a.key\" }", 16, "junk holds no certificate"),
+        ("{ cert = \"a.crt\", key = \"no.key\" }", 31, "No such file"),
+        ("{ cert = \"a.crt\", key = \"junk\" }", 31, "junk: nothing of the kind"),
+        ("{ cert = \"a.crt\", key = \"b.key\" }", 31, "do not go together"),
+        ("{ cert = \"a.crt\" }", 7, "needs \"key\""),
+    ] {
+        let errors = with(tls).unwrap_err();
+        assert_eq!(errors.errors.len(), 1, "{errors}");
+        let e = &errors.errors[0];
+        assert_eq!((e.line, e.column), (3, at), "{tls}: {e}");
+        assert!(e.message.contains(part), "{e}");
+    }
+}
+
+#[test]
+fn upstreams() {
+    let url = "url = \"postgres://app@127.0.0.1:5432/app\"\n";
+    let with = |line: &str| format!("{url}{line}\n");
+    replaced(url, "url = \"http://x\"\n", &["4:7 ", "it must begin with postgres://"]);
+    replaced(url, "", &["3:1 ", "needs \"url\""]);
+    appended("[upstream.\"a b\"]\nurl = \"postgres://a@h\"\n", &["14:11 ", "no name for an upstream"]);
+    replaced(url, &with("pool = { size = 0 }"), &["5:17 ", "from 1 to 10000"]);
+    replaced(url, &with("pool = { size = 2, min_idle = 3 }"), &["5:31 ", "larger than the pool's \"size\" (2)"]);
+    replaced(url, &with("pool = { mode = \"statement\" }"), &["5:17 ", "no pool mode"]);
+    replaced(url, &with("pool = { mode = \"transacton\" }"), &["did you mean \"transaction\"?"]);
+    replaced(url, &with("pool = { size = 501 }"), &["larger than [pool] max_server_connections (500)"]);
+    replaced(url, &with("tls = { mode = \"verify\" }"), &["5:16 ", "no TLS mode", "verify-full"]);
+    replaced(url, &with("tls = { root_cert = \"no.crt\" }"), &["5:21 ", "t/no.crt: "]);
+    replaced(
+        url,
+        &with("password = \"a\"\npassword_env = \"SET\""),
+        &["6:16 ", "has both \"password\" and \"password_env\""],
+    );
+    replaced(url, &with("password_env = \"UNSET\""), &["5:16 ", "environment variable UNSET is not set"]);
+    replaced(url, &with("password_env = \"EMPTY\""), &["EMPTY is empty"]);
+    replaced(url, &with("password_file = \"no.pw\""), &["5:17 ", "t/no.pw: "]);
+    replaced(
+        url,
+        "url = \"postgres://app:pw@h/app?sslmode=require\"\npassword = \"a\"\n",
+        &["5:12 ", "a password in its url"],
+    );
+    replaced(
+        url,
+        "url = \"postgres://app@h/app?sslmode=require\"\ntls = { mode = \"prefer\" }\n",
+        &["5:16 ", "sslmode in its url"],
+    );
+    replaced(
+        url,
+        "url = \"postgres://app@/app?host=/run\"\ntls = { mode = \"require\" }\n",
+        &["a Unix socket has no TLS"],
+    );
+}
+
+#[test]
+fn passwords_are_read_and_never_printed() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("pw"), "from the file\nsecond line\n").unwrap();
+    let text = BASE.replacen("[tenancy]", "password_file = \"pw\"\n[tenancy]", 1);
+    let config = parse(&text, &dir.path().join("c.toml"), &env).unwrap().config;
+    let upstream = &config.upstreams["main"];
+    assert_eq!(upstream.password.as_ref().unwrap().expose(), "from the file");
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("from the file") && !printed.contains("0123456789abcdef"), "{printed}");
+    let config = parse_text(&BASE.replacen("[tenancy]", "password_env = \"SET\"\n[tenancy]", 1)).unwrap().config;
+    assert_eq!(config.upstreams["main"].password.as_ref().unwrap().expose(), "secret");
+    // A wrong URL is not quoted: it may hold a password.
+    let error = only_error(&BASE.replacen("postgres://app@", "postgres://app:hunter2@h:x", 1));
+    assert!(!error.contains("hunter2"), "{error}");
+}
+
+#[test]
+fn tenancy() {
+    let line = "upstream = \"main\"\n";
+    let with = |more: &str| format!("{line}{more}\n");
+    replaced(line, "upstream = \"mian\"\n", &["6:12 ", "no upstream \"mian\"", "did you mean \"main\"?"]);
+    replaced(line, "", &["5:1 ", "[tenancy] needs \"upstream\""]);
+    replaced(line, &with("column = \"\""), &["7:10 ", "must not be empty"]);
+    replaced(line, &with(&format!("column = \"{}\"", "x".repeat(64))), &["longer than 63 bytes"]);
+    replaced(line, &with("setting = \"tenant_id\""), &["7:11 ", "no name for a setting"]);
+    replaced(line, &with("identify = [\"usr\"]"), &["7:13 ", "did you mean \"user\"?"]);
+    replaced(line, &with("identify = [\"user\", \"user\"]"), &["listed twice"]);
+    replaced(line, &with("shared_tables = [\"countries\"]"), &["7:18 ", "not a schema and a name", "public.countries"]);
+    replaced(line, &with("shared_tables = [\"a.b\", \"a.b\"]"), &["listed twice"]);
+    replaced(line, &with("allow_functions = [\"f\"]"), &["7:20 ", "not a schema and a name"]);
+    replaced(line, &with("catalog_refresh = \"0s\""), &["at least 1s"]);
+    replaced(line, &with("search_path = []"), &["\"search_path\" is empty"]);
+    replaced(line, &with("search_path = [\"$user\"]"), &["cannot stand in the pinned search path"]);
+    replaced(line, &with("[tenancy.tables]\nx = {}"), &["8:1 ", "not a schema and a name"]);
+    replaced(line, &with("[tenancy.tables]\n\"a.b\" = \"c\""), &["8:9 ", "must be a table, not a string"]);
+    replaced(
+        line,
+        &with("shared_tables = [\"a.b\"]\n[tenancy.tables]\n\"a.b\" = {}"),
+        &["stands in \"shared_tables\" too"],
+    );
+}
+
+#[test]
+fn logins() {
+    let name = "name = \"app\"";
+    let password = "password = \"md50123456789abcdef0123456789abcdef\"";
+    replaced(name, "name = \"a/b\"", &["8:8 ", "no name for a login"]);
+    replaced(name, "", &["7:1 ", "[[login]] needs \"name\""]);
+    replaced(password, "", &["7:1 ", "needs \"password\", \"password_env\"", "hash-password"]);
+    replaced(password, &format!("{password}\nauth = \"scram\""), &["9:12 ", "cannot use this kind"]);
+    replaced(password, &format!("{password}\nauth = \"trust\""), &["does nothing with auth = \"trust\""]);
+    replaced(password, &format!("{password}\nauth = \"scrum\""), &["10:8 ", "did you mean \"scram\"?"]);
+    replaced(password, "password = \"SCRAM-SHA-256$4096:x$y:z\"", &["9:12 ", "malformed"]);
+    replaced(password, &format!("{password}\npassword_file = \"x\""), &["has both"]);
+    replaced("tenants = [\"acme\"]", "", &["needs \"tenants\""]);
+    replaced("[\"acme\"]", "[]", &["10:11 ", "could do nothing"]);
+    replaced("[\"acme\"]", "[\"acme\", \"acmee\"]", &["10:20 ", "no tenant \"acmee\"", "did you mean \"acme\"?"]);
+    replaced("[\"acme\"]", "[\"acme\", \"*\"]", &["tenants = \"*\" alone"]);
+    replaced(password, &format!("{password}\nrole = \"operater\""), &["did you mean \"operator\"?"]);
+    replaced(password, &format!("{password}\nupstream = \"main\""), &["is for operators"]);
+    replaced(password, &format!("{password}\nrole = \"operator\"\nupstream = \"x\""), &["11:12 ", "no upstream \"x\""]);
+    let login = &BASE[BASE.find("[[login]]").unwrap()..BASE.find("[[tenant]]").unwrap()];
+    appended(login, &["15:8 ", "login \"app\" is configured twice"]);
+}
+
+#[test]
+fn ways_to_authenticate() {
+    let password = "password = \"md50123456789abcdef0123456789abcdef\"";
+    let auth = |to: &str| {
+        let loaded = parse_text(&BASE.replacen(password, to, 1)).unwrap();
+        (loaded.config.logins[0].auth.clone(), loaded.warnings.len())
+    };
+    assert!(matches!(auth("password = \"x\""), (LoginAuth::ScramPlain(s), 1) if s.expose() == "x"));
+    assert!(matches!(auth("password_env = \"SET\""), (LoginAuth::ScramPlain(s), 0) if s.expose() == "secret"));
+    assert!(matches!(auth("password_env = \"SET\"\nauth = \"md5\""), (LoginAuth::Md5Plain(_), 0)));
+    assert!(matches!(auth("auth = \"trust\""), (LoginAuth::Trust, 0)));
+    let minimal = include_str!("../../config/minimal.toml");
+    let verifier = minimal.split('"').find(|p| p.starts_with("SCRAM")).unwrap();
+    assert!(matches!(auth(&format!("password = \"{verifier}\"")), (LoginAuth::ScramVerifier(_), 0)));
+    let error =
+        only_error(&BASE.replacen(password, "auth = \"trust\"", 1).replacen("127.0.0.1:6432", "0.0.0.0:6432", 1));
+    assert!(error.contains("auth = \"trust\", but pgwarden listens on 0.0.0.0:6432"), "{error}");
+}
+
+#[test]
+fn tenants() {
+    let name = "name = \"acme\"";
+    let key = "key = 1";
+    appended("[[tenant]]\nname = \"acme\"\nkey = 2\n", &["15:8 ", "tenant \"acme\" is configured twice"]);
+    appended("[[tenant]]\nname = \"a.b\"\nkey = 2\n", &["15:8 ", "no name for a tenant"]);
+    replaced(key, "", &["11:1 ", "layout \"shared\" needs \"key\""]);
+    for (value, what) in [
+        ("1.5", "a fraction"),
+        ("true", "true or false"),
+        ("\"\"", "empty"),
+        ("[1]", "a list"),
+        ("2024-01-01", "a date"),
+    ] {
+        replaced(key, &format!("key = {value}"), &["13:7 ", "cannot be ", what]);
+    }
+    replaced(key, "key = 1\nlayout = \"shard\"", &["14:10 ", "no layout", "did you mean \"shared\"?"]);
+    replaced(key, "layout = \"schema\"", &["13:10 ", "needs \"schema\""]);
+    replaced(key, "layout = \"schema\"\nschema = \"pg_x\"", &["14:10 ", "Postgres's own schemas"]);
+    replaced(key, "key = 1\nschema = \"x\"", &["14:10 ", "does nothing in layout \"shared\""]);
+    replaced(key, "layout = \"schema\"\nschema = \"x\"\nkeys = {}", &["\"keys\" does nothing"]);
+    replaced(key, "layout = \"database\"", &["13:10 ", "needs an upstream of its own"]);
+    replaced(key, "key = 1\nupstream = \"x\"", &["14:12 ", "no upstream \"x\"", "[upstream.x]"]);
+    replaced(key, "key = 1\nupstream = 5", &["14:12 ", "the name of one or a table, not a number"]);
+    replaced(
+        "[[login]]",
+        "[tenancy.tables]\n\"public.t\" = { key = \"uuid\" }\n[[login]]",
+        &["13:1 ", "no key \"uuid\", which [tenancy.tables] \"public.t\" asks for"],
+    );
+    let warnings = parse_text(&BASE.replacen(key, "key = 1\nkeys = { uuid = \"u\" }", 1)).unwrap().warnings;
+    assert!(
+        matches!(warnings.as_slice(), [w] if w.message.contains("no table of [tenancy.tables] uses")),
+        "{warnings:?}"
+    );
+    let warnings = parse_text(&BASE.replace("acme", "app")).unwrap().warnings;
+    assert!(matches!(warnings.as_slice(), [w] if w.message.contains("called like the database")), "{warnings:?}");
+    assert!(
+        parse_text(&BASE.replacen(name, "name = \"acme\"\nsuspended = true", 1)).unwrap().config.tenants[0].suspended
+    );
+}
+
+#[test]
+fn what_would_mix_tenants_up() {
+    appended("[[tenant]]\nname = \"b\"\nkey = \"1\"\n", &["14:1 ", "\"acme\" and \"b\" have the same key, \"1\""]);
+    appended(
+        "[[tenant]]\nname = \"b\"\nlayout = \"database\"\nupstream = \"main\"\n",
+        &["14:1 ", "layout \"database\", but tenant \"acme\" lives in the same database"],
+    );
+    let schema = |name: &str| format!("[[tenant]]\nname = \"{name}\"\nlayout = \"schema\"\nschema = \"s\"\n");
+    appended(&format!("{}{}", schema("b"), schema("c")), &["18:1 ", "\"b\" and \"c\" have the same schema \"s\""]);
+    // The same database under another name is the same database.
+    let inline = |name: &str| {
+        format!(
+            "[[tenant]]\nname = \"{name}\"\nlayout = \"database\"\nupstream = {{ url = \"postgres://{name}@h/own\" }}\n"
+        )
+    };
+    appended(&format!("{}{}", inline("b"), inline("c")), &["18:1 ", "lives in the same database"]);
+    // On another upstream the same key is another one.
+    let other = "[[tenant]]\nname = \"b\"\nkey = 1\nupstream = { url = \"postgres://app@h/other\" }\n";
+    let config = parse_text(&format!("{BASE}{other}")).unwrap().config;
+    assert!(config.upstreams.contains_key("tenant/b"));
+}
