@@ -1,0 +1,111 @@
+//! TLS towards clients.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::sign::CertifiedKey;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+use super::{ALPN, TlsConfigError, end_point_hash, provider};
+
+/// A certificate chain with its key, ready to be shown to clients.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    key: Arc<CertifiedKey>,
+    end_point: Option<Arc<[u8]>>,
+}
+
+impl Identity {
+    /// Reads a certificate chain (server's first) and its private key (PKCS #8, PKCS #1 or SEC 1), both in PEM.
+    ///
+    /// # Errors
+    /// If one is missing or unreadable, or they do not belong together.
+    pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsConfigError> {
+        let chain = CertificateDer::pem_slice_iter(chain)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| TlsConfigError::Pem(error.to_string()))?;
+        let end_point = end_point_hash(chain.first().ok_or(TlsConfigError::NoCertificate)?).map(Arc::from);
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| match error {
+            rustls::pki_types::pem::Error::NoItemsFound => TlsConfigError::NoKey,
+            other => TlsConfigError::Pem(other.to_string()),
+        })?;
+        let key = Arc::new(CertifiedKey::from_der(chain, key, &provider())?);
+        Ok(Self { key, end_point })
+    }
+}
+
+/// Which identity a client sees, by the host name that it asks for.
+#[derive(Debug)]
+struct Identities {
+    default: Identity,
+    /// Keys are in lower case.
+    by_name: HashMap<String, Identity>,
+}
+
+impl Identities {
+    fn of(&self, sni: Option<&str>) -> &Identity {
+        sni.and_then(|name| self.by_name.get(&name.to_ascii_lowercase())).unwrap_or(&self.default)
+    }
+}
+
+impl ResolvesServerCert for Identities {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.of(hello.server_name()).key))
+    }
+}
+
+/// TLS for a listener. Cheap to clone.
+#[derive(Clone)]
+pub struct ServerTls {
+    acceptor: TlsAcceptor,
+    identities: Arc<Identities>,
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerTls").field("identities", &self.identities).finish_non_exhaustive()
+    }
+}
+
+impl ServerTls {
+    /// TLS 1.2 and 1.3 with `default` for every client, or with another identity for the host names in `by_name`.
+    ///
+    /// # Errors
+    /// If rustls does not accept the configuration.
+    pub fn new(
+        default: Identity,
+        by_name: impl IntoIterator<Item = (String, Identity)>,
+    ) -> Result<Self, TlsConfigError> {
+        let identities = Arc::new(Identities {
+            default,
+            by_name: by_name.into_iter().map(|(name, identity)| (name.to_ascii_lowercase(), identity)).collect(),
+        });
+        let mut config = ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::clone(&identities) as Arc<dyn ResolvesServerCert>);
+        config.alpn_protocols = vec![ALPN.to_vec()];
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), identities })
+    }
+
+    /// Does the handshake.
+    ///
+    /// # Errors
+    /// What the socket or rustls says; the client has got the alert.
+    pub async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        self.acceptor.accept(socket).await
+    }
+
+    /// Channel binding data (`tls-server-end-point`) of the certificate that a client which asked for `sni` has seen.
+    /// `None`: its signature has no hash, so SCRAM-SHA-256-PLUS cannot be offered.
+    pub fn end_point(&self, sni: Option<&str>) -> Option<&[u8]> {
+        self.identities.of(sni).end_point.as_deref()
+    }
+}
