@@ -1,1 +1,17 @@
 //! Who a client is, and how pgwarden proves itself to an upstream.
+//!
+//! [`client`] asks a client for its password, [`upstream`] answers an upstream that asks for ours. [`scram`] holds stored
+//! secrets and the server's side of SCRAM.
+
+pub mod client;
+mod md5;
+pub mod scram;
+mod secret;
+mod stored;
+pub mod upstream;
+
+pub use client::{Account, AuthError, Failure, Login, Method, authenticate};
+pub use scram::{MockKey, ScramVerifier};
+pub use secret::Secret;
+pub use stored::{Md5Verifier, StoredPassword, StoredPasswordError};
+pub use upstream::{ChannelBindingMode, Credentials, UpstreamAuthError, UpstreamSession, start_session};

@@ -1,0 +1,163 @@
+//! What a server stores of a password.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rand::RngExt;
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::{Key, hmac, sha256};
+use crate::auth::secret::Secret;
+
+/// Iterations of a new verifier: Postgres's own default.
+const ITERATIONS: u32 = 4096;
+/// Bytes of salt in a new verifier, as in Postgres.
+const SALT_LEN: usize = 16;
+
+/// Proof that a client knows a password, without the password: the content of `pg_authid.rolpassword`.
+#[derive(Clone)]
+pub struct ScramVerifier {
+    pub(super) iterations: u32,
+    pub(super) salt: Vec<u8>,
+    pub(super) stored_key: Zeroizing<Key>,
+    pub(super) server_key: Zeroizing<Key>,
+    /// Belongs to no login: no proof is right.
+    pub(super) mock: bool,
+}
+
+/// Why a text is no verifier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum VerifierError {
+    /// Not of the form `SCRAM-SHA-256$iterations:salt$stored:server`.
+    #[error("expected SCRAM-SHA-256$iterations:salt$stored_key:server_key")]
+    Form,
+    /// The iteration count is no number above 0.
+    #[error("the iteration count is not a positive number")]
+    Iterations,
+    /// The salt is not base64, or empty.
+    #[error("the salt is not base64")]
+    Salt,
+    /// A key is not base64 of 32 bytes.
+    #[error("a key is not base64 of 32 bytes")]
+    Key,
+}
+
+impl ScramVerifier {
+    /// Makes a verifier with a fresh salt. Takes some milliseconds.
+    pub fn from_password(password: &str) -> Self {
+        Self::with_salt(password.as_bytes(), rand::rng().random::<[u8; SALT_LEN]>().to_vec(), ITERATIONS)
+    }
+
+    pub(super) fn with_salt(password: &[u8], salt: Vec<u8>, iterations: u32) -> Self {
+        let (stored_key, server_key) = keys(password, &salt, iterations);
+        Self { iterations, salt, stored_key, server_key, mock: false }
+    }
+
+    /// Reads the text form.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, VerifierError> {
+        let rest = text.strip_prefix("SCRAM-SHA-256$").ok_or(VerifierError::Form)?;
+        let (cost, keys) = rest.split_once('$').ok_or(VerifierError::Form)?;
+        let (iterations, salt) = cost.split_once(':').ok_or(VerifierError::Form)?;
+        let (stored_key, server_key) = keys.split_once(':').ok_or(VerifierError::Form)?;
+        let iterations = iterations.parse().ok().filter(|count| *count > 0).ok_or(VerifierError::Iterations)?;
+        let salt = STANDARD.decode(salt).ok().filter(|salt| !salt.is_empty()).ok_or(VerifierError::Salt)?;
+        Ok(Self {
+            iterations,
+            salt,
+            stored_key: decode_key(stored_key)?,
+            server_key: decode_key(server_key)?,
+            mock: false,
+        })
+    }
+
+    /// The text form, as Postgres stores it: `SCRAM-SHA-256$iterations:salt$stored_key:server_key`.
+    pub fn to_text(&self) -> Secret {
+        Secret::new(format!(
+            "SCRAM-SHA-256${}:{}${}:{}",
+            self.iterations,
+            STANDARD.encode(&self.salt),
+            STANDARD.encode(self.stored_key.as_slice()),
+            STANDARD.encode(self.server_key.as_slice()),
+        ))
+    }
+
+    /// A verifier for a name that does not exist: the same for the same name, so that repeated tries see the same salt,
+    /// and different for each process. No password fits it.
+    pub fn mock(key: &MockKey, user: &str) -> Self {
+        let derive = |purpose: &str| hmac(&key.key, format!("{purpose}\0{user}").as_bytes());
+        Self {
+            iterations: key.iterations,
+            salt: derive("salt").into_iter().take(SALT_LEN).collect(),
+            stored_key: Zeroizing::new(derive("stored")),
+            server_key: Zeroizing::new(derive("server")),
+            mock: true,
+        }
+    }
+
+    /// Whether this is the password.
+    pub(in crate::auth) fn accepts(&self, password: &[u8]) -> bool {
+        let (stored_key, _) = keys(password, &self.salt, self.iterations);
+        bool::from(stored_key.ct_eq(self.stored_key.as_slice())) && !self.mock
+    }
+}
+
+impl fmt::Debug for ScramVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("ScramVerifier(..)")
+    }
+}
+
+fn decode_key(text: &str) -> Result<Zeroizing<Key>, VerifierError> {
+    let bytes = Zeroizing::new(STANDARD.decode(text).map_err(|_| VerifierError::Key)?);
+    bytes.as_slice().try_into().map(Zeroizing::new).map_err(|_| VerifierError::Key)
+}
+
+/// StoredKey and ServerKey.
+fn keys(password: &[u8], salt: &[u8], iterations: u32) -> (Zeroizing<Key>, Zeroizing<Key>) {
+    let password = prepare(password);
+    let mut salted = Zeroizing::new([0; 32]);
+    pbkdf2::pbkdf2_hmac::<Sha256>(&password, salt, iterations, salted.as_mut_slice());
+    let client_key = Zeroizing::new(hmac(&salted, b"Client Key"));
+    (Zeroizing::new(sha256(client_key.as_slice())), Zeroizing::new(hmac(&salted, b"Server Key")))
+}
+
+/// SASLprep where it applies; Postgres takes a password as it is where it does not (not UTF-8, prohibited characters).
+fn prepare(password: &[u8]) -> Zeroizing<Vec<u8>> {
+    let prepared = std::str::from_utf8(password)
+        .ok()
+        .and_then(|text| stringprep::saslprep(text).ok())
+        .map(|text| text.into_owned().into_bytes());
+    Zeroizing::new(prepared.unwrap_or_else(|| password.to_vec()))
+}
+
+/// A secret of the process, from which the exchanges with unknown names are made up.
+#[derive(Clone)]
+pub struct MockKey {
+    key: Zeroizing<Key>,
+    iterations: u32,
+}
+
+impl MockKey {
+    /// A random key. Unknown names are shown Postgres's default iteration count.
+    pub fn random() -> Self {
+        Self { key: Zeroizing::new(rand::rng().random()), iterations: ITERATIONS }
+    }
+
+    /// As [`MockKey::random`], with the iteration count of this verifier: give it one of the real logins', so that
+    /// unknown names look like it.
+    pub fn like(verifier: &ScramVerifier) -> Self {
+        Self { iterations: verifier.iterations, ..Self::random() }
+    }
+}
+
+impl fmt::Debug for MockKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("MockKey(..)")
+    }
+}
