@@ -1,0 +1,125 @@
+//! The cap on server connections over all pools.
+//!
+//! Not touched when an idle connection is reused: only opening and closing connections come here.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use parking_lot::Mutex;
+
+use super::inner::Inner;
+
+/// Counts the server connections of all pools, and lists the pools that want one and found none.
+#[derive(Debug)]
+pub(super) struct Cap {
+    max: usize,
+    state: Mutex<State>,
+    /// Length of `State::starved`, readable without the lock.
+    starved: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    used: usize,
+    starved: VecDeque<Weak<Inner>>,
+}
+
+/// The right to hold one server connection open. Freed when dropped.
+#[derive(Debug)]
+pub(super) struct Permit {
+    cap: Arc<Cap>,
+}
+
+impl Cap {
+    /// At most `max` connections (at least one).
+    pub(super) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max: max.max(1), state: Mutex::default(), starved: AtomicUsize::new(0) })
+    }
+
+    /// The cap itself.
+    pub(super) fn max(&self) -> usize {
+        self.max
+    }
+
+    /// Connections that are open or being opened.
+    pub(super) fn used(&self) -> usize {
+        self.state.lock().used
+    }
+
+    /// Number of pools that want a connection and found none.
+    pub(super) fn starved(&self) -> usize {
+        self.starved.load(Ordering::SeqCst)
+    }
+
+    /// Takes a permit if one is free.
+    pub(super) fn acquire(self: &Arc<Self>) -> Option<Permit> {
+        let mut state = self.state.lock();
+        self.take(&mut state)
+    }
+
+    /// Takes a permit, or puts the pool in the line of those that are told when one becomes free.
+    pub(super) fn acquire_or_queue(self: &Arc<Self>, inner: &Arc<Inner>) -> Option<Permit> {
+        let mut state = self.state.lock();
+        if let Some(permit) = self.take(&mut state) {
+            return Some(permit);
+        }
+        let known = state.starved.iter().any(|weak| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(inner)));
+        if !known {
+            state.starved.push_back(Arc::downgrade(inner));
+            self.starved.store(state.starved.len(), Ordering::SeqCst);
+        }
+        None
+    }
+
+    fn take(self: &Arc<Self>, state: &mut State) -> Option<Permit> {
+        if state.used >= self.max {
+            return None;
+        }
+        state.used += 1;
+        Some(Permit { cap: Arc::clone(self) })
+    }
+
+    /// Takes the pool that waits longest out of the line.
+    pub(super) fn next_starved(&self) -> Option<Arc<Inner>> {
+        let mut state = self.state.lock();
+        let mut found = None;
+        while let Some(weak) = state.starved.pop_front() {
+            found = weak.upgrade();
+            if found.is_some() {
+                break;
+            }
+        }
+        self.starved.store(state.starved.len(), Ordering::SeqCst);
+        found
+    }
+
+    /// Takes a pool out of the line: it no longer wants a connection.
+    pub(super) fn forget(&self, inner: &Inner) {
+        if self.starved() == 0 {
+            return;
+        }
+        let mut state = self.state.lock();
+        state.starved.retain(|weak| !std::ptr::eq(weak.as_ptr(), inner));
+        self.starved.store(state.starved.len(), Ordering::SeqCst);
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let waiting = {
+            let mut state = self.cap.state.lock();
+            state.used = state.used.saturating_sub(1);
+            state.starved.len()
+        };
+        // Each pool in the line is asked once: one that still cannot have a connection puts itself in the line again.
+        for _ in 0..waiting {
+            let Some(inner) = self.cap.next_starved() else {
+                return;
+            };
+            if inner.grow() {
+                return;
+            }
+        }
+    }
+}

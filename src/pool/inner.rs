@@ -1,0 +1,304 @@
+//! The state of one pool and its moves: take, queue, give, grow, fail, close.
+//!
+//! Rules that keep it sound:
+//! * No lock is held across an await, and never two locks of pools at once.
+//! * A [`Server`], [`Slot`] or permit is never dropped under the pool's lock: dropping it comes back here.
+//! * Waiters and idle connections never exist together, except while the pool is paused.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, oneshot};
+
+use super::error;
+use super::pools::Shared;
+use super::queue::{FairQueue, Party, Ticket};
+use super::server::Server;
+use super::socket::Probe;
+use super::stats::Counters;
+use super::{PoolKey, ServerTarget, tidy};
+use crate::config::PoolSettings;
+use crate::pgerror::PgError;
+
+/// A connection that came back more recently than this is handed out without a look at its socket.
+const TRUSTED_FOR: Duration = Duration::from_millis(1);
+/// When more pools want connections than the cap allows, a connection changes pools at its release after this time.
+const TIME_SLICE: Duration = Duration::from_secs(1);
+
+/// What a waiter is told.
+pub(super) type Reply = Result<Handoff, PgError>;
+
+/// One pool: what its handles, its connections and its tasks share.
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) key: PoolKey,
+    pub(super) target: Arc<ServerTarget>,
+    pub(super) settings: PoolSettings,
+    pub(super) shared: Arc<Shared>,
+    pub(super) counters: Counters,
+    /// Rings when the last connection of a paused or closed pool is gone.
+    pub(super) empty: Notify,
+    pub(super) state: Mutex<State>,
+}
+
+#[derive(Debug)]
+pub(super) struct State {
+    /// The most recently used one is last, and goes out first.
+    pub(super) idle: Vec<Server>,
+    pub(super) waiters: FairQueue<oneshot::Sender<Reply>>,
+    /// Places taken: idle, in use, being opened, being reset.
+    pub(super) open: usize,
+    /// Of these, being opened.
+    pub(super) connecting: usize,
+    pub(super) phase: Phase,
+    pub(super) failure: Option<Failure>,
+    /// Connections handed to clients so far.
+    pub(super) checkouts: u64,
+}
+
+/// What the operator wants of the pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    Running,
+    /// Clients wait, connections that come back are closed.
+    Paused,
+    /// For good: clients are refused, connections that come back are closed.
+    Closed,
+}
+
+/// The last attempts to connect failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) retry_at: Instant,
+    pub(super) pause: Duration,
+    /// What clients are told.
+    pub(super) error: PgError,
+}
+
+impl State {
+    /// Connections that are open and usable.
+    pub(super) fn established(&self) -> usize {
+        self.open.saturating_sub(self.connecting)
+    }
+
+    /// The failure because of which no connection is attempted now.
+    pub(super) fn backing_off(&self, now: Instant) -> Option<&Failure> {
+        self.failure.as_ref().filter(|failure| now < failure.retry_at)
+    }
+}
+
+/// What a checkout finds.
+pub(super) enum Taken<'a> {
+    /// An idle connection, still to be looked at.
+    Idle(Server),
+    /// A place in the queue.
+    Queued(Waiting<'a>),
+}
+
+/// A place in the queue; given up when dropped.
+pub(super) struct Waiting<'a> {
+    inner: &'a Arc<Inner>,
+    party: &'a Party,
+    ticket: Ticket,
+    since: Instant,
+    reply: oneshot::Receiver<Reply>,
+}
+
+/// A connection on its way to a waiter. If the waiter is gone when it arrives, it goes to the next one.
+#[derive(Debug)]
+pub(super) struct Handoff(Option<Server>);
+
+impl Drop for Handoff {
+    fn drop(&mut self) {
+        if let Some(server) = self.0.take()
+            && let Some(inner) = server.inner()
+        {
+            inner.give(server);
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let nobody_waits = {
+            let mut state = self.inner.state.lock();
+            state.waiters.remove(self.party, self.ticket) && state.waiters.is_empty()
+        };
+        if nobody_waits {
+            self.inner.shared.cap.forget(self.inner);
+        }
+    }
+}
+
+impl Waiting<'_> {
+    /// Waits for a connection, an error, or the wait timeout (zero: no timeout).
+    pub(super) async fn wait(mut self) -> Result<Server, PgError> {
+        let limit = self.inner.settings.wait_timeout;
+        let outcome = if limit.is_zero() {
+            Ok((&mut self.reply).await)
+        } else {
+            tokio::time::timeout(limit, &mut self.reply).await
+        };
+        self.inner.counters.waited(self.since.elapsed());
+        let upstream = &self.inner.key.upstream;
+        match outcome {
+            Ok(Ok(Ok(mut handoff))) => handoff.0.take().ok_or_else(|| error::pool_closed(upstream)),
+            Ok(Ok(Err(error))) => Err(error),
+            Ok(Err(_)) => Err(error::pool_closed(upstream)),
+            Err(_) => {
+                self.inner.counters.wait_timeout();
+                Err(error::wait_timeout(upstream, limit))
+            }
+        }
+    }
+}
+
+impl Inner {
+    pub(super) fn new(key: PoolKey, target: ServerTarget, settings: PoolSettings, shared: Arc<Shared>) -> Arc<Self> {
+        Arc::new(Self {
+            key,
+            target: Arc::new(target),
+            settings,
+            shared,
+            counters: Counters::default(),
+            empty: Notify::new(),
+            state: Mutex::new(State {
+                idle: Vec::new(),
+                waiters: FairQueue::default(),
+                open: 0,
+                connecting: 0,
+                phase: Phase::Running,
+                failure: None,
+                checkouts: 0,
+            }),
+        })
+    }
+
+    /// The most recently used idle connection, or a place in the queue, or the error that an upstream that is down gives.
+    pub(super) fn take_or_queue<'a>(self: &'a Arc<Self>, party: &'a Party, weight: u32) -> Result<Taken<'a>, PgError> {
+        let mut state = self.state.lock();
+        if state.phase == Phase::Closed {
+            return Err(error::pool_closed(&self.key.upstream));
+        }
+        if state.phase == Phase::Running {
+            if let Some(server) = state.idle.pop() {
+                state.checkouts += 1;
+                return Ok(Taken::Idle(server));
+            }
+            if state.open == 0
+                && let Some(failure) = state.backing_off(Instant::now())
+            {
+                return Err(failure.error.clone());
+            }
+        }
+        let (send, reply) = oneshot::channel();
+        let ticket = state.waiters.push(party, weight, send);
+        Ok(Taken::Queued(Waiting { inner: self, party, ticket, since: Instant::now(), reply }))
+    }
+
+    /// Looks at a connection that was idle: one that the upstream closed meanwhile is never handed out.
+    pub(super) async fn vet(&self, mut server: Server) -> Option<Server> {
+        let now = Instant::now();
+        if server.is_expired(now) {
+            return None;
+        }
+        if now.duration_since(server.last_used()) >= TRUSTED_FOR {
+            match server.probe() {
+                Probe::Quiet => {}
+                Probe::Spoke => tidy::listen(&mut server).await.ok()?,
+                Probe::Closed => {
+                    server.poison();
+                    return None;
+                }
+            }
+        }
+        server.counters.checkouts += 1;
+        Some(server)
+    }
+
+    /// A connection comes back from a client.
+    pub(super) fn take_back(self: &Arc<Self>, mut server: Server) {
+        if !server.is_clean() {
+            tidy::discard(self, server);
+            return;
+        }
+        if server.needs_reset || server.cancel_target().is_busy() {
+            tidy::reset_then_give(self, server);
+            return;
+        }
+        let now = Instant::now();
+        server.touch(now);
+        if server.is_expired(now) || self.must_yield(&server, now) {
+            drop(server);
+        } else {
+            self.give(server);
+        }
+    }
+
+    /// Hands a clean connection to the waiter whose turn it is, else it becomes idle.
+    pub(super) fn give(self: &Arc<Self>, mut server: Server) {
+        loop {
+            let (waiter, last) = {
+                let mut state = self.state.lock();
+                if state.phase != Phase::Running {
+                    drop(state);
+                    drop(server);
+                    return;
+                }
+                let Some(waiter) = state.waiters.pop() else {
+                    state.idle.push(server);
+                    break;
+                };
+                state.checkouts += 1;
+                (waiter, state.waiters.is_empty())
+            };
+            if last {
+                self.shared.cap.forget(self);
+            }
+            server.counters.checkouts += 1;
+            let Err(back) = waiter.reach.send(Ok(Handoff(Some(server)))) else {
+                return;
+            };
+            // The waiter left at this very moment: the next one.
+            match back.ok().and_then(|mut handoff| handoff.0.take()) {
+                Some(returned) => server = returned,
+                None => return,
+            }
+        }
+        if self.shared.cap.starved() > 0 {
+            self.shed();
+        }
+    }
+
+    /// Another pool wants a connection and the cap is reached: gives up one that is idle here.
+    fn shed(&self) {
+        drop(self.take_surplus());
+    }
+
+    /// Takes the idle connection that was used least recently, if more than `min_idle` are open.
+    pub(super) fn take_surplus(&self) -> Option<Server> {
+        let mut state = self.state.lock();
+        (state.open > self.settings.min_idle && !state.idle.is_empty()).then(|| state.idle.remove(0))
+    }
+
+    /// When the connection that [`Inner::take_surplus`] would take was last used.
+    pub(super) fn surplus_since(&self) -> Option<Instant> {
+        let state = self.state.lock();
+        if state.open <= self.settings.min_idle {
+            return None;
+        }
+        state.idle.first().map(Server::last_used)
+    }
+
+    /// Whether a connection that comes back must go to another pool although clients may wait here: the cap is reached,
+    /// another pool waits, and this one has more than its share.
+    fn must_yield(&self, server: &Server, now: Instant) -> bool {
+        if self.shared.cap.starved() == 0 {
+            return false;
+        }
+        let share = self.shared.fair_share();
+        let open = self.state.lock().open;
+        if share == 0 { now.duration_since(server.created()) >= TIME_SLICE } else { open > share }
+    }
+}

@@ -1,0 +1,244 @@
+//! The pools by what they connect to, and their handles.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use tokio::runtime::Handle;
+
+use super::cap::{Cap, Permit};
+use super::inner::{Inner, Taken};
+use super::queue::Party;
+use super::server::Server;
+use super::stats::PoolStats;
+use super::{Connector, ServerTarget};
+use crate::config::PoolSettings;
+use crate::ids::UpstreamName;
+use crate::pgerror::PgError;
+
+/// How often pools are tidied up.
+const TICK: Duration = Duration::from_secs(1);
+
+/// What the connections of one pool have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct PoolKey {
+    /// Upstream, as the configuration names it.
+    pub upstream: UpstreamName,
+    /// Role that pgwarden logs in as.
+    pub user: Arc<str>,
+    /// Database.
+    pub database: Arc<str>,
+}
+
+impl fmt::Display for PoolKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.upstream, self.user, self.database)
+    }
+}
+
+/// What all pools share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) connector: Arc<dyn Connector>,
+    pub(super) runtime: Handle,
+    pub(super) cap: Arc<Cap>,
+    pools: RwLock<HashMap<PoolKey, Arc<Inner>>>,
+}
+
+impl Shared {
+    fn all(&self) -> Vec<Arc<Inner>> {
+        self.pools.read().values().cloned().collect()
+    }
+
+    /// The right to open a connection, if need be by closing one that is idle in another pool. Without one the pool is told
+    /// when one becomes free.
+    pub(super) fn permit_for(&self, inner: &Arc<Inner>) -> Option<Permit> {
+        if let Some(permit) = self.cap.acquire().or_else(|| self.evict(inner)) {
+            return Some(permit);
+        }
+        if let Some(permit) = self.cap.acquire_or_queue(inner) {
+            return Some(permit);
+        }
+        // A connection that became idle before the pool stood in the line was not given up for it: look once more.
+        let permit = self.evict(inner)?;
+        self.cap.forget(inner);
+        Some(permit)
+    }
+
+    /// Closes the connection that has been idle for the longest time in another pool, and takes its permit.
+    fn evict(&self, wanting: &Arc<Inner>) -> Option<Permit> {
+        let oldest = self
+            .all()
+            .into_iter()
+            .filter(|inner| !Arc::ptr_eq(inner, wanting))
+            .filter_map(|inner| inner.surplus_since().map(|since| (since, inner)))
+            .min_by_key(|(since, _)| *since)?
+            .1;
+        let mut server = oldest.take_surplus()?;
+        server.take_permit()
+    }
+
+    /// Connections that each pool may hold when all that want some share the cap; 0 if there are more pools than that.
+    pub(super) fn fair_share(&self) -> usize {
+        let demanding = self.all().iter().filter(|inner| inner.is_demanding()).count();
+        self.cap.max() / demanding.max(1)
+    }
+}
+
+/// All pools of the process. Pools are made on demand, tidied up in the background, and forgotten when unused.
+#[derive(Clone, Debug)]
+pub struct Pools {
+    shared: Arc<Shared>,
+}
+
+impl Pools {
+    /// No pools yet; `max_connections` caps the server connections of all together. Starts the background task, so it must
+    /// be called within a tokio runtime, which then runs all that pools do by themselves.
+    pub fn new(connector: Arc<dyn Connector>, max_connections: usize) -> Self {
+        let shared = Arc::new(Shared {
+            connector,
+            runtime: Handle::current(),
+            cap: Cap::new(max_connections),
+            pools: RwLock::default(),
+        });
+        let weak = Arc::downgrade(&shared);
+        shared.runtime.spawn(async move {
+            let mut clock = tokio::time::interval(TICK);
+            clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                clock.tick().await;
+                let Some(shared) = weak.upgrade() else { return };
+                Pools { shared }.tick();
+            }
+        });
+        Self { shared }
+    }
+
+    /// The pool for `key`, made by `make` if there is none.
+    pub fn get(&self, key: &PoolKey, make: impl FnOnce() -> (ServerTarget, PoolSettings)) -> Pool {
+        if let Some(inner) = self.shared.pools.read().get(key) {
+            return Pool { inner: Arc::clone(inner) };
+        }
+        let mut pools = self.shared.pools.write();
+        let inner = pools.entry(key.clone()).or_insert_with(|| {
+            let (target, settings) = make();
+            Inner::new(key.clone(), target, settings, Arc::clone(&self.shared))
+        });
+        Pool { inner: Arc::clone(inner) }
+    }
+
+    /// All pools.
+    pub fn all(&self) -> Vec<Pool> {
+        self.shared.all().into_iter().map(|inner| Pool { inner }).collect()
+    }
+
+    /// Numbers of all pools, in the order of their keys' text.
+    pub fn stats(&self) -> Vec<PoolStats> {
+        let mut stats: Vec<_> = self.shared.all().iter().map(|inner| inner.stats()).collect();
+        stats.sort_by_cached_key(|stats| stats.key.to_string());
+        stats
+    }
+
+    /// Server connections of all pools, open or being opened, and the cap on them.
+    pub fn connections(&self) -> (usize, usize) {
+        (self.shared.cap.used(), self.shared.cap.max())
+    }
+
+    /// Takes a pool out and closes it: sessions that still have it are refused, a new one can be made for the key (with the
+    /// settings of a new configuration). Connections in use are closed when they come back.
+    pub fn remove(&self, key: &PoolKey) {
+        let removed = self.shared.pools.write().remove(key);
+        if let Some(inner) = removed {
+            inner.close();
+        }
+    }
+
+    /// Closes all pools, and returns when no server connection is left: the end of a graceful stop. Connections in use are
+    /// waited for.
+    pub async fn close(&self) {
+        let removed: Vec<_> = self.shared.pools.write().drain().map(|(_, inner)| inner).collect();
+        removed.iter().for_each(|inner| inner.close());
+        for inner in removed {
+            inner.emptied().await;
+        }
+    }
+
+    /// Housekeeping of all pools; forgets those that have no connection, no waiter and no handle.
+    fn tick(&self) {
+        for inner in self.shared.all() {
+            inner.tick();
+        }
+        let mut unused = Vec::new();
+        self.shared.pools.write().retain(|_, inner| {
+            // With the lock held nobody can get a new handle from here; a handle elsewhere is counted.
+            let keep = Arc::strong_count(inner) > 1 || inner.is_demanding() || inner.settings.min_idle > 0;
+            if !keep {
+                unused.push(Arc::clone(inner));
+            }
+            keep
+        });
+        drop(unused);
+    }
+}
+
+/// A handle on one pool: cheap to clone, one per session.
+#[derive(Clone, Debug)]
+pub struct Pool {
+    inner: Arc<Inner>,
+}
+
+impl Pool {
+    /// What its connections have in common.
+    pub fn key(&self) -> &PoolKey {
+        &self.inner.key
+    }
+
+    /// Where its connections go.
+    pub fn target(&self) -> &ServerTarget {
+        &self.inner.target
+    }
+
+    /// Its settings. The pool mode in them is the session's matter.
+    pub fn settings(&self) -> &PoolSettings {
+        &self.inner.settings
+    }
+
+    /// Takes a clean server connection for `party`: one that is idle, else the next that becomes free or is opened, in fair
+    /// turns among the parties that wait, by `weight`. The future may be dropped at any time.
+    ///
+    /// # Errors
+    /// `53300` when none became free within the wait timeout; what [`ConnectError::to_client`](super::ConnectError::to_client)
+    /// says while the upstream cannot be reached; `57P01` when the pool is closed.
+    pub async fn checkout(&self, party: &Party, weight: u32) -> Result<Server, PgError> {
+        let waiting = loop {
+            match self.inner.take_or_queue(party, weight)? {
+                Taken::Idle(server) => {
+                    if let Some(server) = self.inner.vet(server).await {
+                        return Ok(server);
+                    }
+                }
+                Taken::Queued(waiting) => break waiting,
+            }
+        };
+        self.inner.grow();
+        waiting.wait().await
+    }
+
+    /// Lets clients wait from now on, and returns when all server connections have come back and are closed.
+    pub async fn pause(&self) {
+        self.inner.pause();
+        self.inner.emptied().await;
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self) {
+        self.inner.resume();
+    }
+
+    /// Numbers of this moment.
+    pub fn stats(&self) -> PoolStats {
+        self.inner.stats()
+    }
+}

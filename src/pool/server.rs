@@ -1,0 +1,242 @@
+//! One established connection to an upstream, and what is known of its state.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use rand::RngExt;
+
+use super::cancel::CancelTarget;
+use super::cap::Permit;
+use super::inner::Inner;
+use super::prepared::PreparedSet;
+use super::socket::{self, Probe};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::conn::Conn;
+
+/// A freshly authenticated connection, as a [`Connector`](super::Connector) makes it: ReadyForQuery `I` was read.
+#[derive(Debug)]
+pub struct Connection {
+    /// The socket, TLS included, with what was read beyond the first ReadyForQuery (normally nothing).
+    pub conn: Conn,
+    /// ParameterStatus values, by the name that the upstream gives them.
+    pub parameters: BTreeMap<String, String>,
+    /// Where and with which key its statements are cancelled.
+    pub cancel: Arc<CancelTarget>,
+}
+
+/// What a server connection did since it was opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ServerCounters {
+    /// How often it was given to a client.
+    pub checkouts: u64,
+    /// How often it was reset with DISCARD ALL.
+    pub resets: u64,
+}
+
+/// An owned server connection. Whoever holds it does the I/O on `conn`, keeps the public fields true, and gives it back
+/// with [`Server::release`]. Dropping it instead closes the connection and frees its place in the pool.
+#[derive(Debug)]
+pub struct Server {
+    /// The socket, TLS included, and its buffers: clean only when both are empty.
+    pub conn: Conn,
+    /// ParameterStatus values, by the name that the upstream gives them; whoever reads a ParameterStatus updates it.
+    pub parameters: BTreeMap<String, String>,
+    /// Status byte of the last ReadyForQuery.
+    pub tx: TransactionStatus,
+    /// Replies that are still to come: it is clean only at 0. Whoever sends counts.
+    pub pending: usize,
+    /// What of a client's context was applied to it: lower-case setting name to value, beyond the startup settings.
+    pub applied: HashMap<String, String>,
+    /// Shared statements prepared on it.
+    pub prepared: PreparedSet,
+    /// It holds state of a client that only DISCARD ALL removes (it was pinned, or in session mode): reset before the next client.
+    pub needs_reset: bool,
+    /// What it did so far.
+    pub counters: ServerCounters,
+    broken: bool,
+    cancel: Arc<CancelTarget>,
+    created: Instant,
+    expires: Option<Instant>,
+    last_used: Instant,
+    id: u64,
+    // Last: the place is freed after the socket is closed.
+    slot: Slot,
+}
+
+/// A place in a pool, and with it one of the global cap's permits. Freed when dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    inner: Weak<Inner>,
+    permit: Option<Permit>,
+}
+
+impl Slot {
+    pub(super) fn new(inner: &Arc<Inner>, permit: Permit) -> Self {
+        Self { inner: Arc::downgrade(inner), permit: Some(permit) }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let permit = self.permit.take();
+        if let Some(inner) = self.inner.upgrade() {
+            inner.slot_freed(permit);
+        }
+    }
+}
+
+/// Life of the process: one number per server connection, for logs and the console.
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl Server {
+    pub(super) fn new(connection: Connection, slot: Slot, max_prepared: usize, lifetime: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            conn: connection.conn,
+            parameters: connection.parameters,
+            tx: TransactionStatus::Idle,
+            pending: 0,
+            applied: HashMap::new(),
+            prepared: PreparedSet::new(max_prepared),
+            needs_reset: false,
+            counters: ServerCounters::default(),
+            broken: false,
+            cancel: connection.cancel,
+            created: now,
+            expires: expiry(now, lifetime),
+            last_used: now,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            slot,
+        }
+    }
+
+    /// Number of this connection in the life of the process.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Process id of the backend, as its BackendKeyData gave it.
+    pub fn process_id(&self) -> u32 {
+        self.cancel.process_id()
+    }
+
+    /// Where and with which key its statements are cancelled.
+    pub fn cancel_target(&self) -> &Arc<CancelTarget> {
+        &self.cancel
+    }
+
+    /// When it was opened.
+    pub fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// When it last came back to the pool.
+    pub fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    /// The upstream's version as `server_version_num` would print it (150004 for 15.4), 0 if it cannot be read.
+    pub fn version_num(&self) -> u32 {
+        self.parameters.get("server_version").map_or(0, |text| version_num(text))
+    }
+
+    /// Marks the connection as unusable (an I/O error, a protocol error): it will be closed, not reused.
+    pub fn poison(&mut self) {
+        self.broken = true;
+    }
+
+    /// Whether the next client could use it as it is.
+    pub fn is_clean(&self) -> bool {
+        !self.broken
+            && self.pending == 0
+            && self.tx == TransactionStatus::Idle
+            && self.conn.inbox.is_empty()
+            && self.conn.outbox.is_empty()
+    }
+
+    /// Gives the connection back. A clean one goes to the first that waits or becomes idle; one that `needs_reset` or has a
+    /// cancel request under way does so a little later; any other is closed, and what still runs on it is cancelled.
+    pub fn release(self) {
+        match self.slot.inner.upgrade() {
+            Some(inner) => inner.take_back(self),
+            None => drop(self),
+        }
+    }
+
+    pub(super) fn is_poisoned(&self) -> bool {
+        self.broken
+    }
+
+    pub(super) fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn touch(&mut self, now: Instant) {
+        self.last_used = now;
+    }
+
+    pub(super) fn inner(&self) -> Option<Arc<Inner>> {
+        self.slot.inner.upgrade()
+    }
+
+    /// Takes the permit for another connection; the place itself is freed when `self` is dropped.
+    pub(super) fn take_permit(&mut self) -> Option<Permit> {
+        self.slot.permit.take()
+    }
+
+    /// Looks at the socket without waiting.
+    pub(super) fn probe(&self) -> Probe {
+        socket::probe(&self.conn.stream)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if !self.broken {
+            socket::say_goodbye(&mut self.conn.stream);
+        }
+    }
+}
+
+/// The lifetime, shortened by up to a tenth so that connections opened together do not end together. Zero: no end.
+fn expiry(now: Instant, lifetime: Duration) -> Option<Instant> {
+    if lifetime.is_zero() {
+        return None;
+    }
+    let jitter = rand::rng().random_range(0.9..=1.0);
+    now.checked_add(lifetime.mul_f64(jitter))
+}
+
+/// `15.4 (Debian 15.4-1)` is 150004, `18beta1` is 180000.
+fn version_num(text: &str) -> u32 {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+    let major = numbers.next().unwrap_or(0);
+    let has_minor = text.trim_start_matches(|c: char| c.is_ascii_digit()).starts_with('.');
+    let minor = if has_minor { numbers.next().unwrap_or(0) } else { 0 };
+    major.saturating_mul(10_000).saturating_add(minor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        assert_eq!(version_num("15.4 (Debian 15.4-1.pgdg120+1)"), 150_004);
+        assert_eq!(version_num("18beta1"), 180_000);
+        assert_eq!(version_num("16"), 160_000);
+        assert_eq!(version_num("x"), 0);
+    }
+
+    #[test]
+    fn lifetimes_have_jitter() {
+        let now = Instant::now();
+        let lifetime = Duration::from_secs(1000);
+        let ends: Vec<_> = (0..20).filter_map(|_| expiry(now, lifetime)).collect();
+        assert!(ends.iter().all(|end| (900..=1000).contains(&end.duration_since(now).as_secs())));
+        assert!(ends.windows(2).any(|pair| pair[0] != pair[1]));
+        assert_eq!(expiry(now, Duration::ZERO), None);
+    }
+}

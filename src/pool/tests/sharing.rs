@@ -1,0 +1,120 @@
+//! The cap over all pools.
+
+use super::*;
+
+#[tokio::test]
+async fn an_idle_connection_of_another_pool_gives_way() {
+    let world = World::new(2);
+    let (a, b) = (world.pool("a", settings(5)), world.pool("b", settings(5)));
+    let (one, two) = (a.checkout(&None, 1).await.unwrap(), a.checkout(&None, 1).await.unwrap());
+    let kept = two.id();
+    one.release();
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    two.release();
+    let held = b.checkout(&None, 1).await.unwrap();
+    assert_eq!(world.pools.connections(), (2, 2));
+    // The one that was idle longest went.
+    let left = a.checkout(&None, 1).await.unwrap();
+    assert_eq!(left.id(), kept);
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_pool_that_found_the_cap_reached_is_served_at_the_next_release() {
+    let world = World::new(2);
+    let (a, b) = (world.pool("a", settings(5)), world.pool("b", settings(5)));
+    let (one, two) = (a.checkout(&None, 1).await.unwrap(), a.checkout(&None, 1).await.unwrap());
+    let waiter = tokio::spawn({
+        let b = b.clone();
+        async move { b.checkout(&None, 1).await }
+    });
+    eventually("b waits", || b.stats().waiting == 1).await;
+    assert_eq!(world.pools.connections(), (2, 2));
+    one.release();
+    let server = waiter.await.unwrap().unwrap();
+    assert_eq!(world.pools.connections(), (2, 2));
+    drop((two, server));
+    eventually("all closed", || world.pools.connections().0 == 0).await;
+}
+
+#[tokio::test]
+async fn a_busy_pool_does_not_starve_another() {
+    let world = World::new(2);
+    let (a, b) = (world.pool("a", settings(5)), world.pool("b", settings(5)));
+    let busy: Vec<_> = (0..6)
+        .map(|_| {
+            let a = a.clone();
+            tokio::spawn(async move {
+                loop {
+                    let server = a.checkout(&None, 1).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    server.release();
+                }
+            })
+        })
+        .collect();
+    eventually("a is saturated", || a.stats().active == 2 && a.stats().waiting > 0).await;
+    let server = tokio::time::timeout(Duration::from_secs(2), b.checkout(&None, 1)).await;
+    assert!(server.unwrap().is_ok());
+    // And a lives on with its share.
+    let before = a.stats().checkouts;
+    eventually("a goes on", || a.stats().checkouts > before + 10).await;
+    for task in busy {
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn more_pools_than_the_cap_take_turns() {
+    let world = World::new(1);
+    let pools = [world.pool("a", settings(5)), world.pool("b", settings(5)), world.pool("c", settings(5))];
+    let busy: Vec<_> = pools
+        .iter()
+        .flat_map(|pool| [pool.clone(), pool.clone()])
+        .map(|pool| {
+            tokio::spawn(async move {
+                loop {
+                    let server = pool.checkout(&None, 1).await.unwrap();
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    server.release();
+                }
+            })
+        })
+        .collect();
+    eventually("each was served", || pools.iter().all(|pool| pool.stats().checkouts > 0)).await;
+    assert_eq!(world.pools.connections(), (1, 1));
+    for task in busy {
+        task.abort();
+    }
+}
+
+#[tokio::test]
+async fn a_waiter_that_leaves_does_not_keep_others_from_idling() {
+    let world = World::new(1);
+    let (a, b) = (world.pool("a", settings(5)), world.pool("b", settings(5)));
+    let held = a.checkout(&None, 1).await.unwrap();
+    let gave_up = tokio::time::timeout(Duration::from_millis(20), b.checkout(&None, 1)).await;
+    assert!(gave_up.is_err());
+    held.release();
+    assert_eq!(a.stats().idle, 1);
+}
+
+#[tokio::test]
+async fn min_idle_connections_are_not_taken_away() {
+    let world = World::new(1);
+    let a = world.pool("a", PoolSettings { min_idle: 1, ..settings(5) });
+    let b = world.pool("b", PoolSettings { wait_timeout: Duration::from_millis(50), ..settings(5) });
+    a.checkout(&None, 1).await.unwrap().release();
+    assert!(b.checkout(&None, 1).await.is_err());
+    assert_eq!(a.stats().idle, 1);
+}
+
+#[tokio::test]
+async fn unused_pools_are_forgotten() {
+    let world = World::new(1);
+    let a = world.pool("a", settings(5));
+    drop(a.checkout(&None, 1).await.unwrap());
+    assert_eq!(world.pools.all().len(), 1);
+    drop(a);
+    eventually("forgotten", || world.pools.stats().is_empty()).await;
+}
