@@ -62,11 +62,7 @@ pub(crate) fn parse<'t>(
             check_lexical(text, &tokens)?;
         }
         let parsed = raw_parse(text).map_err(|message| syntax_error(text, &tokens, message))?;
-        parsed
-            .stmts
-            .into_iter()
-            .map(|raw| statement(text, &tokens, raw, limits))
-            .collect()
+        parsed.stmts.into_iter().map(|raw| statement(text, &tokens, raw, limits)).collect()
     })
 }
 
@@ -84,9 +80,7 @@ pub(crate) fn reparse(text: &str) -> Result<Vec<RawStmt>, String> {
 /// The parser's message, or that it is no single expression.
 pub(crate) fn expression(text: &str) -> Result<Node, String> {
     let not_one = || "not a single expression".to_owned();
-    let stmt = reparse(&format!("SELECT {text}"))?
-        .pop()
-        .ok_or_else(not_one)?;
+    let stmt = reparse(&format!("SELECT {text}"))?.pop().ok_or_else(not_one)?;
     let Some(NodeEnum::SelectStmt(select)) = stmt.stmt.and_then(|s| s.node) else {
         return Err(not_one());
     };
@@ -104,11 +98,7 @@ pub(crate) fn expression(text: &str) -> Result<Node, String> {
 pub(crate) fn deparse(tree: &Node) -> Result<String, String> {
     let result = protobuf::ParseResult {
         version: 0,
-        stmts: vec![RawStmt {
-            stmt: Some(Box::new(tree.clone())),
-            stmt_location: 0,
-            stmt_len: 0,
-        }],
+        stmts: vec![RawStmt { stmt: Some(Box::new(tree.clone())), stmt_location: 0, stmt_len: 0 }],
     };
     pg_query::deparse(&result, pg_query::DeparseOptions::default()).map_err(message)
 }
@@ -132,11 +122,7 @@ pub(crate) fn position(text: &str, offset: usize) -> u32 {
 
 fn check_size(text: &str, limits: &GuardLimits) -> Result<(), Refusal> {
     if text.len() > limits.max_bytes {
-        return Err(too_large(format!(
-            "statement has {} bytes, the limit is {}",
-            text.len(),
-            limits.max_bytes
-        )));
+        return Err(too_large(format!("statement has {} bytes, the limit is {}", text.len(), limits.max_bytes)));
     }
     if text.contains('\0') {
         return Err(no_nul());
@@ -169,9 +155,7 @@ fn message(error: pg_query::Error) -> String {
         | pg_query::Error::IsUtility(m)
         | pg_query::Error::InvalidJson(m) => m,
         pg_query::Error::Decode(e) => format!("statement is nested too deeply ({e})"),
-        pg_query::Error::Conversion(_) => {
-            "invalid byte sequence for encoding \"UTF8\": 0x00".to_owned()
-        }
+        pg_query::Error::Conversion(_) => "invalid byte sequence for encoding \"UTF8\": 0x00".to_owned(),
         pg_query::Error::InvalidPointer => "out of memory".to_owned(),
     }
 }
@@ -186,9 +170,7 @@ fn statement<'t>(
     let len = usize::try_from(raw.stmt_len).unwrap_or(0);
     let end = if len == 0 { text.len() } else { start + len };
     let (Some(slice), Some(tree)) = (text.get(start..end), raw.stmt) else {
-        return Err(syntax(
-            "statement borders lie outside of the text".to_owned(),
-        ));
+        return Err(syntax("statement borders lie outside of the text".to_owned()));
     };
     let own: Vec<_> = tokens.iter().filter(|t| in_range(t, start, end)).collect();
     let depth = nesting(&own);
@@ -196,23 +178,14 @@ fn statement<'t>(
         return Err(Refusal::new(
             RefusalKind::Limit,
             SqlState::STATEMENT_TOO_COMPLEX,
-            format!(
-                "statement is nested {depth} deep, the limit is {}",
-                limits.max_depth
-            ),
+            format!("statement is nested {depth} deep, the limit is {}", limits.max_depth),
         ));
     }
-    Ok(Statement {
-        text: slice,
-        start,
-        tree: *tree,
-        params: greatest_param(text, &own)?,
-    })
+    Ok(Statement { text: slice, start, tree: *tree, params: greatest_param(text, &own)? })
 }
 
 fn in_range(token: &protobuf::ScanToken, start: usize, end: usize) -> bool {
-    usize::try_from(token.start).is_ok_and(|s| s >= start)
-        && usize::try_from(token.end).is_ok_and(|e| e <= end)
+    usize::try_from(token.start).is_ok_and(|s| s >= start) && usize::try_from(token.end).is_ok_and(|e| e <= end)
 }
 
 fn token_text<'t>(text: &'t str, token: &protobuf::ScanToken) -> &'t str {
@@ -279,18 +252,12 @@ fn check_lexical(text: &str, tokens: &[protobuf::ScanToken]) -> Result<(), Refus
     let mut gap_start = 0usize;
     for token in tokens {
         let start = usize::try_from(token.start).unwrap_or(0);
-        if text
-            .get(gap_start..start)
-            .is_some_and(|gap| gap.contains('\u{b}'))
-        {
+        if text.get(gap_start..start).is_some_and(|gap| gap.contains('\u{b}')) {
             return Err(vertical_tab(text, gap_start));
         }
         gap_start = usize::try_from(token.end).unwrap_or(0);
     }
-    if text
-        .get(gap_start..)
-        .is_some_and(|gap| gap.contains('\u{b}'))
-    {
+    if text.get(gap_start..).is_some_and(|gap| gap.contains('\u{b}')) {
         return Err(vertical_tab(text, gap_start));
     }
     // Between the parts of a continued literal ('a'<newline>'b') white space belongs to the token itself.
@@ -307,9 +274,7 @@ fn check_lexical(text: &str, tokens: &[protobuf::ScanToken]) -> Result<(), Refus
 
 fn continues_over_vertical_tab(token: &str) -> bool {
     token.contains('\u{b}')
-        && (token.starts_with('\'')
-            || token.get(1..2) == Some("'")
-            || token.get(1..3) == Some("&'"))
+        && (token.starts_with('\'') || token.get(1..2) == Some("'") || token.get(1..3) == Some("&'"))
 }
 
 fn has_radix_prefix(word: &str) -> bool {
@@ -318,22 +283,12 @@ fn has_radix_prefix(word: &str) -> bool {
 }
 
 fn vertical_tab(text: &str, from: usize) -> Refusal {
-    let at = text
-        .get(from..)
-        .and_then(|s| s.find('\u{b}'))
-        .map_or(from, |i| from + i);
-    syntax_at(
-        "syntax error at or near \"\u{b}\"".to_owned(),
-        position(text, at),
-    )
+    let at = text.get(from..).and_then(|s| s.find('\u{b}')).map_or(from, |i| from + i);
+    syntax_at("syntax error at or near \"\u{b}\"".to_owned(), position(text, at))
 }
 
 fn too_large(message: String) -> Refusal {
-    Refusal::new(
-        RefusalKind::Limit,
-        SqlState::PROGRAM_LIMIT_EXCEEDED,
-        message,
-    )
+    Refusal::new(RefusalKind::Limit, SqlState::PROGRAM_LIMIT_EXCEEDED, message)
 }
 
 fn syntax(message: String) -> Refusal {
@@ -363,13 +318,8 @@ fn error_offset(text: &str, tokens: &[protobuf::ScanToken], message: &str) -> Op
     if message == "syntax error at end of input" {
         return Some(text.len());
     }
-    let near = message
-        .strip_prefix("syntax error at or near \"")?
-        .strip_suffix('"')?;
-    let candidates: Vec<&protobuf::ScanToken> = tokens
-        .iter()
-        .filter(|t| token_text(text, t) == near)
-        .collect();
+    let near = message.strip_prefix("syntax error at or near \"")?.strip_suffix('"')?;
+    let candidates: Vec<&protobuf::ScanToken> = tokens.iter().filter(|t| token_text(text, t) == near).collect();
     let first_failing = match candidates.as_slice() {
         [only] => Some(*only),
         _ if text.len() > MAX_POSITION_BYTES => None,
@@ -395,10 +345,7 @@ mod tests {
 
     fn refused(text: &str) -> (String, Option<u32>) {
         let refusal = read(text).unwrap_err();
-        (
-            format!("{} {}", refusal.error.code, refusal.error.message),
-            refusal.error.position,
-        )
+        (format!("{} {}", refusal.error.code, refusal.error.message), refusal.error.position)
     }
 
     #[test]
@@ -411,58 +358,29 @@ mod tests {
 
     #[test]
     fn syntax_errors_carry_postgres_message_and_position() {
-        assert_eq!(
-            refused("SELEC 1"),
-            (
-                "42601 syntax error at or near \"SELEC\"".to_owned(),
-                Some(1)
-            )
-        );
+        assert_eq!(refused("SELEC 1"), ("42601 syntax error at or near \"SELEC\"".to_owned(), Some(1)));
         assert_eq!(
             refused("SELECT 'ä', a FROM FROM t"),
-            (
-                "42601 syntax error at or near \"FROM\"".to_owned(),
-                Some(20)
-            )
+            ("42601 syntax error at or near \"FROM\"".to_owned(), Some(20))
         );
-        assert_eq!(
-            refused("SELECT ("),
-            ("42601 syntax error at end of input".to_owned(), Some(9))
-        );
-        assert!(
-            refused("SELECT 'open")
-                .0
-                .starts_with("42601 unterminated quoted string")
-        );
+        assert_eq!(refused("SELECT ("), ("42601 syntax error at end of input".to_owned(), Some(9)));
+        assert!(refused("SELECT 'open").0.starts_with("42601 unterminated quoted string"));
     }
 
     #[test]
     fn other_majors_tokens_are_refused_for_old_servers_only() {
-        for text in [
-            "SELECT 0x1F",
-            "SELECT 1_000",
-            "SELECT 1a",
-            "SELECT\u{b}1",
-            "SELECT 'a'\n\u{b}'b'",
-        ] {
+        for text in ["SELECT 0x1F", "SELECT 1_000", "SELECT 1a", "SELECT\u{b}1", "SELECT 'a'\n\u{b}'b'"] {
             assert!(read(text).is_err(), "{text}");
         }
         for text in ["SELECT 0x1F", "SELECT 1_000", "SELECT\u{b}1"] {
-            assert!(
-                parse(text, &GuardLimits::default(), 160_000).is_ok(),
-                "{text}"
-            );
+            assert!(parse(text, &GuardLimits::default(), 160_000).is_ok(), "{text}");
         }
         assert!(read("SELECT 1, 1.5e3, a1, $1 FROM t0x1").is_ok());
     }
 
     #[test]
     fn limits_give_program_limit_errors() {
-        let limits = GuardLimits {
-            max_bytes: 100,
-            max_tokens: 10,
-            max_depth: 3,
-        };
+        let limits = GuardLimits { max_bytes: 100, max_tokens: 10, max_depth: 3 };
         let code = |text: &str| parse(text, &limits, 160_000).unwrap_err().error.code;
         assert_eq!(code(&"x".repeat(101)), SqlState::PROGRAM_LIMIT_EXCEEDED);
         assert_eq!(code("SELECT 1,2,3,4,5,6"), SqlState::PROGRAM_LIMIT_EXCEEDED);

@@ -16,10 +16,7 @@ pub(crate) fn truncated(name: &str) -> &str {
     if name.len() <= MAX_IDENTIFIER_BYTES {
         return name;
     }
-    let end = (0..=MAX_IDENTIFIER_BYTES)
-        .rev()
-        .find(|&i| name.is_char_boundary(i))
-        .unwrap_or(0);
+    let end = (0..=MAX_IDENTIFIER_BYTES).rev().find(|&i| name.is_char_boundary(i)).unwrap_or(0);
     name.get(..end).unwrap_or("")
 }
 
@@ -31,11 +28,7 @@ pub(crate) fn quoted_ident(name: &str) -> String {
 /// A string literal that reads the same whatever `standard_conforming_strings` is: a backslash calls for `E''`.
 pub(crate) fn quoted_literal(value: &str) -> String {
     let doubled = value.replace('\'', "''");
-    if doubled.contains('\\') {
-        format!("E'{}'", doubled.replace('\\', "\\\\"))
-    } else {
-        format!("'{doubled}'")
-    }
+    if doubled.contains('\\') { format!("E'{}'", doubled.replace('\\', "\\\\")) } else { format!("'{doubled}'") }
 }
 
 /// The parts of a possibly qualified name, as the parse tree gives them; `None` if a part is no plain name.
@@ -54,26 +47,15 @@ pub(crate) fn search_path<'a>(policy: &'a Policy, mode: &'a Mode) -> Vec<&'a str
     let path: Vec<&str> = match mode {
         Mode::Shared => policy.search_path.iter().map(String::as_str).collect(),
         Mode::Schema(schema) => vec![schema.as_ref()],
-        Mode::Database | Mode::Operator => policy
-            .catalog
-            .search_path
-            .iter()
-            .map(String::as_str)
-            .collect(),
+        Mode::Database | Mode::Operator => policy.catalog.search_path.iter().map(String::as_str).collect(),
     };
-    if path.contains(&"pg_catalog") {
-        path
-    } else {
-        std::iter::once("pg_catalog").chain(path).collect()
-    }
+    if path.contains(&"pg_catalog") { path } else { std::iter::once("pg_catalog").chain(path).collect() }
 }
 
 /// A schema that every tenant may name in the schema layout: its own, and the two of the system.
 pub(crate) fn schema_is_own(mode: &Mode, schema: &str) -> bool {
     match mode {
-        Mode::Schema(own) => {
-            schema == own.as_ref() || schema == "pg_catalog" || schema == "information_schema"
-        }
+        Mode::Schema(own) => schema == own.as_ref() || schema == "pg_catalog" || schema == "information_schema",
         Mode::Shared | Mode::Database | Mode::Operator => true,
     }
 }

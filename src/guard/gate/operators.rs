@@ -40,10 +40,7 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node]) -> Result<(), R
     let refused = found.iter().find(|o| {
         o.name.schema != "pg_catalog"
             && !policy.allow_functions.contains(&o.name)
-            && !o
-                .extension
-                .as_deref()
-                .is_some_and(super::functions::extension_is_safe)
+            && !o.extension.as_deref().is_some_and(super::functions::extension_is_safe)
     });
     match refused {
         Some(operator) => Err(denied(
@@ -52,13 +49,11 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node]) -> Result<(), R
             "If its function is safe for every tenant, list the operator as schema.name in tenancy.allow_functions.",
         )),
         // Unknown to the catalog: made a moment ago, or not there. Only pg_catalog's are sure not to run anybody's code.
-        None if found.is_empty() && schema != Some("pg_catalog") && !bare.is_empty() => {
-            Err(denied(
-                RefusalKind::Function,
-                format!("operator does not exist: {bare}"),
-                "pgwarden's catalog has no such operator.",
-            ))
-        }
+        None if found.is_empty() && schema != Some("pg_catalog") && !bare.is_empty() => Err(denied(
+            RefusalKind::Function,
+            format!("operator does not exist: {bare}"),
+            "pgwarden's catalog has no such operator.",
+        )),
         None => Ok(()),
     }
 }

@@ -27,14 +27,6 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(),
 
 /// A schema with types of an extension (`extensions.citext`) or with a configured shared table: no tenant's.
 fn holds_no_tenant(policy: &Policy, schema: &str) -> bool {
-    policy
-        .tables
-        .iter()
-        .any(|(name, rule)| name.schema == schema && matches!(rule, TableRule::Shared))
-        || policy
-            .catalog
-            .functions
-            .values()
-            .flatten()
-            .any(|f| f.name.schema == schema && f.extension.is_some())
+    policy.tables.iter().any(|(name, rule)| name.schema == schema && matches!(rule, TableRule::Shared))
+        || policy.catalog.functions.values().flatten().any(|f| f.name.schema == schema && f.extension.is_some())
 }

@@ -10,12 +10,7 @@ use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
 ///
 /// # Errors
 /// 42501 for an argument that may hold a value of a row, where the function would show it in an error.
-pub(super) fn check(
-    policy: &Policy,
-    mode: &Mode,
-    bare: &str,
-    args: &[Node],
-) -> Result<(), Refusal> {
+pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> Result<(), Refusal> {
     if looks_names_up(bare) {
         return match args.iter().find(|arg| !is_plain(policy, arg)) {
             Some(_) => Err(denied(
@@ -34,9 +29,7 @@ pub(super) fn check(
 
 /// Functions that raise an error with their argument in it, at so low a cost that the planner runs them early.
 fn looks_names_up(bare: &str) -> bool {
-    (bare.starts_with("has_") && bare.ends_with("_privilege"))
-        || bare == "pg_has_role"
-        || bare.starts_with("to_reg")
+    (bare.starts_with("has_") && bare.ends_with("_privilege")) || bare == "pg_has_role" || bare.starts_with("to_reg")
 }
 
 /// Constants, parameters, session values and columns that are no tenant table's.
@@ -44,12 +37,10 @@ fn is_plain(policy: &Policy, node: &Node) -> bool {
     match node.node.as_ref() {
         Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::SqlvalueFunction(_)) => true,
         Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(|a| is_plain(policy, a)),
-        Some(NodeEnum::ColumnRef(column)) => {
-            match column.fields.last().and_then(|f| f.node.as_ref()) {
-                Some(NodeEnum::String(name)) => !is_tenant_column(policy, &name.sval),
-                _ => false,
-            }
-        }
+        Some(NodeEnum::ColumnRef(column)) => match column.fields.last().and_then(|f| f.node.as_ref()) {
+            Some(NodeEnum::String(name)) => !is_tenant_column(policy, &name.sval),
+            _ => false,
+        },
         _ => false,
     }
 }
@@ -129,9 +120,7 @@ fn one_name(text: &str) -> Option<(String, &str)> {
             }
         }
     }
-    let end = text
-        .find(|c: char| c == '.' || c == '"' || c.is_ascii_whitespace())
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| c == '.' || c == '"' || c.is_ascii_whitespace()).unwrap_or(text.len());
     let (name, rest) = text.split_at(end);
     (!name.is_empty()).then(|| (name.to_ascii_lowercase(), rest))
 }
@@ -144,10 +133,7 @@ mod tests {
     fn names_in_strings_are_split_as_the_server_splits_them() {
         let split = |s: &str| split_name(s);
         assert_eq!(split("Orders"), Some(vec!["orders".to_owned()]));
-        assert_eq!(
-            split(" public . \"My.Seq\" "),
-            Some(vec!["public".to_owned(), "My.Seq".to_owned()])
-        );
+        assert_eq!(split(" public . \"My.Seq\" "), Some(vec!["public".to_owned(), "My.Seq".to_owned()]));
         assert_eq!(split("\"a\"\"b\""), Some(vec!["a\"b".to_owned()]));
         assert_eq!(split("a b"), None);
         assert_eq!(split("\"open"), None);

@@ -334,15 +334,7 @@ const VALUE_EXTENSIONS: &[(&str, &[&str])] = &[
 ];
 
 /// Extensions of whose functions only the IMMUTABLE ones compute on their arguments alone.
-const IMMUTABLE_OF: &[&str] = &[
-    "h3",
-    "ip4r",
-    "pg_jsonschema",
-    "postgis",
-    "postgis_raster",
-    "prefix",
-    "semver",
-];
+const IMMUTABLE_OF: &[&str] = &["h3", "ip4r", "pg_jsonschema", "postgis", "postgis_raster", "prefix", "semver"];
 
 /// Extensions whose functions reach other databases, other sessions, files or raw pages.
 const REACHING_EXTENSIONS: &[&str] = &[
@@ -442,10 +434,7 @@ pub(super) fn extension_function_is_safe(extension: &str, function: &Function) -
     if IMMUTABLE_OF.contains(&extension) {
         return function.volatility == Volatility::Immutable && !function.security_definer;
     }
-    VALUE_EXTENSIONS
-        .iter()
-        .find(|(name, _)| *name == extension)
-        .is_some_and(|(_, except)| !except.contains(&bare))
+    VALUE_EXTENSIONS.iter().find(|(name, _)| *name == extension).is_some_and(|(_, except)| !except.contains(&bare))
 }
 
 /// Whether operators of an extension may be used by every tenant.
@@ -455,19 +444,14 @@ pub(in crate::guard::gate) fn extension_is_safe(extension: &str) -> bool {
 
 /// Whether a function reaches beyond its database.
 pub(super) fn leaves_database(function: &Function) -> bool {
-    function
-        .extension
-        .as_deref()
-        .is_some_and(|e| REACHING_EXTENSIONS.contains(&e))
+    function.extension.as_deref().is_some_and(|e| REACHING_EXTENSIONS.contains(&e))
         || name_leaves_database(&function.name.name)
 }
 
 /// The same by name alone: `*` of the list matches any rest.
 pub(super) fn name_leaves_database(bare: &str) -> bool {
-    REACHING
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(prefix) => bare.starts_with(prefix),
-            None => bare == *pattern,
-        })
+    REACHING.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(prefix) => bare.starts_with(prefix),
+        None => bare == *pattern,
+    })
 }

@@ -28,12 +28,7 @@ const ROW_ACCEPTING: &[u32] = &[
 ///
 /// # Errors
 /// 42501 for a function that is denied, 42883 for one that does not exist.
-pub(crate) fn check(
-    policy: &Policy,
-    mode: &Mode,
-    name: &[Node],
-    args: &[Node],
-) -> Result<Vec<Effect>, Refusal> {
+pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node], args: &[Node]) -> Result<Vec<Effect>, Refusal> {
     let names = parts(name).unwrap_or_default();
     let (schema, bare) = match names.as_slice() {
         [bare] => (None, truncated(bare)),
@@ -60,14 +55,11 @@ pub(crate) fn check_field(policy: &Policy, mode: &Mode, field: &str) -> Result<(
         return Ok(());
     }
     let field = truncated(field);
-    let denied = candidates(policy, mode, None, field)
-        .into_iter()
-        .filter(|f| takes_row(f))
-        .any(|f| match mode {
-            Mode::Database => lists::leaves_database(f),
-            Mode::Shared | Mode::Schema(_) => !may_call(policy, mode, f),
-            Mode::Operator => false,
-        });
+    let denied = candidates(policy, mode, None, field).into_iter().filter(|f| takes_row(f)).any(|f| match mode {
+        Mode::Database => lists::leaves_database(f),
+        Mode::Shared | Mode::Schema(_) => !may_call(policy, mode, f),
+        Mode::Operator => false,
+    });
     if denied {
         return Err(refused(field));
     }
@@ -75,17 +67,11 @@ pub(crate) fn check_field(policy: &Policy, mode: &Mode, field: &str) -> Result<(
 }
 
 fn takes_row(function: &Function) -> bool {
-    function.takes_row
-        || matches!(function.arg_types.as_slice(), [only] if ROW_ACCEPTING.contains(only))
+    function.takes_row || matches!(function.arg_types.as_slice(), [only] if ROW_ACCEPTING.contains(only))
 }
 
 /// All functions that the name may mean: every overload in the schema named, or on the search path.
-fn candidates<'p>(
-    policy: &'p Policy,
-    mode: &Mode,
-    schema: Option<&str>,
-    bare: &str,
-) -> Vec<&'p Function> {
+fn candidates<'p>(policy: &'p Policy, mode: &Mode, schema: Option<&str>, bare: &str) -> Vec<&'p Function> {
     let path = search_path(policy, mode);
     policy
         .catalog
@@ -100,16 +86,9 @@ fn candidates<'p>(
         .collect()
 }
 
-fn in_database(
-    policy: &Policy,
-    mode: &Mode,
-    schema: Option<&str>,
-    bare: &str,
-) -> Result<Vec<Effect>, Refusal> {
+fn in_database(policy: &Policy, mode: &Mode, schema: Option<&str>, bare: &str) -> Result<Vec<Effect>, Refusal> {
     let leaves = lists::name_leaves_database(bare)
-        || candidates(policy, mode, schema, bare)
-            .into_iter()
-            .any(lists::leaves_database);
+        || candidates(policy, mode, schema, bare).into_iter().any(lists::leaves_database);
     if leaves {
         return Err(refused(bare));
     }
@@ -187,12 +166,7 @@ fn not_a_function(
                 None => path.contains(&t.name.schema.as_str()),
             }
     });
-    let is_column = schema.is_none()
-        && policy
-            .catalog
-            .relations
-            .values()
-            .any(|r| r.column(bare).is_some());
+    let is_column = schema.is_none() && policy.catalog.relations.values().any(|r| r.column(bare).is_some());
     if is_type || is_column {
         return Ok(Vec::new());
     }
@@ -249,10 +223,6 @@ fn refused_function(function: &Function) -> Refusal {
 }
 
 fn undefined(bare: &str) -> Refusal {
-    Refusal::new(
-        RefusalKind::Undefined,
-        SqlState::UNDEFINED_FUNCTION,
-        format!("function {bare} does not exist"),
-    )
-    .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+    Refusal::new(RefusalKind::Undefined, SqlState::UNDEFINED_FUNCTION, format!("function {bare} does not exist"))
+        .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }

@@ -57,9 +57,7 @@ fn lookup<'p>(policy: &'p Policy, mode: &Mode, schema: &str, name: &str) -> Opti
     if !schema.is_empty() {
         return policy.catalog.relation(schema, name);
     }
-    search_path(policy, mode)
-        .into_iter()
-        .find_map(|schema| policy.catalog.relation(schema, name))
+    search_path(policy, mode).into_iter().find_map(|schema| policy.catalog.relation(schema, name))
 }
 
 fn is_system(relation: &Relation) -> bool {
@@ -123,9 +121,7 @@ fn in_database<'p>(
 ) -> Result<Resolved<'p>, Refusal> {
     match found {
         Some(relation) if is_system(relation) => system::rule(policy, &Mode::Database, relation),
-        Some(relation)
-            if system::leaves_database(&relation.name.name) && relation.extension.is_some() =>
-        {
+        Some(relation) if system::leaves_database(&relation.name.name) && relation.extension.is_some() => {
             Err(system_denied(&relation.name))
         }
         None if is_system_schema(schema) && system::leaves_database(name) => {
@@ -141,16 +137,8 @@ fn is_temporary(schema: &str) -> bool {
 }
 
 fn undefined(schema: &str, name: &str) -> Refusal {
-    let shown = if schema.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{schema}.{name}")
-    };
-    Refusal::new(
-        RefusalKind::Undefined,
-        SqlState::UNDEFINED_TABLE,
-        format!("relation \"{shown}\" does not exist"),
-    )
+    let shown = if schema.is_empty() { name.to_owned() } else { format!("{schema}.{name}") };
+    Refusal::new(RefusalKind::Undefined, SqlState::UNDEFINED_TABLE, format!("relation \"{shown}\" does not exist"))
 }
 
 fn unconfigured(name: &QualifiedName, kind: RelKind) -> Refusal {
@@ -159,11 +147,9 @@ fn unconfigured(name: &QualifiedName, kind: RelKind) -> Refusal {
         RelKind::MaterializedView => "materialized view",
         RelKind::ForeignTable => "foreign table",
         RelKind::Sequence => "sequence",
-        RelKind::Table
-        | RelKind::PartitionedTable
-        | RelKind::Index
-        | RelKind::Toast
-        | RelKind::CompositeType => "table",
+        RelKind::Table | RelKind::PartitionedTable | RelKind::Index | RelKind::Toast | RelKind::CompositeType => {
+            "table"
+        }
     };
     let refusal = denied(
         RefusalKind::Relation,

@@ -20,11 +20,7 @@ impl Mask {
     /// The subquery that stands for the relation: `SELECT "oid", ..., expr AS "reltuples" FROM pg_catalog.pg_class WHERE ...`.
     /// `tableoid` adds that system column (only when the statement names it, so that `*` keeps its width).
     pub(crate) fn subquery(&self, relation: &Relation, tableoid: bool) -> String {
-        let mut items: Vec<String> = relation
-            .columns
-            .iter()
-            .map(|column| self.item(&column.name))
-            .collect();
+        let mut items: Vec<String> = relation.columns.iter().map(|column| self.item(&column.name)).collect();
         if tableoid {
             items.push("tableoid".to_owned());
         }
@@ -159,11 +155,7 @@ const INFORMATION_SCHEMA: &[&str] = &[
 ];
 
 /// A masked relation: name, columns that become constants, rows shown.
-type Masked = (
-    &'static str,
-    &'static [(&'static str, &'static str)],
-    Option<&'static str>,
-);
+type Masked = (&'static str, &'static [(&'static str, &'static str)], Option<&'static str>);
 
 /// `pg_catalog` relations with columns or rows that tell of other tenants: row counts, last values, sources of functions,
 /// other databases and roles (a tenant of the database layout may be named by its database), customised settings.
@@ -181,11 +173,7 @@ const MASKED_CATALOG: &[Masked] = &[
         ],
         None,
     ),
-    (
-        "pg_attribute",
-        &[("attmissingval", "NULL::pg_catalog.text")],
-        None,
-    ),
+    ("pg_attribute", &[("attmissingval", "NULL::pg_catalog.text")], None),
     (
         "pg_proc",
         &[
@@ -195,47 +183,25 @@ const MASKED_CATALOG: &[Masked] = &[
         ],
         None,
     ),
-    (
-        "pg_sequences",
-        &[("last_value", "NULL::pg_catalog.int8")],
-        None,
-    ),
+    ("pg_sequences", &[("last_value", "NULL::pg_catalog.int8")], None),
     (
         "pg_database",
-        &[
-            ("datfrozenxid", "'0'::pg_catalog.xid"),
-            ("datminmxid", "'0'::pg_catalog.xid"),
-        ],
+        &[("datfrozenxid", "'0'::pg_catalog.xid"), ("datminmxid", "'0'::pg_catalog.xid")],
         Some("datname OPERATOR(pg_catalog.=) pg_catalog.current_database()"),
     ),
-    (
-        "pg_roles",
-        &[("rolconfig", "NULL::pg_catalog.text[]")],
-        Some("rolname OPERATOR(pg_catalog.=) CURRENT_USER"),
-    ),
-    (
-        "pg_user",
-        &[("useconfig", "NULL::pg_catalog.text[]")],
-        Some("usename OPERATOR(pg_catalog.=) CURRENT_USER"),
-    ),
+    ("pg_roles", &[("rolconfig", "NULL::pg_catalog.text[]")], Some("rolname OPERATOR(pg_catalog.=) CURRENT_USER")),
+    ("pg_user", &[("useconfig", "NULL::pg_catalog.text[]")], Some("usename OPERATOR(pg_catalog.=) CURRENT_USER")),
     ("pg_auth_members", &[], Some("false")),
     ("pg_shdescription", &[], Some("false")),
     (
         "pg_settings",
-        &[
-            ("sourcefile", "NULL::pg_catalog.text"),
-            ("sourceline", "NULL::pg_catalog.int4"),
-        ],
+        &[("sourcefile", "NULL::pg_catalog.text"), ("sourceline", "NULL::pg_catalog.int4")],
         Some("pg_catalog.strpos(name, '.') OPERATOR(pg_catalog.=) 0"),
     ),
 ];
 
 /// The same of `information_schema`.
-const MASKED_INFORMATION_SCHEMA: &[Masked] = &[(
-    "routines",
-    &[("routine_definition", "NULL::pg_catalog.text")],
-    None,
-)];
+const MASKED_INFORMATION_SCHEMA: &[Masked] = &[("routines", &[("routine_definition", "NULL::pg_catalog.text")], None)];
 
 /// Relations that show what lies outside of the database, or what other sessions in it do; also when a tenant has a database
 /// of its own, for its server may not be its own.
@@ -298,11 +264,7 @@ pub(super) fn leaves_database(name: &str) -> bool {
 }
 
 /// The rule for a relation of a system schema.
-pub(super) fn rule<'p>(
-    policy: &'p Policy,
-    mode: &Mode,
-    relation: &'p Relation,
-) -> Result<Resolved<'p>, Refusal> {
+pub(super) fn rule<'p>(policy: &'p Policy, mode: &Mode, relation: &'p Relation) -> Result<Resolved<'p>, Refusal> {
     let name = relation.name.name.as_str();
     let (open, masked): (&[&str], &[Masked]) = match relation.name.schema.as_str() {
         "pg_catalog" => (CATALOG, MASKED_CATALOG),
@@ -312,10 +274,7 @@ pub(super) fn rule<'p>(
     let mask = masked
         .iter()
         .find(|(masked, _, _)| *masked == name)
-        .map(|(_, columns, rows)| Mask {
-            columns,
-            rows: rows.map(str::to_owned),
-        });
+        .map(|(_, columns, rows)| Mask { columns, rows: rows.map(str::to_owned) });
     match mode {
         Mode::Operator => Ok(Resolved::Free(Some(relation))),
         Mode::Database => in_database(relation, mask),
@@ -361,10 +320,7 @@ fn own_rows(policy: &Policy, mode: &Mode, name: &str) -> Option<String> {
         }
         _ => return None,
     };
-    Some(format!(
-        "{column} OPERATOR(pg_catalog.=) ANY ({})",
-        schema_list(policy, own)
-    ))
+    Some(format!("{column} OPERATOR(pg_catalog.=) ANY ({})", schema_list(policy, own)))
 }
 
 fn own_namespaces(policy: &Policy, own: &str, name: &str) -> String {
@@ -400,10 +356,7 @@ fn schema_list(policy: &Policy, own: &str) -> String {
 fn merge(mask: Option<Mask>, own: Option<String>) -> Option<Mask> {
     match (mask, own) {
         (mask, None) => mask,
-        (None, Some(own)) => Some(Mask {
-            columns: &[],
-            rows: Some(own),
-        }),
+        (None, Some(own)) => Some(Mask { columns: &[], rows: Some(own) }),
         (Some(mask), Some(own)) => Some(Mask {
             columns: mask.columns,
             rows: Some(match mask.rows {

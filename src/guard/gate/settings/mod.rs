@@ -26,28 +26,15 @@ enum Rule {
 ///
 /// # Errors
 /// 42501 for a sealed setting or value.
-pub(crate) fn set(
-    policy: &Policy,
-    mode: &Mode,
-    stmt: &VariableSetStmt,
-) -> Result<Vec<Effect>, Refusal> {
-    let VariableSetStmt {
-        kind: _,
-        name,
-        args,
-        jumble_args: _,
-        is_local: _,
-        location: _,
-    } = stmt;
+pub(crate) fn set(policy: &Policy, mode: &Mode, stmt: &VariableSetStmt) -> Result<Vec<Effect>, Refusal> {
+    let VariableSetStmt { kind: _, name, args, jumble_args: _, is_local: _, location: _ } = stmt;
     let name = canonical(name);
     match stmt.kind() {
         VariableSetKind::VarSetValue => {
             let value = values::of_args(&name, args);
             change(policy, mode, &name, value.as_deref())
         }
-        VariableSetKind::VarSetDefault | VariableSetKind::VarReset => {
-            change_to_default(policy, mode, &name)
-        }
+        VariableSetKind::VarSetDefault | VariableSetKind::VarReset => change_to_default(policy, mode, &name),
         VariableSetKind::VarResetAll => Ok(vec![Effect::ResetAll]),
         VariableSetKind::VarSetMulti => multi(mode, &name, args),
         VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => Err(sealed(&name)),
@@ -72,12 +59,7 @@ fn default_of(arg: &Node) -> Option<Effect> {
     }
 }
 
-fn change(
-    policy: &Policy,
-    mode: &Mode,
-    name: &str,
-    value: Option<&str>,
-) -> Result<Vec<Effect>, Refusal> {
+fn change(policy: &Policy, mode: &Mode, name: &str, value: Option<&str>) -> Result<Vec<Effect>, Refusal> {
     allow_value(policy, mode, name, value)?;
     Ok(effect(name))
 }
@@ -87,20 +69,13 @@ fn change_to_default(policy: &Policy, mode: &Mode, name: &str) -> Result<Vec<Eff
     match rule(policy, mode, name) {
         Rule::Free => Ok(effect(name)),
         // The server's own default may be another encoding or another path than the one that the proxy pinned.
-        Rule::Only(_, hint) if name == "search_path" || name == "client_encoding" => {
-            Err(sealed_value(name, hint))
-        }
+        Rule::Only(_, hint) if name == "search_path" || name == "client_encoding" => Err(sealed_value(name, hint)),
         Rule::Only(_, _) => Ok(effect(name)),
         Rule::Sealed => Err(sealed(name)),
     }
 }
 
-fn allow_value(
-    policy: &Policy,
-    mode: &Mode,
-    name: &str,
-    value: Option<&str>,
-) -> Result<(), Refusal> {
+fn allow_value(policy: &Policy, mode: &Mode, name: &str, value: Option<&str>) -> Result<(), Refusal> {
     match rule(policy, mode, name) {
         Rule::Free => Ok(()),
         Rule::Only(harmless, hint) => match value {
@@ -134,23 +109,14 @@ pub(crate) fn show(policy: &Policy, mode: &Mode, name: &str) -> Result<(), Refus
                 || only(&name).is_some()
         }
     };
-    if allowed {
-        Ok(())
-    } else {
-        Err(unreadable(&name))
-    }
+    if allowed { Ok(()) } else { Err(unreadable(&name)) }
 }
 
 /// A setting of the startup packet, or `-c name=value` in its options.
 ///
 /// # Errors
 /// 42501 for a sealed setting or value.
-pub(crate) fn startup(
-    policy: &Policy,
-    mode: &Mode,
-    name: &str,
-    value: &str,
-) -> Result<(), Refusal> {
+pub(crate) fn startup(policy: &Policy, mode: &Mode, name: &str, value: &str) -> Result<(), Refusal> {
     allow_value(policy, mode, &canonical(name), Some(value))
 }
 
@@ -182,10 +148,7 @@ fn current_setting(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<Vec<Ef
     match mode {
         Mode::Operator | Mode::Database => Ok(Vec::new()),
         Mode::Shared | Mode::Schema(_) => {
-            let name = args
-                .first()
-                .and_then(literal)
-                .ok_or_else(|| needs_literal("current_setting"))?;
+            let name = args.first().and_then(literal).ok_or_else(|| needs_literal("current_setting"))?;
             show(policy, mode, name).map(|()| Vec::new())
         }
     }
@@ -219,10 +182,9 @@ fn only(name: &str) -> Option<Only> {
         "client_encoding" => Some((values::is_utf8, "Only UTF8 is accepted.")),
         "standard_conforming_strings" => Some((values::is_on, "Only on is accepted.")),
         "row_security" => Some((values::is_on, "Only on is accepted.")),
-        "search_path" => Some((
-            values::is_pinned_path,
-            "The search path is pinned by pgwarden; only schemas of it are accepted.",
-        )),
+        "search_path" => {
+            Some((values::is_pinned_path, "The search path is pinned by pgwarden; only schemas of it are accepted."))
+        }
         _ => None,
     }
 }
@@ -247,11 +209,7 @@ fn sealed(name: &str) -> Refusal {
 }
 
 fn sealed_value(name: &str, hint: &'static str) -> Refusal {
-    denied(
-        RefusalKind::Setting,
-        format!("permission denied to set parameter \"{name}\" to this value"),
-        hint,
-    )
+    denied(RefusalKind::Setting, format!("permission denied to set parameter \"{name}\" to this value"), hint)
 }
 
 fn unreadable(name: &str) -> Refusal {
@@ -268,7 +226,5 @@ fn needs_literal(function: &str) -> Refusal {
         SqlState::INSUFFICIENT_PRIVILEGE,
         format!("permission denied for function {function}"),
     )
-    .hint(format!(
-        "{function}() needs the setting's name as a literal here."
-    ))
+    .hint(format!("{function}() needs the setting's name as a literal here."))
 }

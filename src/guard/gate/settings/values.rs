@@ -33,20 +33,13 @@ fn of_arg(arg: &Node) -> Option<String> {
 
 /// The spellings of UTF8 that `pg_char_to_encoding` knows: letters and digits count, case does not.
 pub(super) fn is_utf8(_: &Policy, _: &Mode, value: &str) -> bool {
-    let plain: String = value
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .map(|c| c.to_ascii_lowercase())
-        .collect();
+    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
     matches!(plain.as_str(), "utf8" | "unicode")
 }
 
 /// `parse_bool`: unique prefixes of true and yes, `on`, `1`.
 pub(super) fn is_on(_: &Policy, _: &Mode, value: &str) -> bool {
-    matches!(
-        value.trim().to_ascii_lowercase().as_str(),
-        "on" | "1" | "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes"
-    )
+    matches!(value.trim().to_ascii_lowercase().as_str(), "on" | "1" | "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes")
 }
 
 /// Schemas of the pinned path in its order, none else: what a name can mean only shrinks.
@@ -75,9 +68,7 @@ fn split_identifiers(text: &str) -> Option<Vec<String>> {
         let (name, after) = match rest.strip_prefix('"') {
             Some(quoted) => quoted_name(quoted)?,
             None => {
-                let end = rest
-                    .find([',', ' ', '\t', '\n', '\r', '"'])
-                    .unwrap_or(rest.len());
+                let end = rest.find([',', ' ', '\t', '\n', '\r', '"']).unwrap_or(rest.len());
                 let (name, after) = rest.split_at(end);
                 (name.to_ascii_lowercase(), after)
             }
@@ -117,10 +108,7 @@ mod tests {
     #[test]
     fn identifier_lists_are_split_as_the_server_splits_them() {
         let split = |s: &str| split_identifiers(s);
-        assert_eq!(
-            split("\"$user\", Public"),
-            Some(vec!["$user".into(), "public".into()])
-        );
+        assert_eq!(split("\"$user\", Public"), Some(vec!["$user".into(), "public".into()]));
         assert_eq!(split("\"a,b\""), Some(vec!["a,b".into()]));
         assert_eq!(split("a b"), None);
         assert_eq!(split(""), None);
