@@ -2,6 +2,7 @@
 
 mod identify;
 mod name;
+pub mod policy;
 mod registry;
 mod startup_options;
 

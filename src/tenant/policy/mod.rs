@@ -1,0 +1,80 @@
+//! The tenancy rules applied to one upstream's catalog: which relations are whose. Pure.
+//!
+//! When in doubt a relation gets no rule, which the guard reads as refused; a note says why.
+
+mod keys;
+mod note;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+pub use note::{NoteLevel, PolicyNote};
+
+use crate::catalog::Catalog;
+use crate::config::{Config, Layout, Tenancy, Tenant};
+use crate::guard::{GuardLimits, Policy};
+use crate::ids::UpstreamName;
+
+/// What the rules of one upstream are made from.
+#[derive(Clone, Copy, Debug)]
+pub struct PolicyInput<'a> {
+    /// `[tenancy]`
+    pub tenancy: &'a Tenancy,
+    /// The tenants that live on this upstream, of whatever layout.
+    pub tenants: &'a [Arc<Tenant>],
+    /// Bounds on a statement.
+    pub limits: GuardLimits,
+}
+
+/// The tenants of a configuration that live on an upstream.
+pub fn tenants_of(config: &Config, upstream: &UpstreamName) -> Vec<Arc<Tenant>> {
+    config.tenants.iter().filter(|t| t.upstream.name == *upstream).map(Arc::clone).collect()
+}
+
+impl<'a> PolicyInput<'a> {
+    fn shared_tenants(&self) -> impl Iterator<Item = &'a Tenant> + use<'a> {
+        self.tenants.iter().map(Arc::as_ref).filter(|t| t.layout == Layout::Shared)
+    }
+
+    /// Schemas that belong to one tenant of the schema layout each: nothing in them is anybody else's, whatever columns
+    /// it has.
+    fn private_schemas(&self) -> HashSet<&'a str> {
+        self.tenants
+            .iter()
+            .filter_map(|t| match &t.layout {
+                Layout::Schema { schema, .. } => Some(schema.as_ref()),
+                Layout::Shared | Layout::Database => None,
+            })
+            .collect()
+    }
+}
+
+/// Builds the policy of one upstream, and what an operator should know of it, worst first.
+pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) -> (Policy, Vec<PolicyNote>) {
+    let mut notes = Vec::new();
+    let search_path = input.tenancy.search_path.clone().unwrap_or_else(|| catalog.search_path.clone());
+    let mut tables = rules::table_rules(input, &catalog, &mut notes);
+    // Only the shared layout goes by these rules; without such a tenant here there is nothing to warn of.
+    if input.shared_tenants().next().is_some() {
+        rules::note_unconfigured(input, &catalog, &tables, &mut notes);
+        rules::check_names(input, &catalog, &search_path, &mut notes);
+        keys::check_keys(input, &mut tables, &mut notes);
+    } else {
+        notes.clear();
+    }
+    rules::check_schemas(input, &catalog, &mut notes);
+    notes.sort_by_key(PolicyNote::level);
+    let policy = Policy {
+        epoch,
+        catalog,
+        tables,
+        search_path,
+        allow_functions: input.tenancy.allow_functions.iter().cloned().collect(),
+        setting: input.tenancy.setting.clone(),
+        limits: input.limits,
+    };
+    (policy, notes)
+}

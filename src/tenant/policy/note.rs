@@ -1,0 +1,159 @@
+//! What an operator should know of the rules.
+
+use crate::catalog::QualifiedName;
+use crate::ids::TenantName;
+
+/// How bad it is. Errors come first in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NoteLevel {
+    /// Something that was configured does not work: what it is about is refused.
+    Error,
+    /// Probably not meant.
+    Warning,
+}
+
+/// A finding about the tenancy rules and the catalog that they are applied to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyNote {
+    /// Named in the configuration, not there.
+    #[error("{list} names {name}, which does not exist")]
+    MissingRelation {
+        /// `shared_tables` or `[tenancy.tables]`
+        list: &'static str,
+        /// The name.
+        name: QualifiedName,
+    },
+    /// Not something that can be read from.
+    #[error("{list} names {name}, which is no table, view or foreign table")]
+    NotATable {
+        /// `shared_tables` or `[tenancy.tables]`
+        list: &'static str,
+        /// The name.
+        name: QualifiedName,
+    },
+    /// The tenant column is not there.
+    #[error("[tenancy.tables] {name} has no column \"{column}\"")]
+    MissingColumn {
+        /// The table.
+        name: QualifiedName,
+        /// The column.
+        column: String,
+    },
+    /// In `allow_functions`, not there.
+    #[error("allow_functions names {name}, which does not exist")]
+    MissingFunction {
+        /// The name.
+        name: QualifiedName,
+    },
+    /// A schema of the pinned search path does not exist.
+    #[error("search_path names schema \"{schema}\", which does not exist")]
+    MissingPathSchema {
+        /// The schema.
+        schema: String,
+    },
+    /// A tenant's schema does not exist.
+    #[error("schema \"{schema}\" of tenant \"{tenant}\" does not exist")]
+    MissingTenantSchema {
+        /// The tenant.
+        tenant: TenantName,
+        /// The schema.
+        schema: String,
+    },
+    /// A tenant's own schema stands in the search path of the shared layout.
+    #[error("schema \"{schema}\" belongs to tenant \"{tenant}\" alone, but the shared layout's search path names it")]
+    PrivateSchemaInPath {
+        /// The tenant.
+        tenant: TenantName,
+        /// The schema.
+        schema: String,
+    },
+    /// Listed, but in a schema that is one tenant's own.
+    #[error("{list} names {name}, which lies in a tenant's own schema")]
+    InPrivateSchema {
+        /// `shared_tables` or `[tenancy.tables]`
+        list: &'static str,
+        /// The name.
+        name: QualifiedName,
+    },
+    /// Listed as shared, but rows in it belong to tenants.
+    #[error("shared_tables names {name}, which has the tenant column: it stays a tenant table")]
+    SharedHasColumn {
+        /// The table.
+        name: QualifiedName,
+    },
+    /// To read the parent is to read the child.
+    #[error("shared_tables names {name}, but its child {child} is a tenant table: it is refused")]
+    SharedHasTenantChild {
+        /// The parent.
+        name: QualifiedName,
+        /// The child.
+        child: QualifiedName,
+    },
+    /// Its parents are guarded by different columns or keys.
+    #[error("{name} and the tables it inherits from are guarded differently: it is refused")]
+    ConflictingParents {
+        /// The child.
+        name: QualifiedName,
+    },
+    /// A tenant's key does not fit a column.
+    #[error("tenant \"{tenant}\" has no usable {key} for {name}: {reason}")]
+    BadKey {
+        /// The tenant.
+        tenant: TenantName,
+        /// Which key.
+        key: String,
+        /// One table that needs it.
+        name: QualifiedName,
+        /// Missing, or not a value of the column's type.
+        reason: String,
+    },
+    /// Two tenants' keys are the same value of the column's type.
+    #[error(
+        "{key} of tenants \"{first}\" and \"{second}\" is the same value for {name}: tables guarded by it are refused"
+    )]
+    SameKey {
+        /// Which key.
+        key: String,
+        /// A tenant.
+        first: TenantName,
+        /// Another.
+        second: TenantName,
+        /// One table that is guarded by it.
+        name: QualifiedName,
+    },
+    /// Neither tenant table nor shared.
+    #[error("{name} has no tenant column and is not listed: refused for tenants")]
+    Unconfigured {
+        /// The relation.
+        name: QualifiedName,
+    },
+    /// A view or its like that exposes the tenant column, but is not listed.
+    #[error("{name} is a view or foreign table and is not listed in [tenancy.tables]: refused for tenants")]
+    UnlistedView {
+        /// The relation.
+        name: QualifiedName,
+    },
+}
+
+impl PolicyNote {
+    /// How bad it is.
+    pub fn level(&self) -> NoteLevel {
+        match self {
+            PolicyNote::MissingRelation { .. }
+            | PolicyNote::NotATable { .. }
+            | PolicyNote::MissingColumn { .. }
+            | PolicyNote::MissingPathSchema { .. }
+            | PolicyNote::MissingTenantSchema { .. }
+            | PolicyNote::PrivateSchemaInPath { .. }
+            | PolicyNote::InPrivateSchema { .. }
+            | PolicyNote::SharedHasColumn { .. }
+            | PolicyNote::SharedHasTenantChild { .. }
+            | PolicyNote::ConflictingParents { .. }
+            | PolicyNote::BadKey { .. }
+            | PolicyNote::SameKey { .. } => NoteLevel::Error,
+            PolicyNote::MissingFunction { .. } | PolicyNote::Unconfigured { .. } | PolicyNote::UnlistedView { .. } => {
+                NoteLevel::Warning
+            }
+        }
+    }
+}

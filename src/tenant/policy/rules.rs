@@ -1,0 +1,277 @@
+//! Which relation is whose.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use super::{PolicyInput, PolicyNote};
+use crate::catalog::{Catalog, QualifiedName, RelKind, Relation};
+use crate::config::Layout;
+use crate::guard::{KeyName, TableRule, TenantTable};
+use crate::ids::Oid;
+
+/// Rules by relation, while they are made. `None`: there must be none, whatever the parents say.
+type Draft = HashMap<Oid, Option<TableRule>>;
+
+/// Schemas of Postgres itself: never a tenant's.
+fn is_system_schema(schema: &str) -> bool {
+    schema == "information_schema" || schema.starts_with("pg_")
+}
+
+fn is_table(kind: RelKind) -> bool {
+    matches!(kind, RelKind::Table | RelKind::PartitionedTable)
+}
+
+fn is_readable(kind: RelKind) -> bool {
+    match kind {
+        RelKind::Table
+        | RelKind::PartitionedTable
+        | RelKind::View
+        | RelKind::MaterializedView
+        | RelKind::ForeignTable => true,
+        RelKind::Sequence | RelKind::Index | RelKind::Toast | RelKind::CompositeType => false,
+    }
+}
+
+/// The rules of all relations that have one.
+pub(super) fn table_rules(
+    input: &PolicyInput<'_>,
+    catalog: &Catalog,
+    notes: &mut Vec<PolicyNote>,
+) -> HashMap<QualifiedName, TableRule> {
+    let family = Family::new(catalog);
+    let private = input.private_schemas();
+    let mut draft = own_rules(input, catalog, &private, notes);
+    inherit(input, &family, &mut draft, notes);
+    withdraw_shared_parents(&family, &mut draft, notes);
+    let named = draft.into_iter().filter_map(|(oid, rule)| {
+        let relation = family.by_oid.get(&oid)?;
+        // A partition in a tenant's own schema is reached through its parent only.
+        let reachable = !private.contains(relation.name.schema.as_str());
+        rule.filter(|_| reachable).map(|rule| (relation.name.clone(), rule))
+    });
+    named.collect()
+}
+
+/// What each relation is by its own columns and the configuration.
+fn own_rules(
+    input: &PolicyInput<'_>,
+    catalog: &Catalog,
+    private: &HashSet<&str>,
+    notes: &mut Vec<PolicyNote>,
+) -> Draft {
+    let tenancy = input.tenancy;
+    let mut draft = Draft::new();
+    let by_column = catalog
+        .relations
+        .values()
+        .filter(|r| is_table(r.kind) && !is_system_schema(&r.name.schema) && !private.contains(r.name.schema.as_str()));
+    for relation in by_column {
+        if let Some(rule) = tenant_rule(catalog, relation, &tenancy.column, &None) {
+            draft.insert(relation.oid, Some(rule));
+        }
+    }
+    for (name, over) in &tenancy.tables {
+        let Some(relation) = listed(catalog, "[tenancy.tables]", name, private, notes) else { continue };
+        let column = over.column.as_ref().unwrap_or(&tenancy.column);
+        let rule = tenant_rule(catalog, relation, column, &over.key);
+        if rule.is_none() {
+            notes.push(PolicyNote::MissingColumn { name: name.clone(), column: column.clone() });
+        }
+        draft.insert(relation.oid, rule);
+    }
+    for name in &tenancy.shared_tables {
+        let Some(relation) = listed(catalog, "shared_tables", name, private, notes) else { continue };
+        if relation.column(&tenancy.column).is_some() {
+            notes.push(PolicyNote::SharedHasColumn { name: name.clone() });
+        } else {
+            draft.insert(relation.oid, Some(TableRule::Shared));
+        }
+    }
+    draft
+}
+
+/// A relation that the configuration names.
+fn listed<'c>(
+    catalog: &'c Catalog,
+    list: &'static str,
+    name: &QualifiedName,
+    private: &HashSet<&str>,
+    notes: &mut Vec<PolicyNote>,
+) -> Option<&'c Relation> {
+    let name = name.clone();
+    let note = match catalog.relations.get(&name) {
+        None => PolicyNote::MissingRelation { list, name },
+        Some(relation) if !is_readable(relation.kind) => PolicyNote::NotATable { list, name },
+        Some(_) if is_system_schema(&name.schema) => PolicyNote::NotATable { list, name },
+        Some(_) if private.contains(name.schema.as_str()) => PolicyNote::InPrivateSchema { list, name },
+        Some(relation) => return Some(relation),
+    };
+    notes.push(note);
+    None
+}
+
+fn tenant_rule(catalog: &Catalog, relation: &Relation, column: &str, key: &KeyName) -> Option<TableRule> {
+    let column = relation.column(column)?;
+    Some(TableRule::Tenant(TenantTable {
+        column: column.name.clone(),
+        type_oid: column.base_type_oid,
+        type_name: type_text(catalog, column.base_type_oid)?,
+        key: key.clone(),
+    }))
+}
+
+/// A type as schema-qualified SQL text. The names of Postgres's own types are plain words; others are quoted.
+fn type_text(catalog: &Catalog, oid: Oid) -> Option<String> {
+    let name = &catalog.types.get(&oid)?.name;
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    Some(match name.schema.as_str() {
+        "pg_catalog" => format!("pg_catalog.{}", name.name),
+        schema => format!("{}.{}", quoted(schema), quoted(&name.name)),
+    })
+}
+
+/// Who inherits from whom, parents before children.
+struct Family<'c> {
+    by_oid: HashMap<Oid, &'c Relation>,
+    /// Relations with parents, each after all of its parents.
+    children: Vec<&'c Relation>,
+}
+
+impl<'c> Family<'c> {
+    fn new(catalog: &'c Catalog) -> Self {
+        let by_oid: HashMap<Oid, &Relation> = catalog.relations.values().map(|r| (r.oid, r)).collect();
+        let mut depths = HashMap::new();
+        let mut children: Vec<_> = catalog.relations.values().filter(|r| !r.parents.is_empty()).collect();
+        for child in &children {
+            depth(child.oid, &by_oid, &mut depths, 0);
+        }
+        children.sort_by_key(|r| (depths.get(&r.oid).copied(), r.oid));
+        Self { by_oid, children }
+    }
+}
+
+/// Length of the longest way up. Postgres allows no cycles; a bound keeps a broken catalog from hanging us.
+fn depth(oid: Oid, by_oid: &HashMap<Oid, &Relation>, depths: &mut HashMap<Oid, usize>, level: usize) -> usize {
+    if let Some(known) = depths.get(&oid) {
+        return *known;
+    }
+    let parents = by_oid.get(&oid).map(|r| r.parents.as_slice()).unwrap_or_default();
+    let found = match level {
+        0..=1000 => parents.iter().map(|p| 1 + depth(*p, by_oid, depths, level + 1)).max().unwrap_or(0),
+        _ => 0,
+    };
+    depths.insert(oid, found);
+    found
+}
+
+/// Children are guarded as their parents: to read a parent is to read them.
+fn inherit(input: &PolicyInput<'_>, family: &Family<'_>, draft: &mut Draft, notes: &mut Vec<PolicyNote>) {
+    for child in &family.children {
+        let from_parents: Vec<_> = child.parents.iter().filter_map(|p| draft.get(p)).cloned().collect();
+        let mut tenant_rules = from_parents.iter().filter(|r| matches!(r, Some(TableRule::Tenant(_))));
+        let own = draft.get(&child.oid);
+        let listed = input.tenancy.tables.contains_key(&child.name) || own == Some(&Some(TableRule::Shared));
+        let rule = match tenant_rules.next() {
+            Some(first) => {
+                // A child that merely has the usual tenant column too is guarded as its parent; one that is listed with
+                // other rules contradicts it.
+                let contradicted = listed && own.is_some_and(|own| own != first);
+                if contradicted || tenant_rules.any(|r| r != first) {
+                    notes.push(PolicyNote::ConflictingParents { name: child.name.clone() });
+                    None
+                } else {
+                    first.clone()
+                }
+            }
+            // No tenant's parents, but rows of tenants: `withdraw_shared_parents` sees to the parents.
+            None if own.is_some() || from_parents.is_empty() => continue,
+            None if child.column(&input.tenancy.column).is_some() => None,
+            None => from_parents.into_iter().next().flatten(),
+        };
+        draft.insert(child.oid, rule);
+    }
+}
+
+/// A shared table with a tenant table, or one that must have no rule, among its descendants would show their rows.
+fn withdraw_shared_parents(family: &Family<'_>, draft: &mut Draft, notes: &mut Vec<PolicyNote>) {
+    for child in family.children.iter().rev() {
+        let harmless = matches!(draft.get(&child.oid), Some(Some(TableRule::Shared)));
+        for parent in child.parents.iter().filter(|_| !harmless) {
+            if draft.get(parent) != Some(&Some(TableRule::Shared)) {
+                continue;
+            }
+            draft.insert(*parent, None);
+            if let Some(relation) = family.by_oid.get(parent) {
+                let (name, child) = (relation.name.clone(), child.name.clone());
+                notes.push(PolicyNote::SharedHasTenantChild { name, child });
+            }
+        }
+    }
+}
+
+/// Functions and schemas that the configuration names.
+pub(super) fn check_names(
+    input: &PolicyInput<'_>,
+    catalog: &Catalog,
+    search_path: &[String],
+    notes: &mut Vec<PolicyNote>,
+) {
+    for name in &input.tenancy.allow_functions {
+        let overloads = catalog.functions.get(&name.name);
+        if !overloads.is_some_and(|list| list.iter().any(|f| f.name == *name)) {
+            notes.push(PolicyNote::MissingFunction { name: name.clone() });
+        }
+    }
+    for schema in input.tenancy.search_path.iter().flatten() {
+        if !catalog.schemas.contains(schema) {
+            notes.push(PolicyNote::MissingPathSchema { schema: schema.clone() });
+        }
+    }
+    for tenant in input.tenants {
+        if let Layout::Schema { schema, .. } = &tenant.layout
+            && search_path.iter().any(|s| **s == **schema)
+        {
+            notes.push(PolicyNote::PrivateSchemaInPath { tenant: tenant.name.clone(), schema: schema.to_string() });
+        }
+    }
+}
+
+/// Schemas of the schema layout.
+pub(super) fn check_schemas(input: &PolicyInput<'_>, catalog: &Catalog, notes: &mut Vec<PolicyNote>) {
+    for tenant in input.tenants {
+        if let Layout::Schema { schema, .. } = &tenant.layout
+            && !catalog.schemas.contains(schema.as_ref())
+        {
+            notes.push(PolicyNote::MissingTenantSchema { tenant: tenant.name.clone(), schema: schema.to_string() });
+        }
+    }
+}
+
+/// Relations that tenants of the shared layout might look for in vain. Those of extensions are not meant for them.
+pub(super) fn note_unconfigured(
+    input: &PolicyInput<'_>,
+    catalog: &Catalog,
+    tables: &HashMap<QualifiedName, TableRule>,
+    notes: &mut Vec<PolicyNote>,
+) {
+    let private = input.private_schemas();
+    let told: HashSet<&QualifiedName> = input.tenancy.tables.keys().chain(&input.tenancy.shared_tables).collect();
+    let open: BTreeMap<_, _> = catalog
+        .relations
+        .iter()
+        .filter(|(name, r)| {
+            is_readable(r.kind)
+                && r.extension.is_none()
+                && !tables.contains_key(name)
+                && !told.contains(name)
+                && !is_system_schema(&name.schema)
+                && !private.contains(name.schema.as_str())
+        })
+        .collect();
+    for (name, relation) in open {
+        let name = name.clone();
+        notes.push(match is_table(relation.kind) {
+            true => PolicyNote::Unconfigured { name },
+            false => PolicyNote::UnlistedView { name },
+        });
+    }
+}

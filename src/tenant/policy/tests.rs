@@ -1,0 +1,325 @@
+use std::collections::HashMap;
+
+use super::*;
+use crate::catalog::*;
+use crate::config::{Address, PoolSettings, TableOverride, TlsMode, Upstream, UpstreamTls};
+use crate::guard::{TableRule, TenantKeys};
+use crate::ids::TenantName;
+
+const INT4: u32 = 23;
+const TEXT: u32 = 25;
+const UUID: u32 = 2950;
+
+fn q(text: &str) -> QualifiedName {
+    let (schema, name) = text.split_once('.').unwrap();
+    QualifiedName::new(schema, name)
+}
+
+struct World {
+    catalog: Catalog,
+    tenancy: Tenancy,
+    tenants: Vec<Arc<Tenant>>,
+}
+
+impl World {
+    fn new() -> Self {
+        let text = "[listen]\naddress = \"127.0.0.1:1\"\n[upstream.main]\nurl = \"postgres://a@h/d\"\n\
+                    [tenancy]\nupstream = \"main\"\n[[login]]\nname = \"a\"\nauth = \"trust\"\ntenants = \"*\"\n";
+        let config = crate::config::parse(text, std::path::Path::new("x"), &|_| None).unwrap().config;
+        let mut catalog = Catalog {
+            server_version_num: 150_000,
+            search_path: vec!["public".to_owned()],
+            schemas: ["public", "pg_catalog", "globex"].map(str::to_owned).into(),
+            ..Catalog::default()
+        };
+        for (oid, name) in
+            [(INT4, "pg_catalog.int4"), (TEXT, "pg_catalog.text"), (UUID, "pg_catalog.uuid"), (9000, "public.Odd\"Id")]
+        {
+            let info = TypeInfo { oid, name: q(name), typtype: 'b', base: oid };
+            catalog.types.insert(oid, info);
+        }
+        Self { catalog, tenancy: config.tenancy, tenants: vec![] }.tenant("acme", "1").tenant("bravo", "2")
+    }
+
+    fn tenant_with(mut self, name: &str, layout: Layout, keys: TenantKeys) -> Self {
+        let upstream = Arc::new(Upstream {
+            name: UpstreamName::new("main"),
+            address: Address::Tcp { host: "h".to_owned(), port: 1 },
+            user: "a".to_owned(),
+            database: "d".to_owned(),
+            password: None,
+            tls: UpstreamTls { mode: TlsMode::Disable, root_cert: None },
+            pool: PoolSettings::default(),
+            connect_timeout: std::time::Duration::from_secs(1),
+        });
+        let name = TenantName::new(name);
+        self.tenants.push(Arc::new(Tenant { name, layout, keys, upstream, suspended: false }));
+        self
+    }
+
+    fn tenant(self, name: &str, key: &str) -> Self {
+        let keys = TenantKeys { default: Some(key.into()), named: HashMap::from([("uuid".into(), uuid(key).into())]) };
+        self.tenant_with(name, Layout::Shared, keys)
+    }
+
+    fn schema_tenant(self, name: &str, schema: &str) -> Self {
+        let layout = Layout::Schema { schema: schema.into(), role: None };
+        self.tenant_with(name, layout, TenantKeys::default())
+    }
+
+    /// Adds a relation with these columns (name, type) below these parents.
+    fn relation(mut self, name: &str, kind: RelKind, columns: &[(&str, u32)], parents: &[&str]) -> Self {
+        let parents = parents.iter().map(|p| self.catalog.relations[&q(p)].oid).collect();
+        let column = |(i, (name, type_oid)): (usize, &(&str, u32))| Column {
+            name: (*name).to_owned(),
+            attnum: i16::try_from(i).unwrap() + 1,
+            type_oid: *type_oid,
+            type_name: String::new(),
+            base_type_oid: *type_oid,
+            not_null: false,
+            has_default: false,
+            generated: Generated::No,
+            identity: crate::catalog::Identity::No,
+        };
+        let relation = Relation {
+            oid: 10_000 + u32::try_from(self.catalog.relations.len()).unwrap(),
+            name: q(name),
+            kind,
+            is_partition: false,
+            columns: columns.iter().enumerate().map(column).collect(),
+            parents,
+            row_security: false,
+            force_row_security: false,
+            security_invoker: false,
+            extension: None,
+        };
+        self.catalog.relations.insert(q(name), relation);
+        self
+    }
+
+    fn table(self, name: &str, columns: &[(&str, u32)]) -> Self {
+        self.relation(name, RelKind::Table, columns, &[])
+    }
+
+    fn over(mut self, name: &str, column: Option<&str>, key: Option<&str>) -> Self {
+        let over = TableOverride { column: column.map(str::to_owned), key: key.map(Arc::from) };
+        self.tenancy.tables.insert(q(name), over);
+        self
+    }
+
+    fn shared(mut self, name: &str) -> Self {
+        self.tenancy.shared_tables.push(q(name));
+        self
+    }
+
+    fn build(&self) -> (Policy, Vec<PolicyNote>) {
+        let input = PolicyInput { tenancy: &self.tenancy, tenants: &self.tenants, limits: GuardLimits::default() };
+        build_policy(&input, Arc::new(self.catalog.clone()), 7)
+    }
+
+    /// Rules as `column:type:key` or `shared`, and the notes as text.
+    fn outcome(&self) -> (Vec<(String, String)>, Vec<String>) {
+        let (policy, notes) = self.build();
+        let mut rules: Vec<_> = policy
+            .tables
+            .iter()
+            .map(|(name, rule)| {
+                let rule = match rule {
+                    TableRule::Shared => "shared".to_owned(),
+                    TableRule::Tenant(t) => {
+                        format!("{}:{}:{}", t.column, t.type_name, t.key.as_deref().unwrap_or("-"))
+                    }
+                };
+                (name.to_string(), rule)
+            })
+            .collect();
+        rules.sort();
+        (rules, notes.iter().map(ToString::to_string).collect())
+    }
+
+    #[track_caller]
+    fn expect(&self, rules: &[(&str, &str)], notes: &[&str]) {
+        let (got_rules, got_notes) = self.outcome();
+        let rules: Vec<_> = rules.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect();
+        assert_eq!(got_rules, rules, "{got_notes:#?}");
+        assert_eq!(got_notes.len(), notes.len(), "{got_notes:#?}");
+        for part in notes {
+            assert!(got_notes.iter().any(|n| n.contains(part)), "{part:?} is not in {got_notes:#?}");
+        }
+    }
+}
+
+fn uuid(key: &str) -> String {
+    format!("00000000-0000-0000-0000-{key:0>12}")
+}
+
+#[test]
+fn tables_with_the_column_are_tenant_tables() {
+    let world = World::new()
+        .table("public.orders", &[("id", INT4), ("tenant_id", INT4)])
+        .table("public.tags", &[("id", INT4)])
+        .table("public.countries", &[("code", TEXT)])
+        .table("pg_catalog.pg_odd", &[("tenant_id", INT4)])
+        .relation("public.v", RelKind::View, &[("tenant_id", INT4)], &[])
+        .relation("public.m", RelKind::MaterializedView, &[("tenant_id", INT4)], &[])
+        .relation("public.f", RelKind::ForeignTable, &[("tenant_id", INT4)], &[])
+        .shared("public.countries");
+    world.expect(
+        &[("public.countries", "shared"), ("public.orders", "tenant_id:pg_catalog.int4:-")],
+        &["public.tags has no tenant column", "public.v is a view", "public.m is a view", "public.f is a view"],
+    );
+    let (policy, _) = world.build();
+    assert_eq!((policy.epoch, policy.search_path), (7, vec!["public".to_owned()]));
+}
+
+#[test]
+fn listed_tables_and_views() {
+    World::new()
+        .table("public.invoices", &[("org_id", UUID), ("tenant_id", INT4)])
+        .relation("public.v", RelKind::View, &[("tenant_id", INT4)], &[])
+        .relation("public.w", RelKind::View, &[("x", INT4)], &[])
+        .relation("public.s", RelKind::Sequence, &[], &[])
+        .over("public.invoices", Some("org_id"), Some("uuid"))
+        .over("public.v", None, None)
+        .over("public.w", None, None)
+        .over("public.s", None, None)
+        .over("public.gone", None, None)
+        .shared("public.lost")
+        .expect(
+            &[("public.invoices", "org_id:pg_catalog.uuid:uuid"), ("public.v", "tenant_id:pg_catalog.int4:-")],
+            &[
+                "[tenancy.tables] public.w has no column \"tenant_id\"",
+                "[tenancy.tables] names public.s, which is no table",
+                "[tenancy.tables] names public.gone, which does not exist",
+                "shared_tables names public.lost, which does not exist",
+            ],
+        );
+}
+
+#[test]
+fn children_are_guarded_as_their_parents() {
+    World::new()
+        .relation("public.p", RelKind::PartitionedTable, &[("org_id", UUID)], &[])
+        .relation("public.p1", RelKind::PartitionedTable, &[("org_id", UUID)], &["public.p"])
+        .table("public.extra", &[("tenant_id", INT4)])
+        .relation("public.p2", RelKind::Table, &[("org_id", UUID), ("tenant_id", INT4)], &["public.p1"])
+        .relation("public.p3", RelKind::ForeignTable, &[("org_id", UUID)], &["public.p1"])
+        .over("public.p", Some("org_id"), Some("uuid"))
+        .expect(
+            &[
+                ("public.extra", "tenant_id:pg_catalog.int4:-"),
+                ("public.p", "org_id:pg_catalog.uuid:uuid"),
+                ("public.p1", "org_id:pg_catalog.uuid:uuid"),
+                ("public.p2", "org_id:pg_catalog.uuid:uuid"),
+                ("public.p3", "org_id:pg_catalog.uuid:uuid"),
+            ],
+            &[],
+        );
+}
+
+#[test]
+fn contradicting_families_are_refused() {
+    let two = World::new()
+        .table("public.a", &[("tenant_id", INT4), ("org_id", UUID)])
+        .table("public.b", &[("tenant_id", INT4), ("org_id", UUID)])
+        .relation("public.ab", RelKind::Table, &[("tenant_id", INT4), ("org_id", UUID)], &["public.a", "public.b"])
+        .over("public.b", Some("org_id"), Some("uuid"));
+    let rules = [("public.a", "tenant_id:pg_catalog.int4:-"), ("public.b", "org_id:pg_catalog.uuid:uuid")];
+    let (got, notes) = two.outcome();
+    assert_eq!(got, rules.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    assert!(notes[0].contains("public.ab and the tables it inherits from are guarded differently"), "{notes:?}");
+
+    let (got, _) = World::new()
+        .table("public.a", &[("tenant_id", INT4)])
+        .relation("public.c", RelKind::Table, &[("tenant_id", INT4), ("org", UUID)], &["public.a"])
+        .over("public.c", Some("org"), None)
+        .outcome();
+    assert_eq!(got, [("public.a".to_owned(), "tenant_id:pg_catalog.int4:-".to_owned())]);
+}
+
+#[test]
+fn shared_tables_show_no_tenants_rows() {
+    World::new().table("public.x", &[("tenant_id", INT4)]).shared("public.x").expect(
+        &[("public.x", "tenant_id:pg_catalog.int4:-")],
+        &["public.x, which has the tenant column: it stays a tenant table"],
+    );
+    // A grandchild's rows are read through its grandparent. A foreign table is no tenant table by itself, but has rows.
+    for kind in [RelKind::Table, RelKind::ForeignTable] {
+        let world = World::new()
+            .table("public.p", &[("a", INT4)])
+            .relation("public.c", RelKind::Table, &[("a", INT4)], &["public.p"])
+            .relation("public.g", kind, &[("a", INT4), ("tenant_id", INT4)], &["public.c"])
+            .shared("public.p");
+        let (policy, notes) = world.build();
+        assert!(!policy.tables.contains_key(&q("public.p")), "{notes:?}");
+        assert!(!policy.tables.contains_key(&q("public.c")), "{notes:?}");
+        assert!(notes.iter().any(|n| matches!(n, PolicyNote::SharedHasTenantChild { .. })));
+    }
+    World::new()
+        .table("public.p", &[("a", INT4)])
+        .relation("public.c", RelKind::Table, &[("a", INT4)], &["public.p"])
+        .shared("public.p")
+        .expect(&[("public.c", "shared"), ("public.p", "shared")], &[]);
+}
+
+#[test]
+fn a_tenants_own_schema_is_nobody_elses() {
+    let world = World::new()
+        .schema_tenant("globex", "globex")
+        .schema_tenant("hooli", "hooli")
+        .table("globex.orders", &[("tenant_id", INT4)])
+        .table("globex.tags", &[("a", INT4)])
+        .shared("globex.tags");
+    world.expect(
+        &[],
+        &[
+            "shared_tables names globex.tags, which lies in a tenant's own schema",
+            "\"hooli\" of tenant \"hooli\" does not exist",
+        ],
+    );
+    let mut world = World::new().schema_tenant("globex", "globex");
+    world.tenancy.search_path = Some(vec!["globex".to_owned(), "nowhere".to_owned()]);
+    world.expect(&[], &["belongs to tenant \"globex\" alone", "names schema \"nowhere\", which does not exist"]);
+}
+
+#[test]
+fn keys_must_fit_their_columns() {
+    let world = World::new().tenant("charlie", "three").table("public.t", &[("tenant_id", INT4)]);
+    world.expect(
+        &[("public.t", "tenant_id:pg_catalog.int4:-")],
+        &["tenant \"charlie\" has no usable key for public.t: \"three\" is no pg_catalog.int4"],
+    );
+    World::new()
+        .tenant_with("charlie", Layout::Shared, TenantKeys { default: Some("3".into()), named: HashMap::new() })
+        .table("public.t", &[("u", UUID)])
+        .over("public.t", Some("u"), Some("uuid"))
+        .expect(&[("public.t", "u:pg_catalog.uuid:uuid")], &["no usable key \"uuid\" for public.t: it has none"]);
+    // As text these are two keys, as numbers one.
+    World::new()
+        .tenant("charlie", "01")
+        .table("public.n", &[("tenant_id", INT4)])
+        .table("public.t", &[("tenant_id", TEXT)])
+        .expect(
+            &[("public.t", "tenant_id:pg_catalog.text:-")],
+            &["tenants \"acme\" and \"charlie\" is the same value for public.n"],
+        );
+}
+
+#[test]
+fn types_are_printed_so_that_they_read_back() {
+    World::new()
+        .table("public.t", &[("tenant_id", 9000)])
+        .expect(&[("public.t", "tenant_id:\"public\".\"Odd\"\"Id\":-")], &[]);
+}
+
+#[test]
+fn without_shared_tenants_there_is_nothing_to_say() {
+    let mut world = World::new().table("public.t", &[("x", INT4)]).shared("public.gone");
+    world.tenancy.allow_functions.push(q("public.f"));
+    world.expect(
+        &[],
+        &["allow_functions names public.f", "public.gone, which does not exist", "public.t has no tenant column"],
+    );
+    world.tenants.clear();
+    world.expect(&[], &[]);
+}
