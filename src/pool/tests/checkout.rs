@@ -208,7 +208,10 @@ async fn nothing_is_lost_when_clients_come_and_go_at_random() {
                 }
                 match round % 31 {
                     0 => drop(server),
-                    1 => server.needs_reset = true,
+                    1 => {
+                        server.needs_reset = true;
+                        server.release();
+                    }
                     _ => server.release(),
                 }
             }

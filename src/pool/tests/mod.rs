@@ -2,6 +2,7 @@
 
 mod cancelling;
 mod checkout;
+mod real;
 mod sharing;
 mod trouble;
 
@@ -11,9 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use parking_lot::Mutex;
 use tokio::net::UnixStream;
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use super::*;
@@ -35,12 +38,19 @@ enum Mood {
     Panicking,
 }
 
+/// One connection, seen from the upstream.
+#[derive(Debug)]
+struct Backend {
+    task: AbortHandle,
+    words: UnboundedSender<BytesMut>,
+}
+
 /// An upstream in memory: each connection is a task that answers every Query with success.
 #[derive(Debug, Default)]
 struct Fake {
     mood: Mutex<Mood>,
     attempts: AtomicUsize,
-    backends: Mutex<HashMap<u32, AbortHandle>>,
+    backends: Mutex<HashMap<u32, Backend>>,
     queries: Mutex<Vec<String>>,
     cancelled: Mutex<Vec<u32>>,
     /// A cancel request takes until this rings, if it is there.
@@ -57,7 +67,12 @@ impl Fake {
     }
 
     fn kill(&self, pid: u32) {
-        self.backends.lock().remove(&pid).unwrap().abort();
+        self.backends.lock().remove(&pid).unwrap().task.abort();
+    }
+
+    /// Sends what nobody asked for.
+    fn say(&self, pid: u32, words: BytesMut) {
+        self.backends.lock()[&pid].words.send(words).unwrap();
     }
 }
 
@@ -65,15 +80,20 @@ impl Fake {
 #[derive(Clone, Debug, Default)]
 struct FakeConnector(Arc<Fake>);
 
-async fn serve(fake: Arc<Fake>, socket: UnixStream) {
+async fn serve(fake: Arc<Fake>, socket: UnixStream, mut words: UnboundedReceiver<BytesMut>) {
     let mut conn = Conn::new(socket);
-    while let Ok(frame) = conn.next_frame(&AnyTag(10_000)).await {
-        if frame.tag() == b'X' {
-            return;
+    loop {
+        tokio::select! {
+            Some(said) = words.recv() => conn.outbox.unsplit(said),
+            frame = conn.next_frame(&AnyTag(10_000)) => match frame {
+                Ok(frame) if frame.tag() == b'Q' => {
+                    fake.queries.lock().push(String::from_utf8_lossy(frame.body()).into_owned());
+                    backend::command_complete(&mut conn.outbox, "DISCARD ALL").unwrap();
+                    backend::ready_for_query(&mut conn.outbox, TransactionStatus::Idle);
+                }
+                _ => return,
+            },
         }
-        fake.queries.lock().push(String::from_utf8_lossy(frame.body()).into_owned());
-        backend::command_complete(&mut conn.outbox, "DISCARD ALL").unwrap();
-        backend::ready_for_query(&mut conn.outbox, TransactionStatus::Idle);
         if conn.flush().await.is_err() {
             return;
         }
@@ -94,8 +114,9 @@ impl Connector for FakeConnector {
                 Mood::Panicking => panic!("a connector that panics"),
             }
             let (ours, theirs) = UnixStream::pair().unwrap();
-            let task = tokio::spawn(serve(Arc::clone(&fake), theirs));
-            fake.backends.lock().insert(pid, task.abort_handle());
+            let (words, said) = unbounded_channel();
+            let task = tokio::spawn(serve(Arc::clone(&fake), theirs, said)).abort_handle();
+            fake.backends.lock().insert(pid, Backend { task, words });
             Ok(Connection {
                 conn: Conn::new(ours),
                 parameters: BTreeMap::new(),

@@ -1,7 +1,7 @@
 //! Upstreams that are down, die, restart, hang; pausing and closing.
 
 use super::*;
-use crate::pgerror::SqlState;
+use crate::pgerror::{PgError, SqlState};
 
 #[tokio::test]
 async fn an_upstream_that_is_down_is_told_at_once_and_not_hammered() {
@@ -92,6 +92,37 @@ async fn a_connection_that_died_while_idle_is_never_handed_out() {
     let server = pool.checkout(&None, 1).await.unwrap();
     assert!(!dead.contains(&server.process_id()));
     assert_eq!(pool.stats().idle, 0);
+}
+
+#[tokio::test]
+async fn what_an_upstream_says_while_idle_is_heard() {
+    let (fake, pool) = one_pool(settings(1));
+    let server = pool.checkout(&None, 1).await.unwrap();
+    let (id, pid) = (server.id(), server.process_id());
+    server.release();
+    let mut words = BytesMut::new();
+    backend::parameter_status(&mut words, "TimeZone", "Asia/Tokyo").unwrap();
+    fake.say(pid, words);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let server = pool.checkout(&None, 1).await.unwrap();
+    assert_eq!(server.id(), id);
+    assert_eq!(server.parameters["TimeZone"], "Asia/Tokyo");
+    server.release();
+
+    // The same, found by the housekeeping; and a farewell is the end.
+    let mut words = BytesMut::new();
+    backend::parameter_status(&mut words, "TimeZone", "UTC").unwrap();
+    fake.say(pid, words);
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let server = pool.checkout(&None, 1).await.unwrap();
+    assert_eq!((server.id(), server.parameters["TimeZone"].as_str()), (id, "UTC"));
+    server.release();
+    let mut words = BytesMut::new();
+    let farewell = PgError::fatal(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command");
+    backend::error_response(&mut words, &farewell);
+    fake.say(pid, words);
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    assert_ne!(pool.checkout(&None, 1).await.unwrap().id(), id);
 }
 
 #[tokio::test]
