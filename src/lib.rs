@@ -12,6 +12,7 @@ pub mod cli;
 pub mod config;
 pub mod guard;
 pub mod ids;
+pub mod lifecycle;
 pub mod observe;
 pub mod pgerror;
 pub mod pool;

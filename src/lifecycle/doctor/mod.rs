@@ -1,0 +1,35 @@
+//! `pgwarden doctor`: reads an upstream's schema and reports what no proxy can close, and what would make isolation
+//! weaker or slower than it could be. Reads the system catalogs only; no table of a tenant is touched.
+
+mod checks;
+mod finding;
+
+use tokio_postgres::Client;
+
+pub use finding::{Finding, Severity};
+
+use crate::guard::{Policy, TableRule};
+
+/// Examines one upstream. `role` is the role that pgwarden connects as.
+///
+/// # Errors
+/// Whatever the upstream answers to a catalog query.
+pub async fn examine(client: &Client, policy: &Policy, role: &str) -> Result<Vec<Finding>, tokio_postgres::Error> {
+    let schema = checks::Schema::of(policy);
+    let mut findings = checks::unconfigured(policy);
+    findings.extend(checks::columns(client, &schema).await?);
+    findings.extend(checks::unique_keys(client, &schema).await?);
+    findings.extend(checks::foreign_keys(client, &schema).await?);
+    findings.extend(checks::indexes(client, &schema).await?);
+    findings.extend(checks::views(client, &schema).await?);
+    findings.extend(checks::functions(client, policy).await?);
+    findings.extend(checks::sequences(client, &schema).await?);
+    findings.extend(checks::role(client, role).await?);
+    findings.sort_by(|a, b| (a.severity, &a.object, a.check).cmp(&(b.severity, &b.object, b.check)));
+    Ok(findings)
+}
+
+/// Number of tenant tables in a policy: a doctor that examined none has found nothing.
+pub fn tenant_tables(policy: &Policy) -> usize {
+    policy.tables.values().filter(|rule| matches!(rule, TableRule::Tenant(_))).count()
+}
