@@ -1,21 +1,25 @@
 //! Maps a position in the rewritten text back to the client's.
 
+use pg_query::protobuf::ScanToken;
+
+use super::parse::{position, scan};
+
 /// Where the token that an upstream error points at stands in the client's text; positions in characters from 1, as in
 /// the `P` field of ErrorResponse. `None` where that cannot be told for certain: the rewriter reorders conjuncts and adds
 /// names, so only a token that stands exactly once in both texts is the same token.
-pub fn map_position(client: &str, sent: &str, position: u32) -> Option<u32> {
-    let at = byte_of(sent, position)?;
-    let sent_tokens = pg_query::scan(sent).ok()?.tokens;
-    let client_tokens = pg_query::scan(client).ok()?.tokens;
+pub fn map_position(client: &str, sent: &str, sent_position: u32) -> Option<u32> {
+    let at = byte_of(sent, sent_position)?;
+    let sent_tokens = scan(sent).ok()?;
+    let client_tokens = scan(client).ok()?;
     let word = sent_tokens.iter().find(|t| span(t).is_some_and(|s| s.contains(&at))).and_then(|t| folded(sent, t))?;
-    let once = |text, tokens: &[pg_query::protobuf::ScanToken]| {
+    let once = |text, tokens: &[ScanToken]| {
         let mut same = tokens.iter().filter(|t| folded(text, t).as_ref() == Some(&word)).filter_map(span);
         let first = same.next()?;
         same.next().is_none().then_some(first.start)
     };
     once(sent, &sent_tokens)?;
     let start = once(client, &client_tokens)?;
-    u32::try_from(client.get(..start)?.chars().count() + 1).ok()
+    Some(position(client, start))
 }
 
 fn byte_of(text: &str, position: u32) -> Option<usize> {
@@ -23,12 +27,12 @@ fn byte_of(text: &str, position: u32) -> Option<usize> {
     text.char_indices().nth(index).map(|(at, _)| at)
 }
 
-fn span(token: &pg_query::protobuf::ScanToken) -> Option<std::ops::Range<usize>> {
+fn span(token: &ScanToken) -> Option<std::ops::Range<usize>> {
     Some(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)
 }
 
 /// A token as the grammar takes it: the deparser may have changed a word's case or its quotes.
-fn folded(text: &str, token: &pg_query::protobuf::ScanToken) -> Option<String> {
+fn folded(text: &str, token: &ScanToken) -> Option<String> {
     let word = text.get(span(token)?)?;
     Some(match word.strip_prefix('"').and_then(|w| w.strip_suffix('"')) {
         Some(inner) => inner.replace("\"\"", "\""),

@@ -7,6 +7,7 @@
 
 use std::collections::HashSet;
 
+use pg_query::protobuf::RawStmt;
 use serde_json::{Map, Value};
 
 /// Types to which a literal may be cast without the guard caring for its value. `regclass` and its kin are not among them.
@@ -33,9 +34,9 @@ const PLAIN_TYPES: [&str; 19] = [
 ];
 
 /// Byte positions of the constants that may differ within a shape.
-pub(super) fn data_positions(tree: &pg_query::protobuf::ParseResult) -> HashSet<usize> {
+pub(super) fn data_positions(trees: &[RawStmt]) -> HashSet<usize> {
     let mut found = HashSet::new();
-    if let Ok(Value::Array(statements)) = serde_json::to_value(&tree.stmts) {
+    if let Ok(Value::Array(statements)) = serde_json::to_value(trees) {
         let nodes: Vec<_> =
             statements.iter().filter_map(|raw| raw.pointer("/stmt/node")?.as_object()?.iter().next()).collect();
         if nodes.iter().all(|(kind, _)| QUERIES.contains(&kind.as_str())) {
@@ -110,8 +111,8 @@ mod tests {
     use super::*;
 
     fn data(sql: &str) -> Vec<&str> {
-        let tree = pg_query::parse(sql, 0).unwrap().protobuf;
-        let mut found: Vec<_> = data_positions(&tree).into_iter().collect();
+        let trees = crate::guard::parse::reparse(sql).unwrap();
+        let mut found: Vec<_> = data_positions(&trees).into_iter().collect();
         found.sort_unstable();
         found.into_iter().map(|at| sql[at..].split([' ', ',', ')', ':', ';']).next().unwrap()).collect()
     }

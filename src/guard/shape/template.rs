@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::context::data_positions;
 use super::lift::{Lifted, Literal, LiteralKind};
+use crate::guard::parse::{reparse, with_stack};
 use crate::guard::plan::{Piece, Plan, TenantCheck};
 
 /// Stands in every string marker; a text that holds it already shares no shape.
@@ -34,15 +35,13 @@ impl Template {
         if sql.contains(STRING_MARK) || sql.contains(NUMBER_MARK) {
             return None;
         }
-        let tree = stacker::maybe_grow(1 << 20, 64 << 20, || {
-            pg_query::parse(sql, 0).ok().map(|parsed| data_positions(&parsed.protobuf))
-        })?;
+        let data = with_stack(sql.len(), || reparse(sql).ok().map(|statements| data_positions(&statements)))?;
         let mut marked = String::with_capacity(sql.len() + 16 * lifted.literals.len());
         let mut markers: Vec<Option<String>> = Vec::new();
         let mut fixed = Vec::new();
         let mut copied = 0;
         for (i, literal) in lifted.literals.iter().enumerate() {
-            if tree.contains(&literal.span.start) {
+            if data.contains(&literal.span.start) {
                 let marker = marker(i, literal.kind);
                 marked.push_str(sql.get(copied..literal.span.start)?);
                 marked.push_str(&marker);
