@@ -16,6 +16,7 @@ mod rewrite;
 mod service;
 mod shape;
 pub mod value;
+mod verify;
 
 pub use bind::{BindValue, Guarded};
 pub use plan::*;

@@ -1,0 +1,80 @@
+//! The verifier: reads the text that will be sent anew and refuses it unless every tenant relation in it stands behind
+//! its predicate.
+//!
+//! It shares nothing with the rewriter but the policy. It walks the re-read tree as plain data (every field of every
+//! node, known or not), so that a relation in a place that nobody thought of is found: a tenant relation counts as guarded
+//! only where one of the rules here says so, and anywhere else the statement does not go out.
+
+mod from;
+mod leak;
+mod predicate;
+mod query;
+mod scope;
+mod tree;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use pg_query::protobuf::RawStmt;
+
+use self::predicate::Predicates;
+use self::scope::Scope;
+use super::plan::{TenantCheck, TenantSlot};
+use super::policy::{Policy, TableRule, TenantTable};
+use super::refusal::{Refusal, RefusalKind};
+use crate::catalog::QualifiedName;
+use crate::pgerror::SqlState;
+
+/// Examines a statement of the shared layout as it was read from the text that will be sent.
+///
+/// # Errors
+/// [`RefusalKind::Verifier`]: the rewriter made a mistake, and the statement must not be sent.
+pub(crate) fn verify(
+    policy: &Policy,
+    statement: &RawStmt,
+    client_params: u16,
+    slots: &[TenantSlot],
+    checks: &[TenantCheck],
+) -> Result<(), Refusal> {
+    let tree =
+        serde_json::to_value(statement).map_err(|error| refusal(&format!("the tree cannot be read: {error}")))?;
+    let verifier = Verifier { policy, predicates: Predicates { client_params, slots }, checks };
+    verifier.walk(&tree, &Scope::default()).map_err(|what| refusal(&what))
+}
+
+fn refusal(what: &str) -> Refusal {
+    tracing::error!(target: "pgwarden::guard", what, "the verifier refused a rewritten statement");
+    Refusal::new(
+        RefusalKind::Verifier,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "pgwarden could not prove this statement safe, and did not send it",
+    )
+    .detail(what.to_owned())
+    .hint("This is a limit of pgwarden, not of your SQL. Write the statement another way, and report it.")
+}
+
+/// What is wrong, for the refusal's detail.
+type Outcome = Result<(), String>;
+
+struct Verifier<'p> {
+    policy: &'p Policy,
+    predicates: Predicates<'p>,
+    checks: &'p [TenantCheck],
+}
+
+impl<'p> Verifier<'p> {
+    /// The rule of a relation as Postgres will resolve its name, if it is a tenant relation.
+    fn tenant_table(&self, schema: &str, name: &str) -> Option<&'p TenantTable> {
+        let rule = if schema.is_empty() {
+            let relation = self.policy.catalog.resolve(&self.policy.search_path, name)?;
+            self.policy.tables.get(&relation.name)?
+        } else {
+            self.policy.tables.get(&QualifiedName::new(schema, name))?
+        };
+        match rule {
+            TableRule::Tenant(table) => Some(table),
+            TableRule::Shared => None,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The walk over every field, and SELECT.
+
+use serde_json::Value;
+
+use super::from::Conditions;
+use super::scope::Scope;
+use super::tree::{conjuncts, field, items, node, text};
+use super::{Outcome, Verifier};
+
+impl Verifier<'_> {
+    /// Walks anything. A relation that is met here, and not by one of the rules for its place, must not be a tenant's.
+    pub(super) fn walk(&self, value: &Value, scope: &Scope<'_>) -> Outcome {
+        match value {
+            Value::Array(items) => items.iter().try_for_each(|item| self.walk(item, scope)),
+            Value::Object(fields) => match node(value) {
+                Some((kind, inner)) => self.walk_struct(kind, inner, scope),
+                // A struct without a node around it: the arms of a set operation are SELECTs, a target is a RangeVar.
+                None if fields.contains_key("values_lists") => self.select(value, scope),
+                None if fields.contains_key("relname") => self.bare_relation(value, scope),
+                None => self.walk_fields(value, scope, &[]),
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+        }
+    }
+
+    fn walk_struct(&self, kind: &str, fields: &Value, scope: &Scope<'_>) -> Outcome {
+        match kind {
+            "SelectStmt" => self.select(fields, scope),
+            "InsertStmt" => self.insert(fields, scope),
+            "UpdateStmt" => self.update(fields, scope),
+            "DeleteStmt" => self.delete(fields, scope),
+            "MergeStmt" => self.merge(fields, scope),
+            "CopyStmt" => self.copy(fields, scope),
+            "RangeVar" => self.bare_relation(fields, scope),
+            // `FOR UPDATE OF name`: names of FROM items, not of relations
+            "LockingClause" => Ok(()),
+            _ => self.walk_fields(fields, scope, &[]),
+        }
+    }
+
+    /// A relation in a place that no rule covers.
+    fn bare_relation(&self, range_var: &Value, scope: &Scope<'_>) -> Outcome {
+        let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
+        if (schema.is_empty() && scope.has(name)) || self.tenant_table(schema, name).is_none() {
+            return Ok(());
+        }
+        Err(format!("{name} stands in a place that cannot be guarded"))
+    }
+
+    fn select(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+        let scope = self.with_clause(fields, scope)?;
+        let conditions: Conditions<'_> = conjuncts(field(fields, "where_clause"));
+        self.no_leaks(&conditions)?;
+        if conditions.iter().any(|c| self.predicates.is_any_predicate(c)) {
+            self.only_plain_having(fields)?;
+        }
+        for item in items(fields, "from_clause") {
+            self.from_item(item, &conditions, &scope)?;
+        }
+        self.walk_fields(fields, &scope, &["from_clause", "with_clause"])
+    }
+
+    /// The planner moves conditions of HAVING that hold no aggregate into WHERE.
+    fn only_plain_having(&self, fields: &Value) -> Outcome {
+        self.only_plain(&conjuncts(field(fields, "having_clause")))
+    }
+}

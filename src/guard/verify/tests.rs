@@ -1,0 +1,191 @@
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::*;
+use crate::catalog::{Catalog, Operator, RelKind, Relation};
+use crate::guard::parse::reparse;
+
+fn policy() -> Policy {
+    let relation = |name: &str| Relation {
+        oid: 1,
+        name: QualifiedName::new("public", name),
+        kind: RelKind::Table,
+        is_partition: false,
+        columns: vec![],
+        parents: vec![],
+        row_security: false,
+        force_row_security: false,
+        security_invoker: false,
+        extension: None,
+    };
+    let operator = |name: &str, leakproof| {
+        let name = QualifiedName::new("pg_catalog", name);
+        (name.name.clone(), vec![Operator { name, left: 23, right: 23, leakproof, extension: None }])
+    };
+    let names = ["orders", "customers", "countries"];
+    let catalog = Catalog {
+        relations: names.iter().map(|n| (QualifiedName::new("public", *n), relation(n))).collect(),
+        operators: HashMap::from([operator("=", true), operator("<", true), operator("/", false)]),
+        ..Catalog::default()
+    };
+    let table =
+        TenantTable { column: "tenant_id".into(), type_oid: 23, type_name: "pg_catalog.int4".into(), key: None };
+    let rules = [
+        ("orders", TableRule::Tenant(table.clone())),
+        ("customers", TableRule::Tenant(table)),
+        ("countries", TableRule::Shared),
+    ];
+    Policy {
+        catalog: Arc::new(catalog),
+        tables: rules.into_iter().map(|(n, r)| (QualifiedName::new("public", n), r)).collect(),
+        search_path: vec!["public".into()],
+        ..Policy::empty()
+    }
+}
+
+/// Verifies a text in which the client has one parameter and the tenant's value is `$2`. `P(x)` stands for the predicate.
+fn check(sql: &str) -> Result<(), String> {
+    let sql = expand(sql);
+    let slots = [TenantSlot { key: None, type_oid: 23, type_name: "pg_catalog.int4".into() }];
+    let checks = [TenantCheck::Literal { slot: 0, value: "1".into() }, TenantCheck::Param { slot: 0, number: 1 }];
+    let statements = reparse(&sql).expect(&sql);
+    verify(&policy(), &statements[0], 1, &slots, &checks).map_err(|refusal| refusal.error.detail.unwrap().into_owned())
+}
+
+fn expand(sql: &str) -> String {
+    let mut out = String::new();
+    let mut rest = sql;
+    while let Some((before, after)) = rest.split_once("P(") {
+        let (name, after) = after.split_once(')').unwrap();
+        out.push_str(&format!("{before}{name}.tenant_id OPERATOR(pg_catalog.=) $2"));
+        rest = after;
+    }
+    out + rest
+}
+
+#[test]
+fn guarded_statements_pass() {
+    for sql in [
+        "SELECT * FROM public.orders WHERE P(orders) AND id = 5",
+        "SELECT * FROM public.orders WHERE P(public.orders)",
+        "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN P(o) THEN f(o.id) ELSE false END",
+        "SELECT * FROM public.orders o, public.customers c WHERE P(o) AND P(c) AND o.cid = c.id",
+        "SELECT * FROM public.customers c LEFT JOIN public.orders o ON o.cid = c.id AND P(o) WHERE P(c)",
+        "SELECT * FROM public.orders o RIGHT JOIN public.customers c ON o.cid = c.id AND P(o) WHERE P(c)",
+        "SELECT * FROM public.countries x LEFT JOIN (public.orders o JOIN public.customers c ON P(o) AND P(c)) ON o.cid = x.id",
+        "SELECT * FROM (SELECT * FROM public.orders WHERE P(orders)) o FULL JOIN public.countries c ON o.id = c.id",
+        "SELECT * FROM public.orders TABLESAMPLE system (5) WHERE P(orders) FOR UPDATE OF orders",
+        "WITH orders AS (SELECT 1) SELECT * FROM orders",
+        "WITH x AS (SELECT id FROM public.orders WHERE P(orders)) SELECT * FROM x UNION SELECT id FROM public.customers WHERE P(customers)",
+        "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2), (6, 1), (7, $1) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE P(orders)",
+        "INSERT INTO public.orders (tenant_id, id) SELECT $2, q.id FROM (SELECT id FROM public.customers WHERE P(customers)) q",
+        "UPDATE public.orders o SET id = 5, tenant_id = $2 FROM public.customers c WHERE P(o) AND P(c)",
+        "UPDATE public.orders SET (id, tenant_id) = (5, $1) WHERE P(orders)",
+        "UPDATE public.orders SET id = 5 WHERE CURRENT OF c",
+        "DELETE FROM public.orders USING public.countries c WHERE P(orders) AND id = c.id RETURNING *",
+        "MERGE INTO public.orders o USING (SELECT id FROM public.customers WHERE P(customers)) s ON P(o) AND o.id = s.id \
+         WHEN MATCHED THEN UPDATE SET id = 1 WHEN NOT MATCHED BY SOURCE AND P(o) THEN DELETE WHEN NOT MATCHED THEN INSERT (id, tenant_id) VALUES (1, $2)",
+        "COPY (SELECT id FROM public.orders WHERE P(orders)) TO STDOUT",
+        "COPY public.orders (id, tenant_id) FROM STDIN",
+        "SELECT * FROM public.countries WHERE f(id)",
+    ] {
+        assert_eq!(check(sql), Ok(()), "{sql}");
+    }
+}
+
+#[test]
+fn unguarded_relations_are_found_everywhere() {
+    for sql in [
+        "SELECT * FROM public.orders",
+        "SELECT * FROM orders",
+        "TABLE orders",
+        "SELECT * FROM ONLY public.orders",
+        "SELECT * FROM public.orders WHERE P(orders) OR true",
+        "SELECT * FROM public.orders WHERE NOT (P(orders))",
+        "SELECT * FROM public.orders WHERE tenant_id = $2",
+        "SELECT * FROM public.orders WHERE orders.tenant_id = $2",
+        "SELECT * FROM public.orders WHERE orders.tenant_id OPERATOR(pg_catalog.=) $1",
+        "SELECT * FROM public.orders WHERE orders.tenant_id OPERATOR(pg_catalog.=) $3",
+        "SELECT * FROM public.orders WHERE orders.id OPERATOR(pg_catalog.=) $2",
+        "SELECT * FROM public.orders o WHERE P(orders)",
+        "SELECT * FROM public.orders o(tenant_id) WHERE P(o)",
+        "SELECT * FROM public.orders o, public.customers c WHERE P(o)",
+        "SELECT * FROM public.customers c LEFT JOIN public.orders o ON o.cid = c.id WHERE P(c) AND P(o)",
+        "SELECT * FROM public.customers c LEFT JOIN public.orders o ON P(c) AND P(o)",
+        "SELECT * FROM public.orders o FULL JOIN public.countries c ON P(o) WHERE P(o)",
+        "SELECT (SELECT count(*) FROM (public.orders o JOIN public.countries c ON true) AS j WHERE P(o)) FROM public.orders o WHERE P(o)",
+        "SELECT (SELECT max(id) FROM public.orders)",
+        "SELECT 1 LIMIT (SELECT count(*) FROM public.orders)",
+        "SELECT 1 UNION TABLE public.orders",
+        "VALUES ((SELECT max(id) FROM public.orders))",
+        "SELECT sum(1) OVER (ORDER BY (SELECT max(id) FROM public.orders))",
+        "WITH orders AS (SELECT * FROM orders) SELECT * FROM orders",
+        "WITH a AS (SELECT * FROM orders), orders AS (SELECT 1) SELECT * FROM a",
+        "WITH d AS (DELETE FROM public.orders RETURNING *) SELECT * FROM d",
+        "WITH orders AS (SELECT 1) SELECT * FROM public.orders",
+        "WITH orders AS (SELECT 1) DELETE FROM orders",
+        "SELECT * FROM public.countries WHERE EXISTS (SELECT 1 FROM public.orders)",
+        "SELECT * INTO x FROM public.orders",
+        "CREATE TABLE x AS SELECT * FROM public.orders",
+        "CREATE TABLE x (LIKE public.orders)",
+        "LOCK public.orders",
+        "TRUNCATE public.orders",
+        "EXPLAIN SELECT * FROM public.orders",
+        "COPY public.orders TO STDOUT",
+        "COPY public.orders (tenant_id) TO STDOUT",
+        "COPY public.orders (id) FROM STDIN",
+        "COPY public.orders (tenant_id) FROM '/tmp/x'",
+    ] {
+        assert!(check(sql).is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn writes_for_others_are_found() {
+    for sql in [
+        "INSERT INTO public.orders (id) VALUES (5)",
+        "INSERT INTO public.orders VALUES (5, $2)",
+        "INSERT INTO public.orders DEFAULT VALUES",
+        "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2), (6, 2)",
+        "INSERT INTO public.orders (tenant_id, tenant_id) VALUES ($2, 2)",
+        "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2 + 1)",
+        "INSERT INTO public.orders (tenant_id) VALUES (DEFAULT)",
+        "INSERT INTO public.orders (id, tenant_id) SELECT *, $2 FROM public.countries",
+        "INSERT INTO public.orders (tenant_id) SELECT $2 UNION SELECT 2",
+        "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET id = 7",
+        "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.id WHERE P(orders)",
+        "UPDATE public.orders SET id = 5",
+        "UPDATE public.orders SET tenant_id = 2 WHERE P(orders)",
+        "UPDATE public.orders SET (id, tenant_id) = (5, 2) WHERE P(orders)",
+        "UPDATE public.orders SET (id, tenant_id) = (SELECT 5, 2) WHERE P(orders)",
+        "UPDATE public.orders SET id = c.id FROM public.customers c WHERE P(orders)",
+        "DELETE FROM public.orders WHERE id = 5",
+        "DELETE FROM public.orders USING public.customers c WHERE P(orders)",
+        "MERGE INTO public.orders o USING public.countries s ON o.id = s.id WHEN MATCHED THEN DELETE",
+        "MERGE INTO public.orders o USING public.customers s ON P(o) AND P(s) WHEN MATCHED THEN DELETE",
+        "MERGE INTO public.orders o USING public.countries s ON P(o) WHEN NOT MATCHED BY SOURCE THEN DELETE",
+        "MERGE INTO public.orders o USING public.countries s ON P(o) WHEN NOT MATCHED THEN INSERT (id, tenant_id) VALUES (1, 2)",
+        "MERGE INTO public.orders o USING public.countries s ON P(o) WHEN MATCHED THEN UPDATE SET tenant_id = 2",
+    ] {
+        assert!(check(sql).is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn what_could_tell_of_other_rows_is_found() {
+    for sql in [
+        "SELECT * FROM public.orders o WHERE P(o) AND f(o.id)",
+        "SELECT * FROM public.orders o WHERE P(o) AND 1 / o.id = 1",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.note::int = 1",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id IN (SELECT f(o.id))",
+        "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN true THEN f(o.id) ELSE false END",
+        "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN P(o) THEN true ELSE f(o.id) END",
+        "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN P(o) OR f(o.id) THEN true ELSE false END",
+        "SELECT * FROM public.customers c LEFT JOIN public.orders o ON P(o) AND f(o.id) WHERE P(c)",
+        "SELECT id FROM public.orders o WHERE P(o) GROUP BY id HAVING f(id)",
+        "UPDATE public.orders SET id = 5 WHERE P(orders) AND f(id)",
+    ] {
+        let outcome = check(sql);
+        assert!(outcome.as_ref().is_err_and(|what| what.contains("beside the tenant predicate")), "{sql}: {outcome:?}");
+    }
+}

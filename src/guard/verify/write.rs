@@ -1,0 +1,223 @@
+//! Statements that write: INSERT, UPDATE, DELETE, MERGE, COPY FROM.
+
+use serde_json::Value;
+
+use super::from::Conditions;
+use super::scope::Scope;
+use super::tree::{conjuncts, field, items, node, node_of, number, strings, text};
+use super::{Outcome, Verifier};
+use crate::guard::plan::TenantCheck;
+use crate::guard::policy::TenantTable;
+
+/// `OnConflictAction::ONCONFLICT_UPDATE`
+const ON_CONFLICT_UPDATE: i64 = 3;
+/// `SetOperation::SETOP_NONE`
+const SETOP_NONE: i64 = 1;
+/// `MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE`
+const NOT_MATCHED_BY_SOURCE: i64 = 2;
+
+/// `CmdType`, as far as MERGE has it.
+mod command {
+    pub const UPDATE: i64 = 3;
+    pub const INSERT: i64 = 4;
+}
+
+impl Verifier<'_> {
+    pub(super) fn insert(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+        let scope = self.with_clause(fields, scope)?;
+        let target = field(fields, "relation");
+        if let Some(table) = self.target_table(target) {
+            let at = self.column_index(fields, "cols", table)?;
+            self.inserted(field(fields, "select_stmt"), at, table)?;
+            self.on_conflict(field(fields, "on_conflict_clause"), target, table)?;
+        }
+        self.walk_fields(fields, &scope, &["relation", "with_clause"])
+    }
+
+    pub(super) fn update(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+        let scope = self.with_clause(fields, scope)?;
+        let conditions = self.target_conditions(fields)?;
+        let target = field(fields, "relation");
+        if let Some(table) = self.target_table(target) {
+            self.assignments(items(fields, "target_list"), table)?;
+        }
+        for item in items(fields, "from_clause") {
+            self.from_item(item, &conditions, &scope)?;
+        }
+        self.walk_fields(fields, &scope, &["relation", "from_clause", "with_clause"])
+    }
+
+    pub(super) fn delete(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+        let scope = self.with_clause(fields, scope)?;
+        let conditions = self.target_conditions(fields)?;
+        for item in items(fields, "using_clause") {
+            self.from_item(item, &conditions, &scope)?;
+        }
+        self.walk_fields(fields, &scope, &["relation", "using_clause", "with_clause"])
+    }
+
+    pub(super) fn merge(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+        let scope = self.with_clause(fields, scope)?;
+        let target = field(fields, "relation");
+        let on = conjuncts(field(fields, "join_condition"));
+        self.no_leaks(&on)?;
+        self.behind_predicate(target, &on)?;
+        if let Some(table) = self.target_table(target) {
+            for clause in items(fields, "merge_when_clauses").iter().filter_map(|c| node_of(c, "MergeWhenClause")) {
+                self.merge_action(clause, target, table)?;
+            }
+        }
+        // Source rows without a match are kept: ON does not guard them.
+        self.from_item(field(fields, "source_relation"), &Conditions::new(), &scope)?;
+        self.walk_fields(fields, &scope, &["relation", "source_relation", "with_clause"])
+    }
+
+    /// COPY of a table: into it the stream is rewritten row by row, out of it only a query may be copied.
+    pub(super) fn copy(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+        let target = field(fields, "relation");
+        if let Some(table) = self.target_table(target) {
+            let into = field(fields, "is_from").as_bool().unwrap_or_default() && text(fields, "filename").is_empty();
+            let named = strings(fields, "attlist").is_some_and(|names| names.contains(&table.column.as_str()));
+            if !(into && named) {
+                return Err("COPY of a tenant table without its tenant column".to_owned());
+            }
+        }
+        self.walk_fields(fields, scope, &["relation"])
+    }
+
+    /// The rule of a statement's target. A target is never a CTE.
+    fn target_table(&self, target: &Value) -> Option<&TenantTable> {
+        self.tenant_table(text(target, "schemaname"), text(target, "relname"))
+    }
+
+    /// WHERE of an UPDATE or DELETE, with the target behind its predicate there. `WHERE CURRENT OF` points at a row that a
+    /// guarded cursor showed.
+    fn target_conditions<'v>(&self, fields: &'v Value) -> Result<Conditions<'v>, String> {
+        let condition = field(fields, "where_clause");
+        let conditions = conjuncts(condition);
+        if node_of(condition, "CurrentOfExpr").is_none() {
+            self.no_leaks(&conditions)?;
+            self.behind_predicate(field(fields, "relation"), &conditions)?;
+        }
+        Ok(conditions)
+    }
+
+    /// Position of the tenant column in a column list, which must name it once.
+    fn column_index(&self, fields: &Value, list: &str, table: &TenantTable) -> Result<usize, String> {
+        let names: Vec<&str> =
+            items(fields, list).iter().filter_map(|t| node_of(t, "ResTarget")).map(|t| text(t, "name")).collect();
+        let mut at = names.iter().enumerate().filter(|(_, name)| **name == table.column);
+        match (at.next(), at.next()) {
+            (Some((i, _)), None) => Ok(i),
+            _ => Err(format!("an INSERT does not name the tenant column {} once", table.column)),
+        }
+    }
+
+    /// Every row of an INSERT's source has the tenant's value in that place.
+    fn inserted(&self, source: &Value, at: usize, table: &TenantTable) -> Outcome {
+        let select = node_of(source, "SelectStmt").ok_or("an INSERT without rows")?;
+        let rows = items(select, "values_lists");
+        let own = if rows.is_empty() {
+            let targets = items(select, "target_list");
+            // A star would shift the columns.
+            let star = targets.iter().any(|t| t.to_string().contains("\"AStar\""));
+            let value = targets.get(at).and_then(|t| node_of(t, "ResTarget")).map(|t| field(t, "val"));
+            number(select, "op") == SETOP_NONE && !star && value.is_some_and(|v| self.is_own(v, table))
+        } else {
+            rows.iter().all(|row| {
+                let value = node_of(row, "List").and_then(|list| items(list, "items").get(at));
+                value.is_some_and(|v| self.is_own(v, table))
+            })
+        };
+        if own {
+            Ok(())
+        } else {
+            Err("an INSERT does not put the tenant's own value into the tenant column".to_owned())
+        }
+    }
+
+    fn on_conflict(&self, clause: &Value, target: &Value, table: &TenantTable) -> Outcome {
+        if clause.is_null() || number(clause, "action") != ON_CONFLICT_UPDATE {
+            return Ok(());
+        }
+        let conditions = conjuncts(field(clause, "where_clause"));
+        self.no_leaks(&conditions)?;
+        self.behind_predicate(target, &conditions)?;
+        self.assignments(items(clause, "target_list"), table)
+    }
+
+    fn merge_action(&self, clause: &Value, target: &Value, table: &TenantTable) -> Outcome {
+        if number(clause, "match_kind") == NOT_MATCHED_BY_SOURCE {
+            let conditions = conjuncts(field(clause, "condition"));
+            self.no_leaks(&conditions)?;
+            self.behind_predicate(target, &conditions)?;
+        }
+        match number(clause, "command_type") {
+            command::INSERT => {
+                let at = self.column_index(clause, "target_list", table)?;
+                let own = items(clause, "values").get(at).is_some_and(|v| self.is_own(v, table));
+                if own { Ok(()) } else { Err("a MERGE does not insert the tenant's own value".to_owned()) }
+            }
+            command::UPDATE => self.assignments(items(clause, "target_list"), table),
+            _ => Ok(()),
+        }
+    }
+
+    /// SET leaves the tenant column alone, or sets it to the tenant's own value.
+    fn assignments(&self, targets: &[Value], table: &TenantTable) -> Outcome {
+        let targets = targets.iter().filter_map(|t| node_of(t, "ResTarget"));
+        for target in targets.filter(|t| text(t, "name") == table.column) {
+            let value = match node(field(target, "val")) {
+                Some(("MultiAssignRef", multi)) => multi_assigned(multi),
+                _ => Some(field(target, "val")),
+            };
+            if !value.is_some_and(|v| self.is_own(v, table) || is_column(v, &table.column)) {
+                return Err(format!("an assignment may change the tenant column {}", table.column));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an expression is the tenant's value: our parameter, or the client's value under a check.
+    fn is_own(&self, value: &Value, table: &TenantTable) -> bool {
+        let checked = |number: i64| {
+            self.checks.iter().any(|check| match check {
+                TenantCheck::Param { number: n, .. } => i64::from(*n) == number,
+                TenantCheck::Literal { .. } | TenantCheck::Lifted { .. } => false,
+            })
+        };
+        let literal = |value: &str| {
+            self.checks.iter().any(|check| match check {
+                TenantCheck::Literal { value: v, .. } => **v == *value,
+                TenantCheck::Param { .. } | TenantCheck::Lifted { .. } => false,
+            })
+        };
+        match node(value) {
+            Some(("ParamRef", param)) => self.predicates.is_value(value, table) || checked(number(param, "number")),
+            Some(("AConst", constant)) => constant_text(constant).is_some_and(|text| literal(&text)),
+            Some(("TypeCast", cast)) => self.is_own(field(cast, "arg"), table),
+            Some(_) | None => false,
+        }
+    }
+}
+
+/// The value of `(a, b) = ROW(x, y)` for one column; `None` where the row is not written out.
+fn multi_assigned(multi: &Value) -> Option<&Value> {
+    let row = node_of(field(multi, "source"), "RowExpr")?;
+    items(row, "args").get(usize::try_from(number(multi, "colno")).ok()?.checked_sub(1)?)
+}
+
+/// `column` or `anything.column`: of the row itself, or of another of the same tenant.
+fn is_column(value: &Value, column: &str) -> bool {
+    node_of(value, "ColumnRef").and_then(|c| strings(c, "fields")).is_some_and(|f| f == [column])
+}
+
+fn constant_text(constant: &Value) -> Option<String> {
+    let value = field(constant, "val");
+    let text = |path: &str| value.pointer(path);
+    text("/Sval/sval")
+        .or(text("/Fval/fval"))
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .or_else(|| text("/Ival/ival").and_then(Value::as_i64).map(|n| n.to_string()))
+}
