@@ -1,5 +1,11 @@
 //! What an upstream contains: relations, columns, functions, operators, types. The guard reads it; loading it is I/O.
 
+mod load;
 mod model;
+mod source;
+#[cfg(test)]
+mod tests;
 
+pub use load::{LoadError, load};
 pub use model::*;
+pub use source::{CatalogSource, RefreshTimes};

@@ -204,7 +204,7 @@ pub struct TypeInfo {
 }
 
 /// A snapshot of one upstream database.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Catalog {
     /// `server_version_num`, for instance 150020.
     pub server_version_num: u32,

@@ -54,6 +54,14 @@ impl Connector for NetConnector {
     }
 }
 
+/// A connection to the upstream with TLS as its mode says and nothing said on it yet: for the control plane.
+///
+/// # Errors
+/// As [`ConnectError`] says. There is no time limit.
+pub(crate) async fn open_stream(target: &ServerTarget, keepalive: Keepalive) -> Result<Stream, ConnectError> {
+    Ok(dial(target, None, keepalive).await?.0)
+}
+
 /// Opens the socket and, as the target's TLS mode says, TLS in it. `peer` is a known address of the host.
 async fn dial(
     target: &ServerTarget,

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 pub use cancel::{CancelRegistry, CancelTarget, ClientKey};
 pub use connect::NetConnector;
+pub(crate) use connect::open_stream;
 pub use error::{ConnectError, UpstreamError};
 pub use pools::{Pool, PoolKey, Pools};
 pub use prepared::{PreparedSet, StatementId};

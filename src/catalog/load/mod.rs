@@ -1,0 +1,125 @@
+//! Reading a catalog from its upstream: one connection, one snapshot, a handful of queries. Postgres 13 to 18.
+
+mod assemble;
+mod queries;
+mod row;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_postgres::{Client, IsolationLevel, NoTls};
+
+use super::model::Catalog;
+use crate::config::Upstream;
+use crate::pool::{ConnectError, ServerTarget, TargetError, open_stream};
+use crate::wire::stream::Keepalive;
+
+/// For connecting, all queries and reading the answers. A catalog of 10,000 tables takes about a second.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// The oldest server that the queries (and the guard's lists) are made for.
+const OLDEST_SERVER: u32 = 130_000;
+
+/// Why a catalog could not be read. For logs: it may name hosts and roles.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The upstream's TLS settings.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// No connection.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    /// The server refused, or broke off.
+    #[error("{}", describe(.0))]
+    Postgres(#[from] tokio_postgres::Error),
+    /// It took longer than it may.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// Too old.
+    #[error("Postgres {0} is too old: 13 is the oldest that pgwarden knows")]
+    TooOld(u32),
+    /// The server's answer makes no sense.
+    #[error("unexpected {what} in {catalog}")]
+    Unexpected {
+        /// System catalog.
+        catalog: &'static str,
+        /// What was found.
+        what: String,
+    },
+}
+
+/// The server's own message, which tokio-postgres's `Display` leaves out.
+fn describe(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(db) => format!("{}: {}", db.code().code(), db.message()),
+        None => match std::error::Error::source(error) {
+            Some(source) => format!("{error}: {source}"),
+            None => error.to_string(),
+        },
+    }
+}
+
+/// Connects to an upstream as its own role and reads its catalog from one snapshot.
+///
+/// # Errors
+/// As [`LoadError`] says.
+pub async fn load(upstream: &Upstream) -> Result<Catalog, LoadError> {
+    tokio::time::timeout(LOAD_TIMEOUT, connect_and_read(upstream))
+        .await
+        .map_err(|_| LoadError::Timeout(LOAD_TIMEOUT))?
+}
+
+async fn connect_and_read(upstream: &Upstream) -> Result<Catalog, LoadError> {
+    let target = ServerTarget::new(upstream)?;
+    let connecting = async {
+        let stream = open_stream(&target, Keepalive::default()).await?;
+        let mut config = tokio_postgres::Config::new();
+        config.user(&upstream.user).dbname(&upstream.database).application_name("pgwarden catalog");
+        // TLS, if there is any, is on already.
+        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+        if let Some(password) = &upstream.password {
+            config.password(password.expose());
+        }
+        Ok::<_, LoadError>(config.connect_raw(stream, NoTls).await?)
+    };
+    let (mut client, connection) = tokio::time::timeout(upstream.connect_timeout, connecting)
+        .await
+        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
+    // The queries below only move on while the connection is polled; it ends when the client is dropped.
+    let connection = Arc::new(tokio::spawn(connection));
+    let abort = AbortOnDrop(Arc::clone(&connection));
+    let catalog = read(&mut client).await;
+    drop(client);
+    drop(abort);
+    catalog
+}
+
+/// Ends the connection's task, also when the load is given up half-way.
+struct AbortOnDrop<T>(Arc<tokio::task::JoinHandle<T>>);
+
+impl<T> Drop for AbortOnDrop<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn read(client: &mut Client) -> Result<Catalog, LoadError> {
+    let transaction =
+        client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
+    let server = queries::server(&transaction).await?;
+    if server.version < OLDEST_SERVER {
+        return Err(LoadError::TooOld(server.version));
+    }
+    // From here on every name in the queries is the system's, and `format_type` qualifies all other types.
+    transaction.batch_execute("SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '30s'").await?;
+    let raw = queries::Raw {
+        schemas: queries::schemas(&transaction).await?,
+        types: queries::types(&transaction).await?,
+        relations: queries::relations(&transaction).await?,
+        parents: queries::parents(&transaction).await?,
+        columns: queries::columns(&transaction).await?,
+        functions: queries::functions(&transaction).await?,
+        operators: queries::operators(&transaction).await?,
+    };
+    transaction.commit().await?;
+    Ok(assemble::assemble(server, raw))
+}

@@ -1,0 +1,225 @@
+//! The queries, and their rows as they come. Temporary schemas are left out: nothing in them may stand for a tenant.
+
+use tokio_postgres::{Row, Transaction};
+
+use super::{LoadError, row};
+use crate::catalog::model::{Function, Generated, Identity, Operator, QualifiedName, RelKind};
+use crate::ids::Oid;
+
+/// What the server says of itself and of our role.
+pub(super) struct Server {
+    pub(super) version: u32,
+    pub(super) search_path: Vec<String>,
+}
+
+/// A row of `pg_type`.
+pub(super) struct TypeRow {
+    pub(super) oid: Oid,
+    pub(super) name: QualifiedName,
+    pub(super) typtype: u8,
+    /// 0 for all but domains.
+    pub(super) base: Oid,
+}
+
+/// A row of `pg_class`.
+pub(super) struct RelationRow {
+    pub(super) oid: Oid,
+    pub(super) name: QualifiedName,
+    pub(super) kind: RelKind,
+    pub(super) is_partition: bool,
+    pub(super) row_security: bool,
+    pub(super) force_row_security: bool,
+    pub(super) security_invoker: bool,
+    pub(super) extension: Option<String>,
+}
+
+/// A row of `pg_inherits`.
+pub(super) struct ParentRow {
+    pub(super) child: Oid,
+    pub(super) parent: Oid,
+}
+
+/// A row of `pg_attribute`.
+pub(super) struct ColumnRow {
+    pub(super) relation: Oid,
+    pub(super) name: String,
+    pub(super) attnum: i16,
+    pub(super) type_oid: Oid,
+    pub(super) type_name: String,
+    pub(super) not_null: bool,
+    pub(super) has_default: bool,
+    pub(super) generated: Generated,
+    pub(super) identity: Identity,
+}
+
+/// A row of `pg_proc`.
+pub(super) struct FunctionRow {
+    /// All but `takes_row`.
+    pub(super) function: Function,
+    /// How many arguments a call must give.
+    pub(super) required_args: i16,
+}
+
+/// All of it.
+pub(super) struct Raw {
+    pub(super) schemas: Vec<String>,
+    pub(super) types: Vec<TypeRow>,
+    pub(super) relations: Vec<RelationRow>,
+    pub(super) parents: Vec<ParentRow>,
+    pub(super) columns: Vec<ColumnRow>,
+    pub(super) functions: Vec<FunctionRow>,
+    pub(super) operators: Vec<Operator>,
+}
+
+/// `"char"` as its byte.
+fn letter(row: &Row, column: &str) -> Result<u8, LoadError> {
+    Ok(row.try_get::<_, i8>(column)?.cast_unsigned())
+}
+
+fn name(row: &Row) -> Result<QualifiedName, LoadError> {
+    Ok(QualifiedName { schema: row.try_get("nspname")?, name: row.try_get("name")? })
+}
+
+async fn query<T>(
+    transaction: &Transaction<'_>,
+    sql: &str,
+    read: impl Fn(&Row) -> Result<T, LoadError>,
+) -> Result<Vec<T>, LoadError> {
+    transaction.query(sql, &[]).await?.iter().map(read).collect()
+}
+
+/// Runs with the role's own search path: nothing in it that an object there could stand for.
+pub(super) async fn server(transaction: &Transaction<'_>) -> Result<Server, LoadError> {
+    let sql = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_schemas(false)";
+    let row = transaction.query_one(sql, &[]).await?;
+    let version: &str = row.try_get(0)?;
+    let search_path: Vec<String> = row.try_get(1)?;
+    let version = version
+        .parse()
+        .map_err(|_| LoadError::Unexpected { catalog: "server_version_num", what: format!("{version:?}") })?;
+    Ok(Server { version, search_path })
+}
+
+pub(super) async fn schemas(transaction: &Transaction<'_>) -> Result<Vec<String>, LoadError> {
+    let sql = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_'";
+    query(transaction, sql, |row| Ok(row.try_get(0)?)).await
+}
+
+pub(super) async fn types(transaction: &Transaction<'_>) -> Result<Vec<TypeRow>, LoadError> {
+    let sql = r"
+        SELECT t.oid, n.nspname, t.typname AS name, t.typtype, t.typbasetype
+        FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace
+        WHERE n.nspname !~ '^pg_(toast_)?temp_'";
+    let read = |row: &Row| {
+        Ok(TypeRow {
+            oid: row.try_get("oid")?,
+            name: name(row)?,
+            typtype: letter(row, "typtype")?,
+            base: row.try_get("typbasetype")?,
+        })
+    };
+    query(transaction, sql, read).await
+}
+
+pub(super) async fn relations(transaction: &Transaction<'_>) -> Result<Vec<RelationRow>, LoadError> {
+    let sql = r"
+        SELECT c.oid, n.nspname, c.relname AS name, c.relkind, c.relispartition, c.relrowsecurity, c.relforcerowsecurity,
+               coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
+                         WHERE o.option_name = 'security_invoker'), false) AS security_invoker,
+               e.extname
+        FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        LEFT JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.objsubid = 0
+                             AND d.deptype = 'e'
+        LEFT JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE n.nspname !~ '^pg_(toast_)?temp_'";
+    let read = |row: &Row| {
+        Ok(RelationRow {
+            oid: row.try_get("oid")?,
+            name: name(row)?,
+            kind: row::rel_kind(letter(row, "relkind")?)?,
+            is_partition: row.try_get("relispartition")?,
+            row_security: row.try_get("relrowsecurity")?,
+            force_row_security: row.try_get("relforcerowsecurity")?,
+            security_invoker: row.try_get("security_invoker")?,
+            extension: row.try_get("extname")?,
+        })
+    };
+    query(transaction, sql, read).await
+}
+
+/// In the order of inheritance.
+pub(super) async fn parents(transaction: &Transaction<'_>) -> Result<Vec<ParentRow>, LoadError> {
+    let sql = "SELECT inhrelid, inhparent FROM pg_inherits ORDER BY inhrelid, inhseqno";
+    let read = |row: &Row| Ok(ParentRow { child: row.try_get(0)?, parent: row.try_get(1)? });
+    query(transaction, sql, read).await
+}
+
+/// In the order of `attnum`. Indexes and TOAST tables cannot be queried: their columns are left out.
+pub(super) async fn columns(transaction: &Transaction<'_>) -> Result<Vec<ColumnRow>, LoadError> {
+    let sql = r"
+        SELECT a.attrelid, a.attname, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod) AS type_name,
+               a.attnotnull, a.atthasdef AND a.attgenerated = '' AS has_default, a.attgenerated, a.attidentity
+        FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+        WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind NOT IN ('i', 'I', 't')
+        ORDER BY a.attrelid, a.attnum";
+    let read = |row: &Row| {
+        Ok(ColumnRow {
+            relation: row.try_get("attrelid")?,
+            name: row.try_get("attname")?,
+            attnum: row.try_get("attnum")?,
+            type_oid: row.try_get("atttypid")?,
+            type_name: row.try_get("type_name")?,
+            not_null: row.try_get("attnotnull")?,
+            has_default: row.try_get("has_default")?,
+            generated: row::generated(letter(row, "attgenerated")?)?,
+            identity: row::identity(letter(row, "attidentity")?)?,
+        })
+    };
+    query(transaction, sql, read).await
+}
+
+pub(super) async fn functions(transaction: &Transaction<'_>) -> Result<Vec<FunctionRow>, LoadError> {
+    let sql = r"
+        SELECT p.oid, n.nspname, p.proname AS name, p.prokind, p.provolatile, p.proleakproof, p.prosecdef, l.lanname,
+               p.proargtypes::oid[] AS arg_types, p.pronargs - p.pronargdefaults AS required_args, e.extname
+        FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+        LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
+        LEFT JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE n.nspname !~ '^pg_(toast_)?temp_'";
+    let read = |row: &Row| {
+        let function = Function {
+            oid: row.try_get("oid")?,
+            name: name(row)?,
+            kind: row::function_kind(letter(row, "prokind")?)?,
+            volatility: row::volatility(letter(row, "provolatile")?)?,
+            leakproof: row.try_get("proleakproof")?,
+            security_definer: row.try_get("prosecdef")?,
+            language: row.try_get("lanname")?,
+            arg_types: row.try_get("arg_types")?,
+            takes_row: false,
+            extension: row.try_get("extname")?,
+        };
+        Ok(FunctionRow { function, required_args: row.try_get("required_args")? })
+    };
+    query(transaction, sql, read).await
+}
+
+pub(super) async fn operators(transaction: &Transaction<'_>) -> Result<Vec<Operator>, LoadError> {
+    let sql = r"
+        SELECT n.nspname, o.oprname AS name, o.oprleft, o.oprright, coalesce(p.proleakproof, false) AS leakproof, e.extname
+        FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
+        LEFT JOIN pg_proc p ON p.oid = o.oprcode
+        LEFT JOIN pg_depend d ON d.classid = 'pg_operator'::regclass AND d.objid = o.oid AND d.deptype = 'e'
+        LEFT JOIN pg_extension e ON e.oid = d.refobjid
+        WHERE n.nspname !~ '^pg_(toast_)?temp_'";
+    let read = |row: &Row| {
+        Ok(Operator {
+            name: name(row)?,
+            left: row.try_get("oprleft")?,
+            right: row.try_get("oprright")?,
+            leakproof: row.try_get("leakproof")?,
+            extension: row.try_get("extname")?,
+        })
+    };
+    query(transaction, sql, read).await
+}
