@@ -8,10 +8,12 @@ mod md5;
 pub mod scram;
 mod secret;
 mod stored;
+#[cfg(test)]
+mod tests;
 pub mod upstream;
 
 pub use client::{Account, AuthError, Failure, Login, Method, authenticate};
 pub use scram::{MockKey, ScramVerifier};
 pub use secret::Secret;
-pub use stored::{Md5Verifier, StoredPassword, StoredPasswordError};
+pub use stored::{Md5Verifier, StoredPassword};
 pub use upstream::{ChannelBindingMode, Credentials, UpstreamAuthError, UpstreamSession, start_session};

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use super::client::Method;
 use super::md5::{Md5Hex, md5_hex};
 use super::scram::{ScramVerifier, VerifierError};
 use super::secret::Secret;
@@ -14,7 +13,8 @@ use super::secret::Secret;
 /// A login's password as it is stored.
 #[derive(Clone, Debug)]
 pub enum StoredPassword {
-    /// A SCRAM verifier: the password cannot be read back from it.
+    /// A SCRAM verifier: the password cannot be read back from it. A plain password is turned into one when the
+    /// configuration is read (it takes some milliseconds, which during logins would tell known names from unknown ones).
     Scram(ScramVerifier),
     /// An md5 hash of password and user name.
     Md5(Md5Verifier),
@@ -22,40 +22,7 @@ pub enum StoredPassword {
     Plain(Secret),
 }
 
-/// A stored password that looks like a verifier and is none.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum StoredPasswordError {
-    /// It begins as a SCRAM verifier.
-    #[error("not a valid SCRAM-SHA-256 verifier: {0}")]
-    Scram(#[from] VerifierError),
-    /// It is empty.
-    #[error("the password is empty")]
-    Empty,
-}
-
 impl StoredPassword {
-    /// Reads a password as the configuration gives it: a SCRAM verifier, an md5 hash as in `pg_authid`, or else the
-    /// password itself. For SCRAM, a plain password is turned into a verifier here, once (some milliseconds): during
-    /// logins that time would tell known names from unknown ones.
-    ///
-    /// # Errors
-    /// An empty text, or a damaged SCRAM verifier.
-    pub fn from_config(text: &str, method: Method) -> Result<Self, StoredPasswordError> {
-        if text.is_empty() {
-            return Err(StoredPasswordError::Empty);
-        }
-        if text.starts_with("SCRAM-SHA-256$") {
-            return Ok(StoredPassword::Scram(text.parse()?));
-        }
-        if let Some(hash) = Md5Verifier::parse(text) {
-            return Ok(StoredPassword::Md5(hash));
-        }
-        Ok(match method {
-            Method::Scram => StoredPassword::Scram(ScramVerifier::from_password(text)),
-            Method::Trust | Method::Md5 | Method::Cleartext => StoredPassword::Plain(Secret::new(text)),
-        })
-    }
-
     /// Whether this is the password (for cleartext authentication). Compared in constant time.
     pub(super) fn accepts(&self, user: &str, password: &[u8]) -> bool {
         match self {

@@ -14,6 +14,8 @@ pub mod options;
 pub mod reader;
 pub mod startup;
 pub mod stream;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 
 pub use conn::{Conn, ConnError};

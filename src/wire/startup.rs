@@ -313,7 +313,7 @@ impl Asked {
 /// Looks at the first byte of a TCP connection: direct TLS begins with a handshake and not with a request for it.
 async fn begin(stream: Stream, tls: Option<&ServerTls>) -> Result<(Conn, Asked), StartupError> {
     let (socket, tls) = match (stream, tls) {
-        (Stream::Tcp(socket), Some(tls)) => (socket, tls),
+        (Stream::Tcp(socket), Some(tls)) if tls.takes_direct() => (socket, tls),
         (stream, _) => return Ok((Conn::new(stream), Asked::default())),
     };
     let mut first = [0; 1];

@@ -1,6 +1,8 @@
 //! SCRAM-SHA-256 (RFC 5802, RFC 7677): stored verifiers, and the server's side of the exchange.
 
 mod exchange;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 pub use exchange::{Binding, ExpectProof, ScramError, ScramServer};

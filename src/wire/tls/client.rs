@@ -1,7 +1,6 @@
 //! TLS towards upstreams, with libpq's modes.
 
 use std::io;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -34,23 +33,6 @@ pub enum TlsMode {
     VerifyCa,
     /// Always, with a certificate that a known root has signed for the host that was dialled.
     VerifyFull,
-}
-
-impl FromStr for TlsMode {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text {
-            "disable" => Ok(TlsMode::Disable),
-            "prefer" => Ok(TlsMode::Prefer),
-            "require" => Ok(TlsMode::Require),
-            "verify-ca" => Ok(TlsMode::VerifyCa),
-            "verify-full" => Ok(TlsMode::VerifyFull),
-            other => {
-                Err(format!("unknown TLS mode \"{other}\": use disable, prefer, require, verify-ca or verify-full"))
-            }
-        }
-    }
 }
 
 /// Which roots an upstream's certificate is checked against.
@@ -112,6 +94,11 @@ impl ClientTls {
             .with_no_client_auth();
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self { mode, config: Arc::new(config) })
+    }
+
+    #[cfg(test)]
+    pub(in crate::wire) fn config_for_tests(&self) -> ClientConfig {
+        ClientConfig::clone(&self.config)
     }
 
     /// The mode.

@@ -66,6 +66,7 @@ impl ResolvesServerCert for Identities {
 pub struct ServerTls {
     acceptor: TlsAcceptor,
     identities: Arc<Identities>,
+    direct: bool,
 }
 
 impl std::fmt::Debug for ServerTls {
@@ -92,7 +93,18 @@ impl ServerTls {
             .with_no_client_auth()
             .with_cert_resolver(Arc::clone(&identities) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![ALPN.to_vec()];
-        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), identities })
+        Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), identities, direct: true })
+    }
+
+    /// Says whether a client may begin with the handshake (ALPN `postgresql`, libpq 17) instead of asking for it first.
+    /// It may unless this says otherwise.
+    pub fn with_direct(mut self, direct: bool) -> Self {
+        self.direct = direct;
+        self
+    }
+
+    pub(in crate::wire) fn takes_direct(&self) -> bool {
+        self.direct
     }
 
     /// Does the handshake.

@@ -1,0 +1,5 @@
+mod backend;
+mod frames;
+mod frontend;
+mod startup;
+mod tls;
