@@ -250,26 +250,41 @@ impl ClientKey {
     pub async fn checkout(&self, pool: &Pool, party: &Party, weight: u32) -> Result<Server, PgError> {
         *self.slot.held.lock() = Held::Waiting;
         let mut waiting = pin!(pool.checkout(party, weight));
-        let outcome = loop {
+        loop {
             tokio::select! {
                 biased;
-                outcome = &mut waiting => break outcome,
+                outcome = &mut waiting => return self.hold(outcome),
                 () = self.slot.wake.notified() => {
                     // A ring may be left over from an earlier wait.
                     if matches!(*self.slot.held.lock(), Held::Cancelled) {
-                        break Err(PgError::error(
-                            SqlState::QUERY_CANCELED,
-                            "canceling statement due to user request",
-                        ));
+                        self.let_go();
+                        return Err(cancelled());
                     }
                 }
             }
-        };
-        *self.slot.held.lock() = match &outcome {
-            Ok(server) => Held::Server(Arc::clone(server.cancel_target())),
-            Err(_) => Held::Nothing,
-        };
-        outcome
+        }
+    }
+
+    /// The wait is over. A cancel request that came at the last moment still counts.
+    fn hold(&self, outcome: Result<Server, PgError>) -> Result<Server, PgError> {
+        let mut held = self.slot.held.lock();
+        let too_late = matches!(*held, Held::Cancelled);
+        match outcome {
+            Ok(server) if !too_late => {
+                *held = Held::Server(Arc::clone(server.cancel_target()));
+                Ok(server)
+            }
+            Ok(server) => {
+                *held = Held::Nothing;
+                drop(held);
+                server.release();
+                Err(cancelled())
+            }
+            Err(error) => {
+                *held = Held::Nothing;
+                Err(error)
+            }
+        }
     }
 
     /// [`Server::release`] for this client: its cancel key leads nowhere from here on.
@@ -282,6 +297,10 @@ impl ClientKey {
     pub fn let_go(&self) {
         *self.slot.held.lock() = Held::Nothing;
     }
+}
+
+fn cancelled() -> PgError {
+    PgError::error(SqlState::QUERY_CANCELED, "canceling statement due to user request")
 }
 
 impl Drop for ClientKey {

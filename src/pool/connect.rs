@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
@@ -77,7 +78,7 @@ async fn dial(
     };
     let (socket, peer) = match peer {
         Some(peer) => (TcpStream::connect(peer).await.map_err(ConnectError::Socket)?, peer),
-        None => dial_host(host, port).await?,
+        None => dial_host(host, port, target.connect_timeout).await?,
     };
     keepalive.apply(&socket).map_err(ConnectError::Socket)?;
     let stream = target.tls.connect(socket, host).await.map_err(|error| match error {
@@ -90,19 +91,20 @@ async fn dial(
     Ok((stream, Some(peer)))
 }
 
-/// Tries the addresses of the host one after the other.
-async fn dial_host(host: &str, port: u16) -> Result<(TcpStream, SocketAddr), ConnectError> {
-    let mut last = None;
-    for address in lookup_host((host, port)).await.map_err(ConnectError::Resolve)? {
-        match TcpStream::connect(address).await {
-            Ok(socket) => return Ok((socket, address)),
-            Err(error) => last = Some(error),
+/// Tries the addresses of the host one after the other, each for its share of the time, so that one that does not answer
+/// leaves time for the next.
+async fn dial_host(host: &str, port: u16, limit: Duration) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    let addresses: Vec<_> = lookup_host((host, port)).await.map_err(ConnectError::Resolve)?.collect();
+    let share = limit / u32::try_from(addresses.len().max(1)).unwrap_or(1);
+    let mut last = ConnectError::Resolve(std::io::ErrorKind::NotFound.into());
+    for address in addresses {
+        match tokio::time::timeout(share, TcpStream::connect(address)).await {
+            Ok(Ok(socket)) => return Ok((socket, address)),
+            Ok(Err(error)) => last = ConnectError::Socket(error),
+            Err(_) => last = ConnectError::Timeout,
         }
     }
-    Err(match last {
-        Some(error) => ConnectError::Socket(error),
-        None => ConnectError::Resolve(std::io::ErrorKind::NotFound.into()),
-    })
+    Err(last)
 }
 
 async fn log_in(

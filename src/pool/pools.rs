@@ -87,7 +87,8 @@ impl Shared {
     }
 }
 
-/// All pools of the process. Pools are made on demand, tidied up in the background, and forgotten when unused.
+/// All pools of the process. Pools are made on demand, tidied up in the background, and forgotten when unused. They live
+/// until [`Pools::close`], even if every handle is dropped.
 #[derive(Clone, Debug)]
 pub struct Pools {
     shared: Arc<Shared>,
@@ -116,7 +117,7 @@ impl Pools {
         Self { shared }
     }
 
-    /// The pool for `key`, made by `make` if there is none.
+    /// The pool for `key`, made by `make` if there is none. `make` must not ask for pools itself.
     pub fn get(&self, key: &PoolKey, make: impl FnOnce() -> (ServerTarget, PoolSettings)) -> Pool {
         if let Some(inner) = self.shared.pools.read().get(key) {
             return Pool { inner: Arc::clone(inner) };

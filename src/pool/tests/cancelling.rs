@@ -100,3 +100,22 @@ async fn a_cancel_ends_the_wait_for_a_connection() {
     assert!(alice.key.checkout(&pool, &None, 1).await.is_ok());
     assert!(fake.cancelled.lock().is_empty());
 }
+
+#[tokio::test]
+async fn a_cancel_counts_even_if_a_connection_comes_at_the_same_moment() {
+    let (fake, pool) = one_pool(settings(1));
+    let held = pool.checkout(&None, 1).await.unwrap();
+    let alice = Arc::new(client(&fake, false));
+    let waiter = tokio::spawn({
+        let (pool, alice) = (pool.clone(), Arc::clone(&alice));
+        async move { alice.key.checkout(&pool, &None, 1).await }
+    });
+    eventually("alice waits", || pool.stats().waiting == 1).await;
+    // Both before alice's task runs again.
+    let cancel = alice.cancel();
+    held.release();
+    assert_eq!(waiter.await.unwrap().unwrap_err().code, SqlState::QUERY_CANCELED);
+    cancel.await;
+    assert_eq!(pool.stats().idle, 1);
+    assert!(fake.cancelled.lock().is_empty());
+}

@@ -276,7 +276,7 @@ async fn tls_modes_and_cancel_over_tls() {
         let got = pool.checkout(&None, 1).await;
         let encrypted = got.as_ref().map(|server| server.conn.stream.is_encrypted()).map_err(|_| ());
         assert_eq!(encrypted, wanted, "{host} {mode:?}");
-        let Ok(mut server) = got else { continue };
+        let Ok(server) = got else { continue };
         assert_eq!(matches!(server.conn.stream, Stream::TlsClient(_)), wanted == Ok(true));
         assert_eq!(server.probe(), super::super::socket::Probe::Quiet);
 
