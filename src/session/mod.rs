@@ -1,1 +1,18 @@
-//! One client, from accept to close.
+//! One client from accept to close.
+//!
+//! [`listener`] accepts clients, `login` finds out who they are and greets them, [`relay`] does the I/O of a session, and
+//! [`machine`] is the session itself, a state machine without I/O. A session sends nothing upstream for a client but what
+//! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own.
+
+pub mod gateway;
+pub mod listener;
+mod login;
+pub mod machine;
+mod opening;
+pub mod relay;
+pub mod upstream;
+mod watch;
+
+pub use gateway::{Credentials, Gateway, GatewayError};
+pub use listener::Listener;
+pub use upstream::{CatalogHook, Upstream, Upstreams};

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::super::diagnostics::{Span, did_you_mean};
 use super::super::model::{Login, LoginAuth, Role, Tenancy, TenantScope};
+use super::super::secret::Secret;
 use super::super::section::{At, Keys, Section};
 use super::tenancy::{MAX_IDENTIFIER, identifier};
 use super::tenant::Tenants;
 use super::{Context, Upstreams};
-use crate::auth::Secret;
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
 const LOGIN: Keys = Keys {

@@ -1,0 +1,188 @@
+//! Accepting clients: one task each, a limit on their number, an orderly end.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::BytesMut;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::task::JoinSet;
+use tracing::{Instrument, debug, error, info, info_span, warn};
+
+use super::gateway::Gateway;
+use super::login::{LoginError, Session, log_in};
+use super::relay::{Relay, Stop};
+use crate::ids::SessionId;
+use crate::pgerror::{PgError, SqlState};
+use crate::wire::encode::backend;
+use crate::wire::stream::{Keepalive, Stream};
+
+/// Clients that may wait to be accepted.
+const BACKLOG: u32 = 1_024;
+/// After an error that more accepting would only repeat (no file descriptors), so long a pause is made.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// After the grace period, sessions get so long to say goodbye.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Sockets on which clients are accepted.
+pub struct Listener {
+    sockets: Vec<TcpListener>,
+    sessions: Arc<Sessions>,
+}
+
+/// What the sessions of a process share besides the gateway.
+struct Sessions {
+    gateway: Arc<Gateway>,
+    /// One permit per client.
+    places: Arc<Semaphore>,
+    max: u32,
+    next: AtomicU64,
+    stop: watch::Sender<Stop>,
+}
+
+impl Listener {
+    /// Binds the addresses. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What the system says of the first address that cannot be bound.
+    pub fn bind(addresses: &[SocketAddr], gateway: Arc<Gateway>) -> io::Result<Self> {
+        let sockets = addresses.iter().map(|address| bind_one(*address)).collect::<io::Result<Vec<_>>>()?;
+        let max = u32::try_from(gateway.max_connections).unwrap_or(u32::MAX).min(1 << 28);
+        let sessions = Sessions {
+            gateway,
+            places: Arc::new(Semaphore::new(max as usize)),
+            max,
+            next: AtomicU64::new(1),
+            stop: watch::Sender::new(Stop::Run),
+        };
+        Ok(Self { sockets, sessions: Arc::new(sessions) })
+    }
+
+    /// The addresses, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+
+    /// Serves clients until `shutdown` is ready; then accepts no more, ends sessions as their transactions end, and after
+    /// `grace` ends those that are left.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>, grace: Duration) {
+        let Self { sockets, sessions } = self;
+        let mut accepting = JoinSet::new();
+        for socket in sockets {
+            accepting.spawn(accept_loop(socket, Arc::clone(&sessions)));
+        }
+        shutdown.await;
+        accepting.shutdown().await;
+        sessions.end(grace).await;
+    }
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+async fn accept_loop(socket: TcpListener, sessions: Arc<Sessions>) {
+    loop {
+        match socket.accept().await {
+            Ok((client, peer)) => sessions.admit(client, peer),
+            Err(error) if concerns_one_client(&error) => debug!(%error, "client gone before it was accepted"),
+            Err(error) => {
+                warn!(%error, "cannot accept clients");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+fn concerns_one_client(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+impl Sessions {
+    fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr) {
+        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+            turn_away(&client);
+            return;
+        };
+        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let sessions = Arc::clone(self);
+        // Login and tenant are filled in once they are known.
+        let span = info_span!("session", id = id.0, login = tracing::field::Empty, tenant = tracing::field::Empty);
+        let task = tokio::spawn(sessions.run(client, peer, id).instrument(span));
+        tokio::spawn(watch_over(task, id, place));
+    }
+
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, id: SessionId) {
+        if let Err(error) = Keepalive::default().apply(&client) {
+            debug!(%peer, %error, "client gone");
+            return;
+        }
+        let mut stop = self.stop.subscribe();
+        // The future of a login is large and short-lived: it must not be part of every idle session.
+        let login = Box::pin(log_in(&self.gateway, Stream::Tcp(client), peer, id));
+        let session = tokio::select! {
+            session = login => session,
+            _ = stop.wait_for(|stop| *stop != Stop::Run) => return,
+        };
+        match session {
+            Ok(Some(session)) => relay(session, peer, stop).await,
+            Ok(None) => {}
+            Err(LoginError::Gone(why)) => debug!(%peer, why, "no session"),
+            Err(LoginError::Refused(why)) => info!(%peer, why, "client refused"),
+            Err(LoginError::Timeout) => info!(%peer, "login timed out"),
+        }
+    }
+
+    async fn end(&self, grace: Duration) {
+        self.stop.send_replace(Stop::Drain);
+        if tokio::time::timeout(grace, self.places.acquire_many(self.max)).await.is_ok() {
+            return;
+        }
+        let left = self.max as usize - self.places.available_permits();
+        warn!(sessions = left, "the grace period is over: ending sessions in mid-transaction");
+        self.stop.send_replace(Stop::Now);
+        if tokio::time::timeout(LAST_WORDS, self.places.acquire_many(self.max)).await.is_err() {
+            warn!("some sessions did not end in time");
+        }
+    }
+}
+
+async fn relay(session: Session, peer: SocketAddr, stop: watch::Receiver<Stop>) {
+    let span = tracing::Span::current();
+    span.record("login", session.identity.login.name.as_str());
+    span.record("tenant", session.tenant_name());
+    if session.is_operator() {
+        info!(target: "pgwarden::audit", %peer, "operator session begins");
+    } else {
+        debug!(%peer, "session begins");
+    }
+    let Session { conn, machine, source, .. } = session;
+    let end = Relay::new(conn.stream, machine, source, stop).run().await;
+    debug!(%end, "session ends");
+}
+
+/// Keeps the client's place until its task has ended, and a panic within the task.
+async fn watch_over(task: tokio::task::JoinHandle<()>, id: SessionId, place: OwnedSemaphorePermit) {
+    if let Err(failure) = task.await {
+        error!(session = id.0, %failure, "a session ended by a defect of pgwarden; others are not concerned");
+    }
+    drop(place);
+}
+
+/// Too many clients. Told without waiting for what the client wants: `E` is an answer to an SSLRequest, too.
+fn turn_away(client: &TcpStream) {
+    let mut out = BytesMut::new();
+    let error = PgError::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already");
+    backend::error_response(&mut out, &error);
+    if let Err(error) = client.try_write(&out) {
+        debug!(%error, "a client could not be told that there are too many");
+    }
+}

@@ -1,0 +1,328 @@
+//! From the first byte of a client to ReadyForQuery: encryption, who it is, which tenant, and the greeting.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use tokio::time::timeout;
+
+use super::gateway::{Credential, Gateway};
+use super::machine::{Env, Machine};
+use super::opening::{Opening, tenant_option};
+use super::relay::{Condition, Source};
+use super::upstream::{PoolSource, Upstream};
+use super::watch::Watcher;
+use crate::auth::{Account, AuthError, Failure, Login, Method, authenticate};
+use crate::ids::SessionId;
+use crate::pgerror::{PgError, Severity, SqlState};
+use crate::pool::Server;
+use crate::tenant::{Identity, StartupParams, Target};
+use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
+use crate::wire::conn::{Conn, ConnError};
+use crate::wire::encode::{backend, frontend};
+use crate::wire::frame::UpstreamLimits;
+use crate::wire::startup::{StartupError, StartupMessage, Wish, accept};
+use crate::wire::stream::Stream;
+
+/// A client that is ready to be served.
+pub(super) struct Session {
+    pub conn: Conn,
+    pub machine: Machine,
+    pub source: PoolSource,
+    pub identity: Identity,
+}
+
+/// Why no session came about; the client has been told where it could be.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoginError {
+    /// Nothing to log above debug: port scans, health checks, clients that went away.
+    #[error("{0}")]
+    Gone(String),
+    /// The client was refused.
+    #[error("{0}")]
+    Refused(String),
+    /// It took too long.
+    #[error("login timed out")]
+    Timeout,
+}
+
+impl From<StartupError> for LoginError {
+    fn from(error: StartupError) -> Self {
+        match error {
+            StartupError::Silent | StartupError::Conn(_) => LoginError::Gone(error.to_string()),
+            StartupError::Tls(_) | StartupError::Refused(_) => LoginError::Refused(error.to_string()),
+        }
+    }
+}
+
+impl From<ConnError> for LoginError {
+    fn from(error: ConnError) -> Self {
+        LoginError::Gone(error.to_string())
+    }
+}
+
+impl From<std::io::Error> for LoginError {
+    fn from(error: std::io::Error) -> Self {
+        LoginError::Gone(error.to_string())
+    }
+}
+
+/// Logs a client in. `None`: it only wanted a statement cancelled, which is done.
+pub(super) async fn log_in(
+    gateway: &Arc<Gateway>,
+    stream: Stream,
+    peer: SocketAddr,
+    id: SessionId,
+) -> Result<Option<Session>, LoginError> {
+    let begin = async {
+        let (mut conn, wish) = accept(stream, gateway.tls.as_ref()).await?;
+        match wish {
+            Wish::Cancel(request) => {
+                gateway.cancel.cancel(request.pid, &request.key).await;
+                Ok(None)
+            }
+            Wish::Session(message) => match identify(gateway, &mut conn, peer, &message).await {
+                Ok(identity) => Ok(Some((conn, message, identity))),
+                Err(error) => Err(error),
+            },
+        }
+    };
+    let begun = timeout(gateway.login_timeout, begin).await.map_err(|_| LoginError::Timeout)??;
+    match begun {
+        None => Ok(None),
+        // Waiting for an upstream has limits of its own.
+        Some((conn, message, identity)) => open(gateway, conn, &message, identity, id).await.map(Some),
+    }
+}
+
+/// Tells the client why there is no session.
+async fn refuse<T>(conn: &mut Conn, error: PgError, why: impl std::fmt::Display) -> Result<T, LoginError> {
+    let error = PgError { severity: Severity::Fatal, ..error };
+    conn.refuse(&error).await;
+    Err(LoginError::Refused(why.to_string()))
+}
+
+/// Finds out who the client is. What is wrong with its tenant is told only once it has proved its login.
+async fn identify(
+    gateway: &Gateway,
+    conn: &mut Conn,
+    peer: SocketAddr,
+    message: &StartupMessage,
+) -> Result<Identity, LoginError> {
+    if gateway.tls_required && !conn.stream.is_encrypted() {
+        let error = PgError::fatal(SqlState::INVALID_AUTHORIZATION, "pgwarden accepts only encrypted connections here")
+            .hint("Connect with sslmode=require.");
+        return refuse(conn, error, "no TLS").await;
+    }
+    message.negotiate(&mut conn.outbox).map_err(ConnError::from)?;
+    let tenant_parameter = match tenant_option(message) {
+        Ok(tenant) => tenant,
+        Err(error) => return refuse(conn, error, "two tenants in the startup packet").await,
+    };
+    let claim = gateway.registry.load().identify(&StartupParams {
+        user: &message.user,
+        database: message.database.as_deref(),
+        options: None,
+        tenant_parameter,
+    });
+    if let Err(error) = prove(gateway, conn, peer, message, &claim.login_name).await {
+        let why = format!("login \"{}\": {error}", claim.login_name);
+        return match error.to_pg(&message.user) {
+            Some(told) => refuse(conn, told, why).await,
+            None => Err(LoginError::Gone(why)),
+        };
+    }
+    match claim.into_outcome() {
+        Ok(identity) => Ok(identity),
+        Err(error) => refuse(conn, error.to_pg_error(), error).await,
+    }
+}
+
+async fn prove(
+    gateway: &Gateway,
+    conn: &mut Conn,
+    peer: SocketAddr,
+    message: &StartupMessage,
+    login: &str,
+) -> Result<(), AuthError> {
+    let credentials = gateway.credentials.load();
+    let (method, account) = match credentials.get(login) {
+        None => (Method::Scram, Account::Unknown),
+        Some(Credential::Password(method, stored)) => (*method, Account::Password(stored)),
+        Some(Credential::Trust) if peer.ip().to_canonical().is_loopback() => (Method::Trust, Account::WithoutPassword),
+        Some(Credential::Trust) => return Err(AuthError::Failed(Failure::NoUsablePassword)),
+    };
+    let sni = conn.stream.sni().map(str::to_owned);
+    let encrypted = conn.stream.is_encrypted();
+    let end_point = gateway.tls.as_ref().filter(|_| encrypted).and_then(|tls| tls.end_point(sni.as_deref()));
+    authenticate(conn, &Login { method, user: &message.user, account, end_point, mock: &gateway.mock }).await
+}
+
+/// Makes the session of an authenticated client and greets it.
+async fn open(
+    gateway: &Arc<Gateway>,
+    mut conn: Conn,
+    message: &StartupMessage,
+    identity: Identity,
+    id: SessionId,
+) -> Result<Session, LoginError> {
+    let target = &identity.target;
+    let parts = gateway.upstreams.open(target.upstream(), target.database()).and_then(|upstream| {
+        Opening::new(target, &upstream.guard, &gateway.setting, message).map(|opening| (upstream, opening))
+    });
+    let (upstream, opening) = match parts {
+        Ok(parts) => parts,
+        Err(error) => {
+            let why = error.to_string();
+            return refuse(&mut conn, error, why).await;
+        }
+    };
+    let key = gateway.cancel.register(message.version().has_long_cancel_keys());
+    let party = target.tenant().map(|tenant| tenant.name.clone());
+    let mut source = PoolSource::new(&upstream, key, party);
+    let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
+        Ok(reported) => reported,
+        Err(error) => {
+            let why = error.to_string();
+            return refuse(&mut conn, error, why).await;
+        }
+    };
+    greet(&mut conn, &reported, &source).await?;
+    let machine = machine(gateway, &upstream, &opening, &identity, id, (reported, std::mem::take(&mut conn.inbox)));
+    Ok(Session { conn, machine, source, identity })
+}
+
+fn machine(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    opening: &Opening,
+    identity: &Identity,
+    id: SessionId,
+    (reported, received): (BTreeMap<String, String>, BytesMut),
+) -> Machine {
+    let env = Env {
+        guard: Arc::clone(&upstream.guard),
+        mode: opening.mode.clone(),
+        keys: opening.keys.clone(),
+        shared: Arc::clone(&gateway.statements),
+        planning_context: Arc::clone(&opening.planning_context),
+        pool_mode: upstream.pool.settings().mode,
+        limits: gateway.limits,
+        observer: Arc::new(Watcher::new(id, identity, Arc::clone(&upstream.catalog))),
+    };
+    let mut machine = Machine::new(env, opening.settings(), reported);
+    machine.client_bytes(&received);
+    machine
+}
+
+/// AuthenticationOk (behind what the exchange left to be said), ParameterStatus, BackendKeyData, ReadyForQuery.
+async fn greet(conn: &mut Conn, reported: &BTreeMap<String, String>, source: &PoolSource) -> Result<(), LoginError> {
+    let out = &mut conn.outbox;
+    backend::authentication_ok(out);
+    for (name, value) in reported {
+        backend::parameter_status(out, name, value).map_err(ConnError::from)?;
+    }
+    backend::backend_key_data(out, source.key().process_id(), source.key().secret()).map_err(ConnError::from)?;
+    backend::ready_for_query(out, TransactionStatus::Idle);
+    Ok(conn.flush().await?)
+}
+
+/// What a server reports once it has the session's settings. Remembered, so that most clients are greeted without one.
+async fn reported_settings(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    opening: &Opening,
+    source: &mut PoolSource,
+) -> Result<BTreeMap<String, String>, PgError> {
+    // Its value is what is reported, whatever the server: it need not be asked for.
+    let (own, asked): (Vec<_>, Vec<_>) =
+        opening.startup.clone().into_iter().partition(|(name, value)| name == "application_name" && is_plain(value));
+    let decisive = opening.sealed.iter().filter(|(name, _)| matches!(name.as_str(), "role" | "search_path"));
+    let decisive = decisive.map(|(name, value)| (name.clone(), value.clone()));
+    let key = (upstream.pool.key().clone(), asked.into_iter().chain(decisive).collect::<Vec<_>>());
+    let known = gateway.greetings.get(&key);
+    let reported = match known {
+        Some(reported) => reported,
+        None => {
+            let reported = Arc::new(ask_server(opening, source).await?);
+            gateway.greetings.insert(key, Arc::clone(&reported));
+            reported
+        }
+    };
+    let mut reported = BTreeMap::clone(&reported);
+    reported.extend(own);
+    Ok(reported)
+}
+
+/// Postgres replaces other bytes and cuts at 63.
+fn is_plain(name: &str) -> bool {
+    name.len() < 64 && name.bytes().all(|byte| (32..127).contains(&byte))
+}
+
+async fn ask_server(opening: &Opening, source: &mut PoolSource) -> Result<BTreeMap<String, String>, PgError> {
+    let (mut server, mut link) = source.checkout().await?;
+    let outcome = match opening.settings().difference(&link.applied) {
+        None => Ok(()),
+        Some(difference) => apply(&mut server, &mut link.parameters, &difference.sql).await.map(|()| {
+            for (name, value) in difference.changes {
+                match value {
+                    Some(value) => link.applied.insert(name, value),
+                    None => link.applied.remove(&name),
+                };
+            }
+        }),
+    };
+    let reported = link.parameters.clone();
+    let condition = match &outcome {
+        Ok(()) => Condition::Clean,
+        // The settings may hold in part.
+        Err(_) => Condition::Broken,
+    };
+    source.release(server, link, condition);
+    outcome.map(|()| reported)
+}
+
+/// Runs a Query of ours to its end.
+async fn apply(server: &mut Server, parameters: &mut BTreeMap<String, String>, sql: &str) -> Result<(), PgError> {
+    let lost =
+        |error: ConnError| PgError::fatal(SqlState::CONNECTION_FAILURE, format!("server connection lost: {error}"));
+    frontend::query(&mut server.conn.outbox, sql).map_err(|error| error.to_pg())?;
+    server.conn.flush().await.map_err(|error| lost(error.into()))?;
+    let mut failure = None;
+    loop {
+        let frame = server.conn.next_frame(&UpstreamLimits).await.map_err(lost)?;
+        match frame.tag() {
+            b'S' => {
+                let status = ParameterStatus::read(frame.body()).map_err(|error| lost(error.into()))?;
+                parameters.insert(status.name.to_owned(), status.value.to_owned());
+            }
+            b'E' => failure = Some(told(frame.body())),
+            b'Z' => return failure.map_or(Ok(()), Err),
+            _ => {}
+        }
+    }
+}
+
+/// The server's words on a setting, as Postgres says them at login.
+fn told(body: &[u8]) -> PgError {
+    match Report::read(body) {
+        Ok(report) => PgError::fatal(
+            report.sqlstate().unwrap_or(SqlState::INTERNAL_ERROR),
+            report.log_text(code::MESSAGE).into_owned(),
+        ),
+        Err(error) => error.to_pg(),
+    }
+}
+
+impl Session {
+    /// The tenant's name, or `-`.
+    pub fn tenant_name(&self) -> &str {
+        self.identity.target.tenant().map_or("-", |tenant| tenant.name.as_str())
+    }
+
+    /// Whether it is an operator's.
+    pub fn is_operator(&self) -> bool {
+        matches!(self.identity.target, Target::Operator { .. })
+    }
+}

@@ -1,0 +1,75 @@
+//! The way of a client's text through the guard. What comes out is the only thing that can be sent.
+
+use super::{Machine, Wait};
+use crate::guard::{Effect, Guarded, Mode, Protocol, Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+
+/// What the guard made of a text.
+pub(super) enum Admission {
+    /// It may be sent.
+    Passed(Guarded),
+    /// It may not.
+    Refused(Refusal),
+    /// It names a relation that is unknown: the catalog should be looked at anew before that is the last word.
+    Unknown,
+}
+
+impl Machine {
+    /// Asks the guard, unless it was asked for this very message before.
+    pub(super) fn admit(&mut self, protocol: Protocol<'_>, sql: &str) -> Admission {
+        if let Some(guarded) = self.admitted.take() {
+            return Admission::Passed(guarded);
+        }
+        let plan = self.env.guard.plan(&self.env.mode, protocol, sql);
+        match plan.and_then(|script| script.bind(&self.env.keys)) {
+            Ok(guarded) => Admission::Passed(guarded),
+            Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
+            Err(refusal) => {
+                self.env.observer.refused(&refusal, sql);
+                Admission::Refused(refusal)
+            }
+        }
+    }
+
+    fn may_be_new(&self, refusal: &Refusal) -> bool {
+        !self.refreshed && refusal.kind == RefusalKind::Undefined && refusal.error.code == SqlState::UNDEFINED_TABLE
+    }
+
+    /// The catalog was read anew (or need not be): the current message is looked at again.
+    pub fn refreshed(&mut self) {
+        self.refreshed = true;
+    }
+
+    /// Keeps a verdict for when the message can be gone on with.
+    pub(super) fn postpone(&mut self, guarded: Guarded, wait: Wait) -> super::Flow {
+        self.admitted = Some(guarded);
+        super::Flow::Stop(wait)
+    }
+
+    /// Notes what a statement that is sent now does to the session. What is only known afterwards is asked for then.
+    pub(super) fn note_effects(&mut self, guarded: &Guarded) {
+        for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
+            match effect {
+                Effect::Setting(name) => self.settings.touch(name),
+                Effect::ResetAll => self.settings.touch_all(),
+                Effect::Pin(reason) => self.pin_to(*reason),
+                Effect::CatalogChanged => self.catalog_changed = true,
+                // The next messages must see what it leaves.
+                Effect::DiscardAll => self.hold = super::Hold::Drain,
+                Effect::Deallocate(_) => {}
+            }
+        }
+    }
+
+    fn pin_to(&mut self, reason: crate::guard::PinReason) {
+        if self.pin == super::Pin::No {
+            tracing::debug!(?reason, "server connection stays with the client");
+            self.pin = super::Pin::Statement(reason);
+        }
+    }
+
+    /// Whether the session is an operator's.
+    pub(super) fn is_operator(&self) -> bool {
+        self.env.mode == Mode::Operator
+    }
+}

@@ -1,0 +1,155 @@
+//! Server bytes: found as messages, passed on in parts where nobody needs to see them whole.
+
+use bytes::{Buf, BytesMut};
+
+use super::Machine;
+use super::link::Passing;
+use super::replies::{Errand, Fate};
+use crate::wire::error::WireError;
+use crate::wire::frame::{Head, UpstreamLimits, peek_head, take_body_part};
+
+/// Why a server connection cannot be gone on with.
+#[derive(Debug, thiserror::Error)]
+pub enum Broken {
+    /// What it sent is no message.
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    /// What it sent is no reply to what it was asked.
+    #[error("message {tag:?} is no reply to what was asked")]
+    Unexpected {
+        /// Its tag.
+        tag: char,
+    },
+    /// It ended the session; the client has been told in its words.
+    #[error("the server ended the session")]
+    Ended,
+}
+
+impl Broken {
+    pub(super) fn unexpected(tag: u8) -> Self {
+        Broken::Unexpected { tag: tag.into() }
+    }
+}
+
+/// What becomes of a message, from its head alone.
+enum Handling {
+    /// It is looked at whole.
+    Hold,
+    /// It goes to the client as it comes.
+    Pass,
+    /// It goes nowhere.
+    Drop,
+}
+
+impl Machine {
+    /// Takes in bytes of the server and deals with all messages in them.
+    ///
+    /// # Errors
+    /// The connection is out of step, or the server ended it.
+    pub fn server_bytes(&mut self, bytes: &[u8]) -> Result<(), Broken> {
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        let mut input = std::mem::take(&mut link.input);
+        input.extend_from_slice(bytes);
+        let result = self.server_messages(&mut input);
+        if let Some(link) = self.link.as_mut()
+            && !input.is_empty()
+        {
+            link.input = input;
+        }
+        result
+    }
+
+    fn server_messages(&mut self, input: &mut BytesMut) -> Result<(), Broken> {
+        loop {
+            if let Some(passing) = self.link.as_mut().and_then(|link| link.passing.take()) {
+                if !self.pass_part(input, passing)? {
+                    return Ok(());
+                }
+                continue;
+            }
+            let Some(head) = peek_head(input, &UpstreamLimits)? else { return Ok(()) };
+            match self.handling(head.tag) {
+                Handling::Pass => self.begin_passing(head, true),
+                Handling::Drop => self.begin_passing(head, false),
+                Handling::Hold => {
+                    let Some(frame) = input.get(..head.frame_len()) else { return Ok(()) };
+                    self.server_message(head.tag, frame)?;
+                    input.advance(head.frame_len());
+                }
+            }
+        }
+    }
+
+    fn handling(&mut self, tag: u8) -> Handling {
+        let streamed = matches!(tag, b'D' | b'd' | b'T');
+        match self.replies.head().map(|expected| &expected.fate) {
+            _ if !streamed => Handling::Hold,
+            Some(Fate::Forward) => Handling::Pass,
+            Some(Fate::Swallow(Errand::Outcome(_))) if tag == b'D' => Handling::Hold,
+            Some(Fate::Swallow(_) | Fate::Refused(_)) => Handling::Drop,
+            // Told as unexpected.
+            None => Handling::Hold,
+        }
+    }
+
+    fn begin_passing(&mut self, head: Head, forward: bool) {
+        if let Some(link) = self.link.as_mut() {
+            link.passing = Some(Passing { tag: head.tag, left: head.frame_len(), forward });
+        }
+    }
+
+    /// Passes on what is there. Returns whether the message is over.
+    fn pass_part(&mut self, input: &mut BytesMut, mut passing: Passing) -> Result<bool, Broken> {
+        let part = take_body_part(input, &mut passing.left);
+        if passing.forward {
+            self.to_client.extend_from_slice(&part);
+        }
+        if passing.left == 0 {
+            self.passed(passing.tag)?;
+            return Ok(true);
+        }
+        if let Some(link) = self.link.as_mut() {
+            link.passing = Some(passing);
+        }
+        Ok(false)
+    }
+
+    fn server_message(&mut self, tag: u8, frame: &[u8]) -> Result<(), Broken> {
+        let body = frame.get(Head::LEN..).unwrap_or_default();
+        match tag {
+            b'Z' => self.on_ready(body),
+            b'E' => self.on_error(frame, body),
+            b'N' => self.on_notice(frame),
+            b'S' => self.on_parameter(body),
+            b'A' => {
+                self.to_client.extend_from_slice(frame);
+                Ok(())
+            }
+            b'D' => self.on_outcome_row(body),
+            _ => self.on_progress(tag, frame, body),
+        }
+    }
+
+    /// Whether replies at the head of the queue go to the client.
+    pub(super) fn head_is_forwarded(&mut self) -> bool {
+        self.replies.head().is_none_or(|expected| !matches!(expected.fate, Fate::Swallow(_)))
+    }
+
+    fn on_notice(&mut self, frame: &[u8]) -> Result<(), Broken> {
+        if self.head_is_forwarded() {
+            self.to_client.extend_from_slice(frame);
+        }
+        Ok(())
+    }
+
+    fn on_parameter(&mut self, body: &[u8]) -> Result<(), Broken> {
+        let status = crate::wire::backend::ParameterStatus::read(body)?;
+        let forwarded = self.head_is_forwarded();
+        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        link.set_parameter(status.name, status.value);
+        if forwarded {
+            self.report_changes();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,95 @@
+//! The client's settings on the server connection that it has.
+
+use super::replies::{Errand, Fate, Kind, Run, Subject};
+use super::{Batch, Hold, Machine, Wait};
+use crate::pgerror::{PgError, Severity, SqlState};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::encode::{backend, frontend};
+
+/// Why nothing can be sent now.
+pub(super) enum Hindrance {
+    /// Something must come first.
+    Wait(Wait),
+    /// No server connection can be had: the message fails.
+    Denied(PgError),
+}
+
+impl Machine {
+    /// No server connection can be had: the message that needs one fails.
+    pub fn deny(&mut self, error: PgError) {
+        match error.severity {
+            Severity::Error => self.denied = Some(error),
+            Severity::Fatal => self.fail(&error),
+        }
+    }
+
+    /// A server connection is there and has the client's settings, or will have them when it comes to what is sent next.
+    pub(super) fn ready_to_send(&mut self) -> Result<(), Hindrance> {
+        if let Some(error) = self.denied.take() {
+            return Err(Hindrance::Denied(error));
+        }
+        if self.link.is_none() {
+            return Err(Hindrance::Wait(Wait::Server));
+        }
+        let starts = self.tx == TransactionStatus::Idle && self.batch == Batch::Closed && self.replies.is_empty();
+        if starts { self.apply_context().map_err(Hindrance::Wait) } else { Ok(()) }
+    }
+
+    fn apply_context(&mut self) -> Result<(), Wait> {
+        let Some(link) = self.link.as_mut() else { return Err(Wait::Server) };
+        let Some(difference) = self.settings.difference(&link.applied) else { return Ok(()) };
+        // A Query drops the unnamed statement.
+        link.unnamed = None;
+        if frontend::query(&mut self.to_server, &difference.sql).is_err() {
+            // A NUL cannot come from a client's message; a key of the configuration with one in it fails here.
+            self.context_failed();
+            return Err(Wait::Closed);
+        }
+        self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Context(difference.changes)));
+        if difference.critical {
+            self.hold = Hold::Drain;
+            return Err(Wait::Replies);
+        }
+        Ok(())
+    }
+
+    /// The settings could not be applied. What the client sent meanwhile may have run without them: nothing of it is
+    /// given to the client, and neither side goes on.
+    pub(super) fn context_failed(&mut self) {
+        if let Some(link) = self.link.as_mut() {
+            link.poisoned = true;
+        }
+        self.fail(&PgError::fatal(
+            SqlState::CONNECTION_FAILURE,
+            "the session's settings could not be applied to a server connection",
+        ));
+    }
+
+    /// The settings hold now.
+    pub(super) fn context_applied(&mut self, changes: Vec<(String, Option<String>)>) {
+        let Some(link) = self.link.as_mut() else { return };
+        for (name, value) in changes {
+            match value {
+                Some(value) => link.applied.insert(name, value),
+                None => link.applied.remove(&name),
+            };
+        }
+        self.report_changes();
+    }
+
+    /// Tells the client of reported settings that differ from what it was told last.
+    pub(super) fn report_changes(&mut self) {
+        let Some(link) = self.link.as_ref() else { return };
+        if link.parameters == self.reported {
+            return;
+        }
+        for (name, value) in &link.parameters {
+            if self.reported.get(name) != Some(value)
+                // The texts came out of a message of the same kind: they can be written.
+                && backend::parameter_status(&mut self.to_client, name, value).is_ok()
+            {
+                self.reported.insert(name.clone(), value.clone());
+            }
+        }
+    }
+}

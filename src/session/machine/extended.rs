@@ -1,0 +1,323 @@
+//! The extended protocol: Parse, Bind, Describe, Execute, Close, Flush, Sync.
+//!
+//! A named statement of a client is a shared statement on the server: whoever prepares the same text finds it there, and a
+//! server that lacks it is sent a Parse before whatever names it.
+
+use std::sync::Arc;
+
+use super::admit::Admission;
+use super::context::Hindrance;
+use super::replies::{Errand, Fate, Kind, Run, Subject};
+use super::statements::{ServerStatement, Statement};
+use super::{Batch, Flow, Intake, Machine, Wait};
+use crate::guard::{BindValue, Guarded, Protocol, StatementKind};
+use crate::ids::Oid;
+use crate::pgerror::{PgError, SqlState};
+use crate::pool::StatementId;
+use crate::wire::backend::TransactionStatus;
+use crate::wire::encode::{backend, frontend};
+use crate::wire::error::WireError;
+use crate::wire::frontend::{Bind, BindRewrite, Execute, ExtraParam, Format, Parse, Target, rewrite_bind};
+
+/// Portals that a client may have open at one time.
+const MAX_PORTALS: usize = 10_000;
+
+impl Machine {
+    pub(super) fn on_parse(&mut self, parse: &Parse<'_>) -> Flow {
+        if let Some(error) = self.cannot_prepare(parse) {
+            return self.refuse_extended(error);
+        }
+        let declared: Box<[Oid]> = parse.param_types.iter().collect();
+        match self.admit(Protocol::Extended { param_types: &declared }, parse.sql) {
+            Admission::Unknown => Flow::Stop(Wait::Refresh),
+            Admission::Refused(refusal) => self.refuse_extended(*refusal.error),
+            Admission::Passed(guarded) => match self.ready_to_send() {
+                Err(Hindrance::Wait(wait)) => self.postpone(guarded, wait),
+                Err(Hindrance::Denied(error)) => self.refuse_extended(error),
+                Ok(()) => {
+                    if self.is_operator() {
+                        self.env.observer.operator_statement(parse.sql);
+                    }
+                    self.prepare(parse.name, guarded, declared)
+                }
+            },
+        }
+    }
+
+    fn cannot_prepare(&self, parse: &Parse<'_>) -> Option<PgError> {
+        if parse.name.is_empty() {
+            return None;
+        }
+        if self.statements.get(parse.name).is_some() {
+            let message = format!("prepared statement \"{}\" already exists", parse.name);
+            return Some(PgError::error(SqlState::DUPLICATE_PREPARED_STATEMENT, message));
+        }
+        let room = self.statements.has_room(parse.sql.len());
+        (!room).then(|| {
+            PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements in this session")
+                .hint("Close or DEALLOCATE those that are no longer needed.")
+        })
+    }
+
+    fn prepare(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Flow {
+        let tag = self.deallocation(&guarded);
+        let mut statement =
+            Statement { name: name.into(), guarded, declared, server: self.statements.next_unnamed(), tag };
+        if !name.is_empty() {
+            let (text, types) = (statement.text(), statement.param_types());
+            let id = self.env.shared.id(&self.env.planning_context, &text, &types);
+            drop(text);
+            statement.server = ServerStatement::Shared(id);
+        }
+        let statement = Arc::new(statement);
+        if self.knows(&statement) && !self.is_doomed(&statement) {
+            self.statements.insert(statement);
+            self.answer(backend::parse_complete);
+            return Flow::Done;
+        }
+        self.send_parse(statement, None)
+    }
+
+    /// Whether the server has the statement.
+    fn knows(&mut self, statement: &Statement) -> bool {
+        let Some(link) = self.link.as_mut() else { return false };
+        match statement.server {
+            ServerStatement::Shared(id) => link.prepared.touch(id),
+            ServerStatement::Unnamed(_) => link.unnamed == Some(statement.server),
+        }
+    }
+
+    /// A failed transaction refuses all statements but those that end it.
+    fn is_doomed(&self, statement: &Statement) -> bool {
+        let ends = |kind| matches!(kind, StatementKind::Transaction | StatementKind::Empty);
+        self.tx == TransactionStatus::Failed && !statement.guarded.plans().iter().all(|plan| ends(plan.kind))
+    }
+
+    /// Sends a Parse: the client's, or with an errand one of pgwarden's own.
+    fn send_parse(&mut self, statement: Arc<Statement>, errand: Option<Errand>) -> Flow {
+        let server = self.server_place(&statement);
+        let name = server.map(StatementId::server_name).unwrap_or_default();
+        let written = frontend::parse(&mut self.to_server, &name, &statement.text(), &statement.param_types());
+        if let Err(error) = written {
+            return self.refuse_extended(error.to_pg());
+        }
+        self.sent_extended();
+        let subject = Subject::Statement(statement.clone());
+        let (undo, fate) = match errand {
+            None => (Some(self.statements.insert(statement)), Fate::Forward),
+            Some(errand) => (None, Fate::Swallow(errand)),
+        };
+        self.replies.push(Kind::Parse { subject, undo, server }, fate);
+        Flow::Done
+    }
+
+    /// Makes a place for the statement on the server. One that will fail goes under no name: under its own it might
+    /// exist there, which would be another error.
+    fn server_place(&mut self, statement: &Statement) -> Option<StatementId> {
+        let doomed = self.is_doomed(statement);
+        let link = self.link.as_mut()?;
+        match statement.server {
+            ServerStatement::Shared(id) if !doomed => {
+                if let Some(old) = link.prepared.insert(id) {
+                    self.close_evicted(&old.server_name());
+                }
+                Some(id)
+            }
+            ServerStatement::Shared(_) | ServerStatement::Unnamed(_) => {
+                link.unnamed = Some(statement.server);
+                None
+            }
+        }
+    }
+
+    fn close_evicted(&mut self, name: &str) {
+        // Names of ours hold no NUL.
+        if frontend::close(&mut self.to_server, Target::Statement(name)).is_ok() {
+            self.sent_extended();
+            self.replies.push(Kind::Close, Fate::Swallow(Errand::Prepared));
+        }
+    }
+
+    /// The client's statement, there on the server by the time that the next message is read.
+    fn on_server(&mut self, name: &str) -> Result<Arc<Statement>, Flow> {
+        let Some(statement) = self.statements.get(name).cloned() else {
+            return Err(self.refuse_extended(no_such_statement(name)));
+        };
+        self.ready_to_send().map_err(|hindrance| self.hindered(hindrance))?;
+        if !self.knows(&statement) {
+            self.send_parse(statement.clone(), Some(Errand::Prepared));
+        }
+        Ok(statement)
+    }
+
+    pub(super) fn on_bind(&mut self, bind: &Bind<'_>) -> Flow {
+        if self.portals.len() >= MAX_PORTALS && !self.portals.contains_key(bind.portal) {
+            let error = PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals");
+            return self.refuse_extended(error);
+        }
+        let statement = match self.on_server(bind.statement) {
+            Ok(statement) => statement,
+            Err(flow) => return flow,
+        };
+        if let Err(error) = self.check_values(&statement, bind) {
+            return self.refuse_extended(error);
+        }
+        if let Err(error) = self.write_bind(&statement, bind) {
+            return self.refuse_extended(error.to_pg());
+        }
+        self.sent_extended();
+        self.portals.insert(bind.portal.into(), statement.clone());
+        self.replies.forward(Kind::Bind(statement));
+        Flow::Done
+    }
+
+    /// Values that must be the tenant's own.
+    fn check_values(&self, statement: &Statement, bind: &Bind<'_>) -> Result<(), PgError> {
+        let Some(plan) = statement.guarded.plans().first().filter(|plan| !plan.checks.is_empty()) else {
+            return Ok(());
+        };
+        if bind.params.count() != plan.client_params {
+            // `write_bind` words it.
+            return Ok(());
+        }
+        let values = bind.params.iter().zip(1..).map(|(bytes, number)| BindValue {
+            bytes,
+            binary: bind.format_code(number) != Format::Text.code(),
+            declared: statement.declared.get(usize::from(number) - 1).copied().unwrap_or(0),
+        });
+        statement.guarded.check_bind(&values.collect::<Vec<_>>()).map_err(|refusal| {
+            self.env.observer.refused(&refusal, &statement.text());
+            *refusal.error
+        })
+    }
+
+    fn write_bind(&mut self, statement: &Statement, bind: &Bind<'_>) -> Result<(), WireError> {
+        let extra = statement.guarded.extra_values();
+        let extra = extra.iter().map(|value| ExtraParam { format: Format::Text, value: Some(value.as_bytes()) });
+        let change = BindRewrite {
+            portal: bind.portal,
+            statement: &statement.server.wire_name(),
+            client_params: statement.expected_params(bind.params.count()),
+            extra: &extra.collect::<Vec<_>>(),
+        };
+        rewrite_bind(&mut self.to_server, bind, &change)
+    }
+
+    pub(super) fn on_describe(&mut self, target: Target<'_>) -> Flow {
+        let name = match target {
+            Target::Portal(name) => return self.forward_portal(Kind::DescribePortal, name),
+            Target::Statement(name) => name,
+        };
+        let statement = match self.on_server(name) {
+            Ok(statement) => statement,
+            Err(flow) => return flow,
+        };
+        let server_name = statement.server.wire_name();
+        if let Err(error) = frontend::describe(&mut self.to_server, Target::Statement(&server_name)) {
+            return self.refuse_extended(error.to_pg());
+        }
+        self.sent_extended();
+        self.replies.forward(Kind::DescribeStatement(statement));
+        Flow::Done
+    }
+
+    fn forward_portal(&mut self, kind: Kind, name: &str) -> Flow {
+        if let Err(hindrance) = self.ready_to_send() {
+            return self.hindered(hindrance);
+        }
+        if let Err(error) = frontend::describe(&mut self.to_server, Target::Portal(name)) {
+            return self.refuse_extended(error.to_pg());
+        }
+        self.sent_extended();
+        self.replies.forward(kind);
+        Flow::Done
+    }
+
+    pub(super) fn on_execute(&mut self, execute: &Execute<'_>) -> Flow {
+        if let Err(hindrance) = self.ready_to_send() {
+            return self.hindered(hindrance);
+        }
+        if let Err(error) = frontend::execute(&mut self.to_server, execute.portal, execute.max_rows) {
+            return self.refuse_extended(error.to_pg());
+        }
+        self.sent_extended();
+        // A portal that is not known here is a cursor that the guard let an SQL statement declare.
+        let mut run = Run::new(Subject::None);
+        if let Some(statement) = self.portals.get(execute.portal).cloned() {
+            self.note_effects(&statement.guarded);
+            run.tag = statement.tag;
+            run.subject = Subject::Statement(statement);
+        }
+        self.replies.forward(Kind::Execute(run));
+        Flow::Done
+    }
+
+    pub(super) fn on_close(&mut self, target: Target<'_>) -> Flow {
+        match target {
+            // The shared statement stays on its servers until it is the least recently used one.
+            Target::Statement(name) => {
+                self.statements.remove(name);
+                self.answer(backend::close_complete);
+                Flow::Done
+            }
+            Target::Portal(name) => self.close_portal(name),
+        }
+    }
+
+    fn close_portal(&mut self, name: &str) -> Flow {
+        self.portals.remove(name);
+        if self.link.is_none() {
+            // Portals end with their transaction: there is none.
+            self.answer(backend::close_complete);
+            return Flow::Done;
+        }
+        if let Err(error) = frontend::close(&mut self.to_server, Target::Portal(name)) {
+            return self.refuse_extended(error.to_pg());
+        }
+        self.sent_extended();
+        self.replies.forward(Kind::Close);
+        Flow::Done
+    }
+
+    pub(super) fn on_flush(&mut self) -> Flow {
+        if self.link.is_some() {
+            frontend::flush(&mut self.to_server);
+            self.flushed = self.sent;
+        }
+        Flow::Done
+    }
+
+    pub(super) fn on_sync(&mut self) -> Flow {
+        self.intake = Intake::Open;
+        if self.link.is_none() || (self.batch == Batch::Closed && self.replies.only_errands()) {
+            self.answer_ready();
+            return Flow::Done;
+        }
+        frontend::sync(&mut self.to_server);
+        self.batch = Batch::Closed;
+        self.replies.forward(Kind::Sync);
+        Flow::Done
+    }
+
+    fn hindered(&mut self, hindrance: Hindrance) -> Flow {
+        match hindrance {
+            Hindrance::Wait(wait) => Flow::Stop(wait),
+            Hindrance::Denied(error) => self.refuse_extended(error),
+        }
+    }
+
+    /// An extended message was written.
+    pub(super) fn sent_extended(&mut self) {
+        self.batch = Batch::Open;
+        self.sent += 1;
+    }
+}
+
+fn no_such_statement(name: &str) -> PgError {
+    let message = if name.is_empty() {
+        "unnamed prepared statement does not exist".to_owned()
+    } else {
+        format!("prepared statement \"{name}\" does not exist")
+    };
+    PgError::error(SqlState::INVALID_SQL_STATEMENT_NAME, message)
+}

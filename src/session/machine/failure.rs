@@ -1,0 +1,142 @@
+//! Errors of the server: whose they are, what the client may see of them, and what they undo.
+
+use super::Machine;
+use super::backend::Broken;
+use super::copy::CopyStream;
+use super::replies::{Errand, Expected, Fate, Kind, Subject};
+use super::statements::Statement;
+use super::{Batch, Intake};
+use crate::guard::Mode;
+use crate::pgerror::SqlState;
+use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
+use crate::wire::encode::backend;
+
+/// Their DETAIL shows keys and rows: unique, foreign key, check and exclusion violations.
+const TELLING: [SqlState; 4] = [SqlState(*b"23505"), SqlState(*b"23503"), SqlState(*b"23514"), SqlState(*b"23P01")];
+
+/// What the server skips and answers after an error.
+enum Extent {
+    /// A Query, or a Sync: ReadyForQuery follows.
+    Message,
+    /// The extended protocol: all up to the next Sync.
+    UpToSync,
+}
+
+impl Machine {
+    pub(super) fn on_error(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
+        let report = Report::read(body)?;
+        if report.is_fatal() {
+            self.to_client.extend_from_slice(frame);
+            self.intake = Intake::Closed;
+            return Err(Broken::Ended);
+        }
+        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(b'E')) };
+        let extent = match &mut expected.kind {
+            Kind::Query(run) => {
+                run.failed = true;
+                Extent::Message
+            }
+            Kind::Sync => Extent::Message,
+            _ => Extent::UpToSync,
+        };
+        if !self.is_errand_of_its_own() {
+            self.report_error(&report)?;
+        }
+        self.copying = CopyStream::None;
+        if let Extent::UpToSync = extent {
+            self.skip_to_sync();
+        }
+        Ok(())
+    }
+
+    /// Whether the error is none of the client's business: a Query of pgwarden's own failed. (A Parse of its own that
+    /// fails makes the client's message fail.)
+    fn is_errand_of_its_own(&mut self) -> bool {
+        let fate = self.replies.head().map(|expected| &expected.fate);
+        matches!(fate, Some(Fate::Swallow(Errand::Context(_) | Errand::Outcome(_))))
+    }
+
+    /// The server drops all up to the next Sync: so do we, what is on its way and what the client still sends.
+    fn skip_to_sync(&mut self) {
+        let Self { replies, statements, link, .. } = self;
+        let found = replies.unwind(|expected| {
+            if let Kind::Parse { undo, server, .. } = expected.kind {
+                if let Some(undo) = undo {
+                    statements.undo(&undo);
+                }
+                if let (Some(id), Some(link)) = (server, link.as_mut()) {
+                    link.prepared.remove(id);
+                }
+            }
+        });
+        // What was the server's unnamed statement may have been replaced or not.
+        if let Some(link) = self.link.as_mut() {
+            link.unnamed = None;
+        }
+        if !found && self.batch == Batch::Open && self.intake == Intake::Open {
+            self.intake = Intake::Skipping;
+        }
+    }
+
+    /// Tells the client of an error.
+    fn report_error(&mut self, report: &Report<'_>) -> Result<(), Broken> {
+        let hides = self.env.mode == Mode::Shared;
+        let Some(expected) = self.replies.head() else { return Ok(()) };
+        if let Fate::Refused(error) = &expected.fate
+            && report.sqlstate() == Some(SqlState::SYNTAX_ERROR)
+        {
+            backend::error_response(&mut self.to_client, error);
+            return Ok(());
+        }
+        let rewritten = is_rewritten(expected);
+        let telling = hides && report.sqlstate().is_some_and(|state| TELLING.contains(&state));
+        let names = names_of(expected);
+        rewrite_report(&mut self.to_client, b'E', report, |field, value| match field {
+            code::DETAIL if telling => FieldChange::Drop,
+            code::POSITION if rewritten => FieldChange::Drop,
+            code::MESSAGE => names.as_ref().map_or(FieldChange::Keep, |names| rename(value, names)),
+            _ => FieldChange::Keep,
+        })?;
+        Ok(())
+    }
+}
+
+/// A statement's name on the server and for the client.
+struct Names {
+    server: String,
+    client: String,
+}
+
+fn statement_of(expected: &Expected) -> Option<&Statement> {
+    match &expected.kind {
+        Kind::Bind(statement) | Kind::DescribeStatement(statement) => Some(statement),
+        Kind::Parse { subject: Subject::Statement(statement), .. } => Some(statement),
+        Kind::Execute(run) => match &run.subject {
+            Subject::Statement(statement) => Some(statement),
+            Subject::Script(_) | Subject::None => None,
+        },
+        Kind::Parse { .. } | Kind::Query(_) | Kind::DescribePortal | Kind::Close | Kind::Sync | Kind::Local(_) => None,
+    }
+}
+
+fn names_of(expected: &Expected) -> Option<Names> {
+    let statement = statement_of(expected).filter(|statement| !statement.name.is_empty())?;
+    let quoted = |name: &str| format!("\"{name}\"");
+    Some(Names { server: quoted(&statement.server.wire_name()), client: quoted(&statement.name) })
+}
+
+fn rename(value: &[u8], names: &Names) -> FieldChange {
+    match std::str::from_utf8(value) {
+        Ok(text) if text.contains(&names.server) => FieldChange::Replace(text.replace(&names.server, &names.client)),
+        Ok(_) | Err(_) => FieldChange::Keep,
+    }
+}
+
+/// Positions count characters of the text that the server got.
+fn is_rewritten(expected: &Expected) -> bool {
+    let guarded = match &expected.kind {
+        Kind::Query(run) => run.subject.guarded(),
+        _ => statement_of(expected).map(|statement| &statement.guarded),
+    };
+    guarded.is_some_and(|guarded| guarded.plans().iter().any(|plan| plan.rewritten))
+}

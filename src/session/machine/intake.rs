@@ -1,0 +1,182 @@
+//! Client bytes: found as messages, and handed to what deals with them.
+
+use bytes::{Buf, BytesMut};
+
+use super::copy::CopyStream;
+use super::replies::Kind;
+use super::{Flow, Hold, Intake, MAX_OUTSTANDING, Machine, Wait};
+use crate::pgerror::{PgError, SqlState};
+use crate::wire::encode::{backend, frontend};
+use crate::wire::error::WireError;
+use crate::wire::frame::{Head, peek_head};
+use crate::wire::frontend::FrontendMessage;
+
+impl Machine {
+    /// Takes in bytes of the client; [`Machine::pump`] deals with them.
+    pub fn client_bytes(&mut self, bytes: &[u8]) {
+        self.input.extend_from_slice(bytes);
+    }
+
+    /// Deals with all client messages that can be dealt with now, and says why it stopped.
+    pub fn pump(&mut self) -> Wait {
+        let mut input = std::mem::take(&mut self.input);
+        let wait = loop {
+            match self.pump_one(&mut input) {
+                Ok(Flow::Done) => {}
+                Ok(Flow::Stop(wait)) => break wait,
+                Err(error) => {
+                    self.fail(&error.to_pg());
+                    break Wait::Closed;
+                }
+            }
+        };
+        self.input = input;
+        wait
+    }
+
+    fn pump_one(&mut self, input: &mut BytesMut) -> Result<Flow, WireError> {
+        if self.intake == Intake::Closed {
+            return Ok(Flow::Stop(Wait::Closed));
+        }
+        if self.copy_part.left > 0 {
+            return Ok(self.continue_copy_data(input));
+        }
+        if self.held() {
+            return Ok(Flow::Stop(Wait::Replies));
+        }
+        let Some(head) = peek_head(input, &self.env.limits)? else {
+            return Ok(Flow::Stop(Wait::Input));
+        };
+        if head.tag == b'd' {
+            return Ok(self.begin_copy_data(input, head));
+        }
+        let Some(body) = input.get(Head::LEN..head.frame_len()) else {
+            return Ok(Flow::Stop(Wait::Input));
+        };
+        let flow = self.message(head.tag, body)?;
+        if let Flow::Done = flow {
+            input.advance(head.frame_len());
+            self.refreshed = false;
+        }
+        Ok(flow)
+    }
+
+    /// Client messages must wait, or so much is outstanding that some of it should come first. A server that was sent
+    /// neither Sync nor Flush may keep its replies to itself, so it is asked for them.
+    fn held(&mut self) -> bool {
+        if self.replies.is_empty() {
+            self.hold = Hold::No;
+        }
+        let held = self.hold == Hold::Drain || self.replies.len() >= MAX_OUTSTANDING;
+        if held {
+            self.ask_for_replies();
+        }
+        held
+    }
+
+    /// Makes a server send what it holds back, once for all replies that are outstanding now.
+    pub(super) fn ask_for_replies(&mut self) {
+        if self.batch == super::Batch::Open && self.flushed != self.sent {
+            frontend::flush(&mut self.to_server);
+            self.flushed = self.sent;
+        }
+    }
+
+    fn message(&mut self, tag: u8, body: &[u8]) -> Result<Flow, WireError> {
+        if self.intake == Intake::Skipping && !matches!(tag, b'S' | b'X') {
+            return Ok(Flow::Done);
+        }
+        match FrontendMessage::read(tag, body) {
+            Ok(message) => Ok(self.dispatch(message, body)),
+            Err(error) if error.is_fatal() => Err(error),
+            Err(error) => Ok(self.malformed(tag, &error)),
+        }
+    }
+
+    /// A message whose frame is sound but whose body is not: an error as for a statement that failed.
+    fn malformed(&mut self, tag: u8, error: &WireError) -> Flow {
+        let error = error.to_pg();
+        match tag {
+            b'Q' | b'F' => self.refuse_query(error),
+            b'P' | b'B' | b'D' | b'E' | b'C' => self.refuse_extended(error),
+            _ => {
+                self.fail(&PgError { severity: crate::pgerror::Severity::Fatal, ..error });
+                Flow::Stop(Wait::Closed)
+            }
+        }
+    }
+
+    fn dispatch(&mut self, message: FrontendMessage<'_>, body: &[u8]) -> Flow {
+        if let Some(flow) = self.copy_order(&message) {
+            return flow;
+        }
+        match message {
+            FrontendMessage::Query(sql) => self.on_query(sql),
+            FrontendMessage::Parse(parse) => self.on_parse(&parse),
+            FrontendMessage::Bind(bind) => self.on_bind(&bind),
+            FrontendMessage::Describe(target) => self.on_describe(target),
+            FrontendMessage::Execute(execute) => self.on_execute(&execute),
+            FrontendMessage::Close(target) => self.on_close(target),
+            FrontendMessage::Flush => self.on_flush(),
+            FrontendMessage::Sync => self.on_sync(),
+            FrontendMessage::CopyDone => self.on_copy_done(),
+            FrontendMessage::CopyFail(reason) => self.on_copy_fail(reason),
+            FrontendMessage::FunctionCall => self.refuse_query(no_function_calls()),
+            FrontendMessage::Terminate => {
+                self.intake = Intake::Closed;
+                Flow::Stop(Wait::Closed)
+            }
+            // Passed on in parts, never held.
+            FrontendMessage::CopyData(_) => {
+                debug_assert!(body.is_empty(), "CopyData is dealt with before it is read");
+                Flow::Done
+            }
+        }
+    }
+
+    /// Messages around a COPY FROM STDIN. While one is outstanding but has not begun, only Sync and Flush can be taken
+    /// (drivers send them right after Execute); while it runs, only its stream.
+    fn copy_order(&mut self, message: &FrontendMessage<'_>) -> Option<Flow> {
+        use FrontendMessage as M;
+        let stream = matches!(message, M::CopyDone | M::CopyFail(_));
+        let quiet = matches!(message, M::Sync | M::Flush | M::Terminate);
+        if matches!(self.copying, CopyStream::None) {
+            let early = !quiet && self.replies.awaits_copy();
+            return early.then(|| {
+                self.ask_for_replies();
+                Flow::Stop(Wait::Replies)
+            });
+        }
+        if stream || matches!(message, M::Terminate) {
+            return None;
+        }
+        if quiet {
+            // Postgres ignores them here ("for convenience of clients that always send them after Execute").
+            return Some(Flow::Done);
+        }
+        self.fail(&PgError::fatal(SqlState::PROTOCOL_VIOLATION, "unexpected message type during COPY from stdin"));
+        Some(Flow::Stop(Wait::Closed))
+    }
+
+    /// Sends bytes of our own to the client, behind what it is still to be sent.
+    pub(super) fn answer(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        if self.replies.is_empty() {
+            write(&mut self.to_client);
+        } else {
+            let mut bytes = BytesMut::new();
+            write(&mut bytes);
+            self.replies.forward(Kind::Local(bytes));
+        }
+    }
+
+    /// Sends a complete reply that needs nobody else.
+    pub(super) fn answer_ready(&mut self) {
+        let status = self.tx;
+        self.answer(|out| backend::ready_for_query(out, status));
+    }
+}
+
+fn no_function_calls() -> PgError {
+    PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "function calls by protocol message are not supported by pgwarden")
+        .hint("Call the function in a SELECT.")
+}

@@ -1,0 +1,291 @@
+//! One session as a state machine without I/O: bytes in, bytes out.
+//!
+//! The relay feeds it what both sockets say and writes what it puts into its two buffers. It never waits; where it
+//! cannot go on it says what it needs ([`Wait`]).
+
+mod admit;
+mod backend;
+mod context;
+mod copy;
+mod extended;
+mod failure;
+mod intake;
+mod link;
+mod progress;
+mod ready;
+mod refuse;
+mod replies;
+mod settings;
+mod simple;
+mod statements;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+pub use backend::Broken;
+pub use link::Link;
+pub use settings::Settings;
+pub use statements::SharedStatements;
+
+use self::copy::{CopyPart, CopyStream};
+use self::replies::Replies;
+use self::statements::{Statement, Statements};
+use crate::config::PoolMode;
+use crate::guard::{Guard, Guarded, Mode, PinReason, TenantKeys};
+use crate::pgerror::PgError;
+use crate::wire::backend::TransactionStatus;
+use crate::wire::frame::ClientLimits;
+
+/// Above so many bytes not yet taken by a peer, the other side is no longer read.
+pub const HIGH_WATER: usize = 256 << 10;
+/// Above so many outstanding replies the client is no longer read until some have come.
+const MAX_OUTSTANDING: usize = 4_096;
+
+/// What a machine works with; the same for all of a session's life.
+pub struct Env {
+    /// Passes or refuses statements.
+    pub guard: Arc<Guard>,
+    /// How it treats this session's.
+    pub mode: Mode,
+    /// The tenant's keys.
+    pub keys: TenantKeys,
+    /// Ids of prepared statements.
+    pub shared: Arc<SharedStatements>,
+    /// What besides its text decides what a prepared statement means.
+    pub planning_context: Arc<str>,
+    /// When server connections go back.
+    pub pool_mode: PoolMode,
+    /// How long messages may be.
+    pub limits: ClientLimits,
+    /// Told of refusals, operators' statements and catalog changes.
+    pub observer: Arc<dyn Observer>,
+}
+
+/// Who wants to know what a session does.
+pub trait Observer: Send + Sync {
+    /// A statement was refused. `sql` must not be logged as it is: it holds literals.
+    fn refused(&self, refusal: &crate::guard::Refusal, sql: &str);
+    /// An operator's statement is sent. `sql` must not be logged as it is.
+    fn operator_statement(&self, sql: &str);
+    /// A transaction with DDL has ended.
+    fn catalog_changed(&self);
+}
+
+/// Why client messages cannot be taken on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// More bytes of the client are needed.
+    Input,
+    /// A server connection is needed: [`Machine::attach`].
+    Server,
+    /// Outstanding replies must come first.
+    Replies,
+    /// The catalog should be read anew: [`Machine::refreshed`].
+    Refresh,
+    /// The session is over: what is in the buffers is to be written, then all is closed.
+    Closed,
+}
+
+/// What became of one client message.
+enum Flow {
+    /// It was dealt with.
+    Done,
+    /// It could not be dealt with yet.
+    Stop(Wait),
+}
+
+/// How client messages are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Intake {
+    /// As they come.
+    Open,
+    /// The extended protocol failed: all is dropped up to Sync.
+    Skipping,
+    /// The session is over.
+    Closed,
+}
+
+/// Whether extended messages were sent that no Sync follows yet: an implicit transaction may be open then, whatever the
+/// last ReadyForQuery said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Batch {
+    Closed,
+    Open,
+}
+
+/// Why the server connection stays with its client between transactions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pin {
+    /// It does not.
+    No,
+    /// Session pooling.
+    Mode,
+    /// A statement left something behind on it.
+    Statement(PinReason),
+}
+
+/// Whether client messages wait for outstanding replies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hold {
+    /// They do not.
+    No,
+    /// Until nothing is outstanding.
+    Drain,
+}
+
+/// One client's session.
+pub struct Machine {
+    env: Env,
+    /// Bytes for the client.
+    pub to_client: BytesMut,
+    /// Bytes for the server.
+    pub to_server: BytesMut,
+    /// Client bytes not yet dealt with.
+    input: BytesMut,
+    copy_part: CopyPart,
+    intake: Intake,
+    hold: Hold,
+    batch: Batch,
+    tx: TransactionStatus,
+    pin: Pin,
+    link: Option<Link>,
+    replies: Replies,
+    copying: CopyStream,
+    statements: Statements,
+    portals: HashMap<Box<str>, Arc<Statement>>,
+    settings: Settings,
+    /// ParameterStatus values as the client knows them.
+    reported: BTreeMap<String, String>,
+    /// The current message passed the guard already: it stopped for something else.
+    admitted: Option<Guarded>,
+    /// The catalog was read anew for the current message.
+    refreshed: bool,
+    catalog_changed: bool,
+    /// Why the current message cannot have a server connection.
+    denied: Option<PgError>,
+    /// Number of extended messages sent, and what it was when a Flush of our own was.
+    sent: u64,
+    flushed: u64,
+}
+
+impl Machine {
+    /// A session that has just been greeted. `reported` is what it was told in ParameterStatus messages.
+    pub fn new(env: Env, settings: Settings, reported: BTreeMap<String, String>) -> Self {
+        let pin = match env.pool_mode {
+            PoolMode::Transaction => Pin::No,
+            PoolMode::Session => Pin::Mode,
+        };
+        Self {
+            env,
+            to_client: BytesMut::new(),
+            to_server: BytesMut::new(),
+            input: BytesMut::new(),
+            copy_part: CopyPart::NONE,
+            intake: Intake::Open,
+            hold: Hold::No,
+            batch: Batch::Closed,
+            tx: TransactionStatus::Idle,
+            pin,
+            link: None,
+            replies: Replies::default(),
+            copying: CopyStream::None,
+            statements: Statements::default(),
+            portals: HashMap::new(),
+            settings,
+            reported,
+            admitted: None,
+            refreshed: false,
+            catalog_changed: false,
+            denied: None,
+            sent: 0,
+            flushed: 0,
+        }
+    }
+
+    /// A server connection was checked out: its known state.
+    pub fn attach(&mut self, link: Link) {
+        self.link = Some(link);
+    }
+
+    /// Whether a server connection is attached.
+    pub fn attached(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Takes the server connection's state back if it may be released now.
+    pub fn detach_if_done(&mut self) -> Option<Link> {
+        if self.pin != Pin::No || !self.between_transactions() || !self.to_server.is_empty() {
+            return None;
+        }
+        self.link.take_if(|link| link.at_boundary())
+    }
+
+    /// Takes the server connection's state back whatever it is: the session ends.
+    pub fn detach(&mut self) -> Option<(Link, bool)> {
+        let clean = self.between_transactions();
+        let pinned = self.pin != Pin::No;
+        self.link.take().map(|mut link| {
+            link.needs_reset |= pinned;
+            let clean = clean && link.at_boundary() && self.to_server.is_empty();
+            (link, clean)
+        })
+    }
+
+    /// Nothing runs, nothing is outstanding, no implicit transaction is open.
+    pub fn between_transactions(&self) -> bool {
+        self.tx == TransactionStatus::Idle
+            && self.batch == Batch::Closed
+            && self.replies.is_empty()
+            && matches!(self.copying, CopyStream::None)
+            && !self.copy_part.is_owed()
+    }
+
+    /// Between transactions, and no half of a message is there: the moment to end a session politely.
+    pub fn idle(&self) -> bool {
+        self.between_transactions() && self.input.is_empty() && self.intake == Intake::Open
+    }
+
+    /// Whether a statement of the client runs on its server connection: what a cancel request is for.
+    pub fn runs_for_client(&self) -> bool {
+        !self.replies.only_errands() || self.tx != TransactionStatus::Idle || self.batch == Batch::Open
+    }
+
+    /// Whether the client should be read: its messages can be taken on, or there is room to keep them.
+    pub fn wants_client(&self) -> bool {
+        self.intake != Intake::Closed && self.input.len() < HIGH_WATER && self.to_server.len() < HIGH_WATER
+    }
+
+    /// Whether the server should be read.
+    pub fn wants_server(&self) -> bool {
+        self.link.is_some() && self.to_client.len() < HIGH_WATER
+    }
+
+    /// Ends the session with an error for the client, unless it is in the middle of another message.
+    pub fn fail(&mut self, error: &PgError) {
+        if self.intake == Intake::Closed {
+            return;
+        }
+        if !self.link.as_ref().is_some_and(Link::in_forwarded_message) {
+            crate::wire::encode::backend::error_response(&mut self.to_client, error);
+        }
+        self.intake = Intake::Closed;
+    }
+
+    /// Whether the session is over.
+    pub fn closed(&self) -> bool {
+        self.intake == Intake::Closed
+    }
+
+    /// Gives back memory that an idle session does not need.
+    pub fn shrink(&mut self) {
+        for buffer in [&mut self.to_client, &mut self.to_server, &mut self.input] {
+            if buffer.is_empty() && buffer.capacity() > 0 {
+                *buffer = BytesMut::new();
+            }
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! Replies that go well: which message belongs to which expectation, and which one completes it.
+
+use super::Machine;
+use super::backend::Broken;
+use super::copy::CopyStream;
+use super::replies::{Errand, Expected, Fate, Kind, Run, SettingRow};
+use crate::guard::{Deallocate, Effect, Guarded};
+use crate::wire::backend::{data_row, drop_last_params};
+use crate::wire::encode::backend;
+
+/// What a message means to the reply that it belongs to.
+enum Progress {
+    /// More will come.
+    Continues,
+    /// It was the last of it.
+    Completes,
+}
+
+impl Machine {
+    /// A message that was passed on in parts is over.
+    pub(super) fn passed(&mut self, tag: u8) -> Result<(), Broken> {
+        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
+        match (&expected.kind, tag) {
+            (Kind::Query(_), b'T' | b'D' | b'd') | (Kind::Execute(_), b'D' | b'd') => Ok(()),
+            (Kind::DescribeStatement(_) | Kind::DescribePortal, b'T') => {
+                self.completed();
+                Ok(())
+            }
+            _ => Err(Broken::unexpected(tag)),
+        }
+    }
+
+    pub(super) fn on_progress(&mut self, tag: u8, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
+        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
+        let progress = progress(&mut expected.kind, tag)?;
+        let forwards = matches!(expected.fate, Fate::Forward);
+        if tag == b'G' {
+            self.begin_copy_in();
+        }
+        if forwards {
+            self.forward_reply(tag, frame, body)?;
+        }
+        if tag == b'C' {
+            self.copying = CopyStream::None;
+        }
+        if let Progress::Completes = progress {
+            self.completed();
+        }
+        Ok(())
+    }
+
+    /// Forwards a message, without what pgwarden put into what it answers.
+    fn forward_reply(&mut self, tag: u8, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
+        let Some(expected) = self.replies.head() else { return Ok(()) };
+        match (&expected.kind, tag) {
+            (Kind::DescribeStatement(statement), b't') => {
+                let appended = statement.guarded.extra_values().len();
+                drop_last_params(&mut self.to_client, body, appended)?;
+            }
+            (Kind::Query(Run { tag: Some(tag), .. }) | Kind::Execute(Run { tag: Some(tag), .. }), b'I') => {
+                backend::command_complete(&mut self.to_client, tag)?;
+            }
+            _ => self.to_client.extend_from_slice(frame),
+        }
+        Ok(())
+    }
+
+    /// The head's reply is complete.
+    fn completed(&mut self) {
+        if let Some(expected) = self.replies.pop() {
+            self.conclude(&expected);
+        }
+        self.send_local();
+    }
+
+    /// What a reply that went well means for the session.
+    fn conclude(&mut self, expected: &Expected) {
+        if let Kind::Execute(run) = &expected.kind {
+            self.ran(run);
+        }
+    }
+
+    /// A run ended well: what it did to prepared statements and settings.
+    pub(super) fn ran(&mut self, run: &Run) {
+        let Some(guarded) = run.subject.guarded() else { return };
+        for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
+            match effect {
+                Effect::Deallocate(what) => self.deallocated(what, run.tag.is_some()),
+                Effect::DiscardAll => self.discarded(),
+                Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
+            }
+        }
+    }
+
+    fn deallocated(&mut self, what: &Deallocate, here: bool) {
+        match what {
+            Deallocate::Name(name) if here => {
+                self.statements.remove(name);
+            }
+            Deallocate::Name(_) => {}
+            Deallocate::All => {
+                self.statements.clear_named();
+                if let Some(link) = self.link.as_mut().filter(|_| !here) {
+                    link.prepared.clear();
+                }
+            }
+        }
+    }
+
+    fn discarded(&mut self) {
+        self.statements.clear_named();
+        self.settings.discard();
+        if matches!(self.pin, super::Pin::Statement(_)) {
+            self.pin = super::Pin::No;
+        }
+        if let Some(link) = self.link.as_mut() {
+            link.prepared.clear();
+            link.applied.clear();
+            link.needs_reset = false;
+        }
+    }
+
+    /// Sends bytes of ours whose turn it is.
+    pub(super) fn send_local(&mut self) {
+        while matches!(self.replies.head(), Some(Expected { kind: Kind::Local(_), .. })) {
+            if let Some(Expected { kind: Kind::Local(bytes), .. }) = self.replies.pop() {
+                self.to_client.extend_from_slice(&bytes);
+            }
+        }
+    }
+
+    pub(super) fn on_outcome_row(&mut self, body: &[u8]) -> Result<(), Broken> {
+        let Some(Expected { fate: Fate::Swallow(Errand::Outcome(rows)), .. }) = self.replies.head() else {
+            return Err(Broken::unexpected(b'D'));
+        };
+        let values = data_row(body)?;
+        if let [Some(name), value, is_default] = values.as_slice() {
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            rows.push(SettingRow { name: text(name), value: value.map(text), is_default: *is_default == Some(b"t") });
+        }
+        Ok(())
+    }
+
+    /// The statements of the run at the head.
+    pub(super) fn head_guarded(&mut self) -> Option<(&Guarded, usize)> {
+        match &self.replies.head()?.kind {
+            Kind::Query(run) | Kind::Execute(run) => run.subject.guarded().map(|guarded| (guarded, run.statement)),
+            _ => None,
+        }
+    }
+}
+
+fn progress(kind: &mut Kind, tag: u8) -> Result<Progress, Broken> {
+    use Progress::{Completes, Continues};
+    Ok(match (kind, tag) {
+        (Kind::Query(run), b'C' | b'I') => {
+            run.statement += 1;
+            run.streamed = false;
+            Continues
+        }
+        (Kind::Query(_) | Kind::Execute(_), b'G' | b'H' | b'c') => Continues,
+        (Kind::Execute(_), b'C' | b'I' | b's') => Completes,
+        (Kind::Parse { .. }, b'1') | (Kind::Bind(_), b'2') | (Kind::Close, b'3') => Completes,
+        (Kind::DescribeStatement(_), b't') => Continues,
+        (Kind::DescribeStatement(_) | Kind::DescribePortal, b'n') => Completes,
+        _ => return Err(Broken::unexpected(tag)),
+    })
+}

@@ -1,0 +1,72 @@
+//! ReadyForQuery: what is settled at the end of a message, and at the end of a transaction.
+
+use super::Machine;
+use super::backend::Broken;
+use super::replies::{Errand, Fate, Kind, Run, Subject};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::encode::{backend, frontend};
+
+impl Machine {
+    pub(super) fn on_ready(&mut self, body: &[u8]) -> Result<(), Broken> {
+        let status = TransactionStatus::read(body)?;
+        let expected = self.replies.pop().ok_or_else(|| Broken::unexpected(b'Z'))?;
+        self.tx = status;
+        match (expected.kind, expected.fate) {
+            (Kind::Query(run), Fate::Swallow(errand)) => self.errand_done(errand, run.failed),
+            (Kind::Query(run), Fate::Forward | Fate::Refused(_)) => {
+                if !run.failed {
+                    self.ran(&run);
+                }
+                backend::ready_for_query(&mut self.to_client, status);
+            }
+            (Kind::Sync, _) => backend::ready_for_query(&mut self.to_client, status),
+            _ => return Err(Broken::unexpected(b'Z')),
+        }
+        self.copying = super::copy::CopyStream::None;
+        self.send_local();
+        if status == TransactionStatus::Idle {
+            self.transaction_ended();
+        }
+        Ok(())
+    }
+
+    fn errand_done(&mut self, errand: Errand, failed: bool) {
+        match errand {
+            Errand::Context(_) if failed => self.context_failed(),
+            Errand::Context(changes) => self.context_applied(changes),
+            Errand::Outcome(rows) => self.outcome_known(rows, failed),
+            Errand::Prepared => {}
+        }
+    }
+
+    fn outcome_known(&mut self, rows: Vec<super::replies::SettingRow>, failed: bool) {
+        let Some(link) = self.link.as_mut() else { return };
+        // Without an answer nobody knows what the connection holds: it must not reach another client.
+        link.poisoned |= failed;
+        self.settings.learn(rows, &mut link.applied);
+    }
+
+    fn transaction_ended(&mut self) {
+        if self.batch == super::Batch::Closed {
+            self.portals.clear();
+        }
+        if std::mem::take(&mut self.catalog_changed) {
+            self.env.observer.catalog_changed();
+        }
+        if self.replies.is_empty() && self.batch == super::Batch::Closed {
+            self.ask_for_outcome();
+        }
+    }
+
+    /// Asks what has become of settings that the transaction touched.
+    fn ask_for_outcome(&mut self) {
+        let Some(link) = self.link.as_mut() else { return };
+        let Some(question) = self.settings.question(&link.applied) else { return };
+        link.unnamed = None;
+        if frontend::query(&mut self.to_server, &question).is_ok() {
+            self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Outcome(Vec::new())));
+        } else {
+            link.poisoned = true;
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The account of replies: for each message sent upstream, what its reply is for.
+//!
+//! Postgres answers in order, so one queue tells what every byte from the server belongs to, however much the client
+//! pipelines and whatever pgwarden sends in between. After an error in the extended protocol the server skips to the
+//! next Sync, and so does the queue: [`Replies::unwind`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::statements::{ParseUndo, Statement};
+use bytes::BytesMut;
+
+use crate::guard::Guarded;
+use crate::pgerror::PgError;
+use crate::pool::StatementId;
+
+/// What becomes of a reply.
+#[derive(Debug)]
+pub enum Fate {
+    /// It goes to the client.
+    Forward,
+    /// It was pgwarden's own message: nothing of the reply goes to the client.
+    Swallow(Errand),
+    /// The client's message was refused, and one that must fail went out in its place: the failure is reported as this.
+    Refused(Box<PgError>),
+}
+
+/// Why pgwarden sent a message of its own.
+#[derive(Debug)]
+pub enum Errand {
+    /// Settings of the client were applied; they hold once the reply has come.
+    Context(Vec<(String, Option<String>)>),
+    /// The outcome of settings that the client's transaction touched is asked for.
+    Outcome(Vec<SettingRow>),
+    /// A prepared statement that this server lacks, or one more than it may hold.
+    Prepared,
+}
+
+/// A row of the outcome query.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SettingRow {
+    /// Lower-case name, as it was asked for.
+    pub name: String,
+    /// The value, if the setting exists.
+    pub value: Option<String>,
+    /// The value is the one that RESET gives.
+    pub is_default: bool,
+}
+
+/// What runs: needed for COPY, errors and effects.
+#[derive(Debug)]
+pub enum Subject {
+    /// The statements of a Query.
+    Script(Box<Guarded>),
+    /// A prepared statement.
+    Statement(Arc<Statement>),
+    /// Nothing of the client's.
+    None,
+}
+
+impl Subject {
+    /// The guarded statements, if it is the client's.
+    pub fn guarded(&self) -> Option<&Guarded> {
+        match self {
+            Subject::Script(guarded) => Some(guarded),
+            Subject::Statement(statement) => Some(&statement.guarded),
+            Subject::None => None,
+        }
+    }
+}
+
+/// A run of a Query or Execute.
+#[derive(Debug)]
+pub struct Run {
+    /// What runs.
+    pub subject: Subject,
+    /// Command tag that an empty statement is answered with: the statement was carried out by pgwarden.
+    pub tag: Option<&'static str>,
+    /// Index of the statement that runs now (a Query may have several).
+    pub statement: usize,
+    /// The COPY stream that it reads has ended.
+    pub streamed: bool,
+    /// An ErrorResponse came.
+    pub failed: bool,
+}
+
+impl Run {
+    /// A run from its first statement.
+    pub fn new(subject: Subject) -> Self {
+        Self { subject, tag: None, statement: 0, streamed: false, failed: false }
+    }
+}
+
+/// The message that the reply belongs to.
+#[derive(Debug)]
+pub enum Kind {
+    /// Query: all up to ReadyForQuery.
+    Query(Run),
+    /// Parse: ParseComplete.
+    Parse {
+        /// The statement, if it is the client's.
+        subject: Subject,
+        /// How to take the client's name back if it fails.
+        undo: Option<ParseUndo>,
+        /// The server-side statement that does not exist if it fails.
+        server: Option<StatementId>,
+    },
+    /// Bind: BindComplete.
+    Bind(Arc<Statement>),
+    /// Describe of a statement: ParameterDescription, then RowDescription or NoData.
+    DescribeStatement(Arc<Statement>),
+    /// Describe of a portal: RowDescription or NoData.
+    DescribePortal,
+    /// Execute: up to CommandComplete, EmptyQueryResponse or PortalSuspended.
+    Execute(Run),
+    /// Close: CloseComplete.
+    Close,
+    /// Sync: ReadyForQuery.
+    Sync,
+    /// No message at all: bytes of ours that follow on what stands before.
+    Local(BytesMut),
+}
+
+/// One expected reply.
+#[derive(Debug)]
+pub struct Expected {
+    /// Whose it is.
+    pub kind: Kind,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// All expected replies, oldest first.
+#[derive(Debug, Default)]
+pub struct Replies {
+    queue: VecDeque<Expected>,
+}
+
+impl Replies {
+    /// Expects a reply that goes to the client.
+    pub fn forward(&mut self, kind: Kind) {
+        self.push(kind, Fate::Forward);
+    }
+
+    /// Expects a reply.
+    pub fn push(&mut self, kind: Kind, fate: Fate) {
+        self.queue.push_back(Expected { kind, fate });
+    }
+
+    /// The reply that comes next.
+    pub fn head(&mut self) -> Option<&mut Expected> {
+        self.queue.front_mut()
+    }
+
+    /// Takes the head off: its reply is complete.
+    pub fn pop(&mut self) -> Option<Expected> {
+        self.queue.pop_front()
+    }
+
+    /// Nothing is outstanding.
+    pub fn is_empty(&self) -> bool {
+        self.queue.is_empty()
+    }
+
+    /// How many are outstanding.
+    pub fn len(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Nothing of the client's is outstanding.
+    pub fn only_errands(&self) -> bool {
+        self.queue.iter().all(|e| matches!(e.fate, Fate::Swallow(_)) || matches!(e.kind, Kind::Local(_)))
+    }
+
+    /// A COPY FROM STDIN is outstanding or runs: its stream follows.
+    pub fn awaits_copy(&self) -> bool {
+        self.queue.iter().any(|e| match &e.kind {
+            Kind::Query(run) | Kind::Execute(run) => copies_in(run),
+            _ => false,
+        })
+    }
+
+    /// The extended protocol failed at the head: everything up to the next Sync is skipped by the server and taken out
+    /// here, the newest first. Returns whether there is such a Sync.
+    pub fn unwind(&mut self, mut undo: impl FnMut(Expected)) -> bool {
+        let sync = self.queue.iter().position(|e| matches!(e.kind, Kind::Sync));
+        let rest = match sync {
+            Some(at) => self.queue.split_off(at),
+            None => VecDeque::new(),
+        };
+        let skipped = std::mem::replace(&mut self.queue, rest);
+        skipped.into_iter().rev().for_each(&mut undo);
+        sync.is_some()
+    }
+
+    /// The server reads a COPY stream now: Syncs that were sent right after the head are eaten by it, unanswered.
+    pub fn eat_syncs(&mut self) {
+        while self.queue.get(1).is_some_and(|e| matches!(e.kind, Kind::Sync)) {
+            self.queue.remove(1);
+        }
+    }
+}
+
+fn copies_in(run: &Run) -> bool {
+    use crate::guard::StatementKind::CopyIn;
+    let plans = run.subject.guarded().map_or(&[][..], Guarded::plans);
+    plans.iter().skip(run.statement + usize::from(run.streamed)).any(|plan| plan.kind == CopyIn)
+}

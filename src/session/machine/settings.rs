@@ -1,0 +1,222 @@
+//! Settings of one client on whatever server connection it has.
+//!
+//! The client's own (SET, startup parameters) are followed by asking the server for the outcome once the transaction
+//! that touched them has ended: rollback, savepoints, SET LOCAL and `set_config` come out right without a model of
+//! them. Before a transaction, the difference between what the client has and what the connection has is applied.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::replies::SettingRow;
+use crate::guard::value::quote_literal;
+
+/// Settings as the client has them; names in lower case.
+#[derive(Debug, Default)]
+pub struct Settings {
+    /// Set by pgwarden and by nobody else: search path, role, the tenant setting.
+    sealed: BTreeMap<String, String>,
+    /// What the client asked for when it connected: RESET goes back to these.
+    startup: BTreeMap<String, String>,
+    /// What the client has now, where it differs from the server's defaults.
+    current: BTreeMap<String, String>,
+    touched: BTreeSet<String>,
+    touched_all: bool,
+}
+
+/// How a server connection's settings become the client's.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// Text of one Query.
+    pub sql: String,
+    /// What holds afterwards: a value, or the default.
+    pub changes: Vec<(String, Option<String>)>,
+    /// A setting is among them that decides which rows a statement means: nothing may be sent before it is confirmed.
+    pub critical: bool,
+}
+
+impl Settings {
+    /// Settings of a new session.
+    pub fn new(sealed: BTreeMap<String, String>, startup: BTreeMap<String, String>) -> Self {
+        let current = startup.clone();
+        Self { sealed, startup, current, ..Self::default() }
+    }
+
+    /// A statement was sent that touches a setting.
+    pub fn touch(&mut self, name: &str) {
+        if !self.sealed.contains_key(name) {
+            self.touched.insert(name.to_owned());
+        }
+    }
+
+    /// A statement was sent that touches them all.
+    pub fn touch_all(&mut self) {
+        self.touched_all = true;
+    }
+
+    /// DISCARD ALL succeeded: the client is back at its startup settings.
+    pub fn discard(&mut self) {
+        self.current.clone_from(&self.startup);
+        self.touched.clear();
+        self.touched_all = false;
+    }
+
+    /// What must be sent before the client's next transaction; `None` if the connection's settings are the client's.
+    pub fn difference(&self, applied: &HashMap<String, String>) -> Option<Difference> {
+        let mut set = Vec::new();
+        let mut wanted = 0;
+        for (name, value) in self.wanted() {
+            wanted += 1;
+            if applied.get(name) != Some(value) {
+                set.push((name, value));
+            }
+        }
+        if set.is_empty() && wanted == applied.len() {
+            return None;
+        }
+        let stale = applied.keys().filter(|name| !self.wants(name)).collect::<Vec<_>>();
+        Some(compose(&set, &stale))
+    }
+
+    /// The question for the outcome of what was touched since the last one; `None` if nothing was.
+    pub fn question(&mut self, applied: &HashMap<String, String>) -> Option<String> {
+        if self.touched_all {
+            let all = self.current.keys().chain(self.startup.keys()).chain(self.sealed.keys()).chain(applied.keys());
+            self.touched.extend(all.cloned());
+        }
+        if self.touched.is_empty() {
+            return None;
+        }
+        self.touched_all = false;
+        let names = std::mem::take(&mut self.touched);
+        let names = names.iter().map(|name| quote_literal(name)).collect::<Vec<_>>().join(", ");
+        Some(format!(
+            "SELECT n, pg_catalog.current_setting(n, true), s.setting OPERATOR(pg_catalog.=) s.reset_val \
+             FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) AS n \
+             LEFT JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) n"
+        ))
+    }
+
+    /// Takes in the answer.
+    pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut HashMap<String, String>) {
+        for row in rows {
+            let held = row.value.filter(|_| !row.is_default);
+            match &held {
+                Some(value) => applied.insert(row.name.clone(), value.clone()),
+                None => applied.remove(&row.name),
+            };
+            if self.sealed.contains_key(&row.name) {
+                continue;
+            }
+            match held.or_else(|| self.startup.get(&row.name).cloned()) {
+                Some(value) => self.current.insert(row.name, value),
+                None => self.current.remove(&row.name),
+            };
+        }
+    }
+
+    fn wanted(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.sealed.iter().chain(self.current.iter().filter(|(name, _)| !self.sealed.contains_key(*name)))
+    }
+
+    fn wants(&self, name: &str) -> bool {
+        self.sealed.contains_key(name) || self.current.contains_key(name)
+    }
+}
+
+/// The schema layout stands on these: a statement that runs under another tenant's is that tenant's statement.
+fn is_critical(name: &str) -> bool {
+    matches!(name, "search_path" | "role" | "session_authorization")
+}
+
+fn compose(set: &[(&String, &String)], stale: &[&String]) -> Difference {
+    let mut statements: Vec<String> = stale.iter().map(|name| format!("RESET {}", quote_setting(name))).collect();
+    let calls = set
+        .iter()
+        .map(|(name, value)| format!("pg_catalog.set_config({}, {}, false)", quote_literal(name), quote_literal(value)))
+        .collect::<Vec<_>>();
+    if !calls.is_empty() {
+        statements.push(format!("SELECT {}", calls.join(", ")));
+    }
+    let changes = stale
+        .iter()
+        .map(|name| ((*name).clone(), None))
+        .chain(set.iter().map(|(name, value)| ((*name).clone(), Some((*value).clone()))))
+        .collect::<Vec<_>>();
+    let critical = changes.iter().any(|(name, _)| is_critical(name));
+    Difference { sql: statements.join("; "), changes, critical }
+}
+
+/// `app.tenant_id` as SQL: each part quoted, so that no name is read as anything else.
+fn quote_setting(name: &str) -> String {
+    name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
+    }
+
+    fn applied(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+        map(pairs).into_iter().collect()
+    }
+
+    fn row(name: &str, value: &str, is_default: bool) -> SettingRow {
+        SettingRow { name: name.into(), value: Some(value.into()), is_default }
+    }
+
+    #[test]
+    fn nothing_is_sent_where_it_already_holds() {
+        let settings = Settings::new(map(&[("app.tenant_id", "42")]), map(&[("timezone", "UTC")]));
+        assert_eq!(settings.difference(&applied(&[("app.tenant_id", "42"), ("timezone", "UTC")])), None);
+        assert_eq!(Settings::default().difference(&applied(&[])), None);
+    }
+
+    #[test]
+    fn another_clients_settings_are_reset_and_ours_set() {
+        let settings = Settings::new(map(&[("app.tenant_id", "4'2")]), map(&[]));
+        let difference = settings.difference(&applied(&[("app.tenant_id", "1"), ("my.\"x", "1")])).unwrap();
+        let expected = "RESET \"my\".\"\"\"x\"; SELECT pg_catalog.set_config('app.tenant_id', '4''2', false)";
+        assert_eq!(difference.sql, expected);
+        assert_eq!(difference.changes, [("my.\"x".into(), None), ("app.tenant_id".into(), Some("4'2".into()))]);
+        assert!(!difference.critical);
+    }
+
+    #[test]
+    fn search_path_is_critical() {
+        let settings = Settings::new(map(&[("search_path", "globex")]), map(&[]));
+        assert!(settings.difference(&applied(&[])).unwrap().critical);
+        assert!(Settings::default().difference(&applied(&[("role", "x")])).unwrap().critical);
+    }
+
+    #[test]
+    fn the_outcome_decides() {
+        let mut settings = Settings::new(map(&[("search_path", "own")]), map(&[("timezone", "UTC")]));
+        let mut server = applied(&[("search_path", "own"), ("timezone", "UTC")]);
+        assert_eq!(settings.question(&server), None);
+        settings.touch("timezone");
+        settings.touch("work_mem");
+        settings.touch("search_path");
+        let question = settings.question(&server).unwrap();
+        assert!(question.contains("ARRAY['timezone', 'work_mem']"), "{question}");
+        assert_eq!(settings.question(&server), None);
+        settings.learn(vec![row("timezone", "GMT", true), row("work_mem", "8MB", false)], &mut server);
+        assert_eq!(server, applied(&[("search_path", "own"), ("work_mem", "8MB")]));
+        // RESET goes back to what the client connected with, which the next difference sets again.
+        let difference = settings.difference(&server).unwrap();
+        assert_eq!(difference.changes, [("timezone".to_owned(), Some("UTC".to_owned()))]);
+    }
+
+    #[test]
+    fn sealed_settings_come_back_after_reset_all() {
+        let mut settings = Settings::new(map(&[("search_path", "own")]), map(&[]));
+        let mut server = applied(&[("search_path", "own"), ("work_mem", "8MB")]);
+        settings.touch_all();
+        let question = settings.question(&server).unwrap();
+        assert!(question.contains("ARRAY['search_path', 'work_mem']"), "{question}");
+        settings.learn(vec![row("search_path", "public", true), row("work_mem", "4MB", true)], &mut server);
+        assert!(server.is_empty());
+        assert!(settings.difference(&server).unwrap().critical);
+    }
+}

@@ -1,0 +1,187 @@
+//! Prepared statements of one client: its names for them, and what stands behind each name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use quick_cache::Weighter;
+use quick_cache::sync::Cache;
+
+use crate::guard::Guarded;
+use crate::ids::Oid;
+use crate::pool::StatementId;
+
+/// Bytes of text in the table of shared statements, over all clients of a process.
+const SHARED_BYTES: u64 = 64 << 20;
+/// Bytes of statement text that one client may have prepared.
+pub const CLIENT_BYTES: usize = 16 << 20;
+/// Statements that one client may have prepared.
+pub const CLIENT_STATEMENTS: usize = 10_000;
+
+/// What a statement is called on a server connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerStatement {
+    /// The unnamed statement; the number tells this client's unnamed statements apart.
+    Unnamed(u64),
+    /// A statement shared by all clients that prepare the same text.
+    Shared(StatementId),
+}
+
+impl ServerStatement {
+    /// The name in protocol messages.
+    pub fn wire_name(self) -> String {
+        match self {
+            ServerStatement::Unnamed(_) => String::new(),
+            ServerStatement::Shared(id) => id.server_name(),
+        }
+    }
+}
+
+/// A prepared statement as its client sees it.
+#[derive(Debug)]
+pub struct Statement {
+    /// The client's name, empty for the unnamed one.
+    pub name: Box<str>,
+    /// What the guard made of it.
+    pub guarded: Guarded,
+    /// Parameter types as the client declared them.
+    pub declared: Box<[Oid]>,
+    /// What it is called on servers.
+    pub server: ServerStatement,
+    /// pgwarden carries it out itself: the server sees an empty statement, and this is the command tag.
+    pub tag: Option<&'static str>,
+}
+
+impl Statement {
+    /// The number of parameters that a Bind must have, where pgwarden has to know: where it appends some. Otherwise the
+    /// number given, for the server to judge.
+    pub fn expected_params(&self, given: u16) -> u16 {
+        let appends = !self.guarded.extra_values().is_empty();
+        self.guarded.plans().first().filter(|_| appends).map_or(given, |plan| plan.client_params)
+    }
+
+    /// Parameter types to prepare it with.
+    pub fn param_types(&self) -> Vec<Oid> {
+        self.guarded.param_types(&self.declared)
+    }
+
+    /// The text to prepare.
+    pub fn text(&self) -> std::borrow::Cow<'_, str> {
+        if self.tag.is_some() { "".into() } else { self.guarded.text() }
+    }
+}
+
+/// Takes back a name whose Parse failed.
+#[derive(Debug)]
+pub struct ParseUndo {
+    statement: Arc<Statement>,
+}
+
+/// The statements of one client by name.
+#[derive(Debug, Default)]
+pub struct Statements {
+    named: HashMap<Box<str>, Arc<Statement>>,
+    unnamed: Option<Arc<Statement>>,
+    bytes: usize,
+    serial: u64,
+}
+
+impl Statements {
+    /// A number for a new unnamed statement.
+    pub fn next_unnamed(&mut self) -> ServerStatement {
+        self.serial += 1;
+        ServerStatement::Unnamed(self.serial)
+    }
+
+    /// A statement by the client's name.
+    pub fn get(&self, name: &str) -> Option<&Arc<Statement>> {
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+    }
+
+    /// Whether another statement of this size may be prepared.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.named.len() < CLIENT_STATEMENTS && self.bytes.saturating_add(bytes) <= CLIENT_BYTES
+    }
+
+    /// Notes a statement under its name. The caller has checked that a named one does not exist yet.
+    pub fn insert(&mut self, statement: Arc<Statement>) -> ParseUndo {
+        if statement.name.is_empty() {
+            self.unnamed = Some(statement.clone());
+        } else {
+            self.bytes += weight(&statement);
+            self.named.insert(statement.name.clone(), statement.clone());
+        }
+        ParseUndo { statement }
+    }
+
+    /// Drops a name. Returns whether there was such a statement.
+    pub fn remove(&mut self, name: &str) -> bool {
+        if name.is_empty() {
+            return self.unnamed.take().is_some();
+        }
+        let Some(old) = self.named.remove(name) else { return false };
+        self.bytes = self.bytes.saturating_sub(weight(&old));
+        true
+    }
+
+    /// Drops all names (DEALLOCATE ALL leaves the unnamed statement alone, DISCARD ALL too).
+    pub fn clear_named(&mut self) {
+        self.named.clear();
+        self.bytes = 0;
+    }
+
+    /// Takes a name back, unless it stands for another statement by now.
+    pub fn undo(&mut self, undo: &ParseUndo) {
+        let name = &undo.statement.name;
+        if self.get(name).is_some_and(|current| Arc::ptr_eq(current, &undo.statement)) {
+            self.remove(name);
+        }
+    }
+}
+
+fn weight(statement: &Statement) -> usize {
+    statement.guarded.text().len() + statement.name.len() + 256
+}
+
+/// Ids for texts, so that clients that prepare the same text share one statement on a server. Identity is the full text
+/// with all that changes how it is planned, never a hash. Bounded: a text that fell out gets a new id when it comes again.
+pub struct SharedStatements {
+    ids: Cache<SharedKey, StatementId, ByText>,
+    next: AtomicU64,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct SharedKey {
+    /// Layout and schema: the same text means other tables under another search path.
+    context: Arc<str>,
+    types: Box<[Oid]>,
+    text: Box<str>,
+}
+
+#[derive(Clone)]
+struct ByText;
+
+impl Weighter<SharedKey, StatementId> for ByText {
+    fn weight(&self, key: &SharedKey, _: &StatementId) -> u64 {
+        (key.text.len() + 4 * key.types.len() + 128) as u64
+    }
+}
+
+impl Default for SharedStatements {
+    fn default() -> Self {
+        // The estimate only sizes the first allocation; the weight bounds it.
+        Self { ids: Cache::with_weighter(1_000, SHARED_BYTES, ByText), next: AtomicU64::new(1) }
+    }
+}
+
+impl SharedStatements {
+    /// The id of a statement: the same for the same context, text and parameter types.
+    pub fn id(&self, context: &Arc<str>, text: &str, types: &[Oid]) -> StatementId {
+        let key = SharedKey { context: context.clone(), types: types.into(), text: text.into() };
+        let fresh = || Ok::<_, std::convert::Infallible>(StatementId(self.next.fetch_add(1, Ordering::Relaxed)));
+        match self.ids.get_or_insert_with(&key, fresh) {
+            Ok(id) => id,
+            Err(never) => match never {},
+        }
+    }
+}

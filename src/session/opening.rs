@@ -1,0 +1,160 @@
+//! The settings that a session starts with: those that pgwarden seals, and those that the client asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::machine::Settings;
+use crate::config::{Layout, Tenant};
+use crate::guard::value::quote_literal;
+use crate::guard::{Guard, Mode, Protocol, Refusal, TenantKeys};
+use crate::pgerror::{PgError, Severity, SqlState};
+use crate::tenant::{TENANT_OPTION, Target};
+use crate::wire::startup::StartupMessage;
+
+/// How a session is guarded, and what it starts with.
+pub(super) struct Opening {
+    pub mode: Mode,
+    pub keys: TenantKeys,
+    /// What besides its text decides what a prepared statement means.
+    pub planning_context: Arc<str>,
+    pub sealed: BTreeMap<String, String>,
+    pub startup: BTreeMap<String, String>,
+}
+
+impl Opening {
+    /// The opening of a session on `target`.
+    ///
+    /// # Errors
+    /// A startup setting that the session may not have, FATAL.
+    pub fn new(
+        target: &Target,
+        guard: &Guard,
+        sealed_setting: &str,
+        message: &StartupMessage,
+    ) -> Result<Self, PgError> {
+        let (mode, keys, sealed, mut startup) = match target {
+            Target::Tenant(tenant) => {
+                let sealed = sealed_settings(tenant, guard, sealed_setting);
+                (tenant.layout.mode(), tenant.keys.clone(), sealed, BTreeMap::new())
+            }
+            Target::Operator { tenant, .. } => {
+                let startup = tenant.as_deref().map(schema_path).unwrap_or_default();
+                (Mode::Operator, TenantKeys::default(), BTreeMap::new(), startup)
+            }
+        };
+        startup.extend(client_settings(message, guard, &mode)?);
+        let planning_context = format!("{mode:?} {:?}", sealed.get("role")).into();
+        Ok(Self { mode, keys, planning_context, sealed, startup })
+    }
+
+    /// The settings as the session keeps them.
+    pub fn settings(&self) -> Settings {
+        Settings::new(self.sealed.clone(), self.startup.clone())
+    }
+}
+
+fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
+    let mut sealed = BTreeMap::new();
+    if let Some(key) = &tenant.keys.default {
+        sealed.insert(setting.to_ascii_lowercase(), key.to_string());
+    }
+    match &tenant.layout {
+        Layout::Shared => {
+            let path = &guard.policy().search_path;
+            if !path.is_empty() {
+                sealed.insert(
+                    "search_path".to_owned(),
+                    path.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", "),
+                );
+            }
+        }
+        Layout::Schema { schema, role } => {
+            sealed.insert("search_path".to_owned(), quote_name(schema));
+            if let Some(role) = role {
+                sealed.insert("role".to_owned(), role.to_string());
+            }
+        }
+        Layout::Database => {}
+    }
+    sealed
+}
+
+/// An operator who names a tenant of the schema layout works in its schema, but may leave it.
+fn schema_path(tenant: &Tenant) -> BTreeMap<String, String> {
+    match &tenant.layout {
+        Layout::Schema { schema, .. } => BTreeMap::from([("search_path".to_owned(), quote_name(schema))]),
+        Layout::Shared | Layout::Database => BTreeMap::new(),
+    }
+}
+
+fn quote_name(name: &str) -> String {
+    format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// The tenant that the startup packet names as a setting.
+///
+/// # Errors
+/// Two different ones, FATAL.
+pub(super) fn tenant_option(message: &StartupMessage) -> Result<Option<&str>, PgError> {
+    let mut found: Option<&str> = None;
+    for (name, value) in message.options.iter().chain(&message.settings) {
+        if !name.eq_ignore_ascii_case(TENANT_OPTION) {
+            continue;
+        }
+        if found.is_some_and(|earlier| earlier != value) {
+            let error = format!("{TENANT_OPTION} is given twice with different values");
+            return Err(PgError::fatal(SqlState::INVALID_PARAMETER_VALUE, error));
+        }
+        found = Some(value);
+    }
+    Ok(found)
+}
+
+/// Settings of the startup packet, each one passed by the guard as if it were SET. `options` comes first, as in Postgres.
+fn client_settings(message: &StartupMessage, guard: &Guard, mode: &Mode) -> Result<BTreeMap<String, String>, PgError> {
+    let mut settings = BTreeMap::new();
+    for (name, value) in message.options.iter().chain(&message.settings) {
+        let name = name.to_ascii_lowercase();
+        match name.as_str() {
+            TENANT_OPTION => {}
+            "client_encoding" => check_encoding(value)?,
+            _ => {
+                check_setting(&name, value, guard, mode)?;
+                settings.insert(name, value.clone());
+            }
+        }
+    }
+    Ok(settings)
+}
+
+/// Texts are read, rewritten and cached as UTF-8; in some encodings a quote hides in the second byte of a character.
+fn check_encoding(value: &str) -> Result<(), PgError> {
+    let plain: String = value.chars().filter(char::is_ascii_alphanumeric).collect();
+    if matches!(plain.to_ascii_lowercase().as_str(), "utf8" | "unicode") {
+        return Ok(());
+    }
+    Err(PgError::fatal(SqlState::INVALID_PARAMETER_VALUE, format!("client_encoding \"{value}\" is not supported"))
+        .hint("pgwarden speaks UTF8: set client_encoding to UTF8, or PGCLIENTENCODING=UTF8."))
+}
+
+fn check_setting(name: &str, value: &str, guard: &Guard, mode: &Mode) -> Result<(), PgError> {
+    let fatal = |refusal: Refusal| PgError { severity: Severity::Fatal, position: None, ..*refusal.error };
+    let quoted = name.split('.').map(quote_name).collect::<Vec<_>>().join(".");
+    let sql = format!("SET {quoted} TO {}", quote_literal(value));
+    guard.plan(mode, Protocol::Simple, &sql).map(|_| ()).map_err(fatal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn utf8_in_all_spellings_and_nothing_else() {
+        for good in ["UTF8", "utf-8", "'utf-8'", "UNICODE", "Utf_8"] {
+            assert!(check_encoding(good).is_ok(), "{good}");
+        }
+        for bad in ["SJIS", "LATIN1", "SQL_ASCII", "", "UTF88"] {
+            assert!(check_encoding(bad).is_err(), "{bad}");
+        }
+    }
+}

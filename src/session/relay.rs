@@ -1,0 +1,389 @@
+//! One task, both sockets: what they say goes into the [`Machine`], what it puts into its buffers goes out.
+//!
+//! Reading goes on while writing, so that no pipeline can deadlock; the side whose peer does not take its bytes is not
+//! read. What one read brought is dealt with before anything is written: one recv and one send per direction and batch.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::watch;
+
+use super::machine::{Link, Machine, Wait};
+use crate::pgerror::{PgError, SqlState};
+
+/// Bytes read at once. One buffer per thread: an idle session holds none.
+const SCRATCH: usize = 32 << 10;
+/// A client gets so long to take its last bytes.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+thread_local! {
+    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
+}
+
+/// Where server connections come from.
+pub trait Source: Send {
+    /// A server connection.
+    type Server: Send;
+    /// Its socket.
+    type Socket: AsyncRead + AsyncWrite + Unpin;
+
+    /// Gets a server connection and what is known of its state.
+    fn checkout(&mut self) -> impl Future<Output = Result<(Self::Server, Link), PgError>> + Send;
+    /// Gives it back.
+    fn release(&mut self, server: Self::Server, link: Link, condition: Condition);
+    /// Its socket.
+    fn socket(server: &mut Self::Server) -> &mut Self::Socket;
+    /// Reads the catalog anew, unless that was done a moment ago.
+    fn refresh_catalog(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// In which condition a server connection is given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing runs on it, nothing is outstanding.
+    Clean,
+    /// A transaction is open or replies are outstanding: only the pool can make something of it.
+    Abandoned,
+    /// It is closed, or not to be trusted.
+    Broken,
+}
+
+/// What the process wants of its sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stop {
+    /// To go on.
+    Run,
+    /// To end when their transaction ends.
+    Drain,
+    /// To end now.
+    Now,
+}
+
+/// How a session ended: for the log.
+#[derive(Debug, thiserror::Error)]
+pub enum End {
+    /// The client said goodbye, or was told to go.
+    #[error("closed")]
+    Closed,
+    /// The client's connection closed or broke.
+    #[error("client gone{}", .0.as_ref().map(|error| format!(": {error}")).unwrap_or_default())]
+    ClientGone(Option<io::Error>),
+    /// The server's connection closed, broke or came out of step.
+    #[error("server connection lost: {0}")]
+    ServerLost(String),
+    /// pgwarden stops.
+    #[error("shutdown")]
+    Stopped,
+}
+
+/// What ended a wait for the sockets.
+enum Event {
+    /// Bytes came or went: look again.
+    Progress,
+    ClientGone(Option<io::Error>),
+    ServerLost(String),
+    /// Whoever could stop the session is gone.
+    Orphaned,
+}
+
+/// A client's connection, the machine of its session, and the server connection that it has at the moment.
+pub struct Relay<C, S: Source> {
+    client: C,
+    unflushed: bool,
+    server_unflushed: bool,
+    source: S,
+    server: Option<S::Server>,
+    machine: Machine,
+    stop: watch::Receiver<Stop>,
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
+    /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
+    pub fn new(client: C, machine: Machine, source: S, stop: watch::Receiver<Stop>) -> Self {
+        Self { client, unflushed: false, server_unflushed: false, source, server: None, machine, stop }
+    }
+
+    /// Serves the client until one side ends it. The server connection has been given back afterwards.
+    pub async fn run(mut self) -> End {
+        let end = self.serve().await;
+        let broken = matches!(end, End::ServerLost(_));
+        self.give_back(broken);
+        self.farewell().await;
+        end
+    }
+
+    async fn serve(&mut self) -> End {
+        let mut stop = self.stop.clone();
+        loop {
+            match self.machine.pump() {
+                Wait::Closed => return End::Closed,
+                Wait::Server => {
+                    if let Some(end) = self.acquire().await {
+                        return end;
+                    }
+                    continue;
+                }
+                Wait::Refresh => {
+                    self.source.refresh_catalog().await;
+                    self.machine.refreshed();
+                    continue;
+                }
+                Wait::Input | Wait::Replies => {}
+            }
+            self.release_if_done();
+            if self.must_stop() {
+                return self.stopped();
+            }
+            let mut bell = pin!(stop.changed());
+            match poll_fn(|cx| self.poll_exchange(cx, bell.as_mut())).await {
+                Event::Progress => {}
+                Event::ClientGone(error) => return End::ClientGone(error),
+                Event::ServerLost(why) => return self.server_lost(why),
+                Event::Orphaned => return self.stopped(),
+            }
+        }
+    }
+
+    fn must_stop(&self) -> bool {
+        match *self.stop.borrow() {
+            Stop::Run => false,
+            Stop::Drain => self.machine.idle(),
+            Stop::Now => true,
+        }
+    }
+
+    fn stopped(&mut self) -> End {
+        let message = "terminating connection due to administrator command";
+        self.machine.fail(&PgError::fatal(SqlState::ADMIN_SHUTDOWN, message));
+        End::Stopped
+    }
+
+    fn server_lost(&mut self, why: String) -> End {
+        let message = "server closed the connection unexpectedly";
+        self.machine.fail(&PgError::fatal(SqlState::CONNECTION_FAILURE, message));
+        End::ServerLost(why)
+    }
+}
+
+type Changed = Result<(), watch::error::RecvError>;
+
+impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
+    /// Waits until a socket has taken or given bytes, or the process wants something of its sessions.
+    fn poll_exchange(&mut self, cx: &mut Context<'_>, bell: Pin<&mut impl Future<Output = Changed>>) -> Poll<Event> {
+        let mut progress = false;
+        for step in [Self::poll_send_server, Self::poll_send_client, Self::poll_read_server, Self::poll_read_client] {
+            match step(self, cx) {
+                Ok(moved) => progress |= moved,
+                Err(event) => return Poll::Ready(event),
+            }
+        }
+        if progress {
+            return Poll::Ready(Event::Progress);
+        }
+        match ready!(bell.poll(cx)) {
+            Ok(()) => Poll::Ready(Event::Progress),
+            Err(_) => Poll::Ready(Event::Orphaned),
+        }
+    }
+
+    /// Whether the last byte for the server went out: it may be released now.
+    fn poll_send_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
+        let Some(server) = self.server.as_mut() else { return Ok(false) };
+        let lost = |error: io::Error| Event::ServerLost(error.to_string());
+        let socket = S::socket(server);
+        if !self.machine.to_server.is_empty() {
+            write_out(socket, &mut self.machine.to_server, cx).map_err(lost)?;
+            self.server_unflushed = true;
+        }
+        if !self.server_unflushed || Pin::new(socket).poll_flush(cx).map_err(lost)?.is_pending() {
+            return Ok(false);
+        }
+        self.server_unflushed = false;
+        Ok(self.machine.to_server.is_empty())
+    }
+
+    fn poll_send_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
+        let gone = |error: io::Error| Event::ClientGone(Some(error));
+        if !self.machine.to_client.is_empty() {
+            write_out(&mut self.client, &mut self.machine.to_client, cx).map_err(gone)?;
+            self.unflushed = true;
+        }
+        if self.unflushed && Pin::new(&mut self.client).poll_flush(cx).map_err(gone)?.is_ready() {
+            self.unflushed = false;
+        }
+        Ok(false)
+    }
+
+    fn poll_read_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
+        let Some(server) = self.server.as_mut().filter(|_| self.machine.wants_server()) else { return Ok(false) };
+        let machine = &mut self.machine;
+        let outcome = read_some(S::socket(server), cx, |bytes| machine.server_bytes(bytes));
+        match outcome {
+            Ok(None) => Ok(false),
+            Ok(Some(Ok(()))) => Ok(true),
+            Ok(Some(Err(broken))) => Err(Event::ServerLost(broken.to_string())),
+            Err(Gone::Eof) => Err(Event::ServerLost("closed by the server".to_owned())),
+            Err(Gone::Error(error)) => Err(Event::ServerLost(error.to_string())),
+        }
+    }
+
+    fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
+        if !self.machine.wants_client() {
+            return Ok(false);
+        }
+        let machine = &mut self.machine;
+        match read_some(&mut self.client, cx, |bytes| machine.client_bytes(bytes)) {
+            Ok(moved) => Ok(moved.is_some()),
+            Err(Gone::Eof) => Err(Event::ClientGone(None)),
+            Err(Gone::Error(error)) => Err(Event::ClientGone(Some(error))),
+        }
+    }
+}
+
+impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
+    /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.
+    async fn acquire(&mut self) -> Option<End> {
+        let got = {
+            let Self { client, machine, source, unflushed, .. } = self;
+            let mut checkout = pin!(source.checkout());
+            poll_fn(|cx| {
+                if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(got));
+                }
+                match listen(client, unflushed, machine, cx) {
+                    Some(end) => Poll::Ready(Err(end)),
+                    None => Poll::Pending,
+                }
+            })
+            .await
+        };
+        match got {
+            Ok(Ok((server, link))) => {
+                self.server = Some(server);
+                self.machine.attach(link);
+                None
+            }
+            Ok(Err(error)) => {
+                self.machine.deny(error);
+                None
+            }
+            Err(end) => Some(end),
+        }
+    }
+
+    fn release_if_done(&mut self) {
+        if let Some(link) = self.machine.detach_if_done()
+            && let Some(server) = self.server.take()
+        {
+            let condition = if link.poisoned { Condition::Broken } else { Condition::Clean };
+            self.source.release(server, link, condition);
+        }
+        if self.machine.idle() {
+            self.machine.shrink();
+        }
+    }
+
+    /// The session ends: gives the server connection back in whatever condition it is.
+    fn give_back(&mut self, broken: bool) {
+        let Some(server) = self.server.take() else { return };
+        let Some((link, clean)) = self.machine.detach() else { return };
+        let condition = match (broken || link.poisoned, clean) {
+            (true, _) => Condition::Broken,
+            (false, true) => Condition::Clean,
+            (false, false) => Condition::Abandoned,
+        };
+        self.source.release(server, link, condition);
+    }
+
+    /// Lets the client take what is left for it, but not for ever.
+    async fn farewell(&mut self) {
+        use tokio::io::AsyncWriteExt;
+        let Self { client, machine, .. } = self;
+        let goodbye = async {
+            client.write_all_buf(&mut machine.to_client).await?;
+            client.shutdown().await
+        };
+        match tokio::time::timeout(FAREWELL, goodbye).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the client did not take its last bytes"),
+            Err(_) => tracing::debug!("the client did not take its last bytes in time"),
+        }
+    }
+}
+
+/// Serves the client's side alone. Returns how the session ended, if it did.
+fn listen<C: AsyncRead + AsyncWrite + Unpin>(
+    client: &mut C,
+    unflushed: &mut bool,
+    machine: &mut Machine,
+    cx: &mut Context<'_>,
+) -> Option<End> {
+    if !machine.to_client.is_empty() {
+        if let Err(error) = write_out(client, &mut machine.to_client, cx) {
+            return Some(End::ClientGone(Some(error)));
+        }
+        *unflushed = true;
+    }
+    if *unflushed {
+        match Pin::new(&mut *client).poll_flush(cx) {
+            Poll::Ready(Ok(())) => *unflushed = false,
+            Poll::Ready(Err(error)) => return Some(End::ClientGone(Some(error))),
+            Poll::Pending => {}
+        }
+    }
+    while machine.wants_client() {
+        match read_some(client, cx, |bytes| machine.client_bytes(bytes)) {
+            Ok(Some(())) => {}
+            Ok(None) => return None,
+            Err(Gone::Eof) => return Some(End::ClientGone(None)),
+            Err(Gone::Error(error)) => return Some(End::ClientGone(Some(error))),
+        }
+    }
+    None
+}
+
+/// Why nothing more can be read.
+enum Gone {
+    Eof,
+    Error(io::Error),
+}
+
+/// Reads once into the thread's buffer and hands it over; `None` if there is nothing to be read now.
+fn read_some<T>(
+    socket: &mut (impl AsyncRead + Unpin),
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]) -> T,
+) -> Result<Option<T>, Gone> {
+    READ_BUFFER.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        match Pin::new(socket).poll_read(cx, &mut buffer) {
+            Poll::Pending => Ok(None),
+            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
+            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Err(Gone::Eof),
+            Poll::Ready(Ok(())) => Ok(Some(take(buffer.filled()))),
+        }
+    })
+}
+
+/// Writes as much as the socket takes now.
+fn write_out(
+    socket: &mut (impl AsyncWrite + Unpin),
+    bytes: &mut BytesMut,
+    cx: &mut Context<'_>,
+) -> Result<(), io::Error> {
+    while !bytes.is_empty() {
+        match Pin::new(&mut *socket).poll_write(cx, bytes) {
+            Poll::Pending => return Ok(()),
+            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
+            Poll::Ready(Ok(count)) => bytes.advance(count),
+            Poll::Ready(Err(error)) => return Err(error),
+        }
+    }
+    Ok(())
+}

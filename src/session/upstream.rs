@@ -1,0 +1,103 @@
+//! What a session has of an upstream: its pool, its guard, its catalog.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::machine::Link;
+use super::relay::{Condition, Source};
+use crate::config;
+use crate::guard::Guard;
+use crate::pgerror::PgError;
+use crate::pool::{ClientKey, Party, Pool, PreparedSet, Server};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::stream::Stream;
+
+/// Finds what sessions need of an upstream.
+pub trait Upstreams: Send + Sync {
+    /// The parts of a database of an upstream.
+    ///
+    /// # Errors
+    /// If the upstream cannot be used as it is configured.
+    fn open(&self, upstream: &Arc<config::Upstream>, database: &str) -> Result<Upstream, PgError>;
+}
+
+/// The parts of one upstream's database.
+#[derive(Clone)]
+pub struct Upstream {
+    /// Its server connections.
+    pub pool: Pool,
+    /// Its guard.
+    pub guard: Arc<Guard>,
+    /// Keeps its catalog fresh.
+    pub catalog: Arc<dyn CatalogHook>,
+}
+
+/// Keeps an upstream's catalog fresh.
+pub trait CatalogHook: Send + Sync {
+    /// DDL was carried out: the catalog should be read anew, soon and once.
+    fn changed(&self);
+    /// A relation is unknown: reads the catalog anew, unless that was done a moment ago. Returns when the guard knows it.
+    fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Server connections of a pool, for one client.
+pub struct PoolSource {
+    pool: Pool,
+    catalog: Arc<dyn CatalogHook>,
+    key: ClientKey,
+    party: Party,
+}
+
+impl PoolSource {
+    /// Server connections for the client with this cancel key, which waits for them as `party`.
+    pub fn new(upstream: &Upstream, key: ClientKey, party: Party) -> Self {
+        Self { pool: upstream.pool.clone(), catalog: Arc::clone(&upstream.catalog), key, party }
+    }
+
+    /// The client's cancel key.
+    pub fn key(&self) -> &ClientKey {
+        &self.key
+    }
+}
+
+impl Source for PoolSource {
+    type Server = Server;
+    type Socket = Stream;
+
+    async fn checkout(&mut self) -> Result<(Server, Link), PgError> {
+        let mut server = self.key.checkout(&self.pool, &self.party, 1).await?;
+        let link = Link::new(
+            std::mem::take(&mut server.conn.inbox),
+            std::mem::take(&mut server.applied),
+            std::mem::replace(&mut server.prepared, PreparedSet::new(1)),
+            std::mem::take(&mut server.parameters),
+        );
+        Ok((server, link))
+    }
+
+    fn release(&mut self, mut server: Server, link: Link, condition: Condition) {
+        server.needs_reset |= link.needs_reset;
+        server.conn.inbox = link.input;
+        server.applied = link.applied;
+        server.prepared = link.prepared;
+        server.parameters = link.parameters;
+        match condition {
+            Condition::Clean => {}
+            Condition::Abandoned => {
+                server.tx = TransactionStatus::Active;
+                server.pending = 1;
+            }
+            Condition::Broken => server.poison(),
+        }
+        self.key.release(server);
+    }
+
+    fn socket(server: &mut Server) -> &mut Stream {
+        &mut server.conn.stream
+    }
+
+    async fn refresh_catalog(&mut self) {
+        self.catalog.refresh().await;
+    }
+}
