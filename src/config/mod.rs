@@ -6,14 +6,13 @@
 mod diagnostics;
 mod load;
 mod model;
-mod secret;
 mod section;
 #[cfg(test)]
 mod tests;
 mod url;
 mod values;
 
+pub use crate::auth::Secret;
 pub use diagnostics::{ConfigErrors, Diagnostic};
 pub use load::{Env, Loaded, load, parse};
 pub use model::*;
-pub use secret::Secret;

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::secret::Secret;
+use crate::auth::Secret;
 use crate::catalog::QualifiedName;
 use crate::guard::{KeyName, Mode, TenantKeys};
 use crate::ids::{LoginName, TenantName, UpstreamName};
@@ -256,7 +256,7 @@ impl TenantScope {
 }
 
 /// How a login proves itself, with what is stored for it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum LoginAuth {
     /// SCRAM-SHA-256 with a stored verifier, `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`.
     ScramVerifier(Secret),

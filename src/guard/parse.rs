@@ -114,6 +114,16 @@ pub(crate) fn scan(text: &str) -> Result<Vec<protobuf::ScanToken>, Refusal> {
     pg_query::scan_tokens(text).map_err(|e| syntax(message(e)))
 }
 
+/// A hash of the text's shape, literals left out: the same for statements that differ only in them (libpg_query's
+/// fingerprint, 16 hexadecimal digits).
+///
+/// # Errors
+/// The parser's message.
+pub(crate) fn fingerprint(text: &str) -> Result<String, String> {
+    let options = (pg_query::ParserOptions::default(), pg_query::FingerprintOptions::default());
+    with_stack(text.len(), || pg_query::fingerprint(text, options.0, options.1).map(|f| f.hex).map_err(message))
+}
+
 /// Characters of `text` before byte `offset`, plus one: a position as Postgres counts it.
 pub(crate) fn position(text: &str, offset: usize) -> u32 {
     let chars = text.get(..offset).map_or(0, |s| s.chars().count());

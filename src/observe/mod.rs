@@ -1,1 +1,10 @@
-//! Logs and the audit trail.
+//! Logs and the audit trail. Neither ever holds a secret, or a literal of a client's statement.
+
+pub mod audit;
+mod fingerprint;
+mod init;
+mod span;
+
+pub use fingerprint::fingerprint;
+pub use init::{InitError, init};
+pub use span::SessionSpan;

@@ -88,7 +88,7 @@ fn trust_beyond_loopback(context: &Context<'_>, found: &Found<'_>) {
         return;
     };
     for login in found.logins {
-        if login.value.auth == LoginAuth::Trust {
+        if matches!(login.value.auth, LoginAuth::Trust) {
             context.findings.error_hint(
                 &login.span,
                 format!("login \"{}\" has auth = \"trust\", but pgwarden listens on {address}", login.value.name),

@@ -5,11 +5,11 @@ use std::sync::Arc;
 
 use super::super::diagnostics::{Span, did_you_mean};
 use super::super::model::{Login, LoginAuth, Role, Tenancy, TenantScope};
-use super::super::secret::Secret;
 use super::super::section::{At, Keys, Section};
 use super::tenancy::{MAX_IDENTIFIER, identifier};
 use super::tenant::Tenants;
 use super::{Context, Upstreams};
+use crate::auth::{Md5Verifier, ScramVerifier, Secret};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
 const LOGIN: Keys = Keys {
@@ -125,17 +125,17 @@ fn read_stored(context: &Context<'_>, section: &Section<'_>, key: &str, span: &S
     };
     let text = secret.expose();
     if text.starts_with("SCRAM-SHA-256$") {
-        if !is_scram_verifier(text) {
+        if let Err(error) = ScramVerifier::parse(text) {
             context.findings.error_hint(
                 span,
-                "this SCRAM verifier is malformed",
+                format!("this SCRAM verifier is malformed: {error}"),
                 "SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>, as pgwarden hash-password prints it",
             );
             return None;
         }
         return Some(Stored::Verifier(secret));
     }
-    if is_md5_hash(text) {
+    if Md5Verifier::parse(text).is_some() {
         return Some(Stored::Md5(secret));
     }
     if key == "password" {
@@ -146,29 +146,6 @@ fn read_stored(context: &Context<'_>, section: &Section<'_>, key: &str, span: &S
         );
     }
     Some(Stored::Plain(secret))
-}
-
-/// `SCRAM-SHA-256$<iterations>:<salt>$<StoredKey>:<ServerKey>`, as in `pg_authid.rolpassword`.
-fn is_scram_verifier(text: &str) -> bool {
-    use base64::Engine as _;
-    let decoded_len = |part: &str| {
-        let decoded = base64::engine::general_purpose::STANDARD.decode(part);
-        decoded.map(|bytes| bytes.len()).unwrap_or_default()
-    };
-    let parts = || {
-        let (_, rest) = text.split_once('$')?;
-        let (params, keys) = rest.split_once('$')?;
-        let (iterations, salt) = params.split_once(':')?;
-        let (stored, server) = keys.split_once(':')?;
-        Some((iterations.parse::<u32>().ok()?, salt, stored, server))
-    };
-    parts().is_some_and(|(iterations, salt, stored, server)| {
-        iterations > 0 && decoded_len(salt) > 0 && decoded_len(stored) == 32 && decoded_len(server) == 32
-    })
-}
-
-fn is_md5_hash(text: &str) -> bool {
-    text.strip_prefix("md5").is_some_and(|hex| hex.len() == 32 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 fn read_role(

@@ -16,8 +16,8 @@ use toml::de::DeTable;
 
 use super::diagnostics::{ConfigErrors, Diagnostic, Findings, Span};
 use super::model::{Config, Upstream};
-use super::secret::Secret;
 use super::section::{self, Keys, Section};
+use crate::auth::Secret;
 use crate::ids::UpstreamName;
 
 /// Where environment variables come from; a function so that tests need not change the process's own.

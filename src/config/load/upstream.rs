@@ -10,10 +10,10 @@ use toml::de::DeValue;
 
 use super::super::diagnostics::{Span, did_you_mean};
 use super::super::model::{Address, GlobalPool, PoolMode, PoolSettings, TlsMode, Upstream, UpstreamTls};
-use super::super::secret::Secret;
 use super::super::section::{Keys, Section, value_type};
 use super::super::url::{TLS_MODES, UpstreamUrl, parse_tls_mode, parse_url};
 use super::{Context, Upstreams};
+use crate::auth::Secret;
 use crate::ids::UpstreamName;
 
 /// Keys of an upstream.

@@ -1,0 +1,59 @@
+//! The audit trail: who came in, who was turned away, what was refused, what operators did.
+//!
+//! Events of the target [`TARGET`], whatever the log's level; each stands in its session's span, which names session, login
+//! and tenant. Statements appear by their fingerprint only.
+
+use std::fmt::Display;
+
+use super::fingerprint;
+use super::span::loggable;
+use crate::guard::Refusal;
+use crate::ids::{LoginName, TenantName};
+
+/// The target of audit events.
+pub const TARGET: &str = "pgwarden::audit";
+
+/// A client was authenticated and may act for what it named.
+pub fn login_accepted(login: &LoginName, tenant: Option<&TenantName>, operator: bool) {
+    let tenant = tenant.map(tracing::field::display);
+    let role = if operator { "operator" } else { "tenant" };
+    tracing::info!(target: TARGET, event = "login", %login, tenant, role, "login accepted");
+}
+
+/// A client was turned away; `reason` may tell more than the client was told.
+pub fn login_refused(login: &str, reason: &dyn Display) {
+    let reason = loggable(&reason.to_string());
+    tracing::warn!(target: TARGET, event = "login_refused", login = %loggable(login), reason, "login refused");
+}
+
+/// A statement was refused. A mere syntax error or unknown name is everyday life and not audited.
+pub fn refusal(refusal: &Refusal, sql: &str) {
+    use crate::guard::RefusalKind as Kind;
+    let kind = refusal.kind.as_str();
+    let code = refusal.error.code.as_str();
+    match refusal.kind {
+        Kind::Syntax | Kind::Undefined => {
+            tracing::debug!(kind, code, fingerprint = fingerprint(sql), "statement not understood");
+        }
+        Kind::Relation
+        | Kind::Function
+        | Kind::Setting
+        | Kind::Statement
+        | Kind::ForeignTenant
+        | Kind::Unsupported
+        | Kind::Limit => {
+            tracing::warn!(target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql), "statement refused");
+        }
+        Kind::Verifier => {
+            tracing::error!(
+                target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql),
+                "statement refused by the verifier: a defect of pgwarden, please report it"
+            );
+        }
+    }
+}
+
+/// An operator sent a statement.
+pub fn operator_statement(sql: &str) {
+    tracing::info!(target: TARGET, event = "operator", fingerprint = fingerprint(sql), bytes = sql.len(), "operator statement");
+}

@@ -1,0 +1,177 @@
+//! Where log lines go: standard error as text or JSON, audit events among them or in a file of their own.
+
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+use tracing::Subscriber;
+use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::{Layer, SubscriberExt as _};
+use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+use super::audit;
+use crate::config::{AuditSink, LogConfig, LogFormat};
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// The audit file.
+    #[error("audit file {path}: {error}")]
+    AuditFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// `RUST_LOG`, or the configured level.
+    #[error("log filter: {0}")]
+    Filter(#[from] ParseError),
+    /// It was initialised before.
+    #[error(transparent)]
+    Twice(#[from] TryInitError),
+}
+
+/// Sets the process's log up. `RUST_LOG` wins over the configured level; audit events are written whatever it says.
+///
+/// # Errors
+/// As [`InitError`] says.
+pub fn init(config: &LogConfig) -> Result<(), InitError> {
+    let filter = std::env::var("RUST_LOG").ok().filter(|f| !f.is_empty());
+    let filter = filter.as_deref().unwrap_or(&config.level);
+    let audit = open_audit(&config.audit)?;
+    Ok(subscriber(config.format, filter, io::stderr, audit)?.try_init()?)
+}
+
+/// The file that audit events are appended to, if they have one.
+fn open_audit(sink: &AuditSink) -> Result<Option<File>, InitError> {
+    let AuditSink::File(path) = sink else { return Ok(None) };
+    let opened = OpenOptions::new().create(true).append(true).open(path);
+    opened.map(Some).map_err(|error| InitError::AuditFile { path: path.clone(), error })
+}
+
+fn subscriber<W>(format: LogFormat, filter: &str, out: W, audit: Option<File>) -> Result<impl Subscriber, ParseError>
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    // The audit's own directive comes last and wins. With a file of its own the audit is not for this layer.
+    let for_audit = if audit.is_some() { "off" } else { "info" };
+    let filter = EnvFilter::try_new(format!("{filter},{}={for_audit}", audit::TARGET))?;
+    let main = layer(format, out).with_filter(filter);
+    // The file has no level: the events of the one target, and the spans that they stand in.
+    let audit = audit.map(|file| {
+        layer(LogFormat::Json, Mutex::new(file)).with_filter(filter_fn(|m| m.is_span() || m.target() == audit::TARGET))
+    });
+    Ok(Registry::default().with(main).with(audit))
+}
+
+type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
+
+fn layer<S, W>(format: LogFormat, out: W) -> BoxedLayer<S>
+where
+    S: Subscriber + for<'s> LookupSpan<'s>,
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(out);
+    match format {
+        LogFormat::Text => Box::new(layer.with_ansi(false)),
+        LogFormat::Json => Box::new(layer.json().flatten_event(true).with_current_span(true).with_span_list(false)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::guard::{Refusal, RefusalKind};
+    use crate::ids::{LoginName, SessionId, TenantName};
+    use crate::observe::SessionSpan;
+    use crate::pgerror::SqlState;
+
+    #[derive(Clone, Default)]
+    struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Buffer {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What a session logs, and what of it lands in the audit file.
+    fn logged(format: LogFormat, filter: &str, audit: Option<File>) -> String {
+        let buffer = Buffer::default();
+        let out = buffer.clone();
+        let subscriber = subscriber(format, filter, move || out.clone(), audit).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            let span = SessionSpan::new(SessionId(7), "127.0.0.1:5".parse().ok());
+            span.record_login("app\n");
+            span.record_tenant(&TenantName::new("acme"));
+            span.span().in_scope(|| {
+                tracing::info!("inside");
+                let denied = Refusal::new(RefusalKind::Relation, SqlState::INSUFFICIENT_PRIVILEGE, "no");
+                audit::refusal(&denied, "SELECT 'hunter2' FROM secrets");
+                audit::login_refused("mallory\u{1b}", &"no such login");
+                audit::operator_statement("DROP TABLE t");
+            });
+            audit::login_accepted(&LoginName::new("app"), None, true);
+        });
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn every_json_line_of_a_session_names_it() {
+        let text = logged(LogFormat::Json, "info", None);
+        let lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+        assert_eq!(lines.len(), 5, "{text}");
+        for line in &lines[..4] {
+            let span = &line["span"];
+            assert_eq!((&span["id"], &span["tenant"]), (&7.into(), &"acme".into()), "{line}");
+            assert_eq!(span["login"], "app\\n");
+        }
+        assert_eq!((&lines[1]["kind"], &lines[1]["code"]), (&"relation".into(), &"42501".into()));
+        assert_eq!(lines[1]["fingerprint"].as_str().unwrap().len(), 16);
+        assert_eq!(lines[1]["target"], audit::TARGET);
+        assert_eq!((&lines[4]["event"], &lines[4]["role"]), (&"login".into(), &"operator".into()));
+        assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn text_lines_too_and_no_escape_codes() {
+        let text = logged(LogFormat::Text, "info", None);
+        assert_eq!(text.lines().count(), 5, "{text}");
+        assert!(text.lines().take(4).all(|l| l.contains("session{id=7") && l.contains("tenant=acme")), "{text}");
+        assert!(!text.contains('\u{1b}') && !text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    fn audit_events_pass_whatever_the_level() {
+        let text = logged(LogFormat::Text, "error", None);
+        assert_eq!(text.lines().count(), 4, "{text}");
+        assert!(text.contains("statement refused") && text.contains("tenant=acme"));
+    }
+
+    #[test]
+    fn an_audit_file_takes_them_out_of_the_log() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("audit.log");
+        let file = open_audit(&AuditSink::File(path.clone())).unwrap();
+        let text = logged(LogFormat::Text, "info", file);
+        assert_eq!(text.lines().count(), 1, "{text}");
+        let written = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(written.lines().count(), 4, "{written}");
+        let line: serde_json::Value = serde_json::from_str(written.lines().next().unwrap()).unwrap();
+        assert_eq!(line["span"]["tenant"], "acme");
+        let missing = open_audit(&AuditSink::File(dir.path().join("no/audit.log"))).unwrap_err();
+        assert!(missing.to_string().contains("audit.log"), "{missing}");
+    }
+}
