@@ -11,6 +11,7 @@ use crate::auth::Secret;
 use crate::catalog::QualifiedName;
 use crate::guard::{KeyName, Mode, TenantKeys};
 use crate::ids::{LoginName, TenantName, UpstreamName};
+pub use crate::wire::tls::TlsMode;
 
 /// The whole configuration.
 #[derive(Clone, Debug)]
@@ -83,21 +84,6 @@ impl std::fmt::Display for Address {
             Address::Unix(path) => write!(f, "{}", path.display()),
         }
     }
-}
-
-/// libpq's `sslmode` (without `allow`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsMode {
-    /// No TLS.
-    Disable,
-    /// TLS if the server offers it; its certificate is not checked.
-    Prefer,
-    /// TLS or no connection; the certificate is not checked, unless `root_cert` is given (then as `VerifyCa`, like libpq).
-    Require,
-    /// TLS, and the certificate must come from a trusted root.
-    VerifyCa,
-    /// ... and must be for the host that we connect to.
-    VerifyFull,
 }
 
 /// TLS towards an upstream.

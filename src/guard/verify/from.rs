@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::leak::Level;
 use super::predicate::Reference;
 use super::scope::Scope;
 use super::tree::{conjuncts, field, node, number, text};
@@ -21,12 +22,18 @@ mod join {
 impl Verifier<'_> {
     /// A FROM item under conditions. For a relation on the nullable side of a join, WHERE is none of them: it would
     /// drop rows of the other side that only matched other tenants' rows.
-    pub(super) fn from_item(&self, item: &Value, conditions: &Conditions<'_>, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn from_item(
+        &self,
+        item: &Value,
+        conditions: &Conditions<'_>,
+        level: &Level<'_, '_>,
+        scope: &Scope<'_>,
+    ) -> Outcome {
         match node(item) {
             Some(("RangeVar", fields)) => self.guarded_relation(fields, conditions, scope),
-            Some(("JoinExpr", fields)) => self.join(fields, conditions, scope),
+            Some(("JoinExpr", fields)) => self.join(fields, conditions, level, scope),
             Some(("RangeTableSample", fields)) => {
-                self.from_item(field(fields, "relation"), conditions, scope)?;
+                self.from_item(field(fields, "relation"), conditions, level, scope)?;
                 self.walk_fields(fields, scope, &["relation"])
             }
             // Subqueries and functions are levels of their own.
@@ -34,9 +41,9 @@ impl Verifier<'_> {
         }
     }
 
-    fn join(&self, fields: &Value, conditions: &Conditions<'_>, scope: &Scope<'_>) -> Outcome {
+    fn join(&self, fields: &Value, conditions: &Conditions<'_>, level: &Level<'_, '_>, scope: &Scope<'_>) -> Outcome {
         let on = conjuncts(field(fields, "quals"));
-        self.no_leaks(&on)?;
+        self.no_leaks(&on, level)?;
         // An alias over the join hides the names inside: no outer condition can mean them.
         let outer = if field(fields, "alias").is_null() { conditions.clone() } else { Conditions::new() };
         let both: Conditions<'_> = outer.iter().copied().chain(on.iter().copied()).collect();
@@ -47,8 +54,8 @@ impl Verifier<'_> {
             join::FULL => (Conditions::new(), Conditions::new()),
             other => return Err(format!("join type {other} is not known")),
         };
-        self.from_item(field(fields, "larg"), &left, scope)?;
-        self.from_item(field(fields, "rarg"), &right, scope)?;
+        self.from_item(field(fields, "larg"), &left, level, scope)?;
+        self.from_item(field(fields, "rarg"), &right, level, scope)?;
         self.walk_fields(fields, scope, &["larg", "rarg"])
     }
 

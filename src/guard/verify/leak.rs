@@ -1,30 +1,62 @@
 //! The split guard: what runs before the tenant predicate must not be able to tell what it saw.
 //!
-//! The planner orders the conjuncts of a scan by cost, whatever their order in the text. So beside a tenant predicate only
-//! plain conjuncts may stand (columns, constants and leakproof operators); everything else must be inside a CASE whose
-//! condition is the tenant predicate.
+//! The planner orders the conjuncts of a scan by cost, whatever their order in the text. So of the conditions that look at
+//! a tenant relation only plain ones (columns, constants and leakproof operators) may stand beside its predicate; the
+//! others must be inside a CASE whose condition is the tenant predicate. Subqueries are levels of their own, with their own
+//! predicates: what is inside them is not looked at here.
 
 use serde_json::Value;
 
-use super::tree::{conjuncts, field, items, node, number, strings};
+use super::predicate::Reference;
+use super::tree::{conjuncts, field, items, node, number, strings, text};
 use super::{Outcome, Verifier};
 use crate::guard::policy::Policy;
 
-impl Verifier<'_> {
-    /// The conjuncts of a WHERE, ON or HAVING in which tenant predicates may stand.
-    pub(super) fn no_leaks(&self, conjuncts: &[&Value]) -> Outcome {
-        if !conjuncts.iter().any(|c| self.predicates.is_any_predicate(c)) {
-            return Ok(());
-        }
-        self.only_plain(conjuncts)
+/// The tenant relations of one query level, as its conditions may name them.
+pub(super) struct Level<'v, 'p> {
+    relations: Vec<(Reference<'v>, Vec<&'p str>)>,
+}
+
+impl<'p> Verifier<'p> {
+    /// The tenant relations among FROM items, joins included.
+    pub(super) fn level<'v>(&self, from: impl IntoIterator<Item = &'v Value>) -> Level<'v, 'p> {
+        let mut level = Level { relations: Vec::new() };
+        from.into_iter().for_each(|item| self.collect(item, &mut level));
+        level
     }
 
-    /// The same where a tenant predicate is known to hold elsewhere (HAVING, which the planner may move into WHERE).
-    pub(super) fn only_plain(&self, conjuncts: &[&Value]) -> Outcome {
-        let leaky = conjuncts
-            .iter()
-            .find(|c| !self.predicates.is_any_predicate(c) && !self.is_guard(c) && !is_plain(self.policy, c));
-        match leaky {
+    fn collect<'v>(&self, item: &'v Value, level: &mut Level<'v, 'p>) {
+        match node(item) {
+            Some(("RangeVar", fields)) => self.collect_relation(fields, level),
+            Some(("JoinExpr", fields)) => {
+                ["larg", "rarg"].iter().for_each(|arm| self.collect(field(fields, arm), level))
+            }
+            Some(("RangeTableSample", fields)) => self.collect(field(fields, "relation"), level),
+            Some(_) => {}
+            // The target of an UPDATE or DELETE stands in its field without a node around it.
+            None if item.get("relname").is_some() => self.collect_relation(item, level),
+            None => {}
+        }
+    }
+
+    fn collect_relation<'v>(&self, range_var: &'v Value, level: &mut Level<'v, 'p>) {
+        let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
+        let tenant = self.tenant_table(schema, name).is_some();
+        if let (true, Some(reference)) = (tenant, Reference::of(range_var)) {
+            let columns = self.relation(schema, name).map(|r| r.columns.iter().map(|c| c.name.as_str()).collect());
+            level.relations.push((reference, columns.unwrap_or_default()));
+        }
+    }
+
+    /// The conjuncts of a WHERE, ON or HAVING at a level.
+    pub(super) fn no_leaks(&self, conjuncts: &[&Value], level: &Level<'_, '_>) -> Outcome {
+        let leaks = |c: &&&Value| {
+            level.is_looked_at_by(c)
+                && !self.predicates.is_any_predicate(c)
+                && !self.is_guard(c)
+                && !is_plain(self.policy, c)
+        };
+        match conjuncts.iter().find(leaks) {
             Some(conjunct) => Err(format!(
                 "a condition of kind {} runs beside the tenant predicate",
                 node(conjunct).map_or("unknown", |n| n.0)
@@ -33,31 +65,97 @@ impl Verifier<'_> {
         }
     }
 
-    /// `CASE WHEN <tenant predicates> THEN ... ELSE false END`
+    /// `CASE WHEN <tenant predicates> THEN ... ELSE false END`; in HAVING also `CASE WHEN count(*) >= 0 ...`: an aggregate
+    /// cannot run before WHERE.
     fn is_guard(&self, conjunct: &Value) -> bool {
         let Some(("CaseExpr", case)) = node(conjunct) else { return false };
         let [when] = items(case, "args") else { return false };
         let Some(("CaseWhen", when)) = node(when) else { return false };
         let tests = conjuncts(field(when, "expr"));
-        let tested = !tests.is_empty() && tests.iter().all(|test| self.predicates.is_any_predicate(test));
-        field(case, "arg").is_null() && tested && is_false(field(case, "defresult"))
+        let own = |test: &&Value| self.is_own_row(test) || is_count(test);
+        field(case, "arg").is_null() && !tests.is_empty() && tests.iter().all(own) && is_false(field(case, "defresult"))
     }
+
+    /// The predicate, or the predicate OR the relation's whole row IS NULL (a row that an outer join made up).
+    fn is_own_row(&self, test: &Value) -> bool {
+        /// `BoolExprType::OrExpr`
+        const OR: i64 = 2;
+        self.predicates.is_any_predicate(test)
+            || match node(test) {
+                Some(("BoolExpr", or)) if number(or, "boolop") == OR => match items(or, "args") {
+                    [own, null] => self.predicates.is_any_predicate(own) && is_whole_row_null(null),
+                    _ => false,
+                },
+                Some(_) | None => false,
+            }
+    }
+}
+
+impl Level<'_, '_> {
+    /// Whether an expression names a column, or the whole row, of a tenant relation of this level.
+    fn is_looked_at_by(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(|item| self.is_looked_at_by(item)),
+            Value::Object(fields) => match node(value) {
+                Some(("ColumnRef", column)) => self.holds(column),
+                Some(("SelectStmt", _)) => false,
+                Some((_, inner)) => self.is_looked_at_by(inner),
+                None => fields.values().any(|field| self.is_looked_at_by(field)),
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+
+    fn holds(&self, column_ref: &Value) -> bool {
+        // A star, or anything else that is no plain name, may mean every relation.
+        let Some(parts) = strings(column_ref, "fields").or_else(|| qualifiers(column_ref)) else {
+            return !self.relations.is_empty();
+        };
+        self.relations.iter().any(|(reference, columns)| match parts.as_slice() {
+            [name] => reference.is(name) || columns.contains(name),
+            [first, second, ..] => reference.is(first) || reference.is(second),
+            [] => true,
+        })
+    }
+}
+
+/// `name.*` as its name twice, so that it is taken for a qualified column.
+fn qualifiers(column_ref: &Value) -> Option<Vec<&str>> {
+    let (_star, names) = items(column_ref, "fields").split_last()?;
+    let names: Vec<&str> =
+        names.iter().filter_map(|n| n.pointer("/node/String/sval").and_then(Value::as_str)).collect();
+    let last = *names.last()?;
+    Some(names.into_iter().chain([last]).collect())
 }
 
 fn is_false(value: &Value) -> bool {
     value.pointer("/node/AConst/val/Boolval/boolval").is_some_and(|b| b == false)
 }
 
+fn is_whole_row_null(test: &Value) -> bool {
+    let arg = test.pointer("/node/NullTest/arg/node/ColumnRef/fields").and_then(Value::as_array);
+    arg.and_then(|fields| fields.last()).is_some_and(|last| node(last).is_some_and(|(kind, _)| kind == "AStar"))
+}
+
+fn is_count(test: &Value) -> bool {
+    let Some(("AExpr", expr)) = node(test) else { return false };
+    let Some(("FuncCall", call)) = node(field(expr, "lexpr")) else { return false };
+    strings(call, "funcname").is_some_and(|name| name == ["pg_catalog", "count"])
+        && field(call, "agg_star") == true
+        && strings(expr, "name").is_some_and(|name| name == ["pg_catalog", ">="])
+}
+
 /// Columns, constants, parameters, NULL tests, and operators of which a leakproof one exists, joined by AND, OR and NOT.
 fn is_plain(policy: &Policy, value: &Value) -> bool {
     let plain = |value: &Value| is_plain(policy, value);
     match node(value) {
-        Some(("ColumnRef" | "ParamRef" | "AConst", _)) => true,
+        Some(("ColumnRef" | "ParamRef" | "AConst" | "SqlvalueFunction", _)) => true,
         Some(("BoolExpr", expr)) => items(expr, "args").iter().all(plain),
         Some(("NullTest" | "BooleanTest", test)) => plain(field(test, "arg")),
         Some(("List", list)) => items(list, "items").iter().all(plain),
+        Some(("AArrayExpr", array)) => items(array, "elements").iter().all(|e| is_constant(e)),
         // A cast of a constant: the planner folds it before any row is read.
-        Some(("TypeCast", cast)) => matches!(node(field(cast, "arg")), Some(("AConst" | "ParamRef", _))),
+        Some(("TypeCast", cast)) => is_constant(field(cast, "arg")),
         Some(("AExpr", expr)) => {
             let operands = [field(expr, "lexpr"), field(expr, "rexpr")];
             is_leakproof(policy, expr) && operands.into_iter().all(|o| o.is_null() || plain(o))
@@ -66,15 +164,28 @@ fn is_plain(policy: &Policy, value: &Value) -> bool {
     }
 }
 
-/// `A_Expr_Kind`s that call the named operator and nothing else: `op`, `op ANY`, `IN`.
-const COMPARISONS: [i64; 3] = [1, 2, 7];
+fn is_constant(value: &Value) -> bool {
+    match node(value) {
+        Some(("AConst" | "ParamRef", _)) => true,
+        Some(("TypeCast", cast)) => is_constant(field(cast, "arg")),
+        Some(("AArrayExpr", array)) => items(array, "elements").iter().all(is_constant),
+        Some(_) | None => false,
+    }
+}
+
+/// `A_Expr_Kind`s that call the named operator and nothing else: `op`, `op ANY`, `op ALL`, IS [NOT] DISTINCT FROM, IN.
+const COMPARISONS: [i64; 6] = [1, 2, 3, 4, 5, 7];
+/// ... and BETWEEN, NOT BETWEEN, which call `<=` and `>=`.
+const RANGES: [i64; 2] = [11, 12];
 
 fn is_leakproof(policy: &Policy, expr: &Value) -> bool {
-    let Some(name) = strings(expr, "name") else { return false };
-    let bare = match name.as_slice() {
-        ["pg_catalog", bare] | [bare] => bare,
-        _ => return false,
-    };
-    let overloads = policy.catalog.operators.get(*bare).map_or(&[][..], Vec::as_slice);
-    COMPARISONS.contains(&number(expr, "kind")) && overloads.iter().any(|o| o.leakproof)
+    let kind = number(expr, "kind");
+    let leakproof = |name: &str| policy.catalog.operators.get(name).is_some_and(|all| all.iter().any(|o| o.leakproof));
+    if RANGES.contains(&kind) {
+        return leakproof("<=") && leakproof(">=");
+    }
+    match strings(expr, "name").as_deref() {
+        Some(["pg_catalog", name] | [name]) => COMPARISONS.contains(&kind) && leakproof(name),
+        _ => false,
+    }
 }

@@ -23,7 +23,7 @@ use self::scope::Scope;
 use super::plan::{TenantCheck, TenantSlot};
 use super::policy::{Policy, TableRule, TenantTable};
 use super::refusal::{Refusal, RefusalKind};
-use crate::catalog::QualifiedName;
+use crate::catalog::Relation;
 use crate::pgerror::SqlState;
 
 /// Examines a statement of the shared layout as it was read from the text that will be sent.
@@ -66,15 +66,18 @@ struct Verifier<'p> {
 impl<'p> Verifier<'p> {
     /// The rule of a relation as Postgres will resolve its name, if it is a tenant relation.
     fn tenant_table(&self, schema: &str, name: &str) -> Option<&'p TenantTable> {
-        let rule = if schema.is_empty() {
-            let relation = self.policy.catalog.resolve(&self.policy.search_path, name)?;
-            self.policy.tables.get(&relation.name)?
-        } else {
-            self.policy.tables.get(&QualifiedName::new(schema, name))?
-        };
-        match rule {
+        let relation = self.relation(schema, name)?;
+        match self.policy.tables.get(&relation.name)? {
             TableRule::Tenant(table) => Some(table),
             TableRule::Shared => None,
+        }
+    }
+
+    fn relation(&self, schema: &str, name: &str) -> Option<&'p Relation> {
+        if schema.is_empty() {
+            self.policy.catalog.resolve(&self.policy.search_path, name)
+        } else {
+            self.policy.catalog.relation(schema, name)
         }
     }
 }

@@ -29,6 +29,13 @@ impl<'v> Reference<'v> {
         (!renamed).then(|| Self::Alias(text(alias, "aliasname")))
     }
 
+    /// Whether a qualifier means this relation.
+    pub fn is(&self, qualifier: &str) -> bool {
+        match self {
+            Self::Alias(name) | Self::Name { name, .. } => *name == qualifier,
+        }
+    }
+
     fn column(&self, column_ref: &Value) -> Option<String> {
         let parts = strings(column_ref, "fields")?;
         match (self, parts.as_slice()) {

@@ -50,18 +50,13 @@ impl Verifier<'_> {
     fn select(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
         let conditions: Conditions<'_> = conjuncts(field(fields, "where_clause"));
-        self.no_leaks(&conditions)?;
-        if conditions.iter().any(|c| self.predicates.is_any_predicate(c)) {
-            self.only_plain_having(fields)?;
-        }
+        let level = self.level(items(fields, "from_clause"));
+        self.no_leaks(&conditions, &level)?;
+        // The planner moves conditions of HAVING that hold no aggregate into WHERE.
+        self.no_leaks(&conjuncts(field(fields, "having_clause")), &level)?;
         for item in items(fields, "from_clause") {
-            self.from_item(item, &conditions, &scope)?;
+            self.from_item(item, &conditions, &level, &scope)?;
         }
         self.walk_fields(fields, &scope, &["from_clause", "with_clause"])
-    }
-
-    /// The planner moves conditions of HAVING that hold no aggregate into WHERE.
-    fn only_plain_having(&self, fields: &Value) -> Outcome {
-        self.only_plain(&conjuncts(field(fields, "having_clause")))
     }
 }

@@ -2,8 +2,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::catalog::{Catalog, Operator, RelKind, Relation};
+use crate::catalog::{Catalog, Column, Generated, Identity, Operator, QualifiedName, RelKind, Relation};
 use crate::guard::parse::reparse;
+
+fn column(name: &str) -> Column {
+    Column {
+        name: name.into(),
+        attnum: 1,
+        type_oid: 23,
+        type_name: "integer".into(),
+        base_type_oid: 23,
+        not_null: true,
+        has_default: false,
+        generated: Generated::No,
+        identity: Identity::No,
+    }
+}
 
 fn policy() -> Policy {
     let relation = |name: &str| Relation {
@@ -11,7 +25,7 @@ fn policy() -> Policy {
         name: QualifiedName::new("public", name),
         kind: RelKind::Table,
         is_partition: false,
-        columns: vec![],
+        columns: ["id", "cid", "note", "tenant_id"].iter().map(|n| column(n)).collect(),
         parents: vec![],
         row_security: false,
         force_row_security: false,
@@ -88,6 +102,10 @@ fn guarded_statements_pass() {
         "COPY (SELECT id FROM public.orders WHERE P(orders)) TO STDOUT",
         "COPY public.orders (id, tenant_id) FROM STDIN",
         "SELECT * FROM public.countries WHERE f(id)",
+        "SELECT * FROM public.countries x, public.orders o WHERE P(o) AND f(x.id) AND g(5)",
+        "SELECT * FROM public.countries x LEFT JOIN public.orders o ON P(o) WHERE CASE WHEN P(o) OR (o.*) IS NULL THEN f(o.id) ELSE false END",
+        "SELECT id FROM public.orders o WHERE P(o) GROUP BY id HAVING CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0 THEN f(id) ELSE false END",
+        "SELECT * FROM public.orders o WHERE P(o) AND EXISTS (SELECT 1 FROM public.customers WHERE P(customers))",
     ] {
         assert_eq!(check(sql), Ok(()), "{sql}");
     }
@@ -177,7 +195,11 @@ fn what_could_tell_of_other_rows_is_found() {
         "SELECT * FROM public.orders o WHERE P(o) AND f(o.id)",
         "SELECT * FROM public.orders o WHERE P(o) AND 1 / o.id = 1",
         "SELECT * FROM public.orders o WHERE P(o) AND o.note::int = 1",
-        "SELECT * FROM public.orders o WHERE P(o) AND o.id IN (SELECT f(o.id))",
+        "SELECT * FROM public.orders o WHERE P(o) AND f(o)",
+        "SELECT * FROM public.orders o WHERE P(o) AND f(id)",
+        "SELECT * FROM public.orders o WHERE P(o) AND f(o.*)",
+        "SELECT * FROM public.orders WHERE P(orders) AND f(public.orders.id)",
+        "SELECT * FROM public.countries x LEFT JOIN public.orders o ON P(o) WHERE f(o.id)",
         "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN true THEN f(o.id) ELSE false END",
         "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN P(o) THEN true ELSE f(o.id) END",
         "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN P(o) OR f(o.id) THEN true ELSE false END",

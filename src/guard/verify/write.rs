@@ -3,6 +3,7 @@
 use serde_json::Value;
 
 use super::from::Conditions;
+use super::leak::Level;
 use super::scope::Scope;
 use super::tree::{conjuncts, field, items, node, node_of, number, strings, text};
 use super::{Outcome, Verifier};
@@ -36,22 +37,24 @@ impl Verifier<'_> {
 
     pub(super) fn update(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
-        let conditions = self.target_conditions(fields)?;
+        let level = self.target_level(fields, "from_clause");
+        let conditions = self.target_conditions(fields, &level)?;
         let target = field(fields, "relation");
         if let Some(table) = self.target_table(target) {
             self.assignments(items(fields, "target_list"), table)?;
         }
         for item in items(fields, "from_clause") {
-            self.from_item(item, &conditions, &scope)?;
+            self.from_item(item, &conditions, &level, &scope)?;
         }
         self.walk_fields(fields, &scope, &["relation", "from_clause", "with_clause"])
     }
 
     pub(super) fn delete(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
-        let conditions = self.target_conditions(fields)?;
+        let level = self.target_level(fields, "using_clause");
+        let conditions = self.target_conditions(fields, &level)?;
         for item in items(fields, "using_clause") {
-            self.from_item(item, &conditions, &scope)?;
+            self.from_item(item, &conditions, &level, &scope)?;
         }
         self.walk_fields(fields, &scope, &["relation", "using_clause", "with_clause"])
     }
@@ -59,16 +62,18 @@ impl Verifier<'_> {
     pub(super) fn merge(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
         let target = field(fields, "relation");
+        let source = field(fields, "source_relation");
+        let level = self.level([target, source]);
         let on = conjuncts(field(fields, "join_condition"));
-        self.no_leaks(&on)?;
+        self.no_leaks(&on, &level)?;
         self.behind_predicate(target, &on)?;
         if let Some(table) = self.target_table(target) {
             for clause in items(fields, "merge_when_clauses").iter().filter_map(|c| node_of(c, "MergeWhenClause")) {
-                self.merge_action(clause, target, table)?;
+                self.merge_action(clause, target, table, &level)?;
             }
         }
         // Source rows without a match are kept: ON does not guard them.
-        self.from_item(field(fields, "source_relation"), &Conditions::new(), &scope)?;
+        self.from_item(source, &Conditions::new(), &level, &scope)?;
         self.walk_fields(fields, &scope, &["relation", "source_relation", "with_clause"])
     }
 
@@ -90,13 +95,17 @@ impl Verifier<'_> {
         self.tenant_table(text(target, "schemaname"), text(target, "relname"))
     }
 
+    fn target_level<'v>(&self, fields: &'v Value, from: &str) -> Level<'v, '_> {
+        self.level(std::iter::once(field(fields, "relation")).chain(items(fields, from)))
+    }
+
     /// WHERE of an UPDATE or DELETE, with the target behind its predicate there. `WHERE CURRENT OF` points at a row that a
     /// guarded cursor showed.
-    fn target_conditions<'v>(&self, fields: &'v Value) -> Result<Conditions<'v>, String> {
+    fn target_conditions<'v>(&self, fields: &'v Value, level: &Level<'_, '_>) -> Result<Conditions<'v>, String> {
         let condition = field(fields, "where_clause");
         let conditions = conjuncts(condition);
         if node_of(condition, "CurrentOfExpr").is_none() {
-            self.no_leaks(&conditions)?;
+            self.no_leaks(&conditions, level)?;
             self.behind_predicate(field(fields, "relation"), &conditions)?;
         }
         Ok(conditions)
@@ -141,15 +150,15 @@ impl Verifier<'_> {
             return Ok(());
         }
         let conditions = conjuncts(field(clause, "where_clause"));
-        self.no_leaks(&conditions)?;
+        self.no_leaks(&conditions, &self.level([target]))?;
         self.behind_predicate(target, &conditions)?;
         self.assignments(items(clause, "target_list"), table)
     }
 
-    fn merge_action(&self, clause: &Value, target: &Value, table: &TenantTable) -> Outcome {
+    fn merge_action(&self, clause: &Value, target: &Value, table: &TenantTable, level: &Level<'_, '_>) -> Outcome {
         if number(clause, "match_kind") == NOT_MATCHED_BY_SOURCE {
             let conditions = conjuncts(field(clause, "condition"));
-            self.no_leaks(&conditions)?;
+            self.no_leaks(&conditions, level)?;
             self.behind_predicate(target, &conditions)?;
         }
         match number(clause, "command_type") {

@@ -1,5 +1,12 @@
+use std::time::Duration;
+
 use bytes::BytesMut;
 use proptest::prelude::*;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+
+use crate::wire::stream::Keepalive;
+use crate::wire::{Conn, ConnError};
 
 use crate::wire::error::WireError;
 use crate::wire::frame::{
@@ -72,4 +79,40 @@ proptest! {
         taken.extend_from_slice(&buffer);
         prop_assert_eq!(taken, bytes);
     }
+}
+
+#[tokio::test]
+async fn a_declared_length_costs_no_memory() {
+    let (mut peer, ours) = UnixStream::pair().unwrap();
+    let mut conn = Conn::new(ours);
+    // A row of 512 MiB, of which ten bytes come.
+    peer.write_all(b"D\x20\x00\x00\x00").await.unwrap();
+    peer.write_all(&[0; 10]).await.unwrap();
+    peer.shutdown().await.unwrap();
+    assert!(matches!(conn.next_frame(&UpstreamLimits).await, Err(ConnError::Closed)));
+    assert_eq!(conn.inbox.len(), 15);
+    assert!(conn.inbox.capacity() < 64 << 10, "{}", conn.inbox.capacity());
+}
+
+#[tokio::test]
+async fn an_interrupted_read_loses_nothing() {
+    let (mut peer, ours) = UnixStream::pair().unwrap();
+    let mut conn = Conn::new(ours);
+    peer.write_all(b"Z\0\0\0").await.unwrap();
+    let early = tokio::time::timeout(Duration::from_millis(20), conn.next_frame(&UpstreamLimits)).await;
+    assert!(early.is_err());
+    peer.write_all(b"\x05I").await.unwrap();
+    assert_eq!(conn.next_frame(&UpstreamLimits).await.unwrap().bytes(), b"Z\0\0\0\x05I");
+}
+
+#[tokio::test]
+async fn keepalive_reaches_the_socket() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let keepalive = Keepalive { idle: Some(Duration::from_secs(77)), ..Keepalive::default() };
+    keepalive.apply(&socket).unwrap();
+    assert!(socket.nodelay().unwrap());
+    let socket = socket2::SockRef::from(&socket);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), Duration::from_secs(77));
 }
