@@ -23,6 +23,9 @@ use crate::pgerror::{PgError, SqlState};
 
 /// A cancel request may take so long; then its server connection is closed instead of reused.
 pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many cancel requests may be on their way to one server connection at a time; more add nothing. A client that floods
+/// pgwarden with them must not open connections to the upstream without limit.
+const MAX_SHOTS: usize = 2;
 /// Length of the secret for clients of protocol 3.0 and 3.1, in bytes.
 const SHORT_SECRET: usize = 4;
 /// Length of the secret for clients of protocol 3.2 and later, in bytes (as Postgres 18).
@@ -213,7 +216,8 @@ impl ClientSlot {
         let mut held = self.held.lock();
         match &*held {
             Held::Nothing | Held::Cancelled => None,
-            Held::Server(server) => Some(server.shot()),
+            Held::Server(server) if server.in_flight.load(Ordering::Acquire) < MAX_SHOTS => Some(server.shot()),
+            Held::Server(_) => None,
             Held::Waiting => {
                 *held = Held::Cancelled;
                 self.wake.notify_one();

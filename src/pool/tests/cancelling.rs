@@ -119,3 +119,20 @@ async fn a_cancel_counts_even_if_a_connection_comes_at_the_same_moment() {
     assert_eq!(pool.stats().idle, 1);
     assert!(fake.cancelled.lock().is_empty());
 }
+
+#[tokio::test]
+async fn a_flood_of_cancels_opens_few_connections() {
+    let (fake, pool) = one_pool(settings(1));
+    let gate = Arc::new(Notify::new());
+    *fake.cancel_gate.lock() = Some(Arc::clone(&gate));
+    let alice = client(&fake, false);
+    let server = alice.key.checkout(&pool, &None, 1).await.unwrap();
+    let flood: Vec<_> = (0..50).map(|_| tokio::spawn(alice.cancel())).collect();
+    tokio::task::yield_now().await;
+    gate.notify_waiters();
+    for cancel in flood {
+        cancel.await.unwrap();
+    }
+    assert_eq!(fake.cancelled.lock().len(), 2);
+    drop(server);
+}
