@@ -60,7 +60,7 @@ impl ServerTarget {
             address: upstream.address.clone(),
             database: upstream.database.clone(),
             user: upstream.user.clone(),
-            password: upstream.password.as_ref().map(|password| Secret::new(password.expose())),
+            password: upstream.password.clone(),
             tls: client_tls(&upstream.tls)?,
             application_name: "pgwarden".to_owned(),
             settings: Vec::new(),

@@ -250,7 +250,7 @@ fn upstream(cluster: &Cluster, host: &str, mode: config::TlsMode, root: Option<&
         address: Address::Tcp { host: host.to_owned(), port: cluster.port() },
         user: Cluster::SUPERUSER.to_owned(),
         database: "postgres".to_owned(),
-        password: Some(config::Secret::new(cluster.password())),
+        password: Some(Secret::new(cluster.password())),
         tls: UpstreamTls { mode, root_cert: root.map(Into::into) },
         pool: settings(1),
         connect_timeout: Duration::from_secs(10),
