@@ -3,6 +3,7 @@
 // Until the dispatcher calls them all.
 #![allow(dead_code)]
 
+pub(crate) mod dispatch;
 pub(crate) mod functions;
 pub(crate) mod names;
 pub(crate) mod operators;

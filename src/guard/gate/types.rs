@@ -1,9 +1,11 @@
 //! Which types a statement may name.
 
-use pg_query::protobuf::TypeName;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, TypeCast, TypeName};
 
-use super::names::{foreign_schema, parts, schema_is_own, truncated};
-use crate::guard::{Mode, Policy, Refusal, TableRule};
+use super::functions;
+use super::names::{denied, foreign_schema, parts, schema_is_own, truncated};
+use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
 
 /// Checks the name of a type in a cast, a column definition or a column definition list.
 ///
@@ -23,6 +25,36 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(),
         return Ok(());
     }
     Err(foreign_schema(schema))
+}
+
+/// A cast: besides its type, a name in a string that is cast to `regclass` and its kin.
+///
+/// # Errors
+/// 42501 for a name in a schema of another tenant.
+pub(crate) fn check_cast(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Result<(), Refusal> {
+    let Some(name) = cast.type_name.as_ref() else { return Ok(()) };
+    check(policy, mode, name)?;
+    let to = parts(&name.names).unwrap_or_default();
+    let looks_up = matches!(to.last(), Some(&("regclass" | "regtype" | "regproc" | "regprocedure")));
+    if !looks_up || !matches!(mode, Mode::Schema(_)) {
+        return Ok(());
+    }
+    match cast.arg.as_deref().map(|arg| (arg, functions::literal(arg))) {
+        Some((_, Some(text))) if text.contains('.') && functions::own_text(mode, text).is_none() => Err(denied(
+            RefusalKind::Relation,
+            "permission denied to look up this name",
+            "A tenant of the schema layout may name its own schema, pg_catalog and information_schema.",
+        )),
+        // A computed name could be anybody's.
+        Some((Node { node: Some(NodeEnum::FuncCall(_) | NodeEnum::AExpr(_) | NodeEnum::CaseExpr(_)) }, None)) => {
+            Err(denied(
+                RefusalKind::Relation,
+                "permission denied to look up a computed name",
+                "Name the relation in a literal.",
+            ))
+        }
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// A schema with types of an extension (`extensions.citext`) or with a configured shared table: no tenant's.

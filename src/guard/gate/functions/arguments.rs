@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, a_const};
 
-use crate::guard::gate::names::denied;
+use crate::guard::gate::names::{denied, schema_is_own};
 use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
 
 /// Checks the arguments of functions that look names up or advance sequences.
@@ -11,6 +11,16 @@ use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
 /// # Errors
 /// 42501 for an argument that may hold a value of a row, where the function would show it in an error.
 pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> Result<(), Refusal> {
+    if looks_names_up(bare)
+        && let Mode::Schema(_) = mode
+        && let Some(text) = args.iter().filter_map(literal).find(|t| t.contains('.') && own_text(mode, t).is_none())
+    {
+        return Err(denied(
+            RefusalKind::Function,
+            format!("permission denied for function {bare}"),
+            format!("\"{text}\" is not in the tenant's own schema."),
+        ));
+    }
     if looks_names_up(bare) {
         return match args.iter().find(|arg| !is_plain(policy, arg)) {
             Some(_) => Err(denied(
@@ -24,7 +34,66 @@ pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> 
     if bare == "nextval" {
         return sequence(policy, mode, args);
     }
+    if matches!(mode, Mode::Schema(_)) && shows_definitions(bare) {
+        return match args.first() {
+            Some(object) => own_object(policy, mode, bare, object),
+            None => Ok(()),
+        };
+    }
     Ok(())
+}
+
+/// Functions that give an object's definition or comment by its oid or name.
+fn shows_definitions(bare: &str) -> bool {
+    matches!(bare, "obj_description" | "col_description" | "shobj_description" | "regclass")
+        || (bare.starts_with("pg_get_") && !matches!(bare, "pg_get_userbyid" | "pg_get_expr" | "pg_get_keywords"))
+}
+
+/// In the schema layout the object must come from the (filtered) catalogs, or be named in the tenant's schema.
+fn own_object(policy: &Policy, mode: &Mode, bare: &str, node: &Node) -> Result<(), Refusal> {
+    let refused = || {
+        denied(
+            RefusalKind::Function,
+            format!("permission denied for function {bare}"),
+            format!("{bare}() may only be asked about objects of the tenant's own schema."),
+        )
+    };
+    match node.node.as_ref() {
+        Some(NodeEnum::ColumnRef(_)) => Ok(()),
+        Some(NodeEnum::TypeCast(cast)) => match cast.arg.as_deref() {
+            Some(arg) => own_object(policy, mode, bare, arg),
+            None => Err(refused()),
+        },
+        Some(NodeEnum::AConst(constant)) => match constant.val.as_ref() {
+            Some(a_const::Val::Sval(s)) => own_name(policy, mode, &s.sval).ok_or_else(refused),
+            Some(a_const::Val::Ival(i)) => own_name(policy, mode, &i.ival.to_string()).ok_or_else(refused),
+            Some(a_const::Val::Fval(_) | a_const::Val::Boolval(_) | a_const::Val::Bsval(_)) => Err(refused()),
+            None => Ok(()),
+        },
+        _ => Err(refused()),
+    }
+}
+
+/// `16396` of a relation that is the tenant's or no tenant's, or a name in a schema that it may name.
+fn own_name(policy: &Policy, mode: &Mode, text: &str) -> Option<()> {
+    if let Ok(oid) = text.trim().parse::<u32>() {
+        let mut relations = policy.catalog.relations.values();
+        return match relations.find(|r| r.oid == oid) {
+            Some(relation) => schema_is_own(mode, &relation.name.schema).then_some(()),
+            // An index or sequence that the catalog does not list, or a relation made a moment ago: not known to be its own.
+            None => None,
+        };
+    }
+    own_text(mode, text)
+}
+
+/// A name in a string: unqualified, or in a schema that the mode may name.
+pub(in crate::guard::gate) fn own_text(mode: &Mode, text: &str) -> Option<()> {
+    match split_name(text)?.as_slice() {
+        [_] => Some(()),
+        [schema, _] => schema_is_own(mode, schema).then_some(()),
+        _ => None,
+    }
 }
 
 /// Functions that raise an error with their argument in it, at so low a cost that the planner runs them early.

@@ -442,10 +442,14 @@ pub(in crate::guard::gate) fn extension_is_safe(extension: &str) -> bool {
     IMMUTABLE_OF.contains(&extension) || VALUE_EXTENSIONS.iter().any(|(name, _)| *name == extension)
 }
 
+/// Whether an extension gives functions that reach beyond the database.
+pub(in crate::guard::gate) fn extension_reaches_out(extension: &str) -> bool {
+    REACHING_EXTENSIONS.contains(&extension)
+}
+
 /// Whether a function reaches beyond its database.
 pub(super) fn leaves_database(function: &Function) -> bool {
-    function.extension.as_deref().is_some_and(|e| REACHING_EXTENSIONS.contains(&e))
-        || name_leaves_database(&function.name.name)
+    function.extension.as_deref().is_some_and(extension_reaches_out) || name_leaves_database(&function.name.name)
 }
 
 /// The same by name alone: `*` of the list matches any rest.

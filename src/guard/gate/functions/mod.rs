@@ -11,8 +11,8 @@ use super::settings;
 use crate::catalog::{Function, Volatility};
 use crate::guard::{Effect, Mode, PinReason, Policy, Refusal, RefusalKind};
 use crate::pgerror::SqlState;
-pub(super) use arguments::literal;
-pub(super) use lists::extension_is_safe;
+pub(super) use arguments::{literal, own_text, split_name};
+pub(super) use lists::{extension_is_safe, extension_reaches_out};
 
 /// Polymorphic and row types that a composite value is accepted for: `x.f` reads as `f(x)` for functions of these.
 const ROW_ACCEPTING: &[u32] = &[
@@ -44,6 +44,18 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node], args: &[Node]) 
         Mode::Database => in_database(policy, mode, schema, bare),
         Mode::Shared | Mode::Schema(_) => guarded(policy, mode, schema, bare, args),
     }
+}
+
+/// What a call becomes in the shared layout, where it would show the operator's comments on shared tables: the same NULL
+/// that a table without comments gives, so that psql's `\d+` and ORMs' introspection work.
+pub(crate) fn replacement(mode: &Mode, name: &[Node]) -> Option<&'static str> {
+    let names = parts(name)?;
+    let bare = match names.as_slice() {
+        [bare] | ["pg_catalog", bare] => *bare,
+        _ => return None,
+    };
+    let comment = matches!(bare, "obj_description" | "col_description" | "shobj_description");
+    (comment && matches!(mode, Mode::Shared)).then_some("NULL::pg_catalog.text")
 }
 
 /// Functional notation: `x.name` calls `name(x)` when `x` is a row and has no such column.

@@ -1,6 +1,7 @@
 //! Which relations a statement may name, and as what.
 
 mod system;
+mod visible;
 
 use crate::catalog::{QualifiedName, RelKind, Relation};
 use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule, TenantTable};

@@ -4,8 +4,9 @@
 use crate::catalog::Relation;
 use crate::guard::{Mode, Policy, Refusal};
 
+use super::visible;
 use super::{Resolved, system_denied};
-use crate::guard::gate::names::{quoted_ident, quoted_literal};
+use crate::guard::gate::names::quoted_ident;
 
 /// How a system relation is shown: through a subquery with these columns, and only these rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,7 +62,6 @@ const CATALOG: &[&str] = &[
     "pg_conversion",
     "pg_default_acl",
     "pg_depend",
-    "pg_description",
     "pg_enum",
     "pg_event_trigger",
     "pg_extension",
@@ -191,6 +191,7 @@ const MASKED_CATALOG: &[Masked] = &[
     ),
     ("pg_roles", &[("rolconfig", "NULL::pg_catalog.text[]")], Some("rolname OPERATOR(pg_catalog.=) CURRENT_USER")),
     ("pg_user", &[("useconfig", "NULL::pg_catalog.text[]")], Some("usename OPERATOR(pg_catalog.=) CURRENT_USER")),
+    ("pg_description", &[("description", "NULL::pg_catalog.text")], None),
     ("pg_auth_members", &[], Some("false")),
     ("pg_shdescription", &[], Some("false")),
     (
@@ -278,8 +279,12 @@ pub(super) fn rule<'p>(policy: &'p Policy, mode: &Mode, relation: &'p Relation) 
     match mode {
         Mode::Operator => Ok(Resolved::Free(Some(relation))),
         Mode::Database => in_database(relation, mask),
+        // Comments on one's own schema are one's own; those on shared tables are the operator's.
+        Mode::Schema(_) if name == "pg_description" => {
+            Ok(Resolved::System(relation, merge(None, visible::rows(policy, mode, relation))))
+        }
         Mode::Shared | Mode::Schema(_) => {
-            let own = own_rows(policy, mode, name);
+            let own = visible::rows(policy, mode, relation);
             if mask.is_none() && !open.contains(&name) {
                 return Err(system_denied(&relation.name));
             }
@@ -300,56 +305,6 @@ fn in_database(relation: &Relation, mask: Option<Mask>) -> Result<Resolved<'_>, 
         }
         _ => Ok(Resolved::Free(Some(relation))),
     }
-}
-
-/// In the schema layout the other tenants' schemas are hidden, and what lies in them.
-fn own_rows(policy: &Policy, mode: &Mode, name: &str) -> Option<String> {
-    let Mode::Schema(own) = mode else { return None };
-    let column = match name {
-        "pg_namespace" => "nspname",
-        "pg_tables"
-        | "pg_views"
-        | "pg_matviews"
-        | "pg_indexes"
-        | "pg_sequences"
-        | "pg_rules"
-        | "pg_policies"
-        | "pg_publication_tables" => "schemaname",
-        "pg_class" | "pg_type" | "pg_proc" | "pg_constraint" => {
-            return Some(own_namespaces(policy, own, name));
-        }
-        _ => return None,
-    };
-    Some(format!("{column} OPERATOR(pg_catalog.=) ANY ({})", schema_list(policy, own)))
-}
-
-fn own_namespaces(policy: &Policy, own: &str, name: &str) -> String {
-    let column = match name {
-        "pg_class" => "relnamespace",
-        "pg_type" => "typnamespace",
-        "pg_proc" => "pronamespace",
-        _ => "connamespace",
-    };
-    format!(
-        "{column} OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM pg_catalog.pg_namespace WHERE nspname \
-         OPERATOR(pg_catalog.=) ANY ({})))",
-        schema_list(policy, own)
-    )
-}
-
-/// The tenant's schema, the system's, and those of configured shared tables and extensions.
-fn schema_list(policy: &Policy, own: &str) -> String {
-    let mut schemas: Vec<&str> = vec![own, "pg_catalog", "information_schema"];
-    let shared = policy
-        .tables
-        .iter()
-        .filter(|(_, rule)| matches!(rule, crate::guard::TableRule::Shared))
-        .map(|(name, _)| name.schema.as_str());
-    schemas.extend(shared);
-    schemas.sort_unstable();
-    schemas.dedup();
-    let list: Vec<String> = schemas.into_iter().map(quoted_literal).collect();
-    format!("ARRAY[{}]::pg_catalog.name[]", list.join(", "))
 }
 
 /// Both conditions on the rows.

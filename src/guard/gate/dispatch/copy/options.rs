@@ -1,0 +1,138 @@
+//! Options of COPY FROM STDIN, as far as they say where rows and fields end, and what a field means.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{DefElem, Node};
+
+use super::super::unsupported;
+use crate::guard::{CopyFormat, CopyTenant, Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+
+/// Reads the options, old and new syntax alike (the grammar makes the same of both).
+///
+/// # Errors
+/// 0A000 for options under which the stream rewriter could not find the tenant column, 22023 for unknown values.
+pub(super) fn read(options: &[Node], tenant_column: &str, tenant: CopyTenant) -> Result<CopyFormat, Refusal> {
+    let mut read = Read::default();
+    for option in options {
+        let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
+            return Err(unsupported("an unknown COPY option"));
+        };
+        read.option(elem, tenant_column, tenant)?;
+    }
+    read.format()
+}
+
+#[derive(Default)]
+struct Read {
+    format: Option<String>,
+    delimiter: Option<u8>,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    null: Option<String>,
+    header: bool,
+}
+
+impl Read {
+    fn option(&mut self, elem: &DefElem, tenant_column: &str, tenant: CopyTenant) -> Result<(), Refusal> {
+        match elem.defname.as_str() {
+            "format" => self.format = Some(text(elem)?.to_owned()),
+            "delimiter" => self.delimiter = Some(one_byte(elem)?),
+            "quote" => self.quote = Some(one_byte(elem)?),
+            "escape" => self.escape = Some(one_byte(elem)?),
+            "null" => self.null = Some(text(elem)?.to_owned()),
+            "header" => self.header = header(elem, tenant)?,
+            "encoding" if is_utf8(text(elem)?) => {}
+            "encoding" => return Err(unsupported("COPY is supported in UTF8 only")),
+            "freeze" if is_false(elem) => {}
+            "freeze" => return Err(unsupported("COPY FREEZE is not supported for tenant tables")),
+            "force_null" | "force_not_null" => not_the_tenant_column(elem, tenant_column)?,
+            "on_error" | "log_verbosity" | "reject_limit" => {}
+            name => return Err(unsupported(format!("COPY option {} is not supported here", name.to_uppercase()))),
+        }
+        Ok(())
+    }
+
+    fn format(self) -> Result<CopyFormat, Refusal> {
+        let header = self.header;
+        match self.format.as_deref() {
+            None | Some("text") => Ok(CopyFormat::Text {
+                delimiter: self.delimiter.unwrap_or(b'\t'),
+                null: self.null.unwrap_or_else(|| "\\N".to_owned()),
+                header,
+            }),
+            Some("csv") => {
+                let quote = self.quote.unwrap_or(b'"');
+                Ok(CopyFormat::Csv {
+                    delimiter: self.delimiter.unwrap_or(b','),
+                    quote,
+                    escape: self.escape.unwrap_or(quote),
+                    null: self.null.unwrap_or_default(),
+                    header,
+                })
+            }
+            Some("binary") => Ok(CopyFormat::Binary),
+            Some(other) => Err(Refusal::new(
+                RefusalKind::Syntax,
+                SqlState::INVALID_PARAMETER_VALUE,
+                format!("COPY format \"{other}\" not recognized"),
+            )),
+        }
+    }
+}
+
+fn text(elem: &DefElem) -> Result<&str, Refusal> {
+    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
+        Some(NodeEnum::String(s)) => Ok(&s.sval),
+        _ => Err(unsupported(format!("COPY option {} needs a string", elem.defname.to_uppercase()))),
+    }
+}
+
+fn one_byte(elem: &DefElem) -> Result<u8, Refusal> {
+    match text(elem)?.as_bytes() {
+        [byte] => Ok(*byte),
+        _ => Err(unsupported(format!("COPY {} must be a single one-byte character", elem.defname.to_lowercase()))),
+    }
+}
+
+/// `defGetCopyHeaderChoice`. MATCH compares the line with the column list, to which the guard adds.
+fn header(elem: &DefElem, tenant: CopyTenant) -> Result<bool, Refusal> {
+    let value = match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
+        None => return Ok(true),
+        Some(NodeEnum::Boolean(b)) => return Ok(b.boolval),
+        Some(NodeEnum::Integer(i)) if matches!(i.ival, 0 | 1) => return Ok(i.ival == 1),
+        Some(NodeEnum::String(s)) => s.sval.to_ascii_lowercase(),
+        Some(_) => String::new(),
+    };
+    match value.as_str() {
+        "true" | "on" => Ok(true),
+        "false" | "off" => Ok(false),
+        "match" if matches!(tenant, CopyTenant::Check(_)) => Ok(true),
+        "match" => Err(unsupported("COPY with HEADER MATCH needs the tenant column in its column list here")),
+        _ => Err(unsupported("this COPY HEADER is not supported")),
+    }
+}
+
+fn is_false(elem: &DefElem) -> bool {
+    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
+        Some(NodeEnum::Boolean(b)) => !b.boolval,
+        Some(NodeEnum::String(s)) => matches!(s.sval.to_ascii_lowercase().as_str(), "false" | "off"),
+        Some(NodeEnum::Integer(i)) => i.ival == 0,
+        _ => false,
+    }
+}
+
+fn is_utf8(encoding: &str) -> bool {
+    matches!(encoding.to_ascii_lowercase().replace(['-', '_'], "").as_str(), "utf8" | "unicode")
+}
+
+/// FORCE_NULL and FORCE_NOT_NULL change what a field means: never the tenant's.
+fn not_the_tenant_column(elem: &DefElem, tenant_column: &str) -> Result<(), Refusal> {
+    let refused = || unsupported("COPY FORCE_NULL and FORCE_NOT_NULL need a column list without the tenant column");
+    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
+        Some(NodeEnum::List(names)) => {
+            let other = |n: &Node| matches!(n.node.as_ref(), Some(NodeEnum::String(s)) if s.sval != tenant_column);
+            if names.items.iter().all(other) { Ok(()) } else { Err(refused()) }
+        }
+        _ => Err(refused()),
+    }
+}

@@ -1,0 +1,233 @@
+//! Definitions of tables, views, indexes, sequences and types. Shared layout: refused. Schema layout: allowed where every name
+//! in them is the tenant's own. In a database of one's own: allowed.
+
+mod names;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AlterTableType, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType};
+
+use super::{Gated, Parts, Sent, database, refused, session, unsupported};
+use crate::guard::gate::names::denied;
+use crate::guard::{Effect, Mode, PinReason, Policy, Refusal, RefusalKind, StatementKind};
+
+pub(super) fn gate(
+    policy: &Policy,
+    mode: &Mode,
+    name: &'static str,
+    tree: &mut Node,
+    parts: &mut impl Parts,
+) -> Result<Gated, Refusal> {
+    let Some(node) = tree.node.as_mut() else {
+        return Err(refused(mode, name));
+    };
+    match mode {
+        Mode::Shared => Err(in_shared(mode, name, node)),
+        Mode::Database if database::names_beyond(node) => Err(refused(mode, name)),
+        Mode::Database | Mode::Operator => {
+            guard_query(mode, node, parts)?;
+            Ok(with_effects(node, Sent::AsWritten))
+        }
+        Mode::Schema(_) => {
+            in_schema(policy, mode, name, node)?;
+            guard_query(mode, node, parts)?;
+            // The query was guarded with its own names; what is around it is checked here.
+            names::check(policy, mode, tree)?;
+            match tree.node.as_ref() {
+                Some(node) => Ok(with_effects(node, Sent::Printed)),
+                None => Err(refused(mode, name)),
+            }
+        }
+    }
+}
+
+/// `SELECT ... INTO t`: a CREATE TABLE AS that looks like a query.
+pub(super) fn select_into(
+    policy: &Policy,
+    mode: &Mode,
+    into: IntoClause,
+    tree: &mut Node,
+    parts: &mut impl Parts,
+) -> Result<Gated, Refusal> {
+    let temporary = into.rel.as_ref().is_some_and(is_temporary);
+    match mode {
+        Mode::Shared => return Err(shared_table(mode, "SELECT INTO", temporary)),
+        Mode::Schema(_) => names::range_var(mode, into.rel.as_ref())?,
+        Mode::Database | Mode::Operator => {}
+    }
+    // The query is guarded without its INTO, which is no relation that it reads.
+    if let Some(NodeEnum::SelectStmt(select)) = tree.node.as_mut() {
+        select.into_clause = None;
+    }
+    parts.query(tree)?;
+    if let Some(NodeEnum::SelectStmt(select)) = tree.node.as_mut() {
+        select.into_clause = Some(Box::new(into));
+    }
+    if matches!(mode, Mode::Schema(_)) {
+        names::check(policy, mode, tree)?;
+    }
+    let sent = if matches!(mode, Mode::Schema(_)) { Sent::Printed } else { Sent::AsWritten };
+    let gated = Gated::new(StatementKind::Utility, sent).effects(vec![Effect::CatalogChanged]);
+    Ok(if temporary { gated.pinned(PinReason::TempObject) } else { gated })
+}
+
+fn in_shared(mode: &Mode, name: &'static str, node: &NodeEnum) -> Refusal {
+    shared_table(mode, name, makes_temporary(node))
+}
+
+fn shared_table(mode: &Mode, name: &'static str, temporary: bool) -> Refusal {
+    if temporary {
+        return denied(
+            RefusalKind::Statement,
+            "permission denied: temporary tables are not allowed here",
+            "Tenants share server connections; use a CTE or VALUES, or an operator login.",
+        );
+    }
+    refused(mode, name)
+}
+
+fn with_effects(node: &NodeEnum, sent: Sent) -> Gated {
+    let gated = Gated::new(StatementKind::Utility, sent);
+    let gated = match node {
+        NodeEnum::VacuumStmt(_) | NodeEnum::ReindexStmt(_) | NodeEnum::ClusterStmt(_) | NodeEnum::LockStmt(_) => gated,
+        NodeEnum::TruncateStmt(_) | NodeEnum::RefreshMatViewStmt(_) => gated,
+        _ => gated.effects(vec![Effect::CatalogChanged]),
+    };
+    if makes_temporary(node) { gated.pinned(PinReason::TempObject) } else { gated }
+}
+
+fn is_temporary(name: &RangeVar) -> bool {
+    name.relpersistence == "t" || name.schemaname.starts_with("pg_temp")
+}
+
+fn makes_temporary(node: &NodeEnum) -> bool {
+    let name = match node {
+        NodeEnum::CreateStmt(stmt) => stmt.relation.as_ref(),
+        NodeEnum::CreateTableAsStmt(stmt) => stmt.into.as_ref().and_then(|i| i.rel.as_ref()),
+        NodeEnum::ViewStmt(stmt) => stmt.view.as_ref(),
+        NodeEnum::CreateSeqStmt(stmt) => stmt.sequence.as_ref(),
+        NodeEnum::CompositeTypeStmt(stmt) => stmt.typevar.as_ref(),
+        NodeEnum::CreateEnumStmt(stmt) => return names::in_temporary(&stmt.type_name),
+        NodeEnum::CreateDomainStmt(stmt) => return names::in_temporary(&stmt.domainname),
+        _ => None,
+    };
+    name.is_some_and(is_temporary)
+}
+
+/// The query of CREATE TABLE AS and CREATE VIEW.
+fn guard_query(mode: &Mode, node: &mut NodeEnum, parts: &mut impl Parts) -> Result<(), Refusal> {
+    match node {
+        NodeEnum::CreateTableAsStmt(stmt) => match stmt.query.as_deref_mut() {
+            Some(Node { node: Some(NodeEnum::ExecuteStmt(execute)) }) => session::execute(execute, parts),
+            query => session::guard_inner(query, parts),
+        },
+        NodeEnum::ViewStmt(stmt) => session::guard_inner(stmt.query.as_deref_mut(), parts),
+        NodeEnum::CreateStmt(_) if matches!(mode, Mode::Database | Mode::Operator) => Ok(()),
+        _ => Ok(()),
+    }
+}
+
+/// What a definition names besides relations, types and functions (those: `names::check`).
+fn in_schema(policy: &Policy, mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<(), Refusal> {
+    match node {
+        NodeEnum::AlterTableStmt(stmt) => {
+            if stmt.objtype() == ObjectType::ObjectForeignTable || stmt.cmds.iter().any(changes_owner) {
+                return Err(refused(mode, name));
+            }
+            Ok(())
+        }
+        NodeEnum::RenameStmt(stmt) => rename(mode, name, stmt.rename_type(), stmt.object.as_deref()),
+        NodeEnum::DropStmt(stmt) => {
+            stmt.objects.iter().try_for_each(|object| object_name(mode, name, stmt.remove_type(), object))
+        }
+        NodeEnum::CommentStmt(stmt) => match stmt.object.as_deref() {
+            Some(object) => object_name(mode, name, stmt.objtype(), object),
+            None => Err(refused(mode, name)),
+        },
+        NodeEnum::CreateEnumStmt(stmt) => names::list(mode, &stmt.type_name, 1),
+        NodeEnum::AlterEnumStmt(stmt) => names::list(mode, &stmt.type_name, 1),
+        NodeEnum::CreateDomainStmt(stmt) => names::list(mode, &stmt.domainname, 1),
+        NodeEnum::AlterDomainStmt(stmt) => names::list(mode, &stmt.type_name, 1),
+        NodeEnum::CreateSeqStmt(stmt) => stmt.options.iter().try_for_each(|o| names::owned_by(mode, o)),
+        NodeEnum::AlterSeqStmt(stmt) => stmt.options.iter().try_for_each(|o| names::owned_by(mode, o)),
+        // Without names they mean the whole database.
+        NodeEnum::VacuumStmt(stmt) if stmt.rels.is_empty() => Err(refused(mode, "VACUUM or ANALYZE of the database")),
+        NodeEnum::ClusterStmt(stmt) if stmt.relation.is_none() => Err(refused(mode, name)),
+        NodeEnum::ReindexStmt(stmt) => match stmt.kind() {
+            ReindexObjectType::ReindexObjectIndex | ReindexObjectType::ReindexObjectTable => Ok(()),
+            ReindexObjectType::ReindexObjectSchema
+            | ReindexObjectType::ReindexObjectSystem
+            | ReindexObjectType::ReindexObjectDatabase
+            | ReindexObjectType::Undefined => Err(refused(mode, name)),
+        },
+        NodeEnum::CreateStmt(stmt) if !stmt.tablespacename.is_empty() => Err(refused(mode, "TABLESPACE")),
+        NodeEnum::CreateStmt(_)
+        | NodeEnum::CreateTableAsStmt(_)
+        | NodeEnum::ViewStmt(_)
+        | NodeEnum::IndexStmt(_)
+        | NodeEnum::TruncateStmt(_)
+        | NodeEnum::CompositeTypeStmt(_)
+        | NodeEnum::RefreshMatViewStmt(_)
+        | NodeEnum::VacuumStmt(_)
+        | NodeEnum::ClusterStmt(_)
+        | NodeEnum::LockStmt(_) => Ok(()),
+        _ => {
+            let _ = policy;
+            Err(refused(mode, name))
+        }
+    }
+}
+
+fn changes_owner(command: &Node) -> bool {
+    match command.node.as_ref() {
+        Some(NodeEnum::AlterTableCmd(command)) => matches!(
+            command.subtype(),
+            AlterTableType::AtChangeOwner
+                | AlterTableType::AtGenericOptions
+                | AlterTableType::AtAlterColumnGenericOptions
+                | AlterTableType::AtSetTableSpace
+                | AlterTableType::Undefined
+        ),
+        _ => true,
+    }
+}
+
+fn rename(mode: &Mode, name: &'static str, what: ObjectType, object: Option<&Node>) -> Result<(), Refusal> {
+    match (what, object) {
+        // The relation is a RangeVar, which `names::check` sees.
+        (
+            ObjectType::ObjectTable
+            | ObjectType::ObjectView
+            | ObjectType::ObjectMatview
+            | ObjectType::ObjectIndex
+            | ObjectType::ObjectSequence
+            | ObjectType::ObjectColumn
+            | ObjectType::ObjectAttribute
+            | ObjectType::ObjectTabconstraint,
+            None,
+        ) => Ok(()),
+        (ObjectType::ObjectType | ObjectType::ObjectDomain | ObjectType::ObjectDomconstraint, Some(object)) => {
+            object_name(mode, name, ObjectType::ObjectType, object)
+        }
+        _ => Err(refused(mode, name)),
+    }
+}
+
+/// The object of DROP and COMMENT.
+fn object_name(mode: &Mode, name: &'static str, what: ObjectType, object: &Node) -> Result<(), Refusal> {
+    let own_parts = match what {
+        ObjectType::ObjectTable
+        | ObjectType::ObjectView
+        | ObjectType::ObjectMatview
+        | ObjectType::ObjectIndex
+        | ObjectType::ObjectSequence
+        | ObjectType::ObjectType
+        | ObjectType::ObjectDomain => 1,
+        ObjectType::ObjectColumn | ObjectType::ObjectTabconstraint => 2,
+        _ => return Err(refused(mode, name)),
+    };
+    match object.node.as_ref() {
+        Some(NodeEnum::List(list)) => names::list(mode, &list.items, own_parts),
+        Some(NodeEnum::TypeName(name)) => names::list(mode, &name.names, own_parts),
+        _ => Err(unsupported("this form of the statement is not supported here")),
+    }
+}

@@ -1,0 +1,144 @@
+//! Every relation, type and function that a definition names, wherever it stands: in the schema layout they must be the
+//! tenant's own or the system's.
+//!
+//! The tree is walked generically, as serialised, so that no place is forgotten: what looks like a name is one.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, RangeVar};
+use serde_json::Value;
+
+use super::super::unsupported;
+use crate::guard::gate::functions;
+use crate::guard::gate::names::{foreign_schema, parts, schema_is_own};
+use crate::guard::{Mode, Policy, Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+
+/// Checks every name in the tree.
+pub(super) fn check(policy: &Policy, mode: &Mode, tree: &Node) -> Result<(), Refusal> {
+    let value = serde_json::to_value(tree).map_err(|_| unsupported("this statement cannot be read"))?;
+    walk(policy, mode, &value)
+}
+
+fn walk(policy: &Policy, mode: &Mode, value: &Value) -> Result<(), Refusal> {
+    match value {
+        Value::Array(items) => items.iter().try_for_each(|item| walk(policy, mode, item)),
+        Value::Object(fields) => {
+            if let (Some(catalog), Some(schema), Some(_)) = (
+                fields.get("catalogname").and_then(Value::as_str),
+                fields.get("schemaname").and_then(Value::as_str),
+                fields.get("relname"),
+            ) {
+                relation(mode, catalog, schema)?;
+            }
+            if fields.contains_key("pct_type")
+                && let Some(names) = fields.get("names")
+            {
+                type_name(mode, &strings(names))?;
+            }
+            if let Some(name) = fields.get("funcname") {
+                function(policy, mode, &strings(name), fields.get("args"))?;
+            }
+            fields.values().try_for_each(|field| walk(policy, mode, field))
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+    }
+}
+
+fn relation(mode: &Mode, catalog: &str, schema: &str) -> Result<(), Refusal> {
+    if !catalog.is_empty() {
+        return Err(Refusal::new(
+            RefusalKind::Relation,
+            SqlState::FEATURE_NOT_SUPPORTED,
+            "cross-database references are not implemented",
+        ));
+    }
+    if schema.is_empty() || schema == "pg_temp" || schema_is_own(mode, schema) {
+        return Ok(());
+    }
+    Err(foreign_schema(schema))
+}
+
+fn type_name(mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
+    match names {
+        [.., schema, _] if !schema_is_own(mode, schema) => Err(foreign_schema(schema)),
+        _ => Ok(()),
+    }
+}
+
+/// A call in a default, a check, an index: by name, for it will run on rows to come. A sequence's name must be the tenant's.
+fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) -> Result<(), Refusal> {
+    let nodes: Vec<Node> = names
+        .iter()
+        .map(|n| Node { node: Some(NodeEnum::String(pg_query::protobuf::String { sval: (*n).to_owned() })) })
+        .collect();
+    functions::check(policy, mode, &nodes, &[])?;
+    if names.last() == Some(&"nextval") {
+        let name = args.and_then(first_literal).and_then(functions::split_name);
+        return match name.as_deref() {
+            Some([_]) => Ok(()),
+            Some([schema, _]) if schema_is_own(mode, schema) => Ok(()),
+            Some([schema, _]) => Err(foreign_schema(schema)),
+            _ => Err(unsupported("nextval() needs the sequence's name as a literal here")),
+        };
+    }
+    Ok(())
+}
+
+/// The texts of a list of `String` nodes.
+fn strings(list: &Value) -> Vec<&str> {
+    let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
+    items.iter().filter_map(|item| find(item, "sval")).filter_map(Value::as_str).collect()
+}
+
+/// The first string literal below.
+fn first_literal(value: &Value) -> Option<&str> {
+    find(value, "sval").and_then(Value::as_str)
+}
+
+/// The first field of that name, depth first.
+fn find<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
+    match value {
+        Value::Object(fields) => fields.get(key).or_else(|| fields.values().find_map(|field| find(field, key))),
+        Value::Array(items) => items.iter().find_map(|item| find(item, key)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+/// A relation that is made: in the tenant's schema, or temporary.
+pub(super) fn range_var(mode: &Mode, name: Option<&RangeVar>) -> Result<(), Refusal> {
+    match name {
+        Some(name) => relation(mode, &name.catalogname, &name.schemaname),
+        None => Ok(()),
+    }
+}
+
+/// A qualified name as a list of strings, of which the last `own_parts` are below the schema.
+pub(super) fn list(mode: &Mode, names: &[Node], own_parts: usize) -> Result<(), Refusal> {
+    let names = parts(names).ok_or_else(|| unsupported("this form of a name is not supported here"))?;
+    match names.len().checked_sub(own_parts) {
+        Some(0) => Ok(()),
+        Some(1) => match names.first() {
+            Some(schema) => relation(mode, "", schema),
+            None => Ok(()),
+        },
+        _ => Err(unsupported("this form of a name is not supported here")),
+    }
+}
+
+/// Whether a type is made in the temporary schema.
+pub(super) fn in_temporary(names: &[Node]) -> bool {
+    matches!(parts(names).as_deref(), Some([schema, _]) if schema.starts_with("pg_temp"))
+}
+
+/// `OWNED BY schema.table.column`
+pub(super) fn owned_by(mode: &Mode, option: &Node) -> Result<(), Refusal> {
+    let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
+        return Err(unsupported("an unknown option"));
+    };
+    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
+        Some(NodeEnum::List(names)) if elem.defname == "owned_by" && names.items.len() > 1 => {
+            list(mode, &names.items, 2)
+        }
+        _ => Ok(()),
+    }
+}

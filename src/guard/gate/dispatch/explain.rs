@@ -1,0 +1,90 @@
+//! EXPLAIN: plain for tenants. Costs and row counts are estimated from the statistics of all tenants, and ANALYZE counts the
+//! rows that the guard filtered out.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{self, DefElem, ExplainStmt, Node};
+
+use super::{Gated, Parts, Sent, refused, session, unsupported};
+use crate::guard::gate::names::denied;
+use crate::guard::{Mode, Policy, Refusal, RefusalKind, StatementKind};
+
+pub(super) fn gate(
+    _policy: &Policy,
+    mode: &Mode,
+    node: &mut NodeEnum,
+    parts: &mut impl Parts,
+) -> Result<Gated, Refusal> {
+    let NodeEnum::ExplainStmt(stmt) = node else {
+        return Err(refused(mode, "EXPLAIN"));
+    };
+    let ExplainStmt { query, options } = stmt.as_mut();
+    if matches!(mode, Mode::Shared | Mode::Schema(_)) {
+        plain(options)?;
+    }
+    let renamed = inner(mode, query.as_deref_mut(), parts)?;
+    Ok(Gated::new(StatementKind::Utility, if renamed { Sent::Changed } else { Sent::Printed }))
+}
+
+/// The statement that is explained; whether a name in it was changed.
+fn inner(mode: &Mode, query: Option<&mut Node>, parts: &mut impl Parts) -> Result<bool, Refusal> {
+    let Some(query) = query else {
+        return Err(unsupported("EXPLAIN of nothing"));
+    };
+    match query.node.as_mut() {
+        Some(NodeEnum::ExecuteStmt(stmt)) => session::execute(stmt, parts).map(|()| true),
+        Some(NodeEnum::DeclareCursorStmt(stmt)) => {
+            session::guard_inner(stmt.query.as_deref_mut(), parts).map(|()| false)
+        }
+        Some(NodeEnum::CreateTableAsStmt(stmt)) if matches!(mode, Mode::Database | Mode::Operator) => {
+            session::guard_inner(stmt.query.as_deref_mut(), parts).map(|()| false)
+        }
+        _ => session::guard_inner(Some(query), parts).map(|()| false),
+    }
+}
+
+/// Leaves FORMAT and VERBOSE, takes what is switched off away, refuses the rest, and switches costs off.
+fn plain(options: &mut Vec<Node>) -> Result<(), Refusal> {
+    let given = std::mem::take(options);
+    for option in given {
+        let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
+            return Err(unsupported("an unknown EXPLAIN option"));
+        };
+        match elem.defname.as_str() {
+            "format" | "verbose" => options.push(option),
+            // Forced off below.
+            "costs" => {}
+            _ if is_off(elem) => {}
+            name => {
+                return Err(denied(
+                    RefusalKind::Statement,
+                    format!("permission denied: EXPLAIN option {}", name.to_uppercase()),
+                    "It would count rows of other tenants; tenants may use plain EXPLAIN with FORMAT and VERBOSE.",
+                ));
+            }
+        }
+    }
+    options.push(costs_off());
+    Ok(())
+}
+
+fn is_off(elem: &DefElem) -> bool {
+    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
+        Some(NodeEnum::String(s)) => matches!(s.sval.to_ascii_lowercase().as_str(), "off" | "false"),
+        Some(NodeEnum::Boolean(b)) => !b.boolval,
+        Some(NodeEnum::Integer(i)) => i.ival == 0,
+        _ => false,
+    }
+}
+
+fn costs_off() -> Node {
+    let off = Node { node: Some(NodeEnum::String(protobuf::String { sval: "off".to_owned() })) };
+    let elem = DefElem {
+        defnamespace: String::new(),
+        defname: "costs".to_owned(),
+        arg: Some(Box::new(off)),
+        defaction: protobuf::DefElemAction::DefelemUnspec.into(),
+        location: 0,
+        arg_location: 0,
+    };
+    Node { node: Some(NodeEnum::DefElem(Box::new(elem))) }
+}

@@ -1,0 +1,175 @@
+//! One statement to one verdict, over all kinds that the grammar has. What stands inside it (queries, expressions) is
+//! guarded by the rewriter, which the dispatcher is given.
+
+mod copy;
+mod database;
+mod ddl;
+mod explain;
+mod kinds;
+mod session;
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::Node;
+
+use super::names::denied;
+use crate::guard::{CopyIn, Effect, Mode, PinReason, Policy, Refusal, RefusalKind, StatementKind, TenantTable};
+use crate::pgerror::SqlState;
+use kinds::{Kind, kind};
+
+/// What the dispatcher needs of the rewriter: it guards the parts of one statement, in place.
+pub(crate) trait Parts {
+    /// SELECT, INSERT, UPDATE, DELETE or MERGE.
+    fn query(&mut self, query: &mut Node) -> Result<(), Refusal>;
+    /// An expression that stands outside of any query: arguments of EXECUTE and CALL, defaults, checks.
+    fn expression(&mut self, expression: &mut Node) -> Result<(), Refusal>;
+    /// The slot that holds the tenant's value for a table, for a COPY stream.
+    fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal>;
+}
+
+/// What the gate found, besides what the parts' guard knows itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Gated {
+    /// Kind.
+    pub(crate) kind: StatementKind,
+    /// What is sent.
+    pub(crate) text: Sent,
+    /// What it does to the session.
+    pub(crate) effects: Vec<Effect>,
+    /// For COPY FROM STDIN into a tenant table.
+    pub(crate) copy_in: Option<CopyIn>,
+}
+
+/// Which text goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// A query: the rewriter knows whether it changed anything.
+    Query,
+    /// The tree, printed: what differs between two readings of the text cannot matter then.
+    Printed,
+    /// The tree, printed in every mode: the gate changed it.
+    Changed,
+    /// The client's own text: an operator's, or one that cannot leave its database.
+    AsWritten,
+}
+
+impl Gated {
+    fn new(kind: StatementKind, text: Sent) -> Self {
+        Self { kind, text, effects: Vec::new(), copy_in: None }
+    }
+
+    fn printed(kind: StatementKind) -> Self {
+        Self::new(kind, Sent::Printed)
+    }
+
+    fn effects(mut self, effects: Vec<Effect>) -> Self {
+        self.effects.extend(effects);
+        self
+    }
+
+    fn pinned(self, reason: PinReason) -> Self {
+        self.effects(vec![Effect::Pin(reason)])
+    }
+}
+
+/// Decides on one statement; its tree is changed in place where names or parts of it must be.
+///
+/// # Errors
+/// The refusal that the client is to see.
+pub(crate) fn gate(policy: &Policy, mode: &Mode, tree: &mut Node, parts: &mut impl Parts) -> Result<Gated, Refusal> {
+    let Some(node) = tree.node.as_mut() else {
+        return Ok(Gated::new(StatementKind::Empty, Sent::AsWritten));
+    };
+    let gated = match kind(node) {
+        Kind::Select => {
+            if let NodeEnum::SelectStmt(select) = node
+                && let Some(into) = select.into_clause.as_deref()
+            {
+                return ddl::select_into(policy, mode, into.clone(), tree, parts);
+            }
+            parts.query(tree)?;
+            Gated::new(StatementKind::Select, Sent::Query)
+        }
+        Kind::Dml => {
+            parts.query(tree)?;
+            Gated::new(StatementKind::Dml, Sent::Query)
+        }
+        Kind::Copy => copy::gate(policy, mode, node, parts)?,
+        Kind::Explain => explain::gate(policy, mode, node, parts)?,
+        Kind::Transaction
+        | Kind::Set
+        | Kind::Show
+        | Kind::Prepare
+        | Kind::Execute
+        | Kind::Deallocate
+        | Kind::Declare
+        | Kind::Fetch
+        | Kind::Close
+        | Kind::Discard
+        | Kind::Listen
+        | Kind::Notify
+        | Kind::Unlisten
+        | Kind::Constraints => session::gate(policy, mode, node, parts)?,
+        Kind::Do => code(mode, "DO")?,
+        Kind::Call => call(mode, node, parts)?,
+        Kind::Ddl(name) => ddl::gate(policy, mode, name, tree, parts)?,
+        Kind::DatabaseDdl(name) => database::ddl(mode, name, node)?,
+        Kind::Beyond(name) => database::beyond(mode, name)?,
+        Kind::NoStatement => return Err(refused(mode, "this statement")),
+    };
+    Ok(in_mode(mode, gated))
+}
+
+/// An operator's text, and that of a tenant with a database of its own, goes out as it was written, unless the gate had
+/// to change it.
+fn in_mode(mode: &Mode, mut gated: Gated) -> Gated {
+    if matches!(mode, Mode::Operator | Mode::Database) && gated.text == Sent::Printed {
+        gated.text = Sent::AsWritten;
+    }
+    gated
+}
+
+/// DO: a block can do whatever the role may, and leave anything behind in the session.
+fn code(mode: &Mode, name: &'static str) -> Result<Gated, Refusal> {
+    match mode {
+        Mode::Shared | Mode::Schema(_) => Err(refused(mode, name)),
+        Mode::Database | Mode::Operator => Ok(Gated::new(StatementKind::Utility, Sent::AsWritten)
+            .effects(vec![Effect::Pin(PinReason::SessionState), Effect::CatalogChanged])),
+    }
+}
+
+/// CALL of a procedure that the operator listed.
+fn call(mode: &Mode, node: &mut NodeEnum, parts: &mut impl Parts) -> Result<Gated, Refusal> {
+    let NodeEnum::CallStmt(stmt) = node else {
+        return Err(refused(mode, "CALL"));
+    };
+    if matches!(mode, Mode::Database | Mode::Operator) {
+        return code(mode, "CALL");
+    }
+    let Some(call) = stmt.funccall.take() else {
+        return Err(refused(mode, "CALL"));
+    };
+    let mut expression = Node { node: Some(NodeEnum::FuncCall(call)) };
+    parts.expression(&mut expression)?;
+    if let Some(NodeEnum::FuncCall(call)) = expression.node {
+        stmt.funccall = Some(call);
+    }
+    Ok(Gated::printed(StatementKind::Utility))
+}
+
+/// 42501: a statement kind that the mode does not allow.
+fn refused(mode: &Mode, name: &'static str) -> Refusal {
+    let hint = match mode {
+        Mode::Shared => "Tenants share these tables: use an operator login for migrations and maintenance.",
+        Mode::Schema(_) => "It reaches beyond the tenant's schema: use an operator login.",
+        Mode::Database | Mode::Operator => "It reaches beyond the tenant's database: use an operator login.",
+    };
+    denied(RefusalKind::Statement, format!("permission denied: {name} is not allowed here"), hint)
+}
+
+/// 0A000: legal SQL that the gate does not let through yet.
+fn unsupported(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {
+    Refusal::new(RefusalKind::Unsupported, SqlState::FEATURE_NOT_SUPPORTED, message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,167 @@
+//! Statements about the session: transactions, settings, prepared statements, cursors, notifications.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    ConstraintsSetStmt, DeallocateStmt, DeclareCursorStmt, DiscardMode, DiscardStmt, ExecuteStmt, Node, PrepareStmt,
+    TransactionStmt, TransactionStmtKind,
+};
+
+use super::{Gated, Parts, Sent, refused, unsupported};
+use crate::guard::gate::names::{MAX_IDENTIFIER_BYTES, foreign_schema, schema_is_own};
+use crate::guard::gate::{settings, types};
+use crate::guard::{Deallocate, Effect, Mode, PinReason, Policy, Refusal, StatementKind};
+
+/// Prefix of the names that clients give to prepared statements in SQL: never a name of the proxy's own.
+pub(crate) const SQL_PREPARED_PREFIX: &str = "client_";
+
+/// `CURSOR_OPT_HOLD` of parsenodes.h.
+const CURSOR_OPT_HOLD: i32 = 0x0020;
+
+pub(super) fn gate(
+    policy: &Policy,
+    mode: &Mode,
+    node: &mut NodeEnum,
+    parts: &mut impl Parts,
+) -> Result<Gated, Refusal> {
+    let utility = || Gated::printed(StatementKind::Utility);
+    match node {
+        NodeEnum::TransactionStmt(stmt) => transaction(mode, stmt),
+        NodeEnum::VariableSetStmt(stmt) => Ok(utility().effects(settings::set(policy, mode, stmt)?)),
+        NodeEnum::VariableShowStmt(stmt) => settings::show(policy, mode, &stmt.name).map(|()| utility()),
+        NodeEnum::PrepareStmt(stmt) => prepare(policy, mode, stmt, parts),
+        NodeEnum::ExecuteStmt(stmt) => execute(stmt, parts).map(|()| changed()),
+        NodeEnum::DeallocateStmt(stmt) => deallocate(stmt),
+        NodeEnum::DeclareCursorStmt(stmt) => declare(stmt, parts),
+        NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) => Ok(utility()),
+        NodeEnum::DiscardStmt(stmt) => Ok(discard(stmt)),
+        NodeEnum::ListenStmt(_) => notifications(mode, "LISTEN").map(|g| g.pinned(PinReason::Listen)),
+        NodeEnum::NotifyStmt(_) => notifications(mode, "NOTIFY"),
+        // Harmless without LISTEN; asyncpg sends `UNLISTEN *` when a connection goes back to its pool.
+        NodeEnum::UnlistenStmt(_) => Ok(utility()),
+        NodeEnum::ConstraintsSetStmt(stmt) => constraints(mode, stmt).map(|()| utility()),
+        _ => Err(refused(mode, "this statement")),
+    }
+}
+
+/// A statement whose tree was changed.
+fn changed() -> Gated {
+    Gated::new(StatementKind::Utility, Sent::Changed)
+}
+
+fn transaction(mode: &Mode, stmt: &TransactionStmt) -> Result<Gated, Refusal> {
+    match stmt.kind() {
+        TransactionStmtKind::TransStmtBegin
+        | TransactionStmtKind::TransStmtStart
+        | TransactionStmtKind::TransStmtCommit
+        | TransactionStmtKind::TransStmtRollback
+        | TransactionStmtKind::TransStmtSavepoint
+        | TransactionStmtKind::TransStmtRelease
+        | TransactionStmtKind::TransStmtRollbackTo => Ok(Gated::printed(StatementKind::Transaction)),
+        TransactionStmtKind::TransStmtPrepare
+        | TransactionStmtKind::TransStmtCommitPrepared
+        | TransactionStmtKind::TransStmtRollbackPrepared => match mode {
+            Mode::Operator => Ok(Gated::printed(StatementKind::Transaction)),
+            // Their names are the whole server's.
+            Mode::Shared | Mode::Schema(_) | Mode::Database => Err(refused(mode, "a two-phase transaction")),
+        },
+        TransactionStmtKind::Undefined => Err(refused(mode, "this statement")),
+    }
+}
+
+fn prepare(policy: &Policy, mode: &Mode, stmt: &mut PrepareStmt, parts: &mut impl Parts) -> Result<Gated, Refusal> {
+    let PrepareStmt { name, argtypes, query } = stmt;
+    prefix(name)?;
+    for argtype in argtypes {
+        if let Some(NodeEnum::TypeName(argtype)) = argtype.node.as_ref() {
+            types::check(policy, mode, argtype)?;
+        }
+    }
+    guard_inner(query.as_deref_mut(), parts)?;
+    Ok(changed().pinned(PinReason::Prepare))
+}
+
+/// The query of PREPARE, DECLARE or EXPLAIN.
+pub(super) fn guard_inner(query: Option<&mut Node>, parts: &mut impl Parts) -> Result<(), Refusal> {
+    let Some(query) = query else {
+        return Err(unsupported("a statement without a query"));
+    };
+    match query.node.as_ref() {
+        Some(NodeEnum::SelectStmt(select)) if select.into_clause.is_some() => {
+            Err(unsupported("SELECT INTO is not supported here"))
+        }
+        Some(
+            NodeEnum::SelectStmt(_)
+            | NodeEnum::InsertStmt(_)
+            | NodeEnum::UpdateStmt(_)
+            | NodeEnum::DeleteStmt(_)
+            | NodeEnum::MergeStmt(_),
+        ) => parts.query(query),
+        _ => Err(unsupported("only queries can stand here")),
+    }
+}
+
+pub(super) fn execute(stmt: &mut ExecuteStmt, parts: &mut impl Parts) -> Result<(), Refusal> {
+    let ExecuteStmt { name, params } = stmt;
+    prefix(name)?;
+    params.iter_mut().try_for_each(|param| parts.expression(param))
+}
+
+/// Names of SQL-level prepared statements live in one space with those that the proxy makes.
+fn prefix(name: &mut String) -> Result<(), Refusal> {
+    if name.len() + SQL_PREPARED_PREFIX.len() > MAX_IDENTIFIER_BYTES {
+        return Err(unsupported(format!(
+            "names of prepared statements may have {} bytes here",
+            MAX_IDENTIFIER_BYTES - SQL_PREPARED_PREFIX.len()
+        )));
+    }
+    name.insert_str(0, SQL_PREPARED_PREFIX);
+    Ok(())
+}
+
+fn deallocate(stmt: &mut DeallocateStmt) -> Result<Gated, Refusal> {
+    let DeallocateStmt { name, isall, location: _ } = stmt;
+    let what = if *isall { Deallocate::All } else { Deallocate::Name(name.clone()) };
+    if !*isall {
+        prefix(name)?;
+    }
+    Ok(changed().effects(vec![Effect::Deallocate(what)]))
+}
+
+fn declare(stmt: &mut DeclareCursorStmt, parts: &mut impl Parts) -> Result<Gated, Refusal> {
+    let DeclareCursorStmt { portalname: _, options, query } = stmt;
+    let holds = *options & CURSOR_OPT_HOLD != 0;
+    guard_inner(query.as_deref_mut(), parts)?;
+    let gated = Gated::new(StatementKind::Utility, Sent::Printed);
+    Ok(if holds { gated.pinned(PinReason::HoldCursor) } else { gated })
+}
+
+fn discard(stmt: &DiscardStmt) -> Gated {
+    let gated = Gated::printed(StatementKind::Utility);
+    match stmt.target() {
+        DiscardMode::DiscardAll => gated.effects(vec![Effect::DiscardAll]),
+        DiscardMode::DiscardPlans
+        | DiscardMode::DiscardSequences
+        | DiscardMode::DiscardTemp
+        | DiscardMode::Undefined => gated,
+    }
+}
+
+/// Channels are the whole database's: tenants that share one would hear each other.
+fn notifications(mode: &Mode, name: &'static str) -> Result<Gated, Refusal> {
+    match mode {
+        Mode::Shared | Mode::Schema(_) => Err(refused(mode, name)),
+        Mode::Database | Mode::Operator => Ok(Gated::printed(StatementKind::Utility)),
+    }
+}
+
+fn constraints(mode: &Mode, stmt: &ConstraintsSetStmt) -> Result<(), Refusal> {
+    for constraint in &stmt.constraints {
+        if let Some(NodeEnum::RangeVar(name)) = constraint.node.as_ref()
+            && !name.schemaname.is_empty()
+            && !schema_is_own(mode, &name.schemaname)
+        {
+            return Err(foreign_schema(&name.schemaname));
+        }
+    }
+    Ok(())
+}

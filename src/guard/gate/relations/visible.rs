@@ -1,0 +1,197 @@
+//! Which rows of the system catalogs a tenant sees: schemas of other tenants, and relations that no rule allows, do not show
+//! up in them. (Their names are no secret where an error or an oid gives them away; their contents are never here.)
+
+use crate::catalog::{RelKind, Relation};
+use crate::guard::gate::names::{quoted_ident, quoted_literal, search_path};
+use crate::guard::{Mode, Policy};
+
+/// The condition on the rows of a system relation, if it needs one.
+pub(super) fn rows(policy: &Policy, mode: &Mode, relation: &Relation) -> Option<String> {
+    if matches!(mode, Mode::Database | Mode::Operator) {
+        return None;
+    }
+    let sight = Sight::new(policy, mode);
+    let conditions = match relation.name.schema.as_str() {
+        "pg_catalog" => sight.catalog(relation),
+        _ => sight.information_schema(relation),
+    };
+    (!conditions.is_empty()).then(|| conditions.join(" AND "))
+}
+
+/// What the session may see.
+struct Sight<'p> {
+    mode: &'p Mode,
+    schemas: Vec<&'p str>,
+    /// Schemas exist that it may not see.
+    hides_schemas: bool,
+    /// Relations in visible schemas that it may not see.
+    hidden: Vec<&'p Relation>,
+}
+
+/// Columns with the oid of a relation, by system relation.
+const RELATION_OID: &[(&str, &str)] = &[
+    ("pg_attrdef", "adrelid"),
+    ("pg_attribute", "attrelid"),
+    ("pg_class", "oid"),
+    ("pg_constraint", "conrelid"),
+    ("pg_description", "objoid"),
+    ("pg_index", "indrelid"),
+    ("pg_inherits", "inhrelid"),
+    ("pg_partitioned_table", "partrelid"),
+    ("pg_policy", "polrelid"),
+    ("pg_rewrite", "ev_class"),
+    ("pg_sequence", "seqrelid"),
+    ("pg_statistic_ext", "stxrelid"),
+    ("pg_trigger", "tgrelid"),
+];
+
+/// Columns with the oid of a schema.
+const SCHEMA_OID: &[(&str, &str)] = &[
+    ("pg_class", "relnamespace"),
+    ("pg_collation", "collnamespace"),
+    ("pg_constraint", "connamespace"),
+    ("pg_proc", "pronamespace"),
+    ("pg_type", "typnamespace"),
+];
+
+/// Columns with a schema's and a relation's name.
+const NAMES: &[(&str, &str)] = &[
+    ("table_schema", "table_name"),
+    ("event_object_schema", "event_object_table"),
+    ("schemaname", "tablename"),
+    ("schemaname", "viewname"),
+    ("schemaname", "matviewname"),
+];
+
+/// Columns with a schema's name, the most telling first.
+const SCHEMA_NAME: &[&str] = &[
+    "table_schema",
+    "event_object_schema",
+    "schemaname",
+    "nspname",
+    "schema_name",
+    "routine_schema",
+    "sequence_schema",
+    "domain_schema",
+    "specific_schema",
+    "constraint_schema",
+    "object_schema",
+    "udt_schema",
+    "user_defined_type_schema",
+    "trigger_schema",
+];
+
+impl<'p> Sight<'p> {
+    fn new(policy: &'p Policy, mode: &'p Mode) -> Self {
+        let mut schemas = search_path(policy, mode);
+        schemas.push("information_schema");
+        schemas.extend(
+            policy
+                .tables
+                .iter()
+                .filter(|(_, rule)| matches!(mode, Mode::Shared) || matches!(rule, crate::guard::TableRule::Shared))
+                .map(|(name, _)| name.schema.as_str()),
+        );
+        schemas.sort_unstable();
+        schemas.dedup();
+        let hides_schemas =
+            policy.catalog.schemas.iter().any(|s| !s.starts_with("pg_") && !schemas.contains(&s.as_str()));
+        let mut hidden: Vec<_> = match mode {
+            Mode::Shared => policy.catalog.relations.values().filter(|r| is_hidden(policy, &schemas, r)).collect(),
+            Mode::Schema(own) => policy
+                .catalog
+                .relations
+                .values()
+                .filter(|r| r.name.schema != own.as_ref() && is_hidden(policy, &schemas, r))
+                .collect(),
+            Mode::Database | Mode::Operator => Vec::new(),
+        };
+        // Texts of one policy must not differ: they are cached, and prepared on servers.
+        hidden.sort_unstable_by_key(|r| r.oid);
+        Self { mode, schemas, hides_schemas, hidden }
+    }
+
+    fn catalog(&self, relation: &Relation) -> Vec<String> {
+        let name = relation.name.name.as_str();
+        let column = |table: &[(&str, &'static str)]| table.iter().find(|(n, _)| *n == name).map(|(_, c)| *c);
+        let mut conditions = Vec::new();
+        if self.hides_schemas
+            && let Some(schema) = column(SCHEMA_OID)
+        {
+            conditions.push(format!("{schema} OPERATOR(pg_catalog.=) ANY ({})", self.schema_oids()));
+        }
+        if let Some(oid) = column(RELATION_OID) {
+            // A catalog of relations without a schema column of its own: by the relation's schema.
+            if self.hides_schemas && matches!(self.mode, Mode::Schema(_)) && name != "pg_class" {
+                conditions.push(format!(
+                    "({oid} OPERATOR(pg_catalog.=) ANY (ARRAY(SELECT oid FROM pg_catalog.pg_class WHERE relnamespace \
+                     OPERATOR(pg_catalog.=) ANY ({}))) OR {oid} OPERATOR(pg_catalog.=) '0'::pg_catalog.oid)",
+                    self.schema_oids()
+                ));
+            }
+            if !self.hidden.is_empty() {
+                let oids: Vec<String> = self.hidden.iter().map(|r| r.oid.to_string()).collect();
+                conditions
+                    .push(format!("{oid} OPERATOR(pg_catalog.<>) ALL ('{{{}}}'::pg_catalog.oid[])", oids.join(",")));
+            }
+        }
+        conditions.extend(self.by_name(relation));
+        conditions
+    }
+
+    fn information_schema(&self, relation: &Relation) -> Vec<String> {
+        self.by_name(relation)
+    }
+
+    fn by_name(&self, relation: &Relation) -> Vec<String> {
+        let mut conditions = Vec::new();
+        let schema = SCHEMA_NAME.iter().find(|c| relation.column(c).is_some());
+        if self.hides_schemas
+            && let Some(schema) = schema
+        {
+            conditions.push(format!("{schema} OPERATOR(pg_catalog.=) ANY ({})", self.schema_names()));
+        }
+        let names = NAMES.iter().find(|(s, t)| relation.column(s).is_some() && relation.column(t).is_some());
+        if !self.hidden.is_empty()
+            && let Some((schema, table)) = names
+        {
+            let hidden: Vec<String> = self.hidden.iter().map(|r| quoted_literal(&r.name.to_string())).collect();
+            conditions.push(format!(
+                "pg_catalog.concat({schema}, '.', {table}) OPERATOR(pg_catalog.<>) ALL (ARRAY[{}]::pg_catalog.text[])",
+                hidden.join(", ")
+            ));
+        }
+        conditions
+    }
+
+    fn schema_names(&self) -> String {
+        let names: Vec<String> = self.schemas.iter().map(|s| quoted_literal(s)).collect();
+        format!("ARRAY[{}]::pg_catalog.name[]", names.join(", "))
+    }
+
+    fn schema_oids(&self) -> String {
+        let oids: Vec<String> = self
+            .schemas
+            .iter()
+            .map(|s| format!("pg_catalog.to_regnamespace({})", quoted_literal(&quoted_ident(s))))
+            .collect();
+        format!("ARRAY[{}]::pg_catalog.oid[]", oids.join(", "))
+    }
+}
+
+/// A relation in a visible schema that no rule of the configuration allows.
+fn is_hidden(policy: &Policy, visible: &[&str], relation: &Relation) -> bool {
+    let schema = relation.name.schema.as_str();
+    let holds_rows = match relation.kind {
+        RelKind::Table
+        | RelKind::PartitionedTable
+        | RelKind::View
+        | RelKind::MaterializedView
+        | RelKind::ForeignTable => true,
+        RelKind::Sequence | RelKind::Index | RelKind::Toast | RelKind::CompositeType => false,
+    };
+    holds_rows
+        && !super::is_system_schema(schema)
+        && visible.contains(&schema)
+        && !policy.tables.contains_key(&relation.name)
+}
