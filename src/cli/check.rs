@@ -1,0 +1,103 @@
+//! `pgwarden check`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{ConfigArgs, runtime};
+use crate::catalog;
+use crate::config::{Config, Layout, Upstream};
+use crate::guard::{GuardLimits, TableRule};
+use crate::tenant::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
+
+/// Options of `pgwarden check`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    long_about = "Check a configuration file; report everything that is wrong with it at once, each as \
+                  file:line:column and a hint. With --connect, also read the catalog of each upstream and report what \
+                  does not fit: tables that are missing or not configured, keys that are no values of their columns.",
+    after_help = "Examples:\n  pgwarden check\n  pgwarden check --config /etc/pgwarden/pgwarden.toml --connect\n\nExit code: 0 \
+                  if there is no error (warnings are none), 1 if there is."
+)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// Connect to the upstreams too, and check the tables there
+    #[arg(long)]
+    connect: bool,
+}
+
+/// Reports on standard error; a summary goes to standard output.
+pub(super) fn run(args: &CheckArgs) -> ExitCode {
+    let config = match args.config.load() {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    let errors = match args.connect {
+        true => match runtime() {
+            Ok(runtime) => runtime.block_on(check_upstreams(&config)),
+            Err(code) => return code,
+        },
+        false => 0,
+    };
+    if errors > 0 {
+        eprintln!("{errors} error{}", if errors == 1 { "" } else { "s" });
+        return ExitCode::FAILURE;
+    }
+    println!(
+        "{}: ok ({} tenants, {} logins, {} upstreams)",
+        config.path.display(),
+        config.tenants.len(),
+        config.logins.len(),
+        config.upstreams.len()
+    );
+    ExitCode::SUCCESS
+}
+
+/// Returns how many errors there were.
+async fn check_upstreams(config: &Config) -> usize {
+    let mut errors = 0;
+    for upstream in config.upstreams.values() {
+        match check_upstream(config, upstream).await {
+            Ok(found) => errors += found,
+            Err(error) => {
+                eprintln!("error: upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
+                errors += 1;
+            }
+        }
+    }
+    errors
+}
+
+async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, catalog::LoadError> {
+    let catalog = Arc::new(catalog::load(upstream).await?);
+    let tenants = tenants_of(config, &upstream.name);
+    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let version = catalog.server_version_num;
+    let (policy, notes) = build_policy(&input, catalog, 0);
+    let mut errors = 0;
+    for note in notes {
+        let level = match note.level() {
+            NoteLevel::Error => {
+                errors += 1;
+                "error"
+            }
+            NoteLevel::Warning => "warning",
+        };
+        eprintln!("{level}: upstream \"{}\": {note}", upstream.name);
+    }
+    let guarded = policy.tables.values().filter(|r| matches!(r, TableRule::Tenant(_))).count();
+    let of_layout = |wanted: fn(&Layout) -> bool| tenants.iter().filter(|t| wanted(&t.layout)).count();
+    println!(
+        "upstream \"{}\" at {}: Postgres {}.{}; {guarded} tenant tables, {} shared; tenants: {} in the shared layout, {} with \
+         a schema, {} with the database",
+        upstream.name,
+        upstream.address,
+        version / 10_000,
+        version % 10_000,
+        policy.tables.len() - guarded,
+        of_layout(|l| matches!(l, Layout::Shared)),
+        of_layout(|l| matches!(l, Layout::Schema { .. })),
+        of_layout(|l| matches!(l, Layout::Database)),
+    );
+    Ok(errors)
+}
