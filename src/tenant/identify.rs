@@ -7,12 +7,12 @@
 
 use std::sync::Arc;
 
+use super::identify_error::IdentifyError;
 use super::name::is_tenant_name;
 use super::registry::Registry;
 use super::startup_options::parse_startup_options;
 use crate::config::{Login, Role, Source, Tenant, TenantScope, Upstream};
 use crate::ids::TenantName;
-use crate::pgerror::{PgError, SqlState};
 
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
@@ -102,137 +102,6 @@ impl Target {
     }
 }
 
-/// Why a client may not act for what it named. `Display` is for the log; [`IdentifyError::to_pg_error`] for the client.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum IdentifyError {
-    /// No such login. The client sees a failed password, never this.
-    #[error("no login \"{login}\"")]
-    UnknownLogin {
-        /// As the client gave it.
-        login: String,
-    },
-    /// `options` cannot be read, or names a tenant twice.
-    #[error("startup options: {reason}")]
-    BadOptions {
-        /// What is wrong.
-        reason: String,
-    },
-    /// A tenant is named in a place that `tenancy.identify` does not list.
-    #[error("a tenant is named by {source_name}, which tenancy.identify does not list")]
-    SourceNotEnabled {
-        /// The place.
-        source_name: &'static str,
-    },
-    /// Two places name different tenants.
-    #[error("sources disagree: {first_source} names \"{first}\", {second_source} names \"{second}\"")]
-    Disagreement {
-        /// A place.
-        first_source: &'static str,
-        /// The tenant there.
-        first: String,
-        /// Another place.
-        second_source: &'static str,
-        /// The tenant there.
-        second: String,
-    },
-    /// Unknown, suspended or not this login's: told apart in the log only.
-    #[error("login \"{login}\" may not act for tenant \"{tenant}\" ({reason})")]
-    NotAllowed {
-        /// The login.
-        login: String,
-        /// The tenant that was named.
-        tenant: String,
-        /// For the log.
-        reason: &'static str,
-    },
-    /// The tenant is suspended, and the login is one of its own.
-    #[error("tenant \"{tenant}\" is suspended")]
-    Suspended {
-        /// The tenant.
-        tenant: String,
-    },
-    /// The database is neither a tenant of this login nor the upstream's database. `reason` tells them apart in the log.
-    #[error("login \"{login}\" asked for database \"{database}\" ({reason})")]
-    WrongDatabase {
-        /// The login.
-        login: String,
-        /// As the client gave it.
-        database: String,
-        /// For the log.
-        reason: &'static str,
-    },
-    /// The login may act for several tenants and named none.
-    #[error("login \"{login}\" named no tenant")]
-    NoTenant {
-        /// The login.
-        login: String,
-    },
-    /// The registry names an upstream that it does not have: cannot happen with a validated configuration.
-    #[error("upstream of login \"{login}\" is missing")]
-    NoUpstream {
-        /// The login.
-        login: String,
-    },
-}
-
-impl IdentifyError {
-    /// What an authenticated client is told. An unknown tenant, a suspended one and another login's give the same text.
-    pub fn to_pg_error(&self) -> PgError {
-        match self {
-            IdentifyError::UnknownLogin { login } => PgError::fatal(
-                SqlState::INVALID_PASSWORD,
-                format!("password authentication failed for user \"{login}\""),
-            ),
-            IdentifyError::BadOptions { reason } => {
-                PgError::fatal(SqlState::INVALID_PARAMETER_VALUE, reason.clone())
-            }
-            IdentifyError::SourceNotEnabled { source_name } => PgError::fatal(
-                SqlState::INVALID_AUTHORIZATION,
-                format!("tenants are not named by {source_name} here"),
-            )
-            .hint("Name the tenant in a place that tenancy.identify of pgwarden's configuration lists."),
-            IdentifyError::Disagreement {
-                first_source,
-                first,
-                second_source,
-                second,
-            } => PgError::fatal(
-                SqlState::INVALID_AUTHORIZATION,
-                "the startup parameters name different tenants",
-            )
-            .detail(format!(
-                "The {first_source} names \"{first}\", the {second_source} names \"{second}\"."
-            )),
-            IdentifyError::NotAllowed { login, tenant, .. } => PgError::fatal(
-                SqlState::INVALID_AUTHORIZATION,
-                format!("login \"{login}\" may not act for tenant \"{tenant}\""),
-            )
-            .hint("The tenant must exist, be active, and be listed for this login in pgwarden's configuration."),
-            IdentifyError::Suspended { tenant } => PgError::fatal(
-                SqlState::INVALID_AUTHORIZATION,
-                format!("tenant \"{tenant}\" is suspended"),
-            ),
-            IdentifyError::WrongDatabase {
-                login, database, ..
-            } => PgError::fatal(
-                SqlState::INVALID_CATALOG_NAME,
-                format!("database \"{database}\" does not exist"),
-            )
-            .hint(format!(
-                "Give the upstream's database name, or a tenant that login \"{login}\" may act for."
-            )),
-            IdentifyError::NoTenant { .. } => PgError::fatal(
-                SqlState::INVALID_AUTHORIZATION,
-                "tenant context required",
-            )
-            .hint("Name the tenant: user \"login@tenant\", database \"tenant\", or options \"-c pgwarden.tenant=tenant\", as far as tenancy.identify lists them."),
-            IdentifyError::NoUpstream { .. } => {
-                PgError::fatal(SqlState::INTERNAL_ERROR, "the login's upstream is not configured")
-            }
-        }
-    }
-}
-
 /// A tenant named in one place.
 struct Named<'a> {
     source: &'static str,
@@ -305,13 +174,20 @@ impl Registry {
                 named.push(Named { source: "database", tenant });
                 plain_database = Some(database);
             }
-            DatabaseClaim::Plain(name) if self.enabled(Source::Database) && self.tenant(name).is_some() => {
+            DatabaseClaim::Plain(name) if self.is_own_tenant(login, name) => {
                 named.push(Named { source: "database", tenant: name });
             }
+            // Another login's tenant must look like a database that does not exist.
             DatabaseClaim::Plain(name) => plain_database = Some(name),
         }
-        let tenant = self.agreed_tenant(login, &named, params.database)?;
-        self.target(login, tenant, plain_database)
+        match self.agreed_tenant(login, &named)? {
+            Some(tenant) => self.target(login, Some(tenant), plain_database),
+            None => self.target(login, self.only_tenant(login, plain_database)?, plain_database),
+        }
+    }
+
+    fn is_own_tenant(&self, login: &Login, name: &str) -> bool {
+        self.enabled(Source::Database) && self.tenant(name).is_some_and(|t| login.tenants.contains(&t.name))
     }
 
     fn require(&self, source: Source, source_name: &'static str) -> Result<(), IdentifyError> {
@@ -334,15 +210,8 @@ impl Registry {
     }
 
     /// The one tenant that all sources name, if any names one, and if the login may act for it.
-    fn agreed_tenant(
-        &self,
-        login: &Login,
-        named: &[Named<'_>],
-        database: Option<&str>,
-    ) -> Result<Option<Arc<Tenant>>, IdentifyError> {
-        let Some(first) = named.first() else {
-            return self.only_tenant(login);
-        };
+    fn agreed_tenant(&self, login: &Login, named: &[Named<'_>]) -> Result<Option<Arc<Tenant>>, IdentifyError> {
+        let Some(first) = named.first() else { return Ok(None) };
         if let Some(other) = named.iter().find(|n| n.tenant != first.tenant) {
             return Err(IdentifyError::Disagreement {
                 first_source: first.source,
@@ -351,42 +220,35 @@ impl Registry {
                 second: other.tenant.to_owned(),
             });
         }
-        // A database that is a tenant of others must look like a database that does not exist.
-        let plain_database =
-            database.filter(|d| matches!(named, [only] if only.source == "database") && *d == first.tenant);
-        let refused = |reason| match plain_database {
-            Some(database) => {
-                IdentifyError::WrongDatabase { login: login.name.to_string(), database: database.to_owned(), reason }
-            }
-            None => {
-                IdentifyError::NotAllowed { login: login.name.to_string(), tenant: first.tenant.to_owned(), reason }
-            }
+        let refused = |reason| IdentifyError::NotAllowed {
+            login: login.name.to_string(),
+            tenant: first.tenant.to_owned(),
+            reason,
         };
         if !is_tenant_name(first.tenant) {
             return Err(refused("not a tenant name"));
         }
-        let Some(tenant) = self.tenant(first.tenant) else {
-            return Err(refused("unknown tenant"));
-        };
+        let tenant = self.tenant(first.tenant).ok_or_else(|| refused("unknown tenant"))?;
         if !login.tenants.contains(&tenant.name) {
             return Err(refused("not in the login's list"));
         }
         active(tenant).map(Some)
     }
 
-    /// Without a named tenant: the login's only one.
-    fn only_tenant(&self, login: &Login) -> Result<Option<Arc<Tenant>>, IdentifyError> {
+    /// Without a named tenant: the login's only one; none for operators.
+    fn only_tenant(&self, login: &Login, database: Option<&str>) -> Result<Option<Arc<Tenant>>, IdentifyError> {
+        let no_tenant = || IdentifyError::NoTenant { login: login.name.to_string() };
         match (&login.role, &login.tenants) {
             (Role::Operator { .. }, _) => Ok(None),
             (Role::Tenant, TenantScope::Only(names)) if names.len() == 1 => {
-                let name = names.first().map_or("", TenantName::as_str);
-                match self.tenant(name) {
-                    Some(tenant) => active(tenant).map(Some),
-                    None => Err(IdentifyError::NoTenant { login: login.name.to_string() }),
-                }
+                let tenant = names.first().and_then(|name| self.tenant(name.as_str())).ok_or_else(no_tenant)?;
+                active(tenant).map(Some)
             }
             (Role::Tenant, TenantScope::Only(_) | TenantScope::All) => {
-                Err(IdentifyError::NoTenant { login: login.name.to_string() })
+                // A database that does not exist is said to, whether or not a tenant is called so.
+                let own = self.default_upstream().map_or("", |u| u.database.as_str());
+                self.check_database(login, own, database)?;
+                Err(no_tenant())
             }
         }
     }

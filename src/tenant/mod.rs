@@ -1,12 +1,16 @@
 //! Tenants: names, registry, identification.
 
 mod identify;
+mod identify_error;
 mod name;
 pub mod policy;
 mod registry;
 mod startup_options;
+#[cfg(test)]
+mod tests;
 
 pub use identify::*;
+pub use identify_error::IdentifyError;
 pub use name::*;
 pub use registry::*;
 pub use startup_options::parse_startup_options;
