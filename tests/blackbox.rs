@@ -1,0 +1,6 @@
+//! pgwarden as a process, in front of a real Postgres, talked to by real clients: one folder a concern. One binary, so
+//! that the clusters are made once.
+
+mod isolation;
+mod oracle;
+mod support;

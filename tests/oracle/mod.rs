@@ -1,0 +1,211 @@
+//! Non-interference: what tenant A gets through pgwarden on the shared database equals what the same statements give on a
+//! database that physically holds only A's rows. Rows, columns, command tags, SQLSTATEs, COPY data, parameter types,
+//! transaction states; and no row of another tenant changes.
+
+mod case;
+
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use self::case::{Case, Compare, FILES, cases};
+use crate::isolation::state::{Layout, Watch};
+use crate::support::lab::Lab;
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::reply::Reply;
+use crate::support::script::{self, Act, Protocol};
+use crate::support::session::Endpoint;
+
+/// An answer as far as it must be the same.
+#[derive(Debug, PartialEq, Eq)]
+struct Answer {
+    errors: Vec<String>,
+    tags: Vec<String>,
+    columns: Vec<Vec<(String, Option<u32>)>>,
+    rows: Vec<Vec<String>>,
+    copy: Vec<String>,
+    parameters: Vec<Vec<Option<u32>>>,
+    states: String,
+    ended: bool,
+}
+
+/// Type oids of the fixture's own types differ from database to database; Postgres's own end here.
+const FIRST_USER_OID: u32 = 16_384;
+
+fn type_of(oid: u32) -> Option<u32> {
+    (oid < FIRST_USER_OID).then_some(oid)
+}
+
+impl Answer {
+    fn of(reply: &Reply, case: &Case) -> Self {
+        let mut rows = reply.texts();
+        if let Some(columns) = reply.columns.first() {
+            let keep: Vec<bool> = columns.iter().map(|it| !case.ignore.contains(&it.name)).collect();
+            for row in &mut rows {
+                let mut at = 0;
+                row.retain(|_| {
+                    at += 1;
+                    keep.get(at - 1).copied().unwrap_or(true)
+                });
+            }
+        }
+        let mut copy: Vec<String> = String::from_utf8_lossy(&reply.copy_out).lines().map(str::to_owned).collect();
+        if !case.ordered {
+            rows.sort();
+            copy.sort();
+        }
+        let columns =
+            reply.columns.iter().map(|set| set.iter().map(|it| (it.name.clone(), type_of(it.type_oid))).collect());
+        let mut answer = Self {
+            errors: reply.errors.iter().map(|it| it.get(&'C').cloned().unwrap_or_default()).collect(),
+            tags: reply.tags.clone(),
+            columns: columns.collect(),
+            rows,
+            copy,
+            parameters: reply.parameter_types.iter().map(|set| set.iter().map(|it| type_of(*it)).collect()).collect(),
+            states: reply.states.clone(),
+            ended: reply.closed || reply.timed_out,
+        };
+        match case.compare {
+            Compare::All => {}
+            Compare::Shape => answer.forget_values(),
+            Compare::Tags => {
+                answer.forget_values();
+                answer.columns.clear();
+                for tag in &mut answer.tags {
+                    tag.truncate(tag.find(' ').unwrap_or(tag.len()));
+                }
+            }
+        }
+        answer
+    }
+
+    fn forget_values(&mut self) {
+        self.rows.clear();
+        self.copy.clear();
+        self.parameters.clear();
+    }
+}
+
+/// The first difference between the two, as text.
+fn difference(case: &Case, protocol: Protocol, through: &Endpoint, solo: &Endpoint) -> Option<String> {
+    let (mut proxied, mut alone) = (through.connect(), solo.connect());
+    let mut found = None;
+    for (number, step) in case.steps.iter().enumerate() {
+        let reply = script::perform(&mut proxied, step, protocol).expect("a step that sends");
+        let expected = script::perform(&mut alone, step, protocol).expect("a step that sends");
+        let refused = case.optional && matches!(reply.sqlstate(), "42501" | "0A000");
+        if refused {
+            break;
+        }
+        let (got, wanted) = (Answer::of(&reply, case), Answer::of(&expected, case));
+        if got != wanted {
+            found =
+                Some(format!("step {number} {}\n  got  {got:?}\n  {}\n  solo {wanted:?}", step.source, reply.text()));
+            break;
+        }
+    }
+    proxied.quit();
+    alone.quit();
+    found
+}
+
+struct Stage {
+    proxy: Proxy,
+    shared: Watch,
+    solo: Watch,
+}
+
+/// The cases write: one at a time.
+fn stage() -> &'static Mutex<Stage> {
+    static STAGE: OnceLock<Mutex<Stage>> = OnceLock::new();
+    STAGE.get_or_init(|| {
+        let lab = Lab::general();
+        Mutex::new(Stage {
+            proxy: Proxy::start(lab, &Setup::default()),
+            shared: Watch::over(lab, "shared", Layout::Shared),
+            solo: Watch::over(lab, "solo", Layout::Shared),
+        })
+    })
+}
+
+fn compare(file: &str) {
+    let mut stage = stage().lock().unwrap_or_else(PoisonError::into_inner);
+    let Stage { proxy, shared, solo } = &mut *stage;
+    compare_ends(file, (&proxy.a(), shared), (&Lab::general().owner("solo"), solo));
+}
+
+/// Runs a file of the corpus on two endpoints and puts both databases back after each case.
+fn compare_ends(file: &str, (through, shared): (&Endpoint, &mut Watch), (alone, solo): (&Endpoint, &mut Watch)) {
+    let mut failures = Vec::new();
+    let mut count = 0;
+    for case in cases(file) {
+        // Once more in the extended protocol, where the steps are plain SQL.
+        let plain = case.steps.iter().all(|it| matches!(it.act, Act::Sql { data: None, .. }));
+        let protocols = if plain { &[Protocol::Simple, Protocol::Extended][..] } else { &[Protocol::Simple] };
+        for protocol in protocols {
+            count += 1;
+            let found = difference(&case, *protocol, through, alone);
+            let harm = shared.settle();
+            solo.settle();
+            if let Some(what) = found.or(harm.map(|it| format!("rows of others or the catalog changed: {it}"))) {
+                failures.push(format!("{} ({protocol:?}): {what}", case.id));
+            }
+        }
+    }
+    assert!(count > 0);
+    assert!(failures.is_empty(), "{} of {count} differ:\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn reads_give_what_they_give_alone() {
+    compare("reads");
+}
+
+#[test]
+fn writes_give_what_they_give_alone() {
+    compare("writes");
+}
+
+#[test]
+fn protocol_gives_what_it_gives_alone() {
+    compare("protocol");
+}
+
+#[test]
+fn surroundings_are_refused_or_as_alone() {
+    compare("surroundings");
+}
+
+/// The comparison itself is sound: a copy of the solo database gives what the solo database gives, whatever is done to it.
+#[test]
+fn a_copy_of_the_solo_database_passes() {
+    let lab = Lab::general();
+    for copy in ["solo_one", "solo_two"] {
+        lab.copy_of_shop(copy);
+        lab.script(copy, "fixture/solo.sql");
+    }
+    let [mut one, mut two] = ["solo_one", "solo_two"].map(|it| Watch::over(lab, it, Layout::Shared));
+    for file in FILES {
+        compare_ends(file, (&lab.owner("solo_one"), &mut one), (&lab.owner("solo_two"), &mut two));
+    }
+}
+
+/// The oracle sees what it is for: without pgwarden, most reads differ.
+#[test]
+fn plain_postgres_does_interfere() {
+    let lab = Lab::general();
+    lab.copy_of_shop("unguarded");
+    let differing = cases("reads")
+        .iter()
+        .filter(|it| difference(it, Protocol::Simple, &lab.owner("unguarded"), &lab.owner("solo")).is_some())
+        .count();
+    assert!(differing > 60, "only {differing} reads of the unguarded database differ from the solo database");
+}
+
+#[test]
+fn every_case_has_a_name_of_its_own() {
+    let mut ids: Vec<String> = FILES.iter().flat_map(|it| cases(it)).map(|it| it.id).collect();
+    let count = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert_eq!(ids.len(), count);
+}

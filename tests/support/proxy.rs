@@ -1,0 +1,197 @@
+//! pgwarden as a process.
+
+use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::lab::Lab;
+use super::session::Endpoint;
+
+/// The program under test.
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pgwarden");
+
+/// What of the fixture's configuration a test wants otherwise.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The database of the shared layout.
+    pub database: String,
+    /// `[upstream.main] pool`
+    pub pool: String,
+    /// Further lines of `[listen]`.
+    pub listen: String,
+    /// Further lines of `[upstream.main]`.
+    pub upstream: String,
+    /// Further lines of `[tenancy]`.
+    pub tenancy: String,
+    /// Further lines of `[tenancy.tables]`.
+    pub tables: String,
+    /// Further tables at the end.
+    pub more: String,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            database: "shared".to_owned(),
+            pool: r#"{ mode = "transaction", size = 10 }"#.to_owned(),
+            listen: String::new(),
+            upstream: String::new(),
+            tenancy: String::new(),
+            tables: String::new(),
+            more: String::new(),
+        }
+    }
+}
+
+impl Setup {
+    /// The configuration of the fixture: `tests/fixture/pgwarden.toml` with its places filled in.
+    fn text(&self, lab: &Lab, port: u16) -> String {
+        let postgres = lab.cluster.port().to_string();
+        let mut text = super::lab::read("fixture/pgwarden.toml");
+        for (place, value) in [
+            ("{port}", port.to_string().as_str()),
+            ("{postgres}", &postgres),
+            ("{database}", &self.database),
+            ("{pool}", &self.pool),
+            ("# {listen}", &self.listen),
+            ("# {upstream}", &self.upstream),
+            ("# {tenancy}", &self.tenancy),
+            ("# {tables}", &self.tables),
+            ("# {more}", &self.more),
+        ] {
+            text = text.replace(place, value);
+        }
+        text
+    }
+}
+
+/// A running pgwarden. It ends with this value, or with the process.
+pub struct Proxy {
+    pub port: u16,
+    database: String,
+    directory: tempfile::TempDir,
+    child: Child,
+    _reaper: Child,
+}
+
+impl Proxy {
+    /// Starts pgwarden in front of a lab and waits until it accepts connections.
+    #[track_caller]
+    pub fn start(lab: &Lab, setup: &Setup) -> Self {
+        let port = free_port();
+        let mut proxy = Self::launch(&setup.text(lab, port), port);
+        proxy.database.clone_from(&setup.database);
+        proxy
+    }
+
+    /// Starts pgwarden with any configuration that listens on this port.
+    #[track_caller]
+    pub fn launch(config: &str, port: u16) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("pgwarden.toml");
+        fs::write(&path, config).unwrap();
+        let log = fs::File::create(directory.path().join("log")).unwrap();
+        let mut child = Command::new(PROGRAM)
+            .args(["serve", "--config"])
+            .arg(&path)
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("pgwarden starts");
+        let reaper = reaper(child.id());
+        let deadline = Instant::now() + Duration::from_secs(15);
+        while TcpStream::connect(("127.0.0.1", port)).is_err() {
+            let ended = child.try_wait().unwrap();
+            if ended.is_some() || Instant::now() > deadline {
+                let log = fs::read_to_string(directory.path().join("log")).unwrap_or_default();
+                panic!("pgwarden does not listen ({ended:?}):\n{log}\n{config}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Self { port, database: "shared".to_owned(), directory, child, _reaper: reaper }
+    }
+
+    /// A login of the fixture.
+    pub fn login(&self, name: &str) -> Endpoint {
+        let database = match name {
+            "schema_a" | "schema_b" => "schemas",
+            "database_a" => "db_tenant_a",
+            "database_b" => "db_tenant_b",
+            _ => &self.database,
+        };
+        Endpoint::new(self.port, name, &format!("{name}_pw"), database)
+    }
+
+    /// Tenant A of the shared layout.
+    pub fn a(&self) -> Endpoint {
+        self.login("tenant_a")
+    }
+
+    /// Tenant B of the shared layout.
+    pub fn b(&self) -> Endpoint {
+        self.login("tenant_b")
+    }
+
+    /// What it has logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// Its process is there.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Resident memory in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let status = fs::read_to_string(Path::new("/proc").join(self.child.id().to_string()).join("status"));
+        let status = status.unwrap_or_default();
+        let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap_or_default();
+        line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).unwrap_or(0)
+    }
+
+    /// The directory of its configuration and log.
+    pub fn directory(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // The reaper's work is done; its pipe closes with it.
+        let _ = self._reaper.kill();
+        let _ = self._reaper.wait();
+        if std::thread::panicking() {
+            eprintln!("pgwarden's log ends:\n{}", tail(&self.log(), 30));
+        }
+    }
+}
+
+fn tail(text: &str, lines: usize) -> String {
+    let all: Vec<_> = text.lines().collect();
+    all[all.len().saturating_sub(lines)..].join("\n")
+}
+
+/// Tests keep proxies in statics, which are never dropped: a shell ends the process when ours has gone.
+fn reaper(pid: u32) -> Child {
+    Command::new("/bin/sh")
+        .args(["-c", "read -r line; kill -9 \"$1\" 2>/dev/null", "reaper", &pid.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .process_group(0)
+        .spawn()
+        .expect("a shell")
+}
+
+/// A port of 127.0.0.1 that was free a moment ago.
+pub fn free_port() -> u16 {
+    TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port()
+}
