@@ -2,6 +2,7 @@
 
 mod check;
 mod config_args;
+pub mod demo;
 mod hash_password;
 
 use std::process::ExitCode;

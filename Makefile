@@ -1,0 +1,43 @@
+# The two commands: `make demo` shows pgwarden at work, `make test` tests it. Each installs what the machine lacks (on
+# Debian and Ubuntu, with apt) and says so; where everything is there, nothing is installed.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+CACHE := .cache
+VENV := $(CACHE)/venv
+NODE := $(CACHE)/node
+
+.PHONY: help setup setup-drivers demo test lint fmt deny clean-cache
+
+help:
+	@echo "make demo    a throwaway Postgres, pgwarden in front of it, a guided tour; Ctrl-C ends it"
+	@echo "make test    all tests (drivers from PyPI and npm go to $(CACHE)/)"
+	@echo "make lint    rustfmt, clippy, and cargo-deny where it is installed"
+	@echo "make setup   only install what is missing"
+
+# What building and a throwaway cluster need.
+setup:
+	@scripts/setup base
+
+# What the driver tests need besides.
+setup-drivers: setup
+	@scripts/setup drivers
+
+demo: setup
+	$(CARGO) build --quiet --bin pgwarden
+	@target/debug/pgwarden demo
+
+test: setup setup-drivers
+	$(CARGO) test
+
+lint:
+	$(CARGO) fmt --check
+	$(CARGO) clippy --all-targets -- -D warnings
+	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
+	else echo "cargo-deny is not installed (cargo install cargo-deny --locked): licences and advisories are not checked"; fi
+
+fmt:
+	$(CARGO) fmt
+
+clean-cache:
+	rm -rf $(CACHE)
