@@ -1,17 +1,21 @@
 //! pgwarden as a process.
 
+use std::ffi::OsString;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::lab::Lab;
 use super::session::Endpoint;
 
-/// The program under test.
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_pgwarden");
+/// The program under test: the one just built, or what `PGWARDEN_TEST_PROGRAM` names (a release build, another version).
+pub fn program() -> OsString {
+    std::env::var_os("PGWARDEN_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pgwarden").into())
+}
 
 /// What of the fixture's configuration a test wants otherwise.
 #[derive(Clone, Debug)]
@@ -69,6 +73,7 @@ impl Setup {
 }
 
 /// A running pgwarden. It ends with this value, or with the process.
+#[derive(Debug)]
 pub struct Proxy {
     pub port: u16,
     database: String,
@@ -94,7 +99,7 @@ impl Proxy {
         let path = directory.path().join("pgwarden.toml");
         fs::write(&path, config).unwrap();
         let log = fs::File::create(directory.path().join("log")).unwrap();
-        let mut child = Command::new(PROGRAM)
+        let mut child = Command::new(program())
             .args(["serve", "--config"])
             .arg(&path)
             .env_remove("RUST_LOG")
@@ -189,6 +194,28 @@ fn reaper(pid: u32) -> Child {
         .process_group(0)
         .spawn()
         .expect("a shell")
+}
+
+/// A proxy for the whole process in front of a database of its own: for one concern's tests, which run in parallel.
+#[derive(Debug)]
+pub struct Shared {
+    database: &'static str,
+    cell: OnceLock<Proxy>,
+}
+
+impl Shared {
+    pub const fn over(database: &'static str) -> Self {
+        Self { database, cell: OnceLock::new() }
+    }
+
+    /// Starts it the first time.
+    pub fn get(&self) -> &Proxy {
+        self.cell.get_or_init(|| {
+            let lab = Lab::general();
+            lab.copy_of_shop(self.database);
+            Proxy::start(lab, &Setup { database: self.database.to_owned(), ..Setup::default() })
+        })
+    }
 }
 
 /// A port of 127.0.0.1 that was free a moment ago.

@@ -53,11 +53,9 @@ impl Endpoint {
     /// As [`Endpoint::try_connect`] over a connection that has done its TLS handshake.
     pub fn try_connect_over(&self, stream: impl Stream + 'static) -> (Session, Reply) {
         let mut session = Session::over(stream);
-        session.user.clone_from(&self.user);
-        session.password.clone_from(&self.password);
         let mut params = vec![("user", self.user.as_str()), ("database", self.database.as_str())];
         params.extend(self.startup.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        session.send(&message::startup(196_608, &params));
+        session.login(self, &message::startup(196_608, &params));
         let reply = session.collect(1);
         (session, reply)
     }
@@ -127,6 +125,13 @@ impl Session {
             cancel_key: None,
             copy_in: None,
         }
+    }
+
+    /// Sends a startup packet; from now on authentication requests are answered for that user.
+    pub fn login(&mut self, end: &Endpoint, startup: &[u8]) {
+        self.user.clone_from(&end.user);
+        self.password.clone_from(&end.password);
+        self.send(startup);
     }
 
     /// Sends bytes. A connection that the other side has closed shows in the next read.

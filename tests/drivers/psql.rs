@@ -1,0 +1,111 @@
+//! psql: its backslash commands, tab completion, \copy, and what a person types.
+
+use std::process::{Command, Stdio};
+
+use super::{PROXY, texts};
+use crate::support::lab::Lab;
+
+/// psql's output for a script given on standard input.
+fn psql(url: &str, script: &str) -> (bool, String) {
+    use std::io::Write;
+    let mut child = Command::new("psql")
+        .args(["-X", "-v", "ON_ERROR_STOP=0", "-P", "pager=off", url])
+        .env("PGCLIENTENCODING", "UTF8")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("psql");
+    child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    (output.status.success(), texts(&output))
+}
+
+/// The same through pgwarden as tenant A, and directly as the owner: the catalog is the same.
+fn same_as_direct(commands: &[&str]) {
+    let proxy = PROXY.get();
+    let mut differing = Vec::new();
+    for command in commands {
+        let (_, through) = psql(&proxy.a().url(), command);
+        let (_, direct) = psql(&Lab::general().owner("drivers").url(), command);
+        if through != direct {
+            differing.push(format!("{command}\nthrough pgwarden:\n{through}\ndirectly:\n{direct}"));
+        }
+    }
+    assert!(differing.is_empty(), "{}", differing.join("\n\n"));
+}
+
+#[test]
+fn describes_tables() {
+    same_as_direct(&[
+        "\\d",
+        "\\dt",
+        "\\d orders",
+        "\\d+ orders",
+        "\\d+ customers",
+        "\\d invoices",
+        "\\d events",
+        "\\di",
+        "\\ds",
+        "\\dv",
+        "\\dn",
+        "\\dT",
+        "\\d \"User\"",
+        "\\d orders_id_seq",
+        "\\dt public.*",
+        "\\d nonesuch",
+    ]);
+}
+
+/// What Tab sends after `SELECT * FROM ord`, `UPDATE `, `\d `, and after `WHERE ` of a known table.
+#[test]
+fn completes_names() {
+    let queries = [
+        "SELECT pg_catalog.quote_ident(c.relname) FROM pg_catalog.pg_class c WHERE c.relkind IN ('r', 'S', 'v', 'm', 'f', 'p') \
+         AND substring(pg_catalog.quote_ident(c.relname),1,3)='ord' AND pg_catalog.pg_table_is_visible(c.oid) \
+         AND c.relnamespace <> (SELECT oid FROM pg_catalog.pg_namespace WHERE nspname = 'pg_catalog') \
+         UNION SELECT pg_catalog.quote_ident(n.nspname) || '.' FROM pg_catalog.pg_namespace n \
+         WHERE substring(pg_catalog.quote_ident(n.nspname) || '.',1,3)='ord' ORDER BY 1 LIMIT 1000;",
+        "SELECT pg_catalog.quote_ident(attname) FROM pg_catalog.pg_attribute a, pg_catalog.pg_class c \
+         WHERE c.oid = a.attrelid AND a.attnum > 0 AND NOT a.attisdropped \
+         AND substring(pg_catalog.quote_ident(attname),1,2)='to' AND pg_catalog.quote_ident(relname)='orders' \
+         AND pg_catalog.pg_table_is_visible(c.oid) ORDER BY 1;",
+        "SELECT pg_catalog.quote_ident(nspname) FROM pg_catalog.pg_namespace WHERE substring(pg_catalog.quote_ident(nspname),1,2)='pu' ORDER BY 1;",
+        "SELECT n.nspname, c.relname FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p') AND (c.relname) LIKE 'ord%' AND pg_catalog.pg_table_is_visible(c.oid) \
+         AND n.nspname OPERATOR(pg_catalog.!~) '^pg_' ORDER BY 1, 2;",
+    ];
+    same_as_direct(&queries);
+}
+
+#[test]
+fn runs_what_a_person_types() {
+    let script = "
+SELECT count(*) FROM orders;
+BEGIN;
+INSERT INTO settings (k, v) VALUES ('psql', 'x') RETURNING tenant_id;
+ROLLBACK;
+\\copy (SELECT name FROM customers ORDER BY id LIMIT 2) TO STDOUT
+\\copy settings (k, v) FROM STDIN
+psql1\tone
+\\.
+DELETE FROM settings WHERE k LIKE 'psql%' RETURNING k;
+SELECT name FROM customers WHERE id = 1 \\gx
+\\conninfo
+\\set FETCH_COUNT 3
+SELECT id FROM orders ORDER BY id;
+";
+    let (done, said) = psql(&PROXY.get().a().url(), script);
+    assert!(done, "{said}");
+    for text in ["15", "ALPHA_name_2", "COPY 1", "psql1", "name | ALPHA_name_1", "(15 rows)"] {
+        assert!(said.contains(text), "no {text:?} in\n{said}");
+    }
+    assert!(!said.contains("ERROR") && !said.contains("CANARY"), "{said}");
+}
+
+#[test]
+fn shows_refusals_with_hint_and_place() {
+    let (_, said) = psql(&PROXY.get().a().url(), "SELECT * FROM order_tags;\nSELECT nam FROM customers;\n");
+    assert!(said.contains("ERROR") && said.contains("HINT"), "{said}");
+    assert!(said.contains("LINE 1: SELECT nam FROM customers;") && said.contains('^'), "{said}");
+}

@@ -1,0 +1,150 @@
+//! Frames that lie, and plain noise, after authentication: an error or a close, and nobody else notices.
+
+use std::time::Duration;
+
+use super::PROXY;
+use crate::support::message::{frame, lying_frame, parse, query, sync};
+use crate::support::reply::Reply;
+
+fn after(bytes: &[u8]) -> Reply {
+    let mut session = PROXY.get().a().connect();
+    session.send(bytes);
+    session.collect_within(1, Duration::from_secs(2))
+}
+
+fn is_well() {
+    assert_eq!(PROXY.get().b().connect().simple("SELECT 1").ok().value(), "1");
+}
+
+#[test]
+fn lengths_below_four_close_the_connection() {
+    for length in [0, 1, 3] {
+        let reply = after(&[lying_frame(b'Q', b"", length), sync()].concat());
+        assert!(reply.closed && reply.rows.is_empty(), "{length}: {}", reply.text());
+        assert!(matches!(reply.sqlstate(), "" | "08P01"), "{length}: {}", reply.text());
+    }
+    is_well();
+}
+
+/// What a frame announces is not allocated: the size is checked first.
+#[test]
+fn announced_gigabytes_cost_nothing() {
+    let before = PROXY.get().resident_kib();
+    for length in [0x3fff_ffff, 0x7fff_ffff, u32::MAX] {
+        let reply = after(&lying_frame(b'Q', b"SELECT 1", length));
+        assert!(reply.closed, "{length:#x}: {}", reply.text());
+    }
+    let grown = PROXY.get().resident_kib().saturating_sub(before);
+    assert!(grown < 32 << 10, "{grown} KiB");
+    is_well();
+}
+
+#[test]
+fn a_frame_that_never_ends_waits_alone() {
+    let reply = after(&lying_frame(b'Q', b"SELECT 1", 1_000));
+    assert!(reply.timed_out, "{}", reply.text());
+    is_well();
+}
+
+/// A body that holds more than its message says, or less.
+#[test]
+fn bodies_that_do_not_fit_are_refused() {
+    let bodies: [(u8, &[u8]); 12] = [
+        (b'Q', b"SELECT 1\0SELECT name FROM customers\0"),
+        (b'Q', b"SELECT 1"),
+        (b'Q', b""),
+        (b'P', b"\0SELECT 1\0\0\x09"),
+        (b'P', b"\0SELECT 1\0\0\0GARBAGE"),
+        (b'P', b"\0SELECT 1"),
+        (b'B', b"\0\0\0\0\0\x01\x7f\xff\xff\xffx\0\0"),
+        (b'B', b"\0\0\0\x05\0\0\0\0\0\0"),
+        (b'D', b"X\0"),
+        (b'E', b"\0\0\0"),
+        (b'C', b"Sname"),
+        (b'S', b"extra"),
+    ];
+    for (tag, body) in bodies {
+        let reply = after(&[frame(tag, body), sync()].concat());
+        assert!(reply.rows.is_empty(), "{} {body:?}: {}", tag as char, reply.text());
+        // 26000: the statement that a Bind names may be looked up before its values are read.
+        let refused = matches!(reply.sqlstate(), "08P01" | "26000");
+        assert!(refused, "{} {body:?}: {}", tag as char, reply.text());
+    }
+    is_well();
+}
+
+#[test]
+fn unknown_and_backend_message_types_close_the_connection() {
+    for tag in [b'Z', b'T', b'R', b'k', b'z', 0, 0xff] {
+        let reply = after(&frame(tag, b"\0\0\0\0"));
+        assert!(reply.closed, "{tag:#x}: {}", reply.text());
+        assert_eq!(reply.sqlstate(), "08P01");
+    }
+    is_well();
+}
+
+#[test]
+fn text_that_is_no_utf8_is_refused() {
+    let mut session = PROXY.get().a().connect();
+    let reply = session.simple(b"SELECT '\xe9\x5c', name FROM customers --'");
+    assert_eq!(reply.sqlstate(), "22021", "{}", reply.text());
+    assert!(reply.rows.is_empty());
+    let reply = session.simple(b"SELECT name FROM customers WHERE name = '\xff'");
+    assert_eq!(reply.sqlstate(), "22021", "{}", reply.text());
+}
+
+/// Copy messages outside COPY are dropped, as Postgres does.
+#[test]
+fn copy_messages_outside_copy_are_dropped() {
+    let mut session = PROXY.get().a().connect();
+    let stray = [frame(b'd', b"2\tplanted\tx\n"), frame(b'c', b""), frame(b'f', b"x\0")].concat();
+    session.send(&[stray, query("SELECT 1")].concat());
+    assert_eq!(session.collect(1).ok().value(), "1");
+}
+
+/// Noise from a generator with a fixed seed, raw and inside well-formed frames.
+#[test]
+fn noise_harms_nobody() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut byte = || {
+        // xorshift64
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_be_bytes()[3]
+    };
+    for round in 0..150 {
+        let length = usize::from(byte());
+        let body: Vec<u8> = (0..length).map(|_| byte()).collect();
+        let tags = b"QPBDECSHFdcf";
+        let bytes = match round % 3 {
+            0 => body,
+            _ => [frame(tags[usize::from(byte()) % tags.len()], &body), sync()].concat(),
+        };
+        let mut session = PROXY.get().a().connect();
+        session.send(&bytes);
+        // Enough to be read; an answer is not required of every noise.
+        let reply = session.collect_within(1, Duration::from_millis(30));
+        assert!(!reply.text().contains("CANARY"), "{}", reply.text());
+    }
+    is_well();
+}
+
+/// A thousand statement names of 60 kB each: names are bounded, or the session ends, but memory is not eaten.
+#[test]
+fn huge_names_are_bounded() {
+    let before = PROXY.get().resident_kib();
+    let mut session = PROXY.get().a().connect();
+    for n in 0..300 {
+        let name = format!("{n}{}", "n".repeat(60_000));
+        session.send(&[parse(&name, "SELECT 1", &[]), sync()].concat());
+        let reply = session.collect(1);
+        if reply.closed {
+            break;
+        }
+    }
+    drop(session);
+    let grown = PROXY.get().resident_kib().saturating_sub(before);
+    assert!(grown < 64 << 10, "{grown} KiB");
+    is_well();
+}

@@ -1,0 +1,135 @@
+//! Tenants of three layouts behind one listener.
+
+use std::net::TcpListener;
+
+use super::PROXY;
+use crate::support::lab::Lab;
+use crate::support::proxy::{Proxy, Setup, free_port};
+use crate::support::session::Endpoint;
+
+#[test]
+fn each_layout_gives_its_tenant_its_own() {
+    let proxy = PROXY.get();
+    let cases = [
+        ("tenant_a", "ALPHA_name_1"),
+        ("tenant_b", "CANARY_B_name_1"),
+        ("schema_a", "ALPHA_name_1"),
+        ("schema_b", "CANARY_B_name_1"),
+        ("database_a", "ALPHA_name_1"),
+    ];
+    for (login, name) in cases {
+        let mut session = proxy.login(login).connect();
+        assert_eq!(session.simple("SELECT min(name) FROM customers").ok().value(), name, "{login}");
+        let reply =
+            session.extended("SELECT name FROM customers WHERE id % 1000 = $1 ORDER BY id LIMIT 1", &[Some("1")]);
+        assert_eq!(reply.ok().value(), name, "{login}");
+    }
+}
+
+#[test]
+fn the_schema_tenant_stays_in_its_schema() {
+    let mut session = PROXY.get().login("schema_a").connect();
+    let reaches = [
+        "SELECT * FROM t_b.customers",
+        "SET search_path = t_b",
+        "SELECT set_config('search_path', 't_b', false)",
+        "SET ROLE t_b_role",
+        "RESET ROLE",
+        "CREATE TABLE t_b.planted (x int)",
+        "DO $$ BEGIN PERFORM 1; END $$",
+    ];
+    for sql in reaches {
+        let reply = session.simple(sql);
+        assert_eq!(reply.sqlstate(), "42501", "{sql}: {}", reply.text());
+    }
+    assert_eq!(session.simple("SELECT count(*) FROM countries").ok().value(), "4");
+    assert_eq!(session.simple("SELECT current_schema()").ok().value(), "t_a");
+    assert_eq!(session.simple("SELECT current_user").ok().value(), "t_a_role");
+}
+
+#[test]
+fn ddl_is_the_database_tenants_own_business() {
+    let mut session = PROXY.get().login("database_a").connect();
+    let script = [
+        "CREATE TABLE own_table (id int PRIMARY KEY, body text)",
+        "INSERT INTO own_table VALUES (1, 'x')",
+        "CREATE VIEW own_view AS SELECT * FROM own_table",
+        "CREATE FUNCTION own_function() RETURNS bigint LANGUAGE sql AS 'SELECT count(*) FROM own_table'",
+        "CREATE INDEX ON own_table (body)",
+        "DROP VIEW own_view",
+        "TRUNCATE own_table",
+    ];
+    for sql in script {
+        session.simple(sql).ok();
+    }
+    assert_eq!(session.simple("SELECT own_function()").ok().value(), "0");
+    session.simple("DROP FUNCTION own_function(); DROP TABLE own_table").ok();
+}
+
+/// pgwarden starts without its upstream, says so to clients, and serves when it comes.
+#[test]
+fn an_upstream_that_is_down_at_start_may_come_back() {
+    let lab = Lab::general();
+    let (listen, upstream) = (free_port(), TcpListener::bind("127.0.0.1:0").unwrap());
+    let upstream_port = upstream.local_addr().unwrap().port();
+    drop(upstream);
+    let text = crate::support::lab::read("fixture/pgwarden.toml")
+        .replace("{port}", &listen.to_string())
+        .replace("{postgres}", &upstream_port.to_string())
+        .replace("{database}", "shared")
+        .replace("{pool}", "{ size = 2, wait_timeout = \"1s\" }");
+    let proxy = Proxy::launch(&text, listen);
+    let end = Endpoint { database: "shared".to_owned(), ..proxy.a() };
+    let (_, reply) = end.try_connect();
+    let (state, log) = (reply.sqlstate().to_owned(), proxy.log());
+    assert!(state.starts_with("08") || state.starts_with("57P"), "{}", reply.text());
+    assert!(log.contains("127.0.0.1") || log.contains("main"), "the log does not name the upstream:\n{log}");
+    // Now it listens: a relay to the real one.
+    let relay = TcpListener::bind(("127.0.0.1", upstream_port)).unwrap();
+    let postgres = lab.cluster.port();
+    std::thread::spawn(move || {
+        for client in relay.incoming().map_while(Result::ok) {
+            let server = std::net::TcpStream::connect(("127.0.0.1", postgres)).unwrap();
+            for (mut from, mut to) in [(client.try_clone().unwrap(), server.try_clone().unwrap()), (server, client)] {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(std::net::Shutdown::Both);
+                });
+            }
+        }
+    });
+    let served = (0..60).any(|_| {
+        std::thread::sleep(std::time::Duration::from_millis(250));
+        let (mut session, reply) = end.try_connect();
+        reply.errors.is_empty() && !reply.closed && session.simple("SELECT min(name) FROM customers").errors.is_empty()
+    });
+    assert!(served, "{}", proxy.log());
+}
+
+/// The pool's mode may differ by upstream, and a tenant of the shared layout may live elsewhere.
+#[test]
+fn a_shared_tenant_on_another_upstream() {
+    let lab = Lab::general();
+    lab.copy_of_shop("elsewhere");
+    let postgres = lab.cluster.port();
+    let more = format!(
+        r#"
+[upstream.second]
+url = "postgres://app_owner@127.0.0.1:{postgres}/elsewhere"
+password = "app_owner_pw"
+pool = {{ mode = "session", size = 2 }}
+[[tenant]]
+name = "c"
+key = 3
+keys = {{ uuid = "cccccccc-0000-4000-8000-00000000000c", account = "charlie" }}
+upstream = "second"
+[[login]]
+name = "tenant_c"
+password = "tenant_c_pw"
+tenants = ["c"]
+"#
+    );
+    let proxy = Proxy::start(lab, &Setup { more, ..Setup::default() });
+    let end = Endpoint { database: "elsewhere".to_owned(), ..proxy.login("tenant_c") };
+    assert_eq!(end.connect().simple("SELECT min(name) FROM customers").ok().value(), "CANARY_C_name_1");
+}
