@@ -15,8 +15,9 @@ async fn connect(end: &Endpoint) -> Client {
 
 #[test]
 fn tokio_postgres_reads_and_writes() {
+    let end = PROXY.get().a();
     block_on(async {
-        let mut client = connect(&PROXY.get().a()).await;
+        let mut client = connect(&end).await;
         let rows =
             client.query("SELECT id, name, tags, created_on::text FROM customers WHERE id <= $1 ORDER BY id", &[&3i64]);
         let rows = rows.await.unwrap();
@@ -40,8 +41,9 @@ fn tokio_postgres_reads_and_writes() {
 
 #[test]
 fn tokio_postgres_pipelines() {
+    let end = PROXY.get().a();
     block_on(async {
-        let client = connect(&PROXY.get().a()).await;
+        let client = connect(&end).await;
         let statement = client.prepare("SELECT name FROM customers WHERE id = $1").await.unwrap();
         let client = &client;
         let statement = &statement;
@@ -54,8 +56,9 @@ fn tokio_postgres_pipelines() {
 
 #[test]
 fn tokio_postgres_copies() {
+    let end = PROXY.get().a();
     block_on(async {
-        let client = connect(&PROXY.get().a()).await;
+        let client = connect(&end).await;
         let sink = client.copy_in::<_, bytes::Bytes>("COPY settings (k, v) FROM STDIN").await.unwrap();
         let mut sink = std::pin::pin!(sink);
         sink.send(bytes::Bytes::from_static(b"rust1\tx\nrust2\ty\n")).await.unwrap();
@@ -69,8 +72,9 @@ fn tokio_postgres_copies() {
 
 #[test]
 fn tokio_postgres_cancels() {
+    let end = PROXY.get().a();
     block_on(async {
-        let client = connect(&PROXY.get().a()).await;
+        let client = connect(&end).await;
         let token = client.cancel_token();
         let cancel = async {
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;

@@ -1,0 +1,1 @@
+"""The app of django_test.py."""
