@@ -1,6 +1,9 @@
 //! pgwarden as a process, in front of a real Postgres, talked to by real clients: one folder a concern. One binary, so
 //! that the clusters are made once.
 
+// Tests fail loudly.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
 mod config;
 mod drivers;
 mod isolation;

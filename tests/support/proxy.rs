@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -158,11 +158,6 @@ impl Proxy {
         let status = status.unwrap_or_default();
         let line = status.lines().find(|it| it.starts_with("VmRSS:")).unwrap_or_default();
         line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).unwrap_or(0)
-    }
-
-    /// The directory of its configuration and log.
-    pub fn directory(&self) -> PathBuf {
-        self.directory.path().to_owned()
     }
 }
 
