@@ -11,12 +11,13 @@ use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
-use tracing::{Instrument, debug, error, info, info_span, warn};
+use tracing::{Instrument, debug, error, info, warn};
 
 use super::gateway::Gateway;
 use super::login::{LoginError, Session, log_in};
 use super::relay::{Relay, Stop};
 use crate::ids::SessionId;
+use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::encode::backend;
 use crate::wire::stream::{Keepalive, Stream};
@@ -114,30 +115,30 @@ impl Sessions {
         };
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let sessions = Arc::clone(self);
-        // Login and tenant are filled in once they are known.
-        let span = info_span!("session", id = id.0, login = tracing::field::Empty, tenant = tracing::field::Empty);
-        let task = tokio::spawn(sessions.run(client, peer, id).instrument(span));
+        let span = SessionSpan::new(id, Some(peer));
+        let instrument = span.span();
+        let task = tokio::spawn(async move { sessions.run(client, peer, &span).await }.instrument(instrument));
         tokio::spawn(watch_over(task, id, place));
     }
 
-    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, id: SessionId) {
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, span: &SessionSpan) {
         if let Err(error) = Keepalive::default().apply(&client) {
-            debug!(%peer, %error, "client gone");
+            debug!(%error, "client gone");
             return;
         }
         let mut stop = self.stop.subscribe();
         // The future of a login is large and short-lived: it must not be part of every idle session.
-        let login = Box::pin(log_in(&self.gateway, Stream::Tcp(client), peer, id));
+        let login = Box::pin(log_in(&self.gateway, Stream::Tcp(client), peer, span));
         let session = tokio::select! {
             session = login => session,
             _ = stop.wait_for(|stop| *stop != Stop::Run) => return,
         };
         match session {
-            Ok(Some(session)) => relay(session, peer, stop).await,
+            Ok(Some(session)) => relay(session, stop).await,
             Ok(None) => {}
-            Err(LoginError::Gone(why)) => debug!(%peer, why, "no session"),
-            Err(LoginError::Refused(why)) => info!(%peer, why, "client refused"),
-            Err(LoginError::Timeout) => info!(%peer, "login timed out"),
+            Err(LoginError::Gone(why)) => debug!(why, "no session"),
+            Err(LoginError::Refused(why)) => info!(why, "client refused"),
+            Err(LoginError::Timeout) => info!("login timed out"),
         }
     }
 
@@ -155,16 +156,8 @@ impl Sessions {
     }
 }
 
-async fn relay(session: Session, peer: SocketAddr, stop: watch::Receiver<Stop>) {
-    let span = tracing::Span::current();
-    span.record("login", session.identity.login.name.as_str());
-    span.record("tenant", session.tenant_name());
-    if session.is_operator() {
-        info!(target: "pgwarden::audit", %peer, "operator session begins");
-    } else {
-        debug!(%peer, "session begins");
-    }
-    let Session { conn, machine, source, .. } = session;
+async fn relay(session: Session, stop: watch::Receiver<Stop>) {
+    let Session { conn, machine, source } = session;
     let end = Relay::new(conn.stream, machine, source, stop).run().await;
     debug!(%end, "session ends");
 }

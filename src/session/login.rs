@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use bytes::BytesMut;
 use tokio::time::timeout;
 
 use super::gateway::{Credential, Gateway};
@@ -14,7 +13,7 @@ use super::relay::{Condition, Source};
 use super::upstream::{PoolSource, Upstream};
 use super::watch::Watcher;
 use crate::auth::{Account, AuthError, Failure, Login, Method, authenticate};
-use crate::ids::SessionId;
+use crate::observe::{SessionSpan, audit};
 use crate::pgerror::{PgError, Severity, SqlState};
 use crate::pool::Server;
 use crate::tenant::{Identity, StartupParams, Target};
@@ -30,7 +29,6 @@ pub(super) struct Session {
     pub conn: Conn,
     pub machine: Machine,
     pub source: PoolSource,
-    pub identity: Identity,
 }
 
 /// Why no session came about; the client has been told where it could be.
@@ -73,7 +71,7 @@ pub(super) async fn log_in(
     gateway: &Arc<Gateway>,
     stream: Stream,
     peer: SocketAddr,
-    id: SessionId,
+    span: &SessionSpan,
 ) -> Result<Option<Session>, LoginError> {
     let begin = async {
         let (mut conn, wish) = accept(stream, gateway.tls.as_ref()).await?;
@@ -82,7 +80,7 @@ pub(super) async fn log_in(
                 gateway.cancel.cancel(request.pid, &request.key).await;
                 Ok(None)
             }
-            Wish::Session(message) => match identify(gateway, &mut conn, peer, &message).await {
+            Wish::Session(message) => match identify(gateway, &mut conn, peer, &message, span).await {
                 Ok(identity) => Ok(Some((conn, message, identity))),
                 Err(error) => Err(error),
             },
@@ -92,7 +90,7 @@ pub(super) async fn log_in(
     match begun {
         None => Ok(None),
         // Waiting for an upstream has limits of its own.
-        Some((conn, message, identity)) => open(gateway, conn, &message, identity, id).await.map(Some),
+        Some((conn, message, identity)) => open(gateway, conn, &message, identity).await.map(Some),
     }
 }
 
@@ -109,6 +107,7 @@ async fn identify(
     conn: &mut Conn,
     peer: SocketAddr,
     message: &StartupMessage,
+    span: &SessionSpan,
 ) -> Result<Identity, LoginError> {
     if gateway.tls_required && !conn.stream.is_encrypted() {
         let error = PgError::fatal(SqlState::INVALID_AUTHORIZATION, "pgwarden accepts only encrypted connections here")
@@ -126,17 +125,34 @@ async fn identify(
         options: None,
         tenant_parameter,
     });
+    span.record_login(&claim.login_name);
     if let Err(error) = prove(gateway, conn, peer, message, &claim.login_name).await {
-        let why = format!("login \"{}\": {error}", claim.login_name);
         return match error.to_pg(&message.user) {
-            Some(told) => refuse(conn, told, why).await,
-            None => Err(LoginError::Gone(why)),
+            Some(told) => {
+                audit::login_refused(&claim.login_name, &error);
+                refuse(conn, told, error).await
+            }
+            None => Err(LoginError::Gone(error.to_string())),
         };
     }
+    let login_name = claim.login_name.clone();
     match claim.into_outcome() {
-        Ok(identity) => Ok(identity),
-        Err(error) => refuse(conn, error.to_pg_error(), error).await,
+        Ok(identity) => Ok(accepted(identity, span)),
+        Err(error) => {
+            audit::login_refused(&login_name, &error);
+            refuse(conn, error.to_pg_error(), error).await
+        }
     }
+}
+
+fn accepted(identity: Identity, span: &SessionSpan) -> Identity {
+    let tenant = identity.target.tenant().map(|tenant| &tenant.name);
+    if let Some(tenant) = tenant {
+        span.record_tenant(tenant);
+    }
+    let operator = matches!(identity.target, Target::Operator { .. });
+    audit::login_accepted(&identity.login.name, tenant, operator);
+    identity
 }
 
 async fn prove(
@@ -165,7 +181,6 @@ async fn open(
     mut conn: Conn,
     message: &StartupMessage,
     identity: Identity,
-    id: SessionId,
 ) -> Result<Session, LoginError> {
     let target = &identity.target;
     let parts = gateway.upstreams.open(target.upstream(), target.database()).and_then(|upstream| {
@@ -189,18 +204,12 @@ async fn open(
         }
     };
     greet(&mut conn, &reported, &source).await?;
-    let machine = machine(gateway, &upstream, &opening, &identity, id, (reported, std::mem::take(&mut conn.inbox)));
-    Ok(Session { conn, machine, source, identity })
+    let mut machine = machine(gateway, &upstream, &opening, reported);
+    machine.client_bytes(&conn.inbox);
+    Ok(Session { conn, machine, source })
 }
 
-fn machine(
-    gateway: &Gateway,
-    upstream: &Upstream,
-    opening: &Opening,
-    identity: &Identity,
-    id: SessionId,
-    (reported, received): (BTreeMap<String, String>, BytesMut),
-) -> Machine {
+fn machine(gateway: &Gateway, upstream: &Upstream, opening: &Opening, reported: BTreeMap<String, String>) -> Machine {
     let env = Env {
         guard: Arc::clone(&upstream.guard),
         mode: opening.mode.clone(),
@@ -209,11 +218,9 @@ fn machine(
         planning_context: Arc::clone(&opening.planning_context),
         pool_mode: upstream.pool.settings().mode,
         limits: gateway.limits,
-        observer: Arc::new(Watcher::new(id, identity, Arc::clone(&upstream.catalog))),
+        observer: Arc::new(Watcher::new(Arc::clone(&upstream.catalog))),
     };
-    let mut machine = Machine::new(env, opening.settings(), reported);
-    machine.client_bytes(&received);
-    machine
+    Machine::new(env, opening.settings(), reported)
 }
 
 /// AuthenticationOk (behind what the exchange left to be said), ParameterStatus, BackendKeyData, ReadyForQuery.
@@ -312,17 +319,5 @@ fn told(body: &[u8]) -> PgError {
             report.log_text(code::MESSAGE).into_owned(),
         ),
         Err(error) => error.to_pg(),
-    }
-}
-
-impl Session {
-    /// The tenant's name, or `-`.
-    pub fn tenant_name(&self) -> &str {
-        self.identity.target.tenant().map_or("-", |tenant| tenant.name.as_str())
-    }
-
-    /// Whether it is an operator's.
-    pub fn is_operator(&self) -> bool {
-        matches!(self.identity.target, Target::Operator { .. })
     }
 }

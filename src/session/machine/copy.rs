@@ -2,8 +2,9 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::refuse::MUST_FAIL;
 use super::replies::{Expected, Fate, Kind};
-use super::{Flow, Machine, Wait};
+use super::{Batch, Flow, Machine, Wait};
 use crate::guard::copy_stream::CopyRewriter;
 use crate::guard::{Guarded, Refusal, RefusalKind, StatementKind};
 use crate::pgerror::SqlState;
@@ -44,7 +45,9 @@ pub(super) enum CopyStream {
 impl Machine {
     /// The server has asked for a COPY stream.
     pub(super) fn begin_copy_in(&mut self) {
-        self.replies.eat_syncs();
+        if self.replies.eat_syncs() {
+            self.batch = Batch::Open;
+        }
         let rewriter = self.head_guarded().map(|(guarded, statement)| rewriter(guarded, statement));
         match rewriter {
             None | Some(Ok(None)) => self.copying = CopyStream::Forward,
@@ -142,7 +145,7 @@ impl Machine {
         self.env.observer.refused(&refusal, "COPY FROM STDIN");
         self.copying = CopyStream::Refused;
         self.note_stream_end();
-        if frontend::copy_fail(&mut self.to_server, "refused by pgwarden").is_err() {
+        if frontend::copy_fail(&mut self.to_server, MUST_FAIL).is_err() {
             self.context_failed();
         }
         if let Some(expected) = self.replies.head() {

@@ -3,6 +3,7 @@
 use super::Machine;
 use super::backend::Broken;
 use super::copy::CopyStream;
+use super::refuse::MUST_FAIL;
 use super::replies::{Errand, Expected, Fate, Kind, Subject};
 use super::statements::Statement;
 use super::{Batch, Intake};
@@ -83,7 +84,7 @@ impl Machine {
         let hides = self.env.mode == Mode::Shared;
         let Some(expected) = self.replies.head() else { return Ok(()) };
         if let Fate::Refused(error) = &expected.fate
-            && report.sqlstate() == Some(SqlState::SYNTAX_ERROR)
+            && is_ours(report)
         {
             backend::error_response(&mut self.to_client, error);
             return Ok(());
@@ -99,6 +100,11 @@ impl Machine {
         })?;
         Ok(())
     }
+}
+
+/// Whether the server failed for the reason that it was given: a statement that must fail, or a CopyFail of ours.
+fn is_ours(report: &Report<'_>) -> bool {
+    report.sqlstate() == Some(SqlState::SYNTAX_ERROR) || report.log_text(code::MESSAGE).contains(MUST_FAIL)
 }
 
 /// A statement's name on the server and for the client.

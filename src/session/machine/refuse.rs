@@ -11,7 +11,7 @@ use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 
 /// No grammar accepts it: Postgres answers 42601 before it looks at anything else.
-const MUST_FAIL: &str = "refused by pgwarden";
+pub(super) const MUST_FAIL: &str = "refused by pgwarden";
 
 impl Machine {
     /// Nothing that the client sent is under way.

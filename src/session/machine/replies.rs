@@ -194,10 +194,13 @@ impl Replies {
     }
 
     /// The server reads a COPY stream now: Syncs that were sent right after the head are eaten by it, unanswered.
-    pub fn eat_syncs(&mut self) {
+    /// Returns whether there were any.
+    pub fn eat_syncs(&mut self) -> bool {
+        let before = self.queue.len();
         while self.queue.get(1).is_some_and(|e| matches!(e.kind, Kind::Sync)) {
             self.queue.remove(1);
         }
+        self.queue.len() < before
     }
 }
 
