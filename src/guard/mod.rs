@@ -15,6 +15,7 @@ mod refusal;
 mod rewrite;
 mod service;
 mod shape;
+mod statements;
 pub mod value;
 mod verify;
 
@@ -23,6 +24,7 @@ pub use plan::*;
 pub use policy::*;
 pub use refusal::*;
 pub use service::{Guard, Planner, Script};
+pub use statements::plan_statements;
 
 /// A plan that forwards a text as it is, for the tests of this room.
 #[cfg(test)]

@@ -1,1 +1,197 @@
-//! Puts the tenant's predicates into a parse tree and checks the printed result.
+//! Puts the tenant's predicates into a statement's tree.
+//!
+//! A [`Rewriter`] is made for one statement, walks what the gate hands it (queries, expressions), and ends in a [`Plan`]:
+//! the edited tree is printed, read again, compared with the edited one and verified. The walk is exhaustive: a node that it
+//! does not know is refused, so that nothing stands in a statement that was not looked at.
+
+mod equal;
+mod expression;
+mod finish;
+mod from;
+mod guard;
+mod insert;
+mod json;
+mod merge;
+mod outputs;
+mod plain;
+mod scope;
+mod select;
+mod sets;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod write;
+
+use pg_query::protobuf::{Node, RangeVar};
+
+use super::gate::dispatch::{Gated, Parts};
+use super::gate::relations::{self, Resolved};
+use super::parse::Statement;
+use super::plan::{Effect, Plan, Protocol, TenantCheck, TenantSlot};
+use super::{Mode, Policy, Refusal, RefusalKind, TenantTable};
+use crate::ids::Oid;
+use crate::pgerror::SqlState;
+use scope::{CteFrame, Level, Refs};
+
+/// The greatest number of parameters in a statement (a 16-bit count in the protocol).
+const MAX_PARAMS: usize = 65_535;
+
+/// Rewrites one statement.
+pub(crate) struct Rewriter<'p> {
+    policy: &'p Policy,
+    mode: &'p Mode,
+    param_types: Vec<Oid>,
+    simple: bool,
+    /// The greater of the parameters declared and those used.
+    client_params: u16,
+    slots: Vec<TenantSlot>,
+    checks: Vec<TenantCheck>,
+    effects: Vec<Effect>,
+    notes: Vec<String>,
+    rewritten: bool,
+    /// WITH clauses around the place of the walk, outermost first.
+    ctes: Vec<CteFrame>,
+    /// Query levels around the place of the walk, outermost first.
+    levels: Vec<Level<'p>>,
+    /// What the expressions being walked look at, outermost first.
+    refs: Vec<Refs>,
+    /// The client names a system column: it would be lost, or mean another table's, behind a subquery.
+    names_system_column: bool,
+    /// A relation stands behind a subquery that the client did not write.
+    wrapped: bool,
+    /// A tenant relation was met in the query being walked.
+    met_tenant: bool,
+    /// A shared table was met in it.
+    met_shared: bool,
+    /// The client's text names `tableoid`, which masked relations leave out otherwise.
+    tableoid: bool,
+}
+
+impl<'p> Rewriter<'p> {
+    /// A rewriter for `statement`.
+    pub(crate) fn new(
+        policy: &'p Policy,
+        mode: &'p Mode,
+        protocol: Protocol<'_>,
+        statement: &Statement<'_>,
+    ) -> Rewriter<'p> {
+        let param_types = match protocol {
+            Protocol::Simple => Vec::new(),
+            Protocol::Extended { param_types } => param_types.to_vec(),
+        };
+        let declared = u16::try_from(param_types.len()).unwrap_or(u16::MAX);
+        Rewriter {
+            policy,
+            mode,
+            simple: matches!(protocol, Protocol::Simple),
+            client_params: statement.params.max(declared),
+            param_types,
+            slots: Vec::new(),
+            checks: Vec::new(),
+            effects: Vec::new(),
+            notes: Vec::new(),
+            rewritten: false,
+            ctes: Vec::new(),
+            levels: Vec::new(),
+            refs: Vec::new(),
+            names_system_column: false,
+            wrapped: false,
+            met_tenant: false,
+            met_shared: false,
+            tableoid: statement.text.to_ascii_lowercase().contains("tableoid"),
+        }
+    }
+
+    /// The slot that carries the tenant's value for a table.
+    ///
+    /// # Errors
+    /// 54000 if the statement has no parameter number left for it.
+    fn tenant_slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {
+        let slot =
+            TenantSlot { key: table.key.clone(), type_oid: table.type_oid, type_name: table.type_name.as_str().into() };
+        if let Some(index) = self.slots.iter().position(|s| *s == slot) {
+            return Ok(index);
+        }
+        if usize::from(self.client_params) + self.slots.len() >= MAX_PARAMS {
+            return Err(Refusal::new(
+                RefusalKind::Limit,
+                SqlState::PROGRAM_LIMIT_EXCEEDED,
+                format!("statement has {} parameters, and the tenant's value needs one more", self.client_params),
+            ));
+        }
+        self.slots.push(slot);
+        Ok(self.slots.len() - 1)
+    }
+
+    /// Remembers what the statement does to the session.
+    fn effect(&mut self, effect: Effect) {
+        if !self.effects.contains(&effect) {
+            self.effects.push(effect);
+        }
+    }
+
+    /// Adds a line for `explain`.
+    fn note(&mut self, note: impl Into<String>) {
+        let note = note.into();
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Prints, compares, verifies, and makes the plan. `tree` is the statement with all that was walked put back into it.
+    ///
+    /// # Errors
+    /// 0A000 for what cannot be printed faithfully or guarded together; the verifier's refusal.
+    pub(crate) fn finish(self, statement: &Statement<'_>, tree: &Node, gated: Gated) -> Result<Plan, Refusal> {
+        finish::plan(self, statement, tree, gated)
+    }
+
+    fn guarding(&self) -> bool {
+        matches!(self.mode, Mode::Shared)
+    }
+
+    fn resolve(&self, relation: &RangeVar) -> Result<Resolved<'p>, Refusal> {
+        relations::resolve(self.policy, self.mode, &relation.catalogname, &relation.schemaname, &relation.relname)
+    }
+
+    /// Number of the parameter that carries a slot.
+    fn param_number(&self, slot: usize) -> i32 {
+        i32::from(self.client_params) + i32::try_from(slot).unwrap_or(i32::MAX - MAX_PARAMS as i32) + 1
+    }
+}
+
+impl Parts for Rewriter<'_> {
+    fn query(&mut self, query: &mut Node) -> Result<(), Refusal> {
+        self.any_query(query).map(|_| ())
+    }
+
+    fn expression(&mut self, expression: &mut Node) -> Result<(), Refusal> {
+        self.expr(expression)
+    }
+
+    fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {
+        self.tenant_slot(table)
+    }
+}
+
+/// 0A000: legal SQL that cannot be guarded.
+fn unsupported(what: impl std::fmt::Display) -> Refusal {
+    Refusal::new(
+        RefusalKind::Unsupported,
+        SqlState::FEATURE_NOT_SUPPORTED,
+        format!("{what} is not supported for tenants"),
+    )
+    .hint(
+        "pgwarden cannot tell for certain which rows this would touch. Write it another way, or use an operator login.",
+    )
+}
+
+/// 42501: a value for another tenant.
+fn foreign_value(column: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::ForeignTenant,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("column \"{column}\" may hold only the tenant's own value"),
+    )
+    .hint("Leave the column out, or give the tenant's own value as a literal or a parameter.")
+}

@@ -1,0 +1,28 @@
+//! Whether two trees are the same but for where their parts stood in the text.
+
+use pg_query::protobuf::Node;
+use serde_json::Value;
+
+/// Fields that hold offsets into the text.
+const PLACES: [&str; 6] = ["location", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end", "name_location"];
+
+/// Compares two trees, places in the text aside.
+pub(super) fn same_tree(a: &Node, b: &Node) -> bool {
+    match (serde_json::to_value(a), serde_json::to_value(b)) {
+        (Ok(a), Ok(b)) => same(&a, &b),
+        _ => false,
+    }
+}
+
+fn same(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len()
+                && a.iter().all(|(key, value)| {
+                    PLACES.contains(&key.as_str()) || b.get(key).is_some_and(|other| same(value, other))
+                })
+        }
+        (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| same(a, b)),
+        (a, b) => a == b,
+    }
+}

@@ -1,0 +1,128 @@
+//! From the edited tree to a plan: printed, read again, compared, verified.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Node, RawStmt};
+use serde_json::Value;
+
+use super::equal::same_tree;
+use super::{Rewriter, unsupported};
+use crate::guard::gate::dispatch::{Gated, Sent};
+use crate::guard::parse::{self, Statement};
+use crate::guard::plan::{Piece, Plan};
+use crate::guard::verify::verify;
+use crate::guard::{Refusal, RefusalKind};
+use crate::pgerror::SqlState;
+
+pub(super) fn plan(
+    rewriter: Rewriter<'_>,
+    statement: &Statement<'_>,
+    tree: &Node,
+    gated: Gated,
+) -> Result<Plan, Refusal> {
+    if rewriter.wrapped && rewriter.names_system_column {
+        return Err(unsupported(
+            "a system column (ctid, tableoid, xmin ...) beside a FULL JOIN or an alias with columns",
+        ));
+    }
+    let printed = rewriter.rewritten
+        || match gated.text {
+            Sent::Printed | Sent::Changed => true,
+            Sent::Query | Sent::AsWritten => false,
+        };
+    let pieces = if printed { print(&rewriter, tree)? } else { vec![Piece::Text(statement.text.into())] };
+    let Rewriter { client_params, slots, checks, mut effects, notes, .. } = rewriter;
+    effects.extend(gated.effects);
+    Ok(Plan {
+        kind: gated.kind,
+        pieces,
+        rewritten: printed,
+        slots,
+        client_params,
+        checks,
+        effects,
+        copy_in: gated.copy_in,
+        notes,
+    })
+}
+
+fn print(rewriter: &Rewriter<'_>, tree: &Node) -> Result<Vec<Piece>, Refusal> {
+    let by_literal = rewriter.simple;
+    // The server takes no parameters for these from Bind.
+    let takes_none = matches!(tree.node, Some(NodeEnum::PrepareStmt(_) | NodeEnum::CopyStmt(_)));
+    if takes_none && !by_literal && mentions_slot(rewriter) {
+        return Err(unsupported("PREPARE or COPY of a query in the extended protocol"));
+    }
+    let text = parse::deparse(tree).map_err(|e| defect("the statement cannot be printed", &e))?;
+    let mut read = parse::reparse(&text).map_err(|e| defect("the printed statement cannot be read", &e))?;
+    let (Some(again), true) = (read.pop(), read.is_empty()) else {
+        return Err(defect("the printed statement is not one statement", &text));
+    };
+    if !again.stmt.as_deref().is_some_and(|again| same_tree(tree, again)) {
+        tracing::warn!(target: "pgwarden::guard", printed = %text, "a statement does not print as it was read");
+        return Err(unsupported("a construct that does not print as it was read"));
+    }
+    if rewriter.guarding() {
+        verify(rewriter.policy, &again, rewriter.client_params, &rewriter.slots, &rewriter.checks)?;
+    }
+    if by_literal { cut(rewriter, &text, &again) } else { Ok(vec![Piece::Text(text.into())]) }
+}
+
+/// A COPY FROM holds its slot in the plan, not in the text.
+fn mentions_slot(rewriter: &Rewriter<'_>) -> bool {
+    rewriter.met_tenant && !rewriter.slots.is_empty()
+}
+
+/// Cuts the text at the injected parameters.
+fn cut(rewriter: &Rewriter<'_>, text: &str, read: &RawStmt) -> Result<Vec<Piece>, Refusal> {
+    let tree =
+        serde_json::to_value(read).map_err(|e| defect("the printed statement cannot be walked", &e.to_string()))?;
+    let first = i64::from(rewriter.client_params) + 1;
+    let mut places = Vec::new();
+    params(&tree, &mut places);
+    places.retain(|(_, number)| *number >= first);
+    places.sort_unstable();
+    places.dedup();
+    let mut pieces = Vec::with_capacity(places.len() * 2 + 1);
+    let mut done = 0usize;
+    for (location, number) in places {
+        let token = format!("${number}");
+        let slot = usize::try_from(number - first).ok().filter(|s| *s < rewriter.slots.len());
+        let start = usize::try_from(location).ok().filter(|at| *at >= done);
+        let (Some(slot), Some(start)) = (slot, start) else {
+            return Err(defect("an injected parameter is out of place", &token));
+        };
+        let before = text.get(done..start);
+        let after = text.get(start..).is_some_and(|rest| rest.starts_with(&token));
+        let (Some(before), true) = (before, after) else {
+            return Err(defect("an injected parameter is out of place", &token));
+        };
+        pieces.push(Piece::Text(before.into()));
+        pieces.push(Piece::Slot(slot));
+        done = start + token.len();
+    }
+    pieces.push(Piece::Text(text.get(done..).unwrap_or("").into()));
+    Ok(pieces)
+}
+
+/// Location and number of every parameter.
+fn params(value: &Value, found: &mut Vec<(i64, i64)>) {
+    match value {
+        Value::Object(map) => {
+            for (key, inner) in map {
+                if key == "ParamRef" {
+                    let field = |name: &str| inner.get(name).and_then(Value::as_i64);
+                    found.extend(field("location").zip(field("number")));
+                }
+                params(inner, found);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| params(item, found)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+/// A fault of pgwarden's own, kept from the client but for its name.
+fn defect(what: &str, detail: &str) -> Refusal {
+    tracing::error!(target: "pgwarden::guard", detail, "{what}");
+    Refusal::new(RefusalKind::Verifier, SqlState::FEATURE_NOT_SUPPORTED, format!("{what}; it was not sent"))
+}

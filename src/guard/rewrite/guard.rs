@@ -1,0 +1,167 @@
+//! The split guard: the tenant's predicates and the plain conjuncts as they are, all others behind a CASE.
+//!
+//! Why: the planner orders a scan's conditions by cost, not by place, so that a cheap condition of the client (an error with
+//! the value in it is enough) would run on rows of others before the tenant's predicate. A CASE is evaluated in order.
+
+use std::collections::BTreeSet;
+
+use pg_query::protobuf::Node;
+
+use super::Rewriter;
+use super::plain::Plain;
+use super::scope::{Fence, Guard, Item, Refs};
+use super::tree;
+use crate::guard::Refusal;
+
+/// Level and item.
+type Place = (usize, usize);
+
+/// `t.tenant_id OPERATOR(pg_catalog.=) $n`
+pub(super) fn predicate(guard: &Guard) -> Node {
+    tree::system_operator(tree::column(&guard.prefix, &guard.column), "=", tree::param(guard.param))
+}
+
+/// What holds of every row of the item that the statement may see: its predicate, or that an outer join made the row up.
+fn row_is_own(item: &Item<'_>) -> Option<Node> {
+    let guard = item.guard.as_ref()?;
+    if item.nullable {
+        return tree::either(predicate(guard), tree::row_is_null(&guard.prefix));
+    }
+    Some(predicate(guard))
+}
+
+impl Rewriter<'_> {
+    /// Walks and guards the condition of a WHERE or ON at the innermost level; the predicates of the items in `pending` come
+    /// first.
+    pub(super) fn conditions(
+        &mut self,
+        condition: Option<Box<Node>>,
+        pending: &[usize],
+    ) -> Result<Option<Box<Node>>, Refusal> {
+        let mut parts: Vec<Node> = pending.iter().filter_map(|i| self.own_predicate(*i)).collect();
+        let mut given = Vec::new();
+        if let Some(condition) = condition {
+            tree::conjuncts(*condition, &mut given);
+        }
+        let mut guarded: Vec<(BTreeSet<Place>, Vec<Node>)> = Vec::new();
+        for mut conjunct in given {
+            let plain = self.is_plain(&conjunct);
+            let refs = self.looking_at(|this| this.expr(&mut conjunct))?;
+            let cover = if plain { BTreeSet::new() } else { self.cover(&refs) };
+            if cover.is_empty() {
+                parts.push(conjunct);
+                continue;
+            }
+            match guarded.iter_mut().find(|(c, _)| *c == cover) {
+                Some((_, same)) => same.push(conjunct),
+                None => guarded.push((cover, vec![conjunct])),
+            }
+        }
+        for (cover, conjuncts) in guarded {
+            self.note("conditions that are not plain are evaluated on the tenant's own rows only (CASE)");
+            let own: Vec<Node> = cover.iter().filter_map(|place| row_is_own(self.item(*place)?)).collect();
+            match (tree::all_of(own), tree::all_of(conjuncts)) {
+                (Some(own), Some(theirs)) => parts.push(tree::case(own, theirs, tree::boolean(false))),
+                (None, Some(theirs)) => parts.push(theirs),
+                (_, None) => {}
+            }
+        }
+        Ok(tree::all_of(parts).map(Box::new))
+    }
+
+    /// Walks and guards a HAVING. What holds no aggregate would be moved to WHERE, before the tenant's predicate; an aggregate
+    /// that is always true keeps it where it stands.
+    pub(super) fn having(&mut self, condition: Option<Box<Node>>) -> Result<Option<Box<Node>>, Refusal> {
+        let Some(condition) = condition else { return Ok(None) };
+        let mut given = Vec::new();
+        tree::conjuncts(*condition, &mut given);
+        let (mut parts, mut held) = (Vec::new(), Vec::new());
+        let at_stake = self.levels.last().is_some_and(|l| l.items.iter().any(at_stake));
+        for mut conjunct in given {
+            let plain = self.is_plain(&conjunct);
+            self.expr(&mut conjunct)?;
+            if plain || !at_stake {
+                parts.push(conjunct);
+            } else {
+                held.push(conjunct);
+            }
+        }
+        if let Some(held) = tree::all_of(held) {
+            let mut count = tree::system_call("count", vec![]);
+            count.agg_star = true;
+            let count = tree::node(pg_query::NodeEnum::FuncCall(Box::new(count)));
+            let always = tree::system_operator(count, ">=", tree::integer(0));
+            parts.push(tree::case(always, held, tree::boolean(false)));
+            self.rewritten = true;
+        }
+        Ok(tree::all_of(parts).map(Box::new))
+    }
+
+    /// Runs a walk and tells what it looked at.
+    pub(super) fn looking_at(&mut self, walk: impl FnOnce(&mut Self) -> Result<(), Refusal>) -> Result<Refs, Refusal> {
+        self.refs.push(Refs::default());
+        let outcome = walk(self);
+        let refs = self.refs.pop().unwrap_or_default();
+        if let Some(outer) = self.refs.last_mut() {
+            outer.absorb(&refs);
+        }
+        outcome.map(|()| refs)
+    }
+
+    /// The predicate of an item of the innermost level.
+    pub(super) fn own_predicate(&self, item: usize) -> Option<Node> {
+        self.levels.last()?.items.get(item)?.guard.as_ref().map(predicate)
+    }
+
+    pub(super) fn is_plain(&self, condition: &Node) -> bool {
+        let judge =
+            Plain { policy: self.policy, mode: self.mode, levels: &self.levels, param_types: &self.param_types };
+        judge.condition(condition)
+    }
+
+    fn item(&self, (level, item): Place) -> Option<&Item<'_>> {
+        self.levels.get(level)?.items.get(item)
+    }
+
+    /// The guarded items that a condition may look at too early; what cannot be guarded by name is fenced.
+    pub(super) fn cover(&mut self, refs: &Refs) -> BTreeSet<Place> {
+        let innermost = self.levels.len().saturating_sub(1);
+        let mut places: BTreeSet<Place> = refs.items.clone();
+        let mut whole: BTreeSet<usize> = refs.levels.clone();
+        if refs.is_empty() {
+            // A constant or volatile condition: how often it runs must not tell how many rows others have.
+            whole.insert(innermost);
+        }
+        for level in whole {
+            let count = self.levels.get(level).map_or(0, |l| l.items.len());
+            places.extend((0..count).map(|item| (level, item)));
+        }
+        let fences: Vec<(usize, Fence)> =
+            places.iter().filter_map(|place| Some((place.0, self.item(*place)?.fence))).collect();
+        for (level, fence) in fences {
+            self.put_up(level, fence);
+        }
+        places.into_iter().filter(|place| self.item(*place).is_some_and(|i| i.guard.is_some())).collect()
+    }
+
+    fn put_up(&mut self, level: usize, fence: Fence) {
+        match fence {
+            Fence::None => {}
+            Fence::Leaf(leaf) => {
+                if let Some(level) = self.levels.get_mut(level) {
+                    level.fenced.insert(leaf);
+                }
+            }
+            Fence::Cte(frame, index) => {
+                if let Some(cte) = self.ctes.get_mut(frame).and_then(|f| f.ctes.get_mut(index)) {
+                    cte.fence = true;
+                }
+            }
+        }
+    }
+}
+
+/// Rows of others could be seen through it before they are filtered.
+fn at_stake(item: &Item<'_>) -> bool {
+    item.guard.is_some() || item.fence != Fence::None
+}

@@ -1,0 +1,269 @@
+//! Walks INSERT: the column list made explicit, the tenant's value in every row.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    Alias, IndexElem, InferClause, InsertStmt, List, Node, OnConflictAction, OnConflictClause, ResTarget, SelectStmt,
+    SetOperation,
+};
+
+use super::from::alias_of;
+use super::outputs::is_star;
+use super::scope::{Item, Output, Source};
+use super::tree;
+use super::write::Target;
+use super::{Rewriter, foreign_value, unsupported};
+use crate::catalog::Relation;
+use crate::guard::{Refusal, RefusalKind, TenantTable};
+use crate::pgerror::SqlState;
+
+/// The alias of the subquery that stands between a query and its INSERT.
+const WRAPPER: &str = "pgwarden_rows";
+
+impl<'p> Rewriter<'p> {
+    pub(super) fn insert(&mut self, insert: &mut InsertStmt) -> Result<Option<Vec<Output>>, Refusal> {
+        let InsertStmt {
+            relation,
+            cols,
+            select_stmt,
+            on_conflict_clause,
+            returning_clause,
+            with_clause,
+            r#override: _,
+        } = insert;
+        let depth = self.open_with(with_clause.as_mut())?;
+        // The source sees neither the target nor its level.
+        let source = match select_stmt.as_deref_mut() {
+            Some(query) => self.any_query(query)?.outputs,
+            None => Some(Vec::new()),
+        };
+        let target = self.open_target(relation)?;
+        for column in cols.iter_mut() {
+            let Some(NodeEnum::ResTarget(column)) = column.node.as_mut() else {
+                return Err(unsupported("this column list"));
+            };
+            let ResTarget { name: _, indirection, val: _, location: _ } = column.as_mut();
+            self.subscripts(indirection)?;
+        }
+        if let Target::Tenant(table, found) = target {
+            self.force(table, found, cols, select_stmt, source)?;
+            self.note(format!("{}: the tenant's value in every row", found.name));
+        }
+        if let Some(clause) = on_conflict_clause.as_deref_mut() {
+            let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
+            self.on_conflict(clause, target, &alias)?;
+        }
+        let outputs = self.returning(returning_clause)?;
+        self.levels.pop();
+        self.close_with(with_clause.as_mut(), depth);
+        Ok(outputs)
+    }
+
+    fn force(
+        &mut self,
+        table: &TenantTable,
+        found: &Relation,
+        cols: &mut Vec<Node>,
+        source: &mut Option<Box<Node>>,
+        outputs: Option<Vec<Output>>,
+    ) -> Result<(), Refusal> {
+        if cols.is_empty() {
+            let width = outputs.as_ref().map(Vec::len).ok_or_else(|| {
+                unsupported("INSERT without a column list from a query whose columns cannot be counted")
+                    .hint("Name the columns: INSERT INTO table (column, ...) SELECT ...")
+            })?;
+            if width > found.columns.len() {
+                return Err(Refusal::new(
+                    RefusalKind::Syntax,
+                    SqlState::SYNTAX_ERROR,
+                    "INSERT has more expressions than target columns",
+                ));
+            }
+            *cols = found.columns.iter().take(width).map(|c| tree::target(&c.name, None)).collect();
+        }
+        let at = position(cols, &table.column)?;
+        if at.is_none() {
+            cols.push(tree::target(&table.column, None));
+        }
+        let slot = self.tenant_slot(table)?;
+        let own = tree::param(self.param_number(slot));
+        let Some(query) = source.as_deref_mut() else {
+            // DEFAULT VALUES
+            *source = tree::boxed(NodeEnum::SelectStmt(Box::new(one_row(own))));
+            return Ok(());
+        };
+        let Some(NodeEnum::SelectStmt(select)) = query.node.as_mut() else {
+            return Err(unsupported("this source of INSERT"));
+        };
+        match at {
+            None => append(select, &own),
+            Some(at) if has_star(select) => self.wrap(select, cols.len(), at, table),
+            Some(at) => self.check_column(select, at, table),
+        }
+    }
+
+    /// Checks or replaces column `at` of a query without `*`, in each arm of set operations.
+    fn check_column(&mut self, select: &mut SelectStmt, at: usize, table: &TenantTable) -> Result<(), Refusal> {
+        match select.op() {
+            SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept => {
+                for arm in [select.larg.as_deref_mut(), select.rarg.as_deref_mut()].into_iter().flatten() {
+                    self.check_column(arm, at, table)?;
+                }
+                Ok(())
+            }
+            SetOperation::SetopNone | SetOperation::Undefined => {
+                for row in &mut select.values_lists {
+                    let Some(NodeEnum::List(List { items })) = row.node.as_mut() else {
+                        return Err(unsupported("this VALUES"));
+                    };
+                    let value = items.get_mut(at).ok_or_else(too_few)?;
+                    self.own_value(value, table)?;
+                }
+                if !select.values_lists.is_empty() {
+                    return Ok(());
+                }
+                let target = select.target_list.get_mut(at).ok_or_else(too_few)?;
+                match target.node.as_mut() {
+                    Some(NodeEnum::ResTarget(target)) => match target.val.as_deref_mut() {
+                        Some(value) => self.own_value(value, table),
+                        None => Err(unsupported("this target list")),
+                    },
+                    _ => Err(unsupported("this target list")),
+                }
+            }
+        }
+    }
+
+    /// `SELECT q.c1, CASE WHEN q.c2 = $n ..., q.c3 FROM (query) q(c1, c2, c3)`
+    fn wrap(&mut self, select: &mut SelectStmt, width: usize, at: usize, table: &TenantTable) -> Result<(), Refusal> {
+        let names: Vec<String> = (1..=width).map(|i| format!("c{i}")).collect();
+        let prefix = [WRAPPER.to_owned()];
+        let mut targets = Vec::with_capacity(width);
+        for (i, name) in names.iter().enumerate() {
+            let column = tree::column(&prefix, name);
+            let value = if i == at { self.checked(column, table)? } else { column };
+            targets.push(tree::target("", Some(value)));
+        }
+        let mut inner = std::mem::take(select);
+        // A WITH that writes may stand at the top only.
+        let with = inner.with_clause.take();
+        let alias = Alias { aliasname: WRAPPER.to_owned(), colnames: names.iter().map(|n| tree::string(n)).collect() };
+        *select = tree::select(targets, tree::subselect(inner, alias, false), None, false);
+        select.with_clause = with;
+        Ok(())
+    }
+
+    fn on_conflict(&mut self, clause: &mut OnConflictClause, target: Target<'p>, alias: &str) -> Result<(), Refusal> {
+        let action = clause.action();
+        let OnConflictClause { action: _, infer, target_list, where_clause, location: _ } = clause;
+        if let Target::Tenant(_, found) = target
+            && let Some(level) = self.levels.last_mut()
+        {
+            level.items.push(Item {
+                source: Source::Relation { relation: found, renamed: vec![] },
+                ..Item::unknown(Some("excluded".to_owned()))
+            });
+        }
+        if let Some(infer) = infer.as_deref_mut() {
+            let InferClause { index_elems, where_clause, conname: _, location: _ } = infer;
+            for element in index_elems {
+                let Some(NodeEnum::IndexElem(element)) = element.node.as_mut() else {
+                    return Err(unsupported("this ON CONFLICT"));
+                };
+                let IndexElem {
+                    name: _,
+                    expr,
+                    indexcolname: _,
+                    collation: _,
+                    opclass: _,
+                    opclassopts: _,
+                    ordering: _,
+                    nulls_ordering: _,
+                } = element.as_mut();
+                self.maybe(expr)?;
+            }
+            // It is matched with an index's predicate, and never evaluated.
+            self.maybe(where_clause)?;
+        }
+        match action {
+            OnConflictAction::OnconflictNothing => Ok(()),
+            OnConflictAction::OnconflictUpdate => {
+                let names = [alias, "excluded"];
+                self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))?;
+                let pending: &[usize] = match target {
+                    Target::Tenant(..) => &[0],
+                    Target::Free => &[],
+                };
+                *where_clause = self.conditions(where_clause.take(), pending)?;
+                Ok(())
+            }
+            OnConflictAction::Undefined | OnConflictAction::OnconflictNone => Err(unsupported("this ON CONFLICT")),
+        }
+    }
+}
+
+/// Where the tenant column stands in the column list.
+fn position(cols: &[Node], column: &str) -> Result<Option<usize>, Refusal> {
+    for (i, col) in cols.iter().enumerate() {
+        if let Some(NodeEnum::ResTarget(target)) = col.node.as_ref()
+            && target.name == column
+        {
+            if !target.indirection.is_empty() {
+                return Err(foreign_value(column));
+            }
+            return Ok(Some(i));
+        }
+    }
+    Ok(None)
+}
+
+fn too_few() -> Refusal {
+    Refusal::new(RefusalKind::Syntax, SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions")
+}
+
+/// Adds the tenant's value as the last column.
+fn append(select: &mut SelectStmt, own: &Node) -> Result<(), Refusal> {
+    match select.op() {
+        SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept => {
+            for arm in [select.larg.as_deref_mut(), select.rarg.as_deref_mut()].into_iter().flatten() {
+                append(arm, own)?;
+            }
+        }
+        SetOperation::SetopNone | SetOperation::Undefined if select.values_lists.is_empty() => {
+            select.target_list.push(tree::target("", Some(own.clone())));
+        }
+        SetOperation::SetopNone | SetOperation::Undefined => {
+            for row in &mut select.values_lists {
+                match row.node.as_mut() {
+                    Some(NodeEnum::List(List { items })) => items.push(own.clone()),
+                    _ => return Err(unsupported("this VALUES")),
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the place of a column in the target list cannot be told by counting.
+fn has_star(select: &SelectStmt) -> bool {
+    let star = |target: &Node| match target.node.as_ref() {
+        Some(NodeEnum::ResTarget(target)) => match target.val.as_deref().and_then(|v| v.node.as_ref()) {
+            Some(NodeEnum::ColumnRef(column)) => column.fields.last().is_some_and(is_star),
+            Some(NodeEnum::AIndirection(i)) => i.indirection.last().is_some_and(is_star),
+            Some(_) | None => false,
+        },
+        _ => true,
+    };
+    select.target_list.iter().any(star)
+        || select.larg.as_deref().is_some_and(has_star)
+        || select.rarg.as_deref().is_some_and(has_star)
+}
+
+/// `VALUES (own)`
+fn one_row(own: Node) -> SelectStmt {
+    SelectStmt {
+        values_lists: vec![tree::node(NodeEnum::List(List { items: vec![own] }))],
+        limit_option: pg_query::protobuf::LimitOption::Default.into(),
+        op: SetOperation::SetopNone.into(),
+        ..SelectStmt::default()
+    }
+}

@@ -1,0 +1,132 @@
+//! Walks MERGE: the source guarded inside, the target in ON and in each branch that may see it.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, Node, ResTarget};
+
+use super::from::{Place, alias_of};
+use super::scope::Output;
+use super::tree;
+use super::write::Target;
+use super::{Rewriter, foreign_value, unsupported};
+use crate::catalog::Relation;
+use crate::guard::{Refusal, TenantTable};
+
+impl<'p> Rewriter<'p> {
+    pub(super) fn merge(&mut self, merge: &mut MergeStmt) -> Result<Option<Vec<Output>>, Refusal> {
+        let MergeStmt { relation, source_relation, join_condition, merge_when_clauses, returning_clause, with_clause } =
+            merge;
+        let depth = self.open_with(with_clause.as_mut())?;
+        let target = self.open_target(relation)?;
+        let Some(source) = source_relation.as_deref_mut() else { return Err(unsupported("MERGE without a source")) };
+        let mut pending = Vec::new();
+        // A source row of another tenant that fails a condition in ON would count as NOT MATCHED: it must not be there.
+        self.from_item(source, Place::Inside, &mut pending)?;
+        if !pending.is_empty() {
+            return Err(unsupported("this source of MERGE"));
+        }
+        let own: &[usize] = match target {
+            Target::Tenant(..) => &[0],
+            Target::Free => &[],
+        };
+        *join_condition = self.conditions(join_condition.take(), own)?;
+        let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
+        for clause in merge_when_clauses {
+            match clause.node.as_mut() {
+                Some(NodeEnum::MergeWhenClause(clause)) => self.when(clause, target, &alias, own)?,
+                _ => return Err(unsupported("this branch of MERGE")),
+            }
+        }
+        if returning_clause.is_some() {
+            self.since(170_000, "MERGE ... RETURNING")?;
+        }
+        let outputs = self.returning(returning_clause)?;
+        self.put_fences(std::slice::from_mut(source), 1);
+        self.levels.pop();
+        self.close_with(with_clause.as_mut(), depth);
+        if let Target::Tenant(_, found) = target {
+            self.note(format!("{}: the tenant's rows only are merged into", found.name));
+        }
+        Ok(outputs)
+    }
+
+    fn when(
+        &mut self,
+        clause: &mut MergeWhenClause,
+        target: Target<'p>,
+        alias: &str,
+        own: &[usize],
+    ) -> Result<(), Refusal> {
+        let (kind, command) = (clause.match_kind(), clause.command_type());
+        let MergeWhenClause { match_kind: _, command_type: _, r#override: _, condition, target_list, values } = clause;
+        match kind {
+            MergeMatchKind::MergeWhenMatched => *condition = self.conditions(condition.take(), own)?,
+            MergeMatchKind::MergeWhenNotMatchedBySource => {
+                self.since(170_000, "WHEN NOT MATCHED BY SOURCE")?;
+                *condition = self.conditions(condition.take(), own)?;
+            }
+            MergeMatchKind::MergeWhenNotMatchedByTarget => self.maybe(condition)?,
+            MergeMatchKind::Undefined => return Err(unsupported("this branch of MERGE")),
+        }
+        match command {
+            CmdType::CmdUpdate => {
+                let names = [alias];
+                self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))
+            }
+            CmdType::CmdInsert => {
+                for column in target_list.iter_mut() {
+                    let Some(NodeEnum::ResTarget(column)) = column.node.as_mut() else {
+                        return Err(unsupported("this column list"));
+                    };
+                    let ResTarget { name: _, indirection, val: _, location: _ } = column.as_mut();
+                    self.subscripts(indirection)?;
+                }
+                self.exprs(values)?;
+                match target {
+                    Target::Tenant(table, found) => self.force_row(table, found, target_list, values),
+                    Target::Free => Ok(()),
+                }
+            }
+            CmdType::CmdDelete | CmdType::CmdNothing => Ok(()),
+            CmdType::Undefined | CmdType::CmdUnknown | CmdType::CmdSelect | CmdType::CmdMerge | CmdType::CmdUtility => {
+                Err(unsupported("this branch of MERGE"))
+            }
+        }
+    }
+
+    /// The row of `INSERT [(columns)] VALUES (...)` or `INSERT DEFAULT VALUES`.
+    fn force_row(
+        &mut self,
+        table: &TenantTable,
+        found: &Relation,
+        columns: &mut Vec<Node>,
+        values: &mut Vec<Node>,
+    ) -> Result<(), Refusal> {
+        if columns.is_empty() {
+            *columns = found.columns.iter().take(values.len()).map(|c| tree::target(&c.name, None)).collect();
+        }
+        let at = columns.iter().position(|c| is_named(c, &table.column));
+        let indirect = at.and_then(|i| columns.get(i)).is_some_and(has_indirection);
+        if indirect {
+            return Err(foreign_value(&table.column));
+        }
+        match at.map(|i| values.get_mut(i)) {
+            Some(Some(value)) => self.own_value(value, table),
+            // More columns than values: the server's error.
+            Some(None) => Ok(()),
+            None => {
+                let slot = self.tenant_slot(table)?;
+                columns.push(tree::target(&table.column, None));
+                values.push(tree::param(self.param_number(slot)));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn is_named(column: &Node, name: &str) -> bool {
+    matches!(column.node.as_ref(), Some(NodeEnum::ResTarget(target)) if target.name == name)
+}
+
+fn has_indirection(column: &Node) -> bool {
+    matches!(column.node.as_ref(), Some(NodeEnum::ResTarget(target)) if !target.indirection.is_empty())
+}

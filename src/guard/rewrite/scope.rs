@@ -1,0 +1,340 @@
+//! What a name means at a place in a statement: common table expressions, relations of the query levels around, columns.
+//!
+//! Where this cannot be told for certain (columns of functions, of `*` over unknown things) it answers with all that it may
+//! be; a guard that covers too much costs a little, one that covers too little leaks.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::Relation;
+use crate::ids::Oid;
+
+/// System columns of tables: they exist beside the declared ones and are lost under a subquery.
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];
+
+/// Whether it is the name of a system column.
+pub(super) fn is_system_column(name: &str) -> bool {
+    SYSTEM_COLUMNS.contains(&name)
+}
+
+/// A column that a query gives, as far as it is known.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    /// Its name; `None` where Postgres makes one up.
+    pub(super) name: Option<String>,
+    /// It is a column of a table, untouched: its base type.
+    pub(super) passed_on: Option<Oid>,
+}
+
+/// What a walked query is, seen from outside.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shape {
+    /// Its columns in order, if their number is known.
+    pub(super) outputs: Option<Vec<Output>>,
+    /// A tenant relation stands in it.
+    pub(super) tenant: bool,
+    /// A shared table stands in it.
+    pub(super) shared: bool,
+    /// What it looks at around it.
+    pub(super) looks_at: Refs,
+}
+
+/// The tenant's predicate on an item of FROM.
+#[derive(Clone, Debug)]
+pub(super) struct Guard {
+    /// What names the item: alias, or schema and table.
+    pub(super) prefix: Vec<String>,
+    /// The tenant column as it is named there.
+    pub(super) column: String,
+    /// Number of the parameter with the tenant's value.
+    pub(super) param: i32,
+}
+
+/// What stands behind an item of FROM.
+#[derive(Clone, Debug)]
+pub(super) enum Source<'p> {
+    /// A relation, kept as it is or wrapped in a subquery with all its columns.
+    Relation {
+        relation: &'p Relation,
+        /// Names given by the alias to the first columns.
+        renamed: Vec<String>,
+    },
+    /// A subquery, or a common table expression.
+    Query(Shape),
+    /// Anything else: functions, XMLTABLE, joins with an alias, relations that the catalog does not know.
+    Other,
+    /// Something whose names an alias over a join hides.
+    Hidden,
+}
+
+/// What to do so that no condition from outside gets into an item before its own predicates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fence {
+    /// Nothing: it has a guard of its own, or no tenant's rows in it.
+    None,
+    /// Fence the subquery that is leaf number `.0` of this FROM.
+    Leaf(usize),
+    /// Fence the common table expression: frame and index.
+    Cte(usize, usize),
+}
+
+/// One item of a FROM.
+#[derive(Clone, Debug)]
+pub(super) struct Item<'p> {
+    /// The name by which columns refer to it; `None`: a function or subquery without an alias.
+    pub(super) name: Option<String>,
+    /// Schema, if `schema.table.column` refers to it.
+    pub(super) schema: Option<String>,
+    pub(super) source: Source<'p>,
+    pub(super) guard: Option<Guard>,
+    /// An outer join may have made up its row.
+    pub(super) nullable: bool,
+    pub(super) fence: Fence,
+    /// It is, or holds, a shared table.
+    pub(super) shared: bool,
+    /// What a lateral function or subquery looks at besides: before it, and around it.
+    pub(super) looks_at: Refs,
+}
+
+/// How a column name relates to an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Has {
+    /// An untouched column of a table, of this base type.
+    Yes(Oid),
+    /// A column with an expression behind it.
+    Computed,
+    No,
+    Perhaps,
+}
+
+impl Item<'_> {
+    /// An item of which nothing but the name is known.
+    pub(super) fn unknown(name: Option<String>) -> Self {
+        Item {
+            name,
+            schema: None,
+            source: Source::Other,
+            guard: None,
+            nullable: false,
+            fence: Fence::None,
+            shared: false,
+            looks_at: Refs::default(),
+        }
+    }
+
+    fn has(&self, column: &str) -> Has {
+        match &self.source {
+            Source::Relation { relation, renamed } => {
+                if let Some(at) = renamed.iter().position(|r| r == column) {
+                    return relation.columns.get(at).map_or(Has::No, |c| Has::Yes(c.base_type_oid));
+                }
+                let found = relation.columns.iter().enumerate().find(|(i, c)| *i >= renamed.len() && c.name == column);
+                match found {
+                    Some((_, c)) => Has::Yes(c.base_type_oid),
+                    None if is_system_column(column) => Has::Perhaps,
+                    None => Has::No,
+                }
+            }
+            Source::Query(Shape { outputs: Some(outputs), .. }) => {
+                match outputs.iter().find(|o| o.name.as_deref() == Some(column)) {
+                    Some(Output { passed_on: Some(oid), .. }) => Has::Yes(*oid),
+                    Some(Output { passed_on: None, .. }) => Has::Computed,
+                    None if outputs.iter().all(|o| o.name.is_some()) => Has::No,
+                    None => Has::Perhaps,
+                }
+            }
+            Source::Query(_) | Source::Other => Has::Perhaps,
+            Source::Hidden => Has::No,
+        }
+    }
+
+    /// Its columns in order, as `*` gives them.
+    fn outputs(&self) -> Option<Vec<Output>> {
+        match &self.source {
+            Source::Relation { relation, renamed } => Some(
+                relation
+                    .columns
+                    .iter()
+                    .enumerate()
+                    .map(|(i, c)| Output {
+                        name: Some(renamed.get(i).unwrap_or(&c.name).clone()),
+                        passed_on: Some(c.base_type_oid),
+                    })
+                    .collect(),
+            ),
+            Source::Query(shape) => shape.outputs.clone(),
+            Source::Other => None,
+            Source::Hidden => Some(Vec::new()),
+        }
+    }
+}
+
+/// One query level: the FROM of a SELECT, or the target and FROM of a statement that writes.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Level<'p> {
+    pub(super) items: Vec<Item<'p>>,
+    /// A NATURAL or USING join: `*` does not give each item's columns one after the other.
+    pub(super) merged: bool,
+    /// Leaves of FROM seen so far, in the order of the text.
+    pub(super) leaves: usize,
+    /// Leaves to be fenced.
+    pub(super) fenced: BTreeSet<usize>,
+}
+
+/// What an expression may look at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Refs {
+    /// Level and item.
+    pub(super) items: BTreeSet<(usize, usize)>,
+    /// Levels of which it may look at any item.
+    pub(super) levels: BTreeSet<usize>,
+}
+
+impl Refs {
+    pub(super) fn absorb(&mut self, other: &Refs) {
+        self.items.extend(&other.items);
+        self.levels.extend(&other.levels);
+    }
+
+    /// What is left of it outside of `level`.
+    pub(super) fn below(&self, level: usize) -> Refs {
+        Refs {
+            items: self.items.iter().copied().filter(|(l, _)| *l < level).collect(),
+            levels: self.levels.iter().copied().filter(|l| *l < level).collect(),
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty() && self.levels.is_empty()
+    }
+
+    fn add_level(&mut self, levels: &[Level<'_>], level: usize) {
+        self.levels.insert(level);
+        for item in levels.get(level).into_iter().flat_map(|l| &l.items) {
+            self.absorb(&item.looks_at);
+        }
+    }
+
+    fn add_item(&mut self, levels: &[Level<'_>], level: usize, item: usize) {
+        self.items.insert((level, item));
+        if let Some(item) = levels.get(level).and_then(|l| l.items.get(item)) {
+            self.absorb(&item.looks_at);
+        }
+    }
+}
+
+/// What a column reference means.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Meaning {
+    pub(super) refs: Refs,
+    /// It is for certain an untouched column of a table: its base type.
+    pub(super) column: Option<Oid>,
+    /// It may be a function in disguise: `x.f` for `f(x)`.
+    pub(super) maybe_function: bool,
+}
+
+impl Meaning {
+    /// `*`: all of the innermost level.
+    pub(super) fn of_star(levels: &[Level<'_>]) -> Self {
+        let mut meaning = Self::default();
+        if let Some(innermost) = levels.len().checked_sub(1) {
+            meaning.refs.add_level(levels, innermost);
+        }
+        meaning
+    }
+}
+
+/// Resolves `name`, innermost level first.
+pub(super) fn bare_name(levels: &[Level<'_>], name: &str) -> Meaning {
+    let mut meaning = Meaning::default();
+    for (l, level) in levels.iter().enumerate().rev() {
+        let mut types = Vec::new();
+        let mut perhaps = false;
+        for (i, item) in level.items.iter().enumerate() {
+            match item.has(name) {
+                Has::Yes(oid) => types.push((i, Some(oid))),
+                Has::Computed => types.push((i, None)),
+                Has::Perhaps => perhaps = true,
+                Has::No if item.name.as_deref() == Some(name) => types.push((i, None)),
+                Has::No => {}
+            }
+        }
+        // Two of one name: a merged column of USING, or ambiguous and an error of Postgres's.
+        if perhaps && (types.is_empty() || level.merged) {
+            meaning.refs.add_level(levels, l);
+        }
+        types.iter().for_each(|(i, _)| meaning.refs.add_item(levels, l, *i));
+        if let Some((_, first)) = types.first() {
+            let same = types.iter().all(|(_, oid)| oid == first);
+            meaning.column = first.filter(|_| same && meaning.refs.levels.is_empty());
+            return meaning;
+        }
+    }
+    meaning
+}
+
+/// Resolves `qualifier.name` or `schema.qualifier.name`; `name` is `None` for `*`.
+pub(super) fn qualified_name(
+    levels: &[Level<'_>],
+    schema: Option<&str>,
+    qualifier: &str,
+    name: Option<&str>,
+) -> Meaning {
+    let mut meaning = Meaning::default();
+    for (l, level) in levels.iter().enumerate().rev() {
+        let found = level.items.iter().enumerate().find(|(_, item)| {
+            item.name.as_deref() == Some(qualifier) && schema.is_none_or(|s| item.schema.as_deref() == Some(s))
+        });
+        let Some((i, item)) = found else { continue };
+        meaning.refs.add_item(levels, l, i);
+        match name.map(|n| item.has(n)) {
+            Some(Has::Yes(oid)) => meaning.column = Some(oid).filter(|_| meaning.refs.levels.is_empty()),
+            Some(Has::No | Has::Perhaps) => meaning.maybe_function = !name.is_some_and(is_system_column),
+            Some(Has::Computed) | None => {}
+        }
+        return meaning;
+    }
+    // Not there: an error of Postgres's, or a name hidden by a join's alias.
+    (0..levels.len()).for_each(|l| meaning.refs.add_level(levels, l));
+    meaning.maybe_function = name.is_some();
+    meaning
+}
+
+/// The columns that `*` (or `qualifier.*`) gives at the innermost level, if that is known.
+pub(super) fn star(levels: &[Level<'_>], qualifier: Option<&str>) -> Option<Vec<Output>> {
+    let level = levels.last()?;
+    match qualifier {
+        Some(name) => level.items.iter().find(|i| i.name.as_deref() == Some(name))?.outputs(),
+        None if level.merged => None,
+        None => level.items.iter().map(Item::outputs).try_fold(Vec::new(), |mut all, outputs| {
+            all.extend(outputs?);
+            Some(all)
+        }),
+    }
+}
+
+/// One common table expression in scope.
+#[derive(Clone, Debug)]
+pub(super) struct Cte {
+    pub(super) name: String,
+    pub(super) shape: Shape,
+    /// Referred to from its own body.
+    pub(super) recursive: bool,
+    /// A condition above it might be pushed into it.
+    pub(super) fence: bool,
+}
+
+/// The names of one WITH, as far as they are in scope.
+#[derive(Clone, Debug, Default)]
+pub(super) struct CteFrame {
+    pub(super) ctes: Vec<Cte>,
+    /// Index of the body being walked.
+    pub(super) walking: Option<usize>,
+}
+
+/// Frame and index of the common table expression that an unqualified name means.
+pub(super) fn find_cte(frames: &[CteFrame], name: &str) -> Option<(usize, usize)> {
+    frames.iter().enumerate().rev().find_map(|(f, frame)| {
+        let at = frame.ctes.iter().position(|c| c.name == name)?;
+        Some((f, at))
+    })
+}

@@ -1,0 +1,206 @@
+//! Values for the tenant column: in SET, in VALUES, in the target list of INSERT ... SELECT.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AConst, MultiAssignRef, Node, ResTarget, TypeName, a_const};
+
+use super::tree::{self, as_string};
+use super::{Rewriter, foreign_value, unsupported};
+use crate::guard::{Refusal, TenantCheck, TenantTable, parse};
+
+/// What the client gives for the tenant column.
+enum Given {
+    /// `DEFAULT`
+    Default,
+    /// A literal, also under a cast: its text.
+    Literal(String),
+    /// `NULL`
+    Null,
+    /// A parameter that Bind carries.
+    Param(u16),
+    /// Anything else.
+    Computed,
+}
+
+impl Rewriter<'_> {
+    fn given(&self, value: &Node) -> Given {
+        match value.node.as_ref() {
+            Some(NodeEnum::SetToDefault(_)) => Given::Default,
+            Some(NodeEnum::AConst(constant)) => literal(constant),
+            Some(NodeEnum::TypeCast(cast)) => match cast.arg.as_deref() {
+                Some(arg) => match self.given(arg) {
+                    Given::Literal(text) => Given::Literal(text),
+                    Given::Null => Given::Null,
+                    Given::Default | Given::Param(_) | Given::Computed => Given::Computed,
+                },
+                None => Given::Computed,
+            },
+            // A parameter of an SQL-level PREPARE is bound by EXECUTE, where nothing can compare it: see `checked`.
+            Some(NodeEnum::ParamRef(param)) if !self.simple => {
+                u16::try_from(param.number).map_or(Given::Computed, Given::Param)
+            }
+            _ => Given::Computed,
+        }
+    }
+
+    /// Makes a row's value for the tenant column the tenant's own: replaced, or checked when it is bound, or when it is run.
+    pub(super) fn own_value(&mut self, value: &mut Node, table: &TenantTable) -> Result<(), Refusal> {
+        let slot = self.tenant_slot(table)?;
+        let own = tree::param(self.param_number(slot));
+        match self.given(value) {
+            Given::Default => *value = own,
+            Given::Literal(text) => {
+                self.checks.push(TenantCheck::Literal { slot, value: text.into() });
+                *value = own;
+            }
+            Given::Param(number) => self.checks.push(TenantCheck::Param { slot, number }),
+            Given::Null => return Err(foreign_value(&table.column)),
+            Given::Computed => {
+                let computed = std::mem::take(value);
+                *value = self.checked(computed, table)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// `CASE WHEN computed = $n THEN $n ELSE <error> END`: a value that only shows when the statement runs.
+    pub(super) fn checked(&mut self, computed: Node, table: &TenantTable) -> Result<Node, Refusal> {
+        let slot = self.tenant_slot(table)?;
+        let number = self.param_number(slot);
+        let is_own = tree::system_operator(computed, "=", tree::param(number));
+        self.note(format!("the value for {} is compared with the tenant's when the statement runs", table.column));
+        Ok(tree::case(is_own, tree::param(number), failure(table)?))
+    }
+
+    /// Walks the assignments of an UPDATE. `target`: the tenant table, and the names under which its columns go.
+    pub(super) fn assignments(
+        &mut self,
+        assignments: &mut [Node],
+        target: Option<(&TenantTable, &[&str])>,
+    ) -> Result<(), Refusal> {
+        let columns: Vec<String> = assignments.iter().map(assigned_column).collect();
+        let mut row: Option<Node> = None;
+        for (at, assignment) in assignments.iter_mut().enumerate() {
+            let Some(NodeEnum::ResTarget(assignment)) = assignment.node.as_mut() else {
+                return Err(unsupported("this assignment"));
+            };
+            let ResTarget { name, indirection, val, location: _ } = assignment.as_mut();
+            self.subscripts(indirection)?;
+            let tenant = target.filter(|(table, _)| table.column == *name);
+            if tenant.is_some() && !indirection.is_empty() {
+                return Err(foreign_value(name));
+            }
+            let Some(value) = val.as_deref_mut() else { return Err(unsupported("this assignment")) };
+            match value.node.as_mut() {
+                // `(a, b) = ...`: each column holds a copy of the source, of which the first is printed.
+                Some(NodeEnum::MultiAssignRef(multi)) => {
+                    let MultiAssignRef { source, colno, ncolumns } = multi.as_mut();
+                    let Some(source) = source.as_deref_mut() else { return Err(unsupported("this assignment")) };
+                    if *colno == 1 {
+                        let width = usize::try_from(*ncolumns).unwrap_or(0);
+                        let group: Vec<&str> = columns.iter().skip(at).take(width).map(String::as_str).collect();
+                        self.assign_row(source, &group, target)?;
+                        row = Some(source.clone());
+                    } else {
+                        *source = row.clone().ok_or_else(|| unsupported("this assignment"))?;
+                    }
+                }
+                _ => match tenant {
+                    Some((table, names)) => self.assign_tenant(value, table, names)?,
+                    None => self.expr(value)?,
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// The right side of `(a, b) = ...`: what goes into the tenant column must show.
+    fn assign_row(
+        &mut self,
+        source: &mut Node,
+        columns: &[&str],
+        target: Option<(&TenantTable, &[&str])>,
+    ) -> Result<(), Refusal> {
+        let own = target.and_then(|(table, names)| {
+            let at = columns.iter().position(|c| *c == table.column)?;
+            Some((at, table, names))
+        });
+        let Some((at, table, names)) = own else { return self.expr(source) };
+        let Some(NodeEnum::RowExpr(row)) = source.node.as_mut() else { return Err(foreign_value(&table.column)) };
+        for (i, element) in row.args.iter_mut().enumerate() {
+            if i == at {
+                self.assign_tenant(element, table, names)?;
+            } else {
+                self.expr(element)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn assign_tenant(&mut self, value: &mut Node, table: &TenantTable, names: &[&str]) -> Result<(), Refusal> {
+        if is_itself(value, table, names) {
+            return self.expr(value);
+        }
+        match self.given(value) {
+            Given::Literal(_) | Given::Param(_) => self.own_value(value, table),
+            Given::Default | Given::Null | Given::Computed => Err(foreign_value(&table.column)),
+        }
+    }
+
+    /// What follows a column that is assigned to: `a[1]`, `a.f`. Fields are no functions here.
+    pub(super) fn subscripts(&mut self, parts: &mut [Node]) -> Result<(), Refusal> {
+        for part in parts {
+            match part.node.as_ref() {
+                Some(NodeEnum::String(_)) => {}
+                _ => self.expr(part)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn assigned_column(assignment: &Node) -> String {
+    match assignment.node.as_ref() {
+        Some(NodeEnum::ResTarget(target)) => target.name.clone(),
+        _ => String::new(),
+    }
+}
+
+/// `tenant_id` or `t.tenant_id`
+fn is_itself(value: &Node, table: &TenantTable, names: &[&str]) -> bool {
+    let Some(NodeEnum::ColumnRef(column)) = value.node.as_ref() else { return false };
+    let parts: Option<Vec<&str>> = column.fields.iter().map(as_string).collect();
+    match parts.as_deref() {
+        Some([column]) => *column == table.column,
+        Some([qualifier, column]) => names.contains(qualifier) && *column == table.column,
+        _ => false,
+    }
+}
+
+fn literal(constant: &AConst) -> Given {
+    match constant.val.as_ref() {
+        _ if constant.isnull => Given::Null,
+        Some(a_const::Val::Ival(i)) => Given::Literal(i.ival.to_string()),
+        Some(a_const::Val::Fval(f)) => Given::Literal(f.fval.clone()),
+        Some(a_const::Val::Sval(s)) => Given::Literal(s.sval.clone()),
+        Some(a_const::Val::Boolval(b)) => Given::Literal(b.boolval.to_string()),
+        Some(a_const::Val::Bsval(_)) | None => Given::Computed,
+    }
+}
+
+/// An expression of the column's type that fails when it is evaluated, and not before: `concat` is not immutable, so the
+/// planner does not try it.
+fn failure(table: &TenantTable) -> Result<Node, Refusal> {
+    let message = format!("column {} may hold only the tenant's own value", table.column);
+    let call = tree::system_call("concat", vec![tree::text(&message)]);
+    let concat = tree::node(NodeEnum::FuncCall(Box::new(call)));
+    let failing = tree::cast(tree::cast(concat, tree::system_type("bool")), tree::system_type("text"));
+    Ok(tree::cast(failing, column_type(table)?))
+}
+
+fn column_type(table: &TenantTable) -> Result<TypeName, Refusal> {
+    match parse::expression(&format!("NULL::{}", table.type_name)).ok().and_then(|e| e.node) {
+        Some(NodeEnum::TypeCast(cast)) => cast.type_name,
+        _ => None,
+    }
+    .ok_or_else(|| unsupported(format_args!("the type {} of a tenant column", table.type_name)))
+}

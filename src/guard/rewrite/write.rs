@@ -1,0 +1,147 @@
+//! Walks UPDATE and DELETE, and what all writing statements share: the target and RETURNING.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, ReturningOption, UpdateStmt};
+
+use super::from::{Place, alias_of};
+use super::outputs::of_targets;
+use super::scope::{Level, Output};
+use super::{Rewriter, unsupported};
+use crate::catalog::Relation;
+use crate::guard::gate::relations::Resolved;
+use crate::guard::{Refusal, RefusalKind, TenantTable};
+use crate::pgerror::SqlState;
+
+/// What a statement writes to.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Target<'p> {
+    Tenant(&'p TenantTable, &'p Relation),
+    /// No tenant table: the tenant's own schema or database.
+    Free,
+}
+
+impl<'p> Target<'p> {
+    pub(super) fn table(&self) -> Option<&'p TenantTable> {
+        match self {
+            Target::Tenant(table, _) => Some(table),
+            Target::Free => None,
+        }
+    }
+}
+
+impl<'p> Rewriter<'p> {
+    /// Resolves the target, which is never a common table expression, and makes it item 0 of a new level.
+    pub(super) fn open_target(&mut self, relation: &mut Option<RangeVar>) -> Result<Target<'p>, Refusal> {
+        let Some(relation) = relation.as_mut() else { return Err(unsupported("a statement without a target")) };
+        let resolved = self.resolve(relation)?;
+        self.levels.push(Level::default());
+        match resolved {
+            Resolved::Tenant(table, found) => {
+                if relation.alias.as_ref().is_some_and(|a| !a.colnames.is_empty()) {
+                    return Err(unsupported("a column list on a target's alias"));
+                }
+                self.met_tenant = true;
+                self.rewritten = true;
+                let guard = self.guard_for(relation, table, found)?;
+                relation.schemaname.clone_from(&found.name.schema);
+                relation.relname.clone_from(&found.name.name);
+                self.add_relation(relation, found, false, Some(guard));
+                Ok(Target::Tenant(table, found))
+            }
+            Resolved::Shared(found) => {
+                Err(read_only(found, "a shared table: tenants may read it, and none may write it"))
+            }
+            Resolved::System(found, _) => Err(read_only(found, "a system relation")),
+            Resolved::Free(Some(found)) => {
+                self.add_relation(relation, found, false, None);
+                Ok(Target::Free)
+            }
+            Resolved::Free(None) => {
+                self.add_unknown(relation);
+                Ok(Target::Free)
+            }
+        }
+    }
+
+    pub(super) fn update(&mut self, update: &mut UpdateStmt) -> Result<Option<Vec<Output>>, Refusal> {
+        let UpdateStmt { relation, target_list, where_clause, from_clause, returning_clause, with_clause } = update;
+        let depth = self.open_with(with_clause.as_mut())?;
+        let target = self.open_target(relation)?;
+        self.from_and_guard(target, from_clause, where_clause)?;
+        let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
+        let names = [alias.as_str()];
+        self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))?;
+        let outputs = self.returning(returning_clause)?;
+        self.put_fences(from_clause, 1);
+        self.levels.pop();
+        self.close_with(with_clause.as_mut(), depth);
+        if let Target::Tenant(_, found) = target {
+            self.note(format!("{}: the tenant's rows only are updated", found.name));
+        }
+        Ok(outputs)
+    }
+
+    pub(super) fn delete(&mut self, delete: &mut DeleteStmt) -> Result<Option<Vec<Output>>, Refusal> {
+        let DeleteStmt { relation, using_clause, where_clause, returning_clause, with_clause } = delete;
+        let depth = self.open_with(with_clause.as_mut())?;
+        let target = self.open_target(relation)?;
+        self.from_and_guard(target, using_clause, where_clause)?;
+        let outputs = self.returning(returning_clause)?;
+        self.put_fences(using_clause, 1);
+        self.levels.pop();
+        self.close_with(with_clause.as_mut(), depth);
+        if let Target::Tenant(_, found) = target {
+            self.note(format!("{}: the tenant's rows only are deleted", found.name));
+        }
+        Ok(outputs)
+    }
+
+    fn from_and_guard(
+        &mut self,
+        target: Target<'p>,
+        from: &mut [Node],
+        condition: &mut Option<Box<Node>>,
+    ) -> Result<(), Refusal> {
+        let mut pending = match target {
+            Target::Tenant(..) => vec![0],
+            Target::Free => vec![],
+        };
+        let own = pending.len();
+        for item in from {
+            self.from_item(item, Place::Outside, &mut pending)?;
+        }
+        if let Some(NodeEnum::CurrentOfExpr(_)) = condition.as_deref().and_then(|c| c.node.as_ref()) {
+            // The grammar allows nothing beside it. The cursor's own query is guarded.
+            if pending.len() > own {
+                return Err(unsupported("WHERE CURRENT OF beside other tenant tables"));
+            }
+            return Ok(());
+        }
+        *condition = self.conditions(condition.take(), &pending)?;
+        Ok(())
+    }
+
+    pub(super) fn returning(&mut self, clause: &mut Option<ReturningClause>) -> Result<Option<Vec<Output>>, Refusal> {
+        let Some(ReturningClause { options, exprs }) = clause else { return Ok(Some(Vec::new())) };
+        for option in options.iter() {
+            match option.node.as_ref() {
+                Some(NodeEnum::ReturningOption(ReturningOption { option: _, value: _, location: _ })) => {
+                    self.since(180_000, "RETURNING WITH")?;
+                }
+                _ => return Err(unsupported("this RETURNING")),
+            }
+        }
+        let outputs = of_targets(&self.levels, exprs);
+        self.exprs(exprs)?;
+        Ok(outputs)
+    }
+}
+
+fn read_only(relation: &Relation, why: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::Relation,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        format!("permission denied for table {}", relation.name.name),
+    )
+    .hint(format!("\"{}\" is {why}.", relation.name))
+}

@@ -1,0 +1,53 @@
+//! From a text to the plans of its statements: gate, rewrite, verify.
+
+use super::gate::dispatch::gate;
+use super::parse::{self, Statement};
+use super::plan::{Piece, Plan, Protocol, StatementKind};
+use super::policy::{Mode, Policy};
+use super::refusal::{Refusal, RefusalKind};
+use super::rewrite::Rewriter;
+use crate::pgerror::SqlState;
+
+/// Makes the plans of a text's statements. An empty text gives one empty plan.
+///
+/// # Errors
+/// The refusal of the first statement that does not pass; none of the text may then be sent.
+pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Vec<Plan>, Refusal> {
+    // One stack for it all: the trees are walked, compared and dropped on it too.
+    parse::with_stack(sql.len(), || {
+        let statements = parse::parse(sql, &policy.limits, policy.catalog.server_version_num)?;
+        if matches!(protocol, Protocol::Extended { .. }) && statements.len() > 1 {
+            return Err(Refusal::new(
+                RefusalKind::Syntax,
+                SqlState::SYNTAX_ERROR,
+                "cannot insert multiple commands into a prepared statement",
+            ));
+        }
+        if statements.is_empty() {
+            return Ok(vec![empty(sql)]);
+        }
+        statements.iter().map(|statement| plan(policy, mode, protocol, statement)).collect()
+    })
+}
+
+fn plan(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, statement: &Statement<'_>) -> Result<Plan, Refusal> {
+    let mut rewriter = Rewriter::new(policy, mode, protocol, statement);
+    let mut tree = statement.tree.clone();
+    let gated = gate(policy, mode, &mut tree, &mut rewriter)?;
+    rewriter.finish(statement, &tree, gated)
+}
+
+/// White space and comments.
+fn empty(sql: &str) -> Plan {
+    Plan {
+        kind: StatementKind::Empty,
+        pieces: vec![Piece::Text(sql.into())],
+        rewritten: false,
+        slots: vec![],
+        client_params: 0,
+        checks: vec![],
+        effects: vec![],
+        copy_in: None,
+        notes: vec![],
+    }
+}
