@@ -41,7 +41,15 @@ const SCHEMA: &str = r#"
     CREATE TABLE a (x int);
     CREATE TABLE b (y int);
     CREATE TABLE ab () INHERITS (b, a);
-    CREATE VIEW v WITH (security_invoker = yes) AS SELECT * FROM t;
+    CREATE VIEW v AS SELECT * FROM t;
+    DO $$ BEGIN
+        IF current_setting('server_version_num')::int >= 150000 THEN
+            ALTER VIEW v SET (security_invoker = yes);
+        END IF;
+        IF current_setting('server_version_num')::int >= 180000 THEN
+            EXECUTE 'ALTER TABLE a ADD COLUMN computed int GENERATED ALWAYS AS (x * 2) VIRTUAL';
+        END IF;
+    END $$;
     CREATE VIEW w AS SELECT * FROM t;
     CREATE MATERIALIZED VIEW m AS SELECT 1 AS one;
     ALTER TABLE a ENABLE ROW LEVEL SECURITY;
@@ -96,9 +104,9 @@ async fn everything_that_the_guard_asks_for() {
     };
     assert_eq!([security("a"), security("b"), security("ab")], [(true, false), (true, true), (false, false)]);
     let view = |name: &str| catalog.relation("public", name).map(|r| (r.kind, r.security_invoker));
-    if catalog.server_version_num >= 150_000 {
-        assert_eq!(view("v"), Some((RelKind::View, true)));
-    }
+    assert_eq!(view("v"), Some((RelKind::View, catalog.server_version_num >= 150_000)));
+    let computed = catalog.relation("public", "a").unwrap().column("computed").map(|c| c.generated);
+    assert_eq!(computed, (catalog.server_version_num >= 180_000).then_some(Generated::Virtual));
     assert_eq!(view("w"), Some((RelKind::View, false)));
     assert_eq!(view("m"), Some((RelKind::MaterializedView, false)));
     assert!(catalog.relations.keys().all(|name| name.name != "temporary"));

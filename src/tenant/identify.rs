@@ -12,7 +12,6 @@ use super::name::is_tenant_name;
 use super::registry::Registry;
 use super::startup_options::parse_startup_options;
 use crate::config::{Login, Role, Source, Tenant, TenantScope, Upstream};
-use crate::ids::TenantName;
 
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
