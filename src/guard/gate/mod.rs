@@ -4,6 +4,8 @@
 #![allow(dead_code)]
 
 pub(crate) mod dispatch;
+#[cfg(test)]
+mod fixture;
 pub(crate) mod functions;
 pub(crate) mod names;
 pub(crate) mod operators;

@@ -57,3 +57,37 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node]) -> Result<(), R
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pg_query::NodeEnum;
+
+    use super::*;
+    use crate::guard::gate::fixture::{outcome, policy, schema_mode};
+    use crate::guard::parse;
+
+    fn operator(mode: &Mode, sql: &str) -> String {
+        match parse::expression(sql).unwrap().node {
+            Some(NodeEnum::AExpr(e)) => outcome(check(&policy(), mode, &e.name)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn operators_are_the_systems_or_of_known_extensions() {
+        for (sql, wanted) in [
+            ("a = b", "ok"),
+            ("a OPERATOR(pg_catalog.=) b", "ok"),
+            ("a % b", "ok"),
+            ("a OPERATOR(extensions.%) b", "ok"),
+            ("a OPERATOR(public.=) b", "42501"),
+            ("a @@@ b", "42501"),
+            ("a <-> b", "42501"),
+            ("a OPERATOR(pg_temp.=) b", "42501"),
+        ] {
+            assert_eq!(operator(&Mode::Shared, sql), wanted, "{sql}");
+            assert_eq!(operator(&Mode::Operator, sql), "ok", "{sql}");
+        }
+        assert_eq!(operator(&schema_mode(), "a OPERATOR(public.@@@) b"), "42501");
+    }
+}

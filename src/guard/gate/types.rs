@@ -62,3 +62,36 @@ fn holds_no_tenant(policy: &Policy, schema: &str) -> bool {
     policy.tables.iter().any(|(name, rule)| name.schema == schema && matches!(rule, TableRule::Shared))
         || policy.catalog.functions.values().flatten().any(|f| f.name.schema == schema && f.extension.is_some())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guard::gate::fixture::{outcome, policy, schema_mode};
+    use crate::guard::parse;
+
+    fn cast(mode: &Mode, sql: &str) -> String {
+        match parse::expression(sql).unwrap().node {
+            Some(NodeEnum::TypeCast(cast)) => outcome(check_cast(&policy(), mode, &cast)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn casts_name_no_other_tenants_schema() {
+        for (sql, wanted) in [
+            ("x::int", "ok"),
+            ("x::t_a.mood", "ok"),
+            ("x::extensions.citext", "ok"),
+            ("x::t_b.customers", "42501"),
+            ("'customers'::regclass", "ok"),
+            ("'t_a.customers'::regclass", "ok"),
+            ("'t_b.customers'::regclass", "42501"),
+            ("c.oid::pg_catalog.regclass", "ok"),
+            ("('t_b' || '.customers')::regclass", "42501"),
+            ("format('%I.%I', a, b)::regclass", "42501"),
+        ] {
+            assert_eq!(cast(&schema_mode(), sql), wanted, "{sql}");
+            assert_eq!(cast(&Mode::Shared, sql), "ok", "{sql}");
+        }
+    }
+}

@@ -141,6 +141,7 @@ fn sequence(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<(), Refusal> 
         ([schema, _], Mode::Schema(own)) if schema != own.as_ref() => {
             Err(crate::guard::gate::names::foreign_schema(schema))
         }
+        ([_, _], Mode::Schema(_)) => Ok(()),
         ([schema, name], _) if policy.catalog.relation(schema, name).is_some() => Ok(()),
         _ => Err(refused()),
     }

@@ -152,6 +152,9 @@ pub(super) const ALLOWED: &[&str] = &[
     "inet_client_port",
     "inet_server_addr",
     "inet_server_port",
+    "pg_advisory_unlock",
+    "pg_advisory_unlock_all",
+    "pg_advisory_unlock_shared",
     "pg_backend_pid",
     "pg_client_encoding",
     "pg_is_in_recovery",
@@ -423,9 +426,10 @@ const REACHING: &[&str] = &[
     "postgres_fdw_*",
 ];
 
-/// `pg_advisory_lock` and its kin.
+/// `pg_advisory_lock` and its kin; not the functions that unlock, which asyncpg calls whenever a connection goes back.
 pub(super) fn is_advisory_lock(bare: &str) -> bool {
-    bare.starts_with("pg_advisory_") || bare.starts_with("pg_try_advisory_")
+    (bare.starts_with("pg_advisory_") && !bare.starts_with("pg_advisory_unlock"))
+        || bare.starts_with("pg_try_advisory_")
 }
 
 /// Whether a function of an extension may be called by every tenant.

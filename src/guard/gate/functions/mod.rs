@@ -238,3 +238,6 @@ fn undefined(bare: &str) -> Refusal {
     Refusal::new(RefusalKind::Undefined, SqlState::UNDEFINED_FUNCTION, format!("function {bare} does not exist"))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
 }
+
+#[cfg(test)]
+mod tests;

@@ -184,3 +184,6 @@ fn system_denied(name: &QualifiedName) -> Refusal {
         format!("\"{name}\" shows other tenants' data or activity: use an operator login."),
     )
 }
+
+#[cfg(test)]
+mod tests;

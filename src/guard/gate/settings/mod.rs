@@ -228,3 +228,6 @@ fn needs_literal(function: &str) -> Refusal {
     )
     .hint(format!("{function}() needs the setting's name as a literal here."))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+use pg_query::NodeEnum;
+
+use super::*;
+use crate::guard::gate::fixture::{outcome, policy, schema_mode};
+use crate::guard::parse;
+
+fn call(mode: &Mode, sql: &str) -> Result<Vec<Effect>, Refusal> {
+    let node = parse::expression(sql).unwrap();
+    let Some(NodeEnum::FuncCall(call)) = node.node else { panic!("{sql}") };
+    check(&policy(), mode, &call.funcname, &call.args)
+}
+
+#[test]
+fn the_shared_layout_calls_what_computes_on_values() {
+    for allowed in [
+        "lower('A')",
+        "pg_catalog.lower('A')",
+        "count(*)",
+        "now()",
+        "gen_random_uuid()",
+        "row_to_json(o)",
+        "similarity('a', 'b')",
+        "extensions.similarity('a', 'b')",
+        "gen_salt('bf')",
+        "st_area(g)",
+        "safe_total(1)",
+        "public.safe_total(1)",
+        "nextval('orders_id_seq')",
+        "nextval('public.orders_id_seq'::regclass)",
+        "has_table_privilege('orders', 'SELECT')",
+        "has_table_privilege(c.oid, 'SELECT')",
+        "pg_table_is_visible(c.oid)",
+        "format_type(a.atttypid, a.atttypmod)",
+        "date('2024-01-01')",
+        "status(o)",
+        "pg_advisory_unlock_all()",
+    ] {
+        assert_eq!(outcome(call(&Mode::Shared, allowed)), "ok", "{allowed}");
+    }
+}
+
+#[test]
+fn the_shared_layout_calls_nothing_else() {
+    for denied in [
+        "query_to_xml('SELECT 1', true, true, '')",
+        "pg_catalog.query_to_xml('SELECT 1', true, true, '')",
+        "ts_rewrite('x'::tsquery, 'SELECT 1')",
+        "pg_read_file('/etc/passwd')",
+        "pg_file_write('x', 'y', true)",
+        "pg_terminate_backend(1)",
+        "pg_sleep(1)",
+        "lastval()",
+        "currval('orders_id_seq')",
+        "setval('orders_id_seq', 1)",
+        "lo_get(1)",
+        "pg_relation_size('orders')",
+        "dblink('x', 'y')",
+        "extensions.crosstab('x')",
+        "set_limit(0.1)",
+        "st_estimatedextent('a', 'b')",
+        "customer_count()",
+        "public.customer_count()",
+        "t_b.my_customers()",
+        // an overload of the operator's stands on the search path
+        "abs(1)",
+        "nextval(status)",
+        "nextval('a' || 'b')",
+        "nextval('nowhere.seq')",
+        "has_table_privilege(status, 'SELECT')",
+        "has_table_privilege(lower('x'), 'SELECT')",
+        "to_regclass(o.status)",
+        "pg_advisory_lock(1)",
+        "pg_advisory_xact_lock(1)",
+        "set_config('app.tenant_id', '2', false)",
+        "set_config('role', 'x', false)",
+        "set_config(status, 'x', false)",
+        "set_config(setting_name => 'role', new_value => 'x', is_local => false)",
+        "pg_catalog.set_config('search_path', 't_b', false)",
+        "current_setting('app.other')",
+        "current_setting(status)",
+    ] {
+        assert_eq!(outcome(call(&Mode::Shared, denied)), "42501", "{denied}");
+    }
+    // pg_catalog's own under its full name is not the overload
+    assert_eq!(outcome(call(&Mode::Shared, "pg_catalog.abs(1)")), "ok");
+    for unknown in ["nothing()", "nothing(1, 2)", "public.nothing(1)", "pg_temp.f()"] {
+        assert_eq!(outcome(call(&Mode::Shared, unknown)), "42883", "{unknown}");
+    }
+}
+
+#[test]
+fn settings_change_through_functions_as_through_set() {
+    let effects = call(&Mode::Shared, "set_config('Application_Name', 'x', false)");
+    assert_eq!(effects, Ok(vec![Effect::Setting("application_name".to_owned())]));
+    assert_eq!(call(&Mode::Shared, "set_config('jit', $1, false)"), Ok(vec![Effect::Setting("jit".to_owned())]));
+    assert_eq!(outcome(call(&Mode::Shared, "set_config('client_encoding', 'UTF8', false)")), "ok");
+    assert_eq!(outcome(call(&Mode::Shared, "set_config('client_encoding', $1, false)")), "42501");
+    assert_eq!(outcome(call(&Mode::Shared, "current_setting('app.tenant_id', true)")), "ok");
+    let effects = call(&Mode::Operator, "set_config(name, 'x', false)");
+    assert_eq!(effects, Ok(vec![Effect::Pin(PinReason::SessionState)]));
+}
+
+#[test]
+fn the_schema_layout_reaches_only_its_own_objects() {
+    let mode = schema_mode();
+    for (sql, wanted) in [
+        ("lower('A')", "ok"),
+        ("nextval('orders_id_seq')", "ok"),
+        ("nextval('t_a.orders_id_seq')", "ok"),
+        ("nextval('t_b.orders_id_seq')", "42501"),
+        ("t_b.my_customers()", "42501"),
+        ("pg_get_viewdef('t_b.v_orders'::regclass)", "42501"),
+        ("pg_get_viewdef('t_b.v_orders')", "42501"),
+        ("pg_get_viewdef(16503)", "42501"),
+        ("pg_get_viewdef('16503'::pg_catalog.oid, true)", "42501"),
+        ("pg_get_viewdef($1)", "42501"),
+        ("pg_get_viewdef(16502 + 1)", "42501"),
+        ("pg_get_viewdef(c.oid)", "ok"),
+        ("pg_get_viewdef('16501'::pg_catalog.oid, true)", "ok"),
+        ("pg_get_viewdef('customers'::regclass)", "ok"),
+        ("pg_get_userbyid(c.relowner)", "ok"),
+        ("obj_description(c.oid, 'pg_class')", "ok"),
+        ("to_regclass('t_b.customers')", "42501"),
+        ("to_regclass('t_a.customers')", "ok"),
+        ("lo_get(1)", "42501"),
+    ] {
+        assert_eq!(outcome(call(&mode, sql)), wanted, "{sql}");
+    }
+    let pinned = vec![Effect::Pin(PinReason::AdvisoryLock)];
+    assert_eq!(call(&mode, "pg_advisory_lock(1)"), Ok(pinned));
+    assert_eq!(call(&mode, "pg_advisory_xact_lock(1)"), Ok(vec![]));
+}
+
+#[test]
+fn a_database_of_ones_own_is_left_by_nothing() {
+    for (sql, wanted) in [
+        ("customer_count()", "ok"),
+        ("nothing()", "ok"),
+        ("lo_get(1)", "ok"),
+        ("pg_sleep(1)", "ok"),
+        ("query_to_xml('SELECT 1', true, true, '')", "ok"),
+        ("crosstab('x')", "ok"),
+        ("pg_relation_size('x')", "ok"),
+        ("pg_database_size('x')", "42501"),
+        ("dblink('x', 'y')", "42501"),
+        ("dblink_exec('x', 'y')", "42501"),
+        ("lo_import('/etc/passwd')", "42501"),
+        ("pg_read_file('x')", "42501"),
+        ("pg_terminate_backend(1)", "42501"),
+        ("pg_stat_get_activity(1)", "42501"),
+        ("pg_logical_emit_message(true, 'a', 'b')", "42501"),
+        ("set_config('role', 'x', false)", "42501"),
+        ("set_config('work_mem', '1GB', false)", "ok"),
+    ] {
+        assert_eq!(outcome(call(&Mode::Database, sql)), wanted, "{sql}");
+        assert_eq!(outcome(call(&Mode::Operator, sql)), "ok", "{sql}");
+    }
+}
+
+#[test]
+fn fields_that_are_calls_are_checked_as_calls() {
+    let policy = policy();
+    let field = |mode: &Mode, field| outcome(check_field(&policy, mode, field));
+    assert_eq!(field(&Mode::Shared, "order_label"), "42501");
+    assert_eq!(field(&Mode::Shared, "status"), "ok");
+    assert_eq!(field(&Mode::Shared, "customer_count"), "ok", "it takes no row");
+    assert_eq!(field(&Mode::Database, "order_label"), "ok");
+    assert_eq!(field(&Mode::Operator, "order_label"), "ok");
+}
+
+#[test]
+fn comments_are_masked_where_tables_are_shared() {
+    let name = |sql: &str| match parse::expression(sql).unwrap().node {
+        Some(NodeEnum::FuncCall(call)) => call.funcname,
+        other => panic!("{other:?}"),
+    };
+    assert!(replacement(&Mode::Shared, &name("pg_catalog.obj_description(1, 'pg_class')")).is_some());
+    assert!(replacement(&Mode::Shared, &name("public.obj_description(1, 'pg_class')")).is_none());
+    assert!(replacement(&schema_mode(), &name("obj_description(1, 'pg_class')")).is_none());
+}
+
+#[test]
+fn refusals_of_user_functions_name_the_configuration_key() {
+    let refusal = call(&Mode::Shared, "customer_count()").unwrap_err();
+    assert!(refusal.error.hint.unwrap().contains("tenancy.allow_functions"));
+    assert_eq!(refusal.kind, RefusalKind::Function);
+}
