@@ -1,1 +1,463 @@
+use super::*;
+use crate::guard::gate::fixture::{policy, schema_mode};
+use crate::guard::{CopyFormat, CopyTenant, Deallocate, parse};
 
+/// Stands in for the rewriter: counts what it is given, and refuses what names `forbidden`.
+#[derive(Default)]
+struct Fake {
+    queries: Vec<String>,
+    expressions: usize,
+}
+
+impl Parts for Fake {
+    fn query(&mut self, query: &mut Node) -> Result<(), Refusal> {
+        let text = parse::deparse(query).unwrap();
+        let forbidden = text.contains("forbidden");
+        self.queries.push(text);
+        if forbidden { Err(unsupported("forbidden")) } else { Ok(()) }
+    }
+
+    fn expression(&mut self, expression: &mut Node) -> Result<(), Refusal> {
+        self.expressions += 1;
+        let text = serde_json::to_string(expression).unwrap();
+        if text.contains("forbidden") { Err(unsupported("forbidden")) } else { Ok(()) }
+    }
+
+    fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {
+        assert_eq!(table.column, "tenant_id");
+        Ok(3)
+    }
+}
+
+struct Verdict {
+    gated: Gated,
+    text: String,
+    fake: Fake,
+}
+
+fn run(mode: &Mode, sql: &str) -> Result<Verdict, Refusal> {
+    let mut statements = parse::reparse(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    let mut tree = *statements.pop().unwrap().stmt.unwrap();
+    let mut fake = Fake::default();
+    let gated = gate(&policy(), mode, &mut tree, &mut fake)?;
+    let text = parse::deparse(&tree).unwrap();
+    Ok(Verdict { gated, text, fake })
+}
+
+fn code(mode: &Mode, sql: &str) -> String {
+    crate::guard::gate::fixture::outcome(run(mode, sql))
+}
+
+fn ok(mode: &Mode, sql: &str) -> Verdict {
+    run(mode, sql).unwrap_or_else(|r| panic!("{sql}: {}", r.error))
+}
+
+/// Statements about the schema and the server: refused where tables are shared.
+const DEFINITIONS: &[&str] = &[
+    "CREATE TABLE t (a int)",
+    "CREATE TABLE t AS SELECT 1",
+    "SELECT 1 INTO t",
+    "CREATE TEMP TABLE t (a int)",
+    "CREATE VIEW v AS SELECT 1",
+    "CREATE MATERIALIZED VIEW v AS SELECT 1",
+    "ALTER TABLE orders ADD COLUMN x int",
+    "ALTER TABLE orders DISABLE ROW LEVEL SECURITY",
+    "ALTER TABLE orders RENAME TO x",
+    "DROP TABLE orders",
+    "TRUNCATE orders",
+    "LOCK TABLE orders",
+    "COMMENT ON TABLE orders IS 'x'",
+    "CREATE INDEX ON orders (id)",
+    "CREATE SEQUENCE s",
+    "ALTER SEQUENCE s RESTART",
+    "CREATE TYPE e AS ENUM ('a')",
+    "VACUUM orders",
+    "ANALYZE",
+    "REINDEX TABLE orders",
+    "CLUSTER orders",
+    "REFRESH MATERIALIZED VIEW v",
+];
+
+/// Definitions that lie in no schema, or that run code.
+const DATABASE_DEFINITIONS: &[&str] = &[
+    "CREATE FUNCTION f() RETURNS int LANGUAGE sql AS 'SELECT 1'",
+    "CREATE TRIGGER x AFTER INSERT ON orders FOR EACH ROW EXECUTE FUNCTION f()",
+    "CREATE RULE r AS ON INSERT TO orders DO NOTHING",
+    "CREATE POLICY p ON orders USING (true)",
+    "GRANT ALL ON orders TO PUBLIC",
+    "ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO PUBLIC",
+    "CREATE SCHEMA s",
+    "CREATE EXTENSION hstore",
+    "CREATE CAST (text AS int) WITH INOUT",
+    "CREATE AGGREGATE a (int) (SFUNC = int4pl, STYPE = int)",
+    "ALTER TABLE customers SET SCHEMA x",
+    "DO $$ BEGIN END $$",
+];
+
+/// Statements that reach beyond the database.
+const BEYOND: &[&str] = &[
+    "ALTER SYSTEM SET work_mem = '1GB'",
+    "CREATE DATABASE d",
+    "DROP DATABASE d",
+    "ALTER DATABASE d RENAME TO e",
+    "ALTER DATABASE d SET work_mem = '1GB'",
+    "ALTER DATABASE d OWNER TO x",
+    "CREATE ROLE r",
+    "ALTER ROLE r SET work_mem = '1GB'",
+    "GRANT a TO b",
+    "DROP OWNED BY r",
+    "REASSIGN OWNED BY r TO s",
+    "CREATE SERVER s FOREIGN DATA WRAPPER w",
+    "ALTER SERVER s OPTIONS (SET dbname 'x')",
+    "DROP SERVER s",
+    "CREATE USER MAPPING FOR CURRENT_USER SERVER s",
+    "CREATE FOREIGN TABLE t (a int) SERVER s",
+    "IMPORT FOREIGN SCHEMA s FROM SERVER x INTO y",
+    "CREATE SUBSCRIPTION s CONNECTION 'x' PUBLICATION p",
+    "CREATE PUBLICATION p FOR ALL TABLES",
+    "CREATE TABLESPACE t LOCATION '/x'",
+    "CREATE EXTENSION dblink",
+    "CREATE EXTENSION postgres_fdw",
+    "CREATE FUNCTION f() RETURNS int LANGUAGE c AS 'x'",
+    "COMMENT ON DATABASE d IS 'x'",
+    "LOAD 'x'",
+    "CHECKPOINT",
+    "PREPARE TRANSACTION 'x'",
+    "COMMIT PREPARED 'x'",
+    "COPY orders TO '/tmp/x'",
+    "COPY orders FROM PROGRAM 'id'",
+    "COPY (SELECT 1) TO PROGRAM 'cat'",
+];
+
+#[test]
+fn the_shared_layout_defines_nothing() {
+    for sql in DEFINITIONS.iter().chain(DATABASE_DEFINITIONS).chain(BEYOND) {
+        assert_eq!(code(&Mode::Shared, sql), "42501", "{sql}");
+    }
+    let refusal = run(&Mode::Shared, "DROP TABLE orders").err().unwrap();
+    assert_eq!(refusal.kind, RefusalKind::Statement);
+    assert!(refusal.error.hint.unwrap().contains("operator login"));
+    let refusal = run(&Mode::Shared, "CREATE TEMP TABLE t (a int)").err().unwrap();
+    assert!(refusal.error.message.contains("temporary tables"));
+}
+
+#[test]
+fn a_database_of_ones_own_may_be_changed_but_not_left() {
+    for sql in DEFINITIONS.iter().chain(DATABASE_DEFINITIONS) {
+        let verdict = ok(&Mode::Database, sql);
+        assert_eq!(verdict.gated.text, Sent::AsWritten, "{sql}");
+    }
+    for sql in BEYOND {
+        assert_eq!(code(&Mode::Database, sql), "42501", "{sql}");
+        assert_eq!(ok(&Mode::Operator, sql).gated.text, Sent::AsWritten, "{sql}");
+    }
+}
+
+#[test]
+fn the_schema_layout_defines_what_is_in_its_schema() {
+    let mode = schema_mode();
+    for sql in [
+        "CREATE TABLE t (a int PRIMARY KEY, b text DEFAULT lower('X'), c int REFERENCES customers (id))",
+        "CREATE TABLE t_a.t (a int DEFAULT nextval('t_a.s'), b numeric(10, 2), CHECK (a > 0))",
+        "CREATE TABLE t AS SELECT 1",
+        "SELECT 1 INTO t_a.t",
+        "CREATE VIEW v AS SELECT 1",
+        "CREATE TEMP TABLE t (a int)",
+        "ALTER TABLE customers ADD COLUMN x int DEFAULT 1, ADD CONSTRAINT c FOREIGN KEY (x) REFERENCES t_a.t (a)",
+        "ALTER TABLE t_a.customers RENAME COLUMN email TO mail",
+        "ALTER TABLE customers RENAME TO x",
+        "ALTER TYPE t_a.mood RENAME TO x",
+        "DROP TABLE customers, t_a.orders CASCADE",
+        "DROP TYPE t_a.mood",
+        "DROP VIEW IF EXISTS v",
+        "TRUNCATE customers",
+        "LOCK TABLE customers",
+        "COMMENT ON TABLE customers IS 'x'",
+        "COMMENT ON COLUMN t_a.customers.email IS 'x'",
+        "CREATE INDEX ON customers (lower(email))",
+        "CREATE SEQUENCE s OWNED BY customers.id",
+        "ALTER SEQUENCE t_a.s OWNED BY t_a.customers.id",
+        "CREATE TYPE t_a.e AS ENUM ('a')",
+        "ALTER TYPE e ADD VALUE 'b'",
+        "CREATE TYPE c AS (a int)",
+        "CREATE DOMAIN d AS int CHECK (VALUE > 0)",
+        "VACUUM customers",
+        "REINDEX TABLE customers",
+    ] {
+        assert_eq!(ok(&mode, sql).gated.text, Sent::Printed, "{sql}");
+    }
+    for sql in [
+        "CREATE TABLE t_b.t (a int)",
+        "CREATE TABLE public.t (a int)",
+        "CREATE TABLE t (a int REFERENCES t_b.customers (id))",
+        "CREATE TABLE t () INHERITS (t_b.customers)",
+        "CREATE TABLE t (LIKE t_b.customers)",
+        "CREATE TABLE t (a t_b.mood)",
+        "CREATE TABLE t (a int DEFAULT nextval('t_b.s'))",
+        "CREATE TABLE t (a text DEFAULT query_to_xml('SELECT 1', true, true, '')::text)",
+        "CREATE TABLE t (a int DEFAULT public.customer_count())",
+        "CREATE TABLE t (a int CHECK (t_b.my_customers() IS NULL))",
+        "CREATE TABLE t_b.t AS SELECT 1",
+        "SELECT 1 INTO t_b.t",
+        "CREATE VIEW t_b.v AS SELECT 1",
+        "ALTER TABLE t_b.customers ADD COLUMN x int",
+        "ALTER TABLE customers OWNER TO x",
+        "ALTER TABLE customers ATTACH PARTITION t_b.customers DEFAULT",
+        "ALTER TABLE t_b.customers RENAME TO x",
+        "ALTER SCHEMA t_a RENAME TO x",
+        "ALTER ROLE x RENAME TO y",
+        "DROP TABLE customers, t_b.customers",
+        "DROP SCHEMA t_a",
+        "DROP SCHEMA t_b CASCADE",
+        "DROP FUNCTION lower(text)",
+        "DROP EXTENSION hstore",
+        "DROP TYPE t_b.mood",
+        "TRUNCATE t_b.customers",
+        "LOCK TABLE t_b.customers",
+        "COMMENT ON TABLE t_b.customers IS 'x'",
+        "COMMENT ON DATABASE d IS 'x'",
+        "CREATE INDEX ON t_b.customers (id)",
+        "CREATE INDEX ON customers (public.customer_count())",
+        "CREATE SEQUENCE t_b.s",
+        "CREATE SEQUENCE s OWNED BY t_b.customers.id",
+        "CREATE TYPE t_b.e AS ENUM ('a')",
+        "CREATE DOMAIN d AS t_b.mood",
+        "ALTER DOMAIN t_b.d DROP NOT NULL",
+        "VACUUM",
+        "ANALYZE t_b.customers",
+        "REINDEX SCHEMA t_a",
+        "REINDEX DATABASE d",
+        "CLUSTER",
+        "REFRESH MATERIALIZED VIEW t_b.v",
+    ] {
+        assert_eq!(code(&mode, sql), "42501", "{sql}");
+    }
+    for sql in DATABASE_DEFINITIONS.iter().chain(BEYOND) {
+        assert_eq!(code(&mode, sql), "42501", "{sql}");
+    }
+    assert_eq!(code(&mode, "CREATE VIEW v AS SELECT forbidden"), "0A000");
+    assert_eq!(code(&mode, "CREATE TABLE t AS SELECT forbidden"), "0A000");
+    assert_eq!(code(&mode, "SELECT forbidden INTO t"), "0A000");
+    assert_eq!(ok(&mode, "SELECT 1 AS a INTO t").text, "SELECT 1 AS a INTO t");
+}
+
+#[test]
+fn definitions_are_told_to_the_session() {
+    for mode in [schema_mode(), Mode::Database, Mode::Operator] {
+        let effects = |sql| ok(&mode, sql).gated.effects;
+        assert_eq!(effects("CREATE TABLE t (a int)"), [Effect::CatalogChanged]);
+        assert_eq!(
+            effects("CREATE TEMP TABLE t (a int)"),
+            [Effect::CatalogChanged, Effect::Pin(PinReason::TempObject)]
+        );
+        assert_eq!(effects("SELECT 1 INTO TEMP t"), [Effect::CatalogChanged, Effect::Pin(PinReason::TempObject)]);
+        assert_eq!(effects("TRUNCATE customers"), []);
+    }
+    assert_eq!(
+        ok(&Mode::Operator, "LOAD 'x'").gated.effects,
+        [Effect::CatalogChanged, Effect::Pin(PinReason::SessionState)]
+    );
+}
+
+#[test]
+fn queries_go_to_the_rewriter() {
+    for (sql, kind) in [
+        ("SELECT 1", StatementKind::Select),
+        ("TABLE orders", StatementKind::Select),
+        ("INSERT INTO orders (id) VALUES (1)", StatementKind::Dml),
+        ("UPDATE orders SET id = 1", StatementKind::Dml),
+        ("DELETE FROM orders", StatementKind::Dml),
+        ("MERGE INTO orders o USING orders p ON true WHEN MATCHED THEN DO NOTHING", StatementKind::Dml),
+    ] {
+        for mode in [Mode::Shared, schema_mode(), Mode::Database, Mode::Operator] {
+            let verdict = ok(&mode, sql);
+            assert_eq!((verdict.gated.kind, verdict.gated.text, verdict.fake.queries.len()), (kind, Sent::Query, 1));
+        }
+    }
+    assert_eq!(code(&Mode::Shared, "SELECT forbidden"), "0A000");
+}
+
+#[test]
+fn transactions_pass() {
+    for sql in [
+        "BEGIN",
+        "START TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        "COMMIT AND CHAIN",
+        "ROLLBACK",
+        "SAVEPOINT \"a b\"",
+        "ROLLBACK TO SAVEPOINT s",
+        "RELEASE s",
+    ] {
+        let verdict = ok(&Mode::Shared, sql);
+        assert_eq!(verdict.gated.kind, StatementKind::Transaction, "{sql}");
+        assert_eq!(verdict.gated.effects, [], "{sql}");
+    }
+}
+
+#[test]
+fn names_of_prepared_statements_get_a_prefix_everywhere() {
+    for mode in [Mode::Shared, schema_mode(), Mode::Database, Mode::Operator] {
+        let verdict = ok(&mode, "PREPARE p (int) AS SELECT $1");
+        assert_eq!(verdict.text, "PREPARE client_p(int) AS SELECT $1");
+        assert_eq!(verdict.gated.effects, [Effect::Pin(PinReason::Prepare)]);
+        assert_eq!((verdict.gated.text, verdict.fake.queries.len()), (Sent::Changed, 1));
+        let verdict = ok(&mode, "EXECUTE p(1, 2)");
+        assert_eq!((verdict.text.as_str(), verdict.fake.expressions), ("EXECUTE client_p(1, 2)", 2));
+        let verdict = ok(&mode, "DEALLOCATE \"P\"");
+        assert_eq!(verdict.text, "DEALLOCATE \"client_P\"");
+        assert_eq!(verdict.gated.effects, [Effect::Deallocate(Deallocate::Name("P".into()))]);
+        assert_eq!(ok(&mode, "DEALLOCATE ALL").gated.effects, [Effect::Deallocate(Deallocate::All)]);
+    }
+    assert_eq!(code(&Mode::Shared, "PREPARE p AS SELECT forbidden"), "0A000");
+    assert_eq!(code(&Mode::Shared, "EXECUTE p('forbidden')"), "0A000");
+    assert_eq!(code(&Mode::Shared, &format!("EXECUTE {}", "x".repeat(60))), "0A000");
+}
+
+#[test]
+fn cursors_are_guarded_where_they_are_declared() {
+    let verdict = ok(&Mode::Shared, "DECLARE c SCROLL CURSOR FOR SELECT 1");
+    assert_eq!((verdict.gated.effects.len(), verdict.fake.queries.len()), (0, 1));
+    let verdict = ok(&Mode::Shared, "DECLARE c CURSOR WITH HOLD FOR SELECT 1");
+    assert_eq!(verdict.gated.effects, [Effect::Pin(PinReason::HoldCursor)]);
+    assert_eq!(code(&Mode::Shared, "DECLARE c CURSOR FOR SELECT forbidden"), "0A000");
+    assert_eq!(ok(&Mode::Shared, "FETCH BACKWARD 3 FROM c").text, "FETCH BACKWARD 3 c");
+    assert_eq!(ok(&Mode::Shared, "MOVE ALL FROM c").gated.text, Sent::Printed);
+    assert_eq!(ok(&Mode::Shared, "CLOSE ALL").text, "CLOSE ALL");
+}
+
+#[test]
+fn notifications_are_for_databases_of_ones_own() {
+    for mode in [Mode::Shared, schema_mode()] {
+        assert_eq!(code(&mode, "LISTEN c"), "42501");
+        assert_eq!(code(&mode, "NOTIFY c, 'x'"), "42501");
+        assert_eq!(code(&mode, "UNLISTEN *"), "ok");
+    }
+    assert_eq!(ok(&Mode::Database, "LISTEN c").gated.effects, [Effect::Pin(PinReason::Listen)]);
+    assert_eq!(ok(&Mode::Database, "NOTIFY c").gated.effects, []);
+    assert_eq!(ok(&Mode::Shared, "DISCARD ALL").gated.effects, [Effect::DiscardAll]);
+    assert_eq!(ok(&Mode::Shared, "DISCARD PLANS").gated.effects, []);
+}
+
+#[test]
+fn explain_is_plain_for_tenants() {
+    for mode in [Mode::Shared, schema_mode()] {
+        assert_eq!(ok(&mode, "EXPLAIN SELECT 1").text, "EXPLAIN (COSTS OFF) SELECT 1");
+        assert_eq!(
+            ok(&mode, "EXPLAIN (FORMAT json, COSTS true, ANALYZE false, VERBOSE) SELECT 1").text,
+            "EXPLAIN (FORMAT \"json\", VERBOSE, COSTS OFF) SELECT 1"
+        );
+        for sql in [
+            "EXPLAIN ANALYZE SELECT 1",
+            "EXPLAIN (ANALYZE, COSTS OFF) SELECT 1",
+            "EXPLAIN (BUFFERS) SELECT 1",
+            "EXPLAIN (ANALYZE off, ANALYZE on) SELECT 1",
+            "EXPLAIN (SETTINGS) SELECT 1",
+        ] {
+            assert_eq!(code(&mode, sql), "42501", "{sql}");
+        }
+        assert_eq!(ok(&mode, "EXPLAIN EXECUTE p(1)").text, "EXPLAIN (COSTS OFF) EXECUTE client_p(1)");
+        assert_eq!(code(&mode, "EXPLAIN SELECT forbidden"), "0A000");
+        assert_eq!(code(&mode, "EXPLAIN DECLARE c CURSOR FOR SELECT forbidden"), "0A000");
+        assert_eq!(code(&mode, "EXPLAIN CREATE TABLE t AS SELECT 1"), "0A000");
+    }
+    assert_eq!(ok(&Mode::Database, "EXPLAIN ANALYZE SELECT 1").gated.text, Sent::AsWritten);
+    assert_eq!(ok(&Mode::Operator, "EXPLAIN (ANALYZE, BUFFERS) SELECT 1").gated.text, Sent::AsWritten);
+}
+
+#[test]
+fn tables_are_copied_out_through_a_guarded_query() {
+    let verdict = ok(&Mode::Shared, "COPY orders TO STDOUT WITH (FORMAT csv, HEADER, FORCE_QUOTE (status))");
+    assert_eq!(
+        verdict.text,
+        "COPY (SELECT id, tenant_id, status FROM ONLY public.orders) TO STDOUT WITH (FORMAT CSV, HEADER, FORCE_QUOTE (status))"
+    );
+    assert_eq!(verdict.fake.queries.len(), 1);
+    assert_eq!(verdict.gated.kind, StatementKind::CopyOut);
+    let text = ok(&Mode::Shared, "COPY orders (status, id) TO STDOUT").text;
+    assert_eq!(text, "COPY (SELECT status, id FROM ONLY public.orders) TO STDOUT");
+    assert_eq!(ok(&Mode::Shared, "COPY countries TO STDOUT").fake.queries.len(), 1);
+    assert_eq!(ok(&Mode::Shared, "COPY (SELECT 1) TO STDOUT").fake.queries, ["SELECT 1"]);
+    for (sql, wanted) in [
+        ("COPY (SELECT forbidden) TO STDOUT", "0A000"),
+        ("COPY (DELETE FROM forbidden RETURNING 1) TO STDOUT", "0A000"),
+        ("COPY invoices TO STDOUT", "42809"),
+        ("COPY order_tags TO STDOUT", "42501"),
+        ("COPY nothing TO STDOUT", "42P01"),
+        ("COPY pg_stats TO STDOUT", "42501"),
+    ] {
+        assert_eq!(code(&Mode::Shared, sql), wanted, "{sql}");
+    }
+    assert_eq!(code(&schema_mode(), "COPY t_b.customers TO STDOUT"), "42501");
+    assert_eq!(ok(&schema_mode(), "COPY customers TO STDOUT").text, "COPY customers TO STDOUT");
+}
+
+#[test]
+fn rows_are_copied_in_through_the_stream_rewriter() {
+    let verdict = ok(&Mode::Shared, "COPY orders (id, status) FROM STDIN");
+    assert_eq!(verdict.text, "COPY public.orders(id, status, tenant_id) FROM STDIN");
+    let copy_in = verdict.gated.copy_in.unwrap();
+    assert_eq!((copy_in.client_columns, copy_in.tenant, copy_in.slot), (2, CopyTenant::Append, 3));
+    assert_eq!(copy_in.format, CopyFormat::Text { delimiter: b'\t', null: "\\N".into(), header: false });
+
+    let verdict =
+        ok(&Mode::Shared, "COPY orders FROM STDIN WITH CSV HEADER DELIMITER ';' NULL 'x' QUOTE '''' ESCAPE '#'");
+    assert!(verdict.text.starts_with("COPY public.orders(id, tenant_id, status) FROM STDIN"), "{}", verdict.text);
+    let copy_in = verdict.gated.copy_in.unwrap();
+    assert_eq!((copy_in.client_columns, copy_in.tenant), (3, CopyTenant::Check(1)));
+    assert_eq!(
+        copy_in.format,
+        CopyFormat::Csv { delimiter: b';', quote: b'\'', escape: b'#', null: "x".into(), header: true }
+    );
+
+    let copy_in = ok(&Mode::Shared, "COPY BINARY orders FROM STDIN").gated.copy_in.unwrap();
+    assert_eq!(copy_in.format, CopyFormat::Binary);
+    for (sql, wanted) in [
+        ("COPY orders (id, nope) FROM STDIN", "42703"),
+        ("COPY orders (id, id) FROM STDIN", "42701"),
+        ("COPY orders FROM STDIN WHERE id > 1", "0A000"),
+        ("COPY orders FROM STDIN (FREEZE)", "0A000"),
+        ("COPY orders FROM STDIN (ENCODING 'LATIN1')", "0A000"),
+        ("COPY orders (id) FROM STDIN (HEADER match)", "0A000"),
+        ("COPY orders FROM STDIN (DELIMITER 'ab')", "0A000"),
+        ("COPY orders FROM STDIN (FORMAT csv, FORCE_NULL (tenant_id))", "0A000"),
+        ("COPY orders FROM STDIN (FORMAT csv, FORCE_NOT_NULL *)", "0A000"),
+        ("COPY orders FROM STDIN (DEFAULT 'x')", "0A000"),
+        ("COPY orders FROM STDIN (FORMAT xml)", "22023"),
+        ("COPY countries FROM STDIN", "42501"),
+        ("COPY pg_class FROM STDIN", "42501"),
+        ("COPY order_tags FROM STDIN", "42501"),
+        ("COPY orders FROM STDIN (FORMAT csv, HEADER match, ENCODING 'utf-8', FORCE_NULL (status))", "ok"),
+    ] {
+        assert_eq!(code(&Mode::Shared, sql), wanted, "{sql}");
+    }
+    let verdict = ok(&schema_mode(), "COPY customers FROM STDIN");
+    assert_eq!((verdict.gated.kind, verdict.gated.copy_in), (StatementKind::CopyIn, None));
+    assert_eq!(code(&schema_mode(), "COPY t_b.customers FROM STDIN"), "42501");
+}
+
+#[test]
+fn an_operators_copy_is_a_stream_or_a_file() {
+    let kind = |sql| ok(&Mode::Operator, sql).gated.kind;
+    assert_eq!(kind("COPY orders TO STDOUT"), StatementKind::CopyOut);
+    assert_eq!(kind("COPY orders FROM STDIN"), StatementKind::CopyIn);
+    assert_eq!(kind("COPY orders TO '/tmp/x'"), StatementKind::Utility);
+    assert_eq!(kind("COPY orders FROM PROGRAM 'x'"), StatementKind::Utility);
+}
+
+#[test]
+fn procedures_and_code_run_where_they_may() {
+    assert_eq!(ok(&Mode::Shared, "CALL p(1)").fake.expressions, 1);
+    assert_eq!(code(&Mode::Shared, "CALL forbidden(1)"), "0A000");
+    for mode in [Mode::Database, Mode::Operator] {
+        for sql in ["DO $$ BEGIN END $$", "CALL p(1)"] {
+            assert!(ok(&mode, sql).gated.effects.contains(&Effect::Pin(PinReason::SessionState)));
+        }
+    }
+}
+
+#[test]
+fn constraints_of_other_schemas_are_left_alone() {
+    assert_eq!(code(&Mode::Shared, "SET CONSTRAINTS ALL DEFERRED"), "ok");
+    assert_eq!(code(&schema_mode(), "SET CONSTRAINTS t_a.c IMMEDIATE"), "ok");
+    assert_eq!(code(&schema_mode(), "SET CONSTRAINTS t_b.c IMMEDIATE"), "42501");
+}
