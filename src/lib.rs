@@ -16,6 +16,7 @@ pub mod lifecycle;
 pub mod observe;
 pub mod pgerror;
 pub mod pool;
+pub mod serve;
 pub mod session;
 pub mod tenant;
 pub mod throwaway;

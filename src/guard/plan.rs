@@ -200,3 +200,30 @@ pub enum CopyTenant {
     /// The client sends it as this column (from 0): each row must hold the tenant's own value.
     Check(usize),
 }
+
+impl std::fmt::Display for PinReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            PinReason::Prepare => "PREPARE",
+            PinReason::Listen => "LISTEN",
+            PinReason::HoldCursor => "a cursor WITH HOLD",
+            PinReason::TempObject => "a temporary object",
+            PinReason::AdvisoryLock => "an advisory lock",
+            PinReason::SessionState => "session state",
+        })
+    }
+}
+
+impl std::fmt::Display for Effect {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Effect::Setting(name) => write!(f, "sets {name}, for this client on any server connection"),
+            Effect::ResetAll => f.write_str("resets all settings of this client"),
+            Effect::Pin(reason) => write!(f, "keeps its server connection to this client ({reason})"),
+            Effect::DiscardAll => f.write_str("discards the session's state"),
+            Effect::Deallocate(Deallocate::All) => f.write_str("drops all prepared statements of this client"),
+            Effect::Deallocate(Deallocate::Name(name)) => write!(f, "drops the prepared statement \"{name}\" of this client"),
+            Effect::CatalogChanged => f.write_str("changes the schema: the catalog is read again"),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! `pgwarden explain`: what the guard makes of a statement, and why.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{ConfigArgs, runtime};
+use crate::catalog;
+use crate::config::{Config, Layout, Tenant};
+use crate::guard::{Guard, GuardLimits, Guarded, Plan, Protocol, Refusal, plan_statements};
+use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+
+/// Options of `pgwarden explain`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    long_about = "Show what pgwarden would do with a statement of a tenant: forward it as it is, rewrite it (with the final \
+                  text), or refuse it (with the error that the client would get), and why. Reads the catalog of the \
+                  tenant's upstream; sends it nothing else.",
+    after_help = "Examples:\n  pgwarden explain --tenant acme \"SELECT * FROM orders WHERE status = 'open'\"\n  \
+                  pgwarden explain --tenant acme --extended 'SELECT * FROM orders WHERE id = $1'\n\n\
+                  Exit code: 0 if it would be forwarded, 1 if it would be refused."
+)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// The tenant
+    #[arg(short, long)]
+    tenant: String,
+    /// As in the extended protocol (Parse, Bind): the tenant's value is a parameter, not a literal
+    #[arg(short, long)]
+    extended: bool,
+    /// The statement, or several with semicolons
+    sql: String,
+}
+
+/// Explains on standard output.
+pub(super) fn run(args: &ExplainArgs) -> ExitCode {
+    let config = match args.config.load() {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    let Some(tenant) = config.tenants.iter().find(|t| t.name.as_str() == args.tenant) else {
+        eprintln!("pgwarden: no tenant \"{}\" in {}", args.tenant, config.path.display());
+        return ExitCode::FAILURE;
+    };
+    let guard = match runtime().map(|runtime| runtime.block_on(guard(&config, tenant))) {
+        Ok(Ok(guard)) => guard,
+        Ok(Err(error)) => {
+            eprintln!("pgwarden: upstream \"{}\" at {}: {error}", tenant.upstream.name, tenant.upstream.address);
+            return ExitCode::FAILURE;
+        }
+        Err(code) => return code,
+    };
+    println!("tenant   {} ({})", tenant.name, layout(&tenant.layout));
+    match verdict(&guard, tenant, args) {
+        Ok(guarded) => {
+            forwarded(&guarded, args.extended);
+            ExitCode::SUCCESS
+        }
+        Err(refusal) => {
+            refused(&refusal);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn guard(config: &Config, tenant: &Tenant) -> Result<Guard, catalog::LoadError> {
+    let catalog = Arc::new(catalog::load(&tenant.upstream).await?);
+    let tenants = tenants_of(config, &tenant.upstream.name);
+    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let (policy, _) = build_policy(&input, catalog, 0);
+    Ok(Guard::new(Arc::new(policy), plan_statements))
+}
+
+fn verdict(guard: &Guard, tenant: &Tenant, args: &ExplainArgs) -> Result<Guarded, Refusal> {
+    let protocol = if args.extended { Protocol::Extended { param_types: &[] } } else { Protocol::Simple };
+    guard.plan(&tenant.layout.mode(), protocol, &args.sql)?.bind(&tenant.keys)
+}
+
+fn layout(layout: &Layout) -> String {
+    match layout {
+        Layout::Shared => "shared layout".to_owned(),
+        Layout::Schema { schema, .. } => format!("schema layout: {schema}"),
+        Layout::Database => "database layout".to_owned(),
+    }
+}
+
+fn forwarded(guarded: &Guarded, extended: bool) {
+    let rewritten = guarded.plans().iter().any(|plan| plan.rewritten);
+    println!("verdict  {}", if rewritten { "rewritten and forwarded" } else { "forwarded as it is" });
+    println!("sql      {}", guarded.text().replace('\n', "\n         "));
+    for (plan, statement) in guarded.plans().iter().zip(0..) {
+        explain_plan(plan, guarded, statement, extended);
+    }
+}
+
+fn explain_plan(plan: &Plan, guarded: &Guarded, statement: usize, extended: bool) {
+    for (slot, index) in plan.slots.iter().zip(0..) {
+        let Some((value, _)) = guarded.slot_value(statement, index) else { continue };
+        let key = slot.key.as_deref().unwrap_or("key");
+        let place = if extended { format!("${} = ", usize::from(plan.client_params) + index + 1) } else { String::new() };
+        println!("value    {place}'{value}' as {} (the tenant's {key})", slot.type_name);
+    }
+    for effect in &plan.effects {
+        println!("effect   {effect}");
+    }
+    for note in &plan.notes {
+        println!("why      {note}");
+    }
+}
+
+fn refused(refusal: &Refusal) {
+    let error = &refusal.error;
+    println!("verdict  refused ({})", refusal.kind.as_str());
+    println!("error    {} (SQLSTATE {})", error.message, error.code);
+    if let Some(detail) = &error.detail {
+        println!("detail   {detail}");
+    }
+    if let Some(hint) = &error.hint {
+        println!("hint     {hint}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `pgwarden serve`
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{ConfigArgs, runtime};
+use crate::config::Config;
+use crate::observe;
+use crate::serve::Proxy;
+
+/// Options of `pgwarden serve`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    long_about = "Run the proxy in the foreground. An upstream that is down is logged and tried again; it does not keep \
+                  pgwarden from starting.",
+    after_help = "SIGTERM or SIGINT: accept no more clients, let transactions end (30 s), then stop."
+)]
+pub struct ServeArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+/// Runs until it is told to stop.
+pub(super) fn run(args: &ServeArgs) -> ExitCode {
+    let config = match args.config.load() {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    if let Err(error) = observe::init(&config.log) {
+        eprintln!("pgwarden: {error}");
+        return ExitCode::FAILURE;
+    }
+    match runtime() {
+        Ok(runtime) => runtime.block_on(serve(config)),
+        Err(code) => code,
+    }
+}
+
+async fn serve(config: Config) -> ExitCode {
+    // The handlers are there before clients are.
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+        eprintln!("pgwarden: cannot handle signals");
+        return ExitCode::FAILURE;
+    };
+    let proxy = match Proxy::start(config) {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            eprintln!("pgwarden: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: transactions may end first");
+    };
+    proxy.run(shutdown).await;
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,80 @@
+//! Puts the rooms together: a configuration in, a running proxy out.
+
+mod upstreams;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::info;
+
+use crate::config::Config;
+use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
+use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};
+use upstreams::OpenUpstreams;
+
+/// After a request to stop, transactions may go on for so long.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Why the proxy cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address cannot be bound.
+    #[error("cannot listen on {addresses}: {source}")]
+    Listen {
+        /// What was to be bound.
+        addresses: String,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something that the configuration names cannot be used.
+    #[error(transparent)]
+    Gateway(#[from] GatewayError),
+}
+
+/// A proxy that has its sockets and is about to accept clients.
+pub struct Proxy {
+    listener: Listener,
+    pools: Pools,
+}
+
+impl Proxy {
+    /// Binds the sockets and begins to read the catalogs. Upstreams that are down are logged and tried again; clients that
+    /// come meanwhile are told. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// What of the configuration cannot be used on this machine.
+    pub fn start(config: Config) -> Result<Self, ServeError> {
+        let connector: Arc<dyn Connector> = Arc::new(NetConnector::default());
+        let pools = Pools::new(Arc::clone(&connector), config.pool.max_server_connections);
+        let upstreams = Arc::new(OpenUpstreams::new(config.clone(), pools.clone()));
+        // Its catalog is read before the first client asks for it.
+        if let Some(main) = config.upstreams.get(&config.tenancy.upstream)
+            && let Err(error) = upstreams.open(main, &main.database)
+        {
+            tracing::error!(upstream = %main.name, %error, "upstream cannot be used");
+        }
+        let gateway = Gateway::new(&config, CancelRegistry::new(connector), upstreams)?;
+        let listener = Listener::bind(&config.listen.addresses, Arc::new(gateway)).map_err(|source| {
+            let addresses: Vec<_> = config.listen.addresses.iter().map(ToString::to_string).collect();
+            ServeError::Listen { addresses: addresses.join(", "), source }
+        })?;
+        Ok(Self { listener, pools })
+    }
+
+    /// The addresses that clients can connect to, with the ports that the system chose.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.listener.addresses()
+    }
+
+    /// Serves until `shutdown` is ready, then lets transactions end and closes what is left.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
+        info!(addresses = addresses.join(", "), "pgwarden is ready");
+        self.listener.serve(shutdown, GRACE).await;
+        self.pools.close().await;
+        info!("pgwarden has stopped");
+    }
+}
