@@ -1,0 +1,122 @@
+//! `pgwarden doctor`
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+
+use super::{ConfigArgs, runtime};
+use crate::catalog::{self, LoadError};
+use crate::config::{Config, Upstream};
+use crate::guard::GuardLimits;
+use crate::lifecycle::doctor::{Finding, Severity, examine, tenant_tables};
+use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+
+/// Options of `pgwarden doctor`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    long_about = "Examine the schema of the upstreams: tables without a tenant column, unique keys and foreign keys that \
+                  reach across tenants, missing indexes, views and functions that bypass isolation, a role that may too \
+                  much. Each finding says why it matters and how to mend it. Reads the system catalogs only.",
+    after_help = "Exit code: 0 if nothing of the --fail-on severity was found, 1 if something was, or an upstream could not be read."
+)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How to print the findings
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// Fail if a finding is at least so bad
+    #[arg(long, value_enum, default_value_t = Level::High)]
+    fail_on: Level,
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people
+    Text,
+    /// One JSON array
+    Json,
+}
+
+/// `--fail-on`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Level {
+    /// Rows of one tenant can reach another's
+    High,
+    /// ... or a tenant can learn of another's, or a layer is missing
+    Medium,
+    /// Anything
+    Low,
+    /// Never
+    Never,
+}
+
+impl Level {
+    fn includes(self, severity: Severity) -> bool {
+        match self {
+            Level::High => severity <= Severity::High,
+            Level::Medium => severity <= Severity::Medium,
+            Level::Low => severity <= Severity::Low,
+            Level::Never => false,
+        }
+    }
+}
+
+/// Examines all upstreams on which tenants share tables.
+pub(super) fn run(args: &DoctorArgs) -> ExitCode {
+    let config = match args.config.load() {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    let examined = match runtime() {
+        Ok(runtime) => runtime.block_on(examine_all(&config)),
+        Err(code) => return code,
+    };
+    let findings = match examined {
+        Ok(findings) => findings,
+        Err(error) => {
+            eprintln!("pgwarden: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match args.format {
+        Format::Text => findings.iter().for_each(|finding| println!("{finding}\n")),
+        Format::Json => match serde_json::to_string_pretty(&findings) {
+            Ok(json) => println!("{json}"),
+            Err(error) => {
+                eprintln!("pgwarden: {error}");
+                return ExitCode::FAILURE;
+            }
+        },
+    }
+    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    eprintln!("{} high, {} medium, {} low", count(Severity::High), count(Severity::Medium), count(Severity::Low));
+    if findings.iter().any(|f| args.fail_on.includes(f.severity)) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+}
+
+async fn examine_all(config: &Config) -> Result<Vec<Finding>, String> {
+    let mut findings = Vec::new();
+    for upstream in config.upstreams.values() {
+        let tenants = tenants_of(config, &upstream.name);
+        let shared = upstream.name == config.tenancy.upstream;
+        if shared || !tenants.is_empty() {
+            let found = examine_one(config, upstream, shared).await;
+            findings.extend(found.map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?);
+        }
+    }
+    Ok(findings)
+}
+
+async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Result<Vec<Finding>, LoadError> {
+    let catalog = Arc::new(catalog::load(upstream).await?);
+    let tenants = tenants_of(config, &upstream.name);
+    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let (policy, _) = build_policy(&input, catalog, 0);
+    if !shared && tenant_tables(&policy) == 0 {
+        return Ok(Vec::new());
+    }
+    let client = catalog::connect(upstream).await?;
+    Ok(examine(&client, &policy, &upstream.user).await?)
+}
