@@ -6,6 +6,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use load::{LoadError, load};
+pub use load::{Control, LoadError, connect, load};
 pub use model::*;
 pub use source::{CatalogSource, RefreshTimes};

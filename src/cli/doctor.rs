@@ -103,7 +103,9 @@ async fn examine_all(config: &Config) -> Result<Vec<Finding>, String> {
         let shared = upstream.name == config.tenancy.upstream;
         if shared || !tenants.is_empty() {
             let found = examine_one(config, upstream, shared).await;
-            findings.extend(found.map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?);
+            findings.extend(
+                found.map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?,
+            );
         }
     }
     Ok(findings)
@@ -117,6 +119,6 @@ async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Resu
     if !shared && tenant_tables(&policy) == 0 {
         return Ok(Vec::new());
     }
-    let client = catalog::connect(upstream).await?;
-    Ok(examine(&client, &policy, &upstream.user).await?)
+    let control = catalog::connect(upstream).await?;
+    Ok(examine(&control.client, &policy, &upstream.user).await?)
 }

@@ -97,7 +97,8 @@ fn explain_plan(plan: &Plan, guarded: &Guarded, statement: usize, extended: bool
     for (slot, index) in plan.slots.iter().zip(0..) {
         let Some((value, _)) = guarded.slot_value(statement, index) else { continue };
         let key = slot.key.as_deref().unwrap_or("key");
-        let place = if extended { format!("${} = ", usize::from(plan.client_params) + index + 1) } else { String::new() };
+        let place =
+            if extended { format!("${} = ", usize::from(plan.client_params) + index + 1) } else { String::new() };
         println!("value    {place}'{value}' as {} (the tenant's {key})", slot.type_name);
     }
     for effect in &plan.effects {

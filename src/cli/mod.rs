@@ -3,13 +3,18 @@
 mod check;
 mod config_args;
 pub mod demo;
+mod doctor;
+mod explain;
 mod hash_password;
+mod serve;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 pub use config_args::ConfigArgs;
+
+use crate::serve::{Proxy, ServeError};
 
 /// A tenant-aware Postgres proxy: an app points its DATABASE_URL at it, and no SQL that the app sends can read or change
 /// another tenant's rows.
@@ -19,6 +24,9 @@ pub use config_args::ConfigArgs;
     version,
     max_term_width = 110,
     after_help = "Examples:\n  \
+        pgwarden demo                                      see it at work, with a throwaway Postgres\n  \
+        pgwarden serve --config pgwarden.toml              run the proxy\n  \
+        pgwarden explain --tenant acme \"SELECT ...\"       what would become of a statement, and why\n  \
         pgwarden hash-password                             make a login's stored password\n  \
         pgwarden check --config pgwarden.toml --connect    check the file, and the upstreams against it"
 )]
@@ -31,8 +39,16 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// See it at work: a throwaway Postgres with a web shop, the proxy in front of it, and a tour
+    Demo(demo::DemoArgs),
+    /// Run the proxy
+    Serve(serve::ServeArgs),
     /// Check a configuration file; report everything that is wrong with it at once
     Check(check::CheckArgs),
+    /// Show what the proxy does to a statement, and why
+    Explain(explain::ExplainArgs),
+    /// Examine the upstreams' schema for what weakens isolation, with the DDL that mends it
+    Doctor(doctor::DoctorArgs),
     /// Turn a password into what the configuration stores for a login
     HashPassword(hash_password::HashPasswordArgs),
 }
@@ -40,8 +56,30 @@ pub enum Command {
 /// Runs a subcommand. 0: it went well; 1: it did not, and said why on standard error (2, by clap: it was called wrongly).
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
+        Command::Demo(args) => run_demo(&args),
+        Command::Serve(args) => serve::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
+    }
+}
+
+fn run_demo(args: &demo::DemoArgs) -> ExitCode {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    let serve = |config, shutdown| async move {
+        Proxy::start(config)?.run(shutdown).await;
+        Ok::<(), ServeError>(())
+    };
+    match runtime.block_on(demo::run(args, serve)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pgwarden demo: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -222,7 +222,9 @@ impl std::fmt::Display for Effect {
             Effect::Pin(reason) => write!(f, "keeps its server connection to this client ({reason})"),
             Effect::DiscardAll => f.write_str("discards the session's state"),
             Effect::Deallocate(Deallocate::All) => f.write_str("drops all prepared statements of this client"),
-            Effect::Deallocate(Deallocate::Name(name)) => write!(f, "drops the prepared statement \"{name}\" of this client"),
+            Effect::Deallocate(Deallocate::Name(name)) => {
+                write!(f, "drops the prepared statement \"{name}\" of this client")
+            }
             Effect::CatalogChanged => f.write_str("changes the schema: the catalog is read again"),
         }
     }

@@ -4,9 +4,9 @@ mod assemble;
 mod queries;
 mod row;
 
-use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_postgres::{Client, IsolationLevel, NoTls};
 
 use super::model::Catalog;
@@ -69,6 +69,14 @@ pub async fn load(upstream: &Upstream) -> Result<Catalog, LoadError> {
 }
 
 async fn connect_and_read(upstream: &Upstream) -> Result<Catalog, LoadError> {
+    read(&mut connect(upstream).await?.client).await
+}
+
+/// Connects to an upstream as its own role, for the control plane.
+///
+/// # Errors
+/// As [`LoadError`] says.
+pub async fn connect(upstream: &Upstream) -> Result<Control, LoadError> {
     let target = ServerTarget::new(upstream)?;
     let connecting = async {
         let stream = open_stream(&target, Keepalive::default()).await?;
@@ -81,24 +89,24 @@ async fn connect_and_read(upstream: &Upstream) -> Result<Catalog, LoadError> {
         }
         Ok::<_, LoadError>(config.connect_raw(stream, NoTls).await?)
     };
-    let (mut client, connection) = tokio::time::timeout(upstream.connect_timeout, connecting)
+    let (client, connection) = tokio::time::timeout(upstream.connect_timeout, connecting)
         .await
         .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
-    // The queries below only move on while the connection is polled; it ends when the client is dropped.
-    let connection = Arc::new(tokio::spawn(connection));
-    let abort = AbortOnDrop(Arc::clone(&connection));
-    let catalog = read(&mut client).await;
-    drop(client);
-    drop(abort);
-    catalog
+    // Queries only move on while the connection is polled.
+    Ok(Control { client, connection: tokio::spawn(connection) })
 }
 
-/// Ends the connection's task, also when the load is given up half-way.
-struct AbortOnDrop<T>(Arc<tokio::task::JoinHandle<T>>);
+/// A connection of the control plane; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Control {
+    /// Runs queries.
+    pub client: Client,
+    connection: JoinHandle<Result<(), tokio_postgres::Error>>,
+}
 
-impl<T> Drop for AbortOnDrop<T> {
+impl Drop for Control {
     fn drop(&mut self) {
-        self.0.abort();
+        self.connection.abort();
     }
 }
 

@@ -16,7 +16,8 @@ pub(super) struct Schema {
 }
 
 /// `t(oid, col)`: the tenant tables. Parameters $1 and $2 of every query that uses it.
-const TENANT_TABLES: &str = "WITH t AS (SELECT * FROM pg_catalog.unnest($1::oid[], $2::text[]) AS t(oid, col))";
+const TENANT_TABLES: &str =
+    "WITH t AS (SELECT * FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::text[])) AS t(oid, col))";
 
 impl Schema {
     /// The tenant tables of a policy that are stored (no views).
@@ -141,7 +142,7 @@ pub(super) async fn foreign_keys(client: &Client, schema: &Schema) -> Result<Vec
              JOIN t p ON p.oid = c.confrelid \
              JOIN pg_catalog.pg_attribute ta ON ta.attrelid = t.oid AND ta.attname = t.col \
              JOIN pg_catalog.pg_attribute pa ON pa.attrelid = p.oid AND pa.attname = p.col \
-             WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.unnest(c.conkey, c.confkey) AS k(ours, theirs) \
+             WHERE NOT EXISTS (SELECT 1 FROM ROWS FROM (pg_catalog.unnest(c.conkey), pg_catalog.unnest(c.confkey)) AS k(ours, theirs) \
                                WHERE k.ours = ta.attnum AND k.theirs = pa.attnum)",
         )
         .await?;
