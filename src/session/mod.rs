@@ -11,6 +11,8 @@ pub mod machine;
 mod opening;
 pub mod relay;
 pub mod upstream;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use gateway::{Credentials, Gateway, GatewayError};
