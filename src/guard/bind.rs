@@ -91,7 +91,9 @@ impl Guarded {
         for piece in &plan.pieces {
             match piece {
                 Piece::Text(text) => out.push_str(text),
-                Piece::Slot(slot) => push_slot(&mut out, plan, values, *slot, self.script.extended),
+                Piece::Slot(slot) => {
+                    push_slot(&mut out, plan, values, *slot, self.script.extended && !plan.inline_slots)
+                }
                 Piece::Literal(i) => out.push_str(self.script.literal_token(*i)),
             }
         }
@@ -100,7 +102,8 @@ impl Guarded {
 
     /// Parameter types for the Parse message: the client's, padded with 0 (unspecified), then those of the slots.
     pub fn param_types(&self, declared: &[Oid]) -> Vec<Oid> {
-        let Some(plan) = self.script.statements.first().filter(|plan| !plan.slots.is_empty()) else {
+        let Some(plan) = self.script.statements.first().filter(|plan| !plan.slots.is_empty() && !plan.inline_slots)
+        else {
             return declared.to_vec();
         };
         let mut types = declared.to_vec();
@@ -111,7 +114,10 @@ impl Guarded {
 
     /// Values to append to the client's parameters in Bind, in text format.
     pub fn extra_values(&self) -> &[Arc<str>] {
-        self.values.first().map_or(&[], Vec::as_slice)
+        match self.script.statements.first().zip(self.values.first()) {
+            Some((plan, values)) if !plan.inline_slots => values,
+            Some(_) | None => &[],
+        }
     }
 
     /// The tenant's value for a slot of a statement, with the slot's type: what a COPY stream is rewritten with.
@@ -220,6 +226,17 @@ mod tests {
         let guarded = script(vec![], true).bind(&keys("42")).unwrap();
         assert_eq!(guarded.param_types(&[25]), [25, 0, 23]);
         assert_eq!(guarded.extra_values(), ["42".into()]);
+    }
+
+    #[test]
+    fn statements_without_parameters_get_literals_in_both_protocols() {
+        let mut plan = test_plan("");
+        plan.pieces = vec![Piece::Text("COPY (SELECT ".into()), Piece::Slot(0), Piece::Text(") TO STDOUT".into())];
+        plan.slots = vec![slot()];
+        plan.inline_slots = true;
+        let guarded = Arc::new(Script::new(vec![plan], true)).bind(&keys("42")).unwrap();
+        assert_eq!(guarded.text(), "COPY (SELECT CAST('42' AS pg_catalog.int4)) TO STDOUT");
+        assert!(guarded.param_types(&[]).is_empty() && guarded.extra_values().is_empty());
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod value;
 mod verify;
 
 pub use bind::{BindValue, Guarded};
+pub use gate::startup_setting;
 pub use plan::*;
 pub use policy::*;
 pub use refusal::*;
@@ -34,6 +35,7 @@ pub(crate) fn test_plan(sql: &str) -> Plan {
         pieces: vec![Piece::Text(sql.into())],
         rewritten: false,
         slots: vec![],
+        inline_slots: false,
         client_params: 0,
         checks: vec![],
         effects: vec![],

@@ -138,6 +138,9 @@ pub struct Plan {
     pub rewritten: bool,
     /// Injected values: in the extended protocol, parameters `client_params + 1 ..`.
     pub slots: Vec<TenantSlot>,
+    /// The injected values stand in the text as literals in the extended protocol too: PREPARE, EXECUTE and COPY take no
+    /// parameters from Bind.
+    pub inline_slots: bool,
     /// Number of the client's parameters (the greater of those declared and those used).
     pub client_params: u16,
     /// Values that must be the tenant's own.

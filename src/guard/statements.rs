@@ -44,6 +44,7 @@ fn empty(sql: &str) -> Plan {
         pieces: vec![Piece::Text(sql.into())],
         rewritten: false,
         slots: vec![],
+        inline_slots: false,
         client_params: 0,
         checks: vec![],
         effects: vec![],

@@ -1,8 +1,5 @@
 //! What a statement is and may name: kinds, relations, functions, operators, settings. Default deny.
 
-// Until the dispatcher calls them all.
-#![allow(dead_code)]
-
 pub(crate) mod dispatch;
 #[cfg(test)]
 mod fixture;
@@ -12,3 +9,5 @@ pub(crate) mod operators;
 pub(crate) mod relations;
 pub(crate) mod settings;
 pub(crate) mod types;
+
+pub use settings::startup_setting;

@@ -4,7 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::*;
 
 use super::scope::{self, is_system_column};
-use super::tree::as_string;
+use super::tree::{self, as_string};
 use super::{Rewriter, unsupported};
 use crate::guard::Refusal;
 use crate::guard::gate::{functions, operators, types};
@@ -34,6 +34,7 @@ impl Rewriter<'_> {
                 self.exprs(args)
             }
             NodeEnum::TypeCast(e) => {
+                types::check_cast(self.policy, self.mode, e)?;
                 let TypeCast { arg, type_name, location: _ } = e.as_mut();
                 self.maybe(arg)?;
                 self.type_name(type_name)
@@ -248,6 +249,12 @@ impl Rewriter<'_> {
             self.effect(effect);
         }
         self.exprs(args)?;
+        if functions::shows_comments(self.mode, funcname)
+            && let Some(object) = args.first_mut()
+        {
+            *object = tree::null_oid();
+            self.rewritten = true;
+        }
         self.exprs(agg_order)?;
         self.maybe(agg_filter)?;
         over.as_deref_mut().map_or(Ok(()), |window| self.window(window))

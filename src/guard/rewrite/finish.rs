@@ -1,6 +1,5 @@
 //! From the edited tree to a plan: printed, read again, compared, verified.
 
-use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, RawStmt};
 use serde_json::Value;
 
@@ -30,13 +29,14 @@ pub(super) fn plan(
             Sent::Query | Sent::AsWritten => false,
         };
     let pieces = if printed { print(&rewriter, tree)? } else { vec![Piece::Text(statement.text.into())] };
-    let Rewriter { client_params, slots, checks, mut effects, notes, .. } = rewriter;
+    let Rewriter { client_params, inline, slots, checks, mut effects, notes, .. } = rewriter;
     effects.extend(gated.effects);
     Ok(Plan {
         kind: gated.kind,
         pieces,
         rewritten: printed,
         slots,
+        inline_slots: inline,
         client_params,
         checks,
         effects,
@@ -47,11 +47,6 @@ pub(super) fn plan(
 
 fn print(rewriter: &Rewriter<'_>, tree: &Node) -> Result<Vec<Piece>, Refusal> {
     let by_literal = rewriter.simple;
-    // The server takes no parameters for these from Bind.
-    let takes_none = matches!(tree.node, Some(NodeEnum::PrepareStmt(_) | NodeEnum::CopyStmt(_)));
-    if takes_none && !by_literal && mentions_slot(rewriter) {
-        return Err(unsupported("PREPARE or COPY of a query in the extended protocol"));
-    }
     let text = parse::deparse(tree).map_err(|e| defect("the statement cannot be printed", &e))?;
     let mut read = parse::reparse(&text).map_err(|e| defect("the printed statement cannot be read", &e))?;
     let (Some(again), true) = (read.pop(), read.is_empty()) else {
@@ -65,11 +60,6 @@ fn print(rewriter: &Rewriter<'_>, tree: &Node) -> Result<Vec<Piece>, Refusal> {
         verify(rewriter.policy, &again, rewriter.client_params, &rewriter.slots, &rewriter.checks)?;
     }
     if by_literal { cut(rewriter, &text, &again) } else { Ok(vec![Piece::Text(text.into())]) }
-}
-
-/// A COPY FROM holds its slot in the plan, not in the text.
-fn mentions_slot(rewriter: &Rewriter<'_>) -> bool {
-    rewriter.met_tenant && !rewriter.slots.is_empty()
 }
 
 /// Cuts the text at the injected parameters.

@@ -24,7 +24,7 @@ mod write;
 
 use pg_query::protobuf::{Node, RangeVar};
 
-use super::gate::dispatch::{Gated, Parts};
+use super::gate::dispatch::{Gated, Parts, takes_no_parameters};
 use super::gate::relations::{self, Resolved};
 use super::parse::Statement;
 use super::plan::{Effect, Plan, Protocol, TenantCheck, TenantSlot};
@@ -41,7 +41,10 @@ pub(crate) struct Rewriter<'p> {
     policy: &'p Policy,
     mode: &'p Mode,
     param_types: Vec<Oid>,
+    /// The tenant's values are literals in the final text.
     simple: bool,
+    /// They are, although the protocol is the extended one.
+    inline: bool,
     /// The greater of the parameters declared and those used.
     client_params: u16,
     slots: Vec<TenantSlot>,
@@ -80,10 +83,12 @@ impl<'p> Rewriter<'p> {
             Protocol::Extended { param_types } => param_types.to_vec(),
         };
         let declared = u16::try_from(param_types.len()).unwrap_or(u16::MAX);
+        let inline = !matches!(protocol, Protocol::Simple) && takes_no_parameters(&statement.tree);
         Rewriter {
             policy,
             mode,
-            simple: matches!(protocol, Protocol::Simple),
+            simple: inline || matches!(protocol, Protocol::Simple),
+            inline,
             client_params: statement.params.max(declared),
             param_types,
             slots: Vec::new(),

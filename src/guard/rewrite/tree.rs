@@ -204,3 +204,8 @@ pub(super) fn subselect(query: SelectStmt, alias: Alias, lateral: bool) -> Node 
         alias: Some(alias),
     })))
 }
+
+/// `NULL::pg_catalog.oid`
+pub(super) fn null_oid() -> Node {
+    cast(node(NodeEnum::AConst(AConst { isnull: true, location: 0, val: None })), system_type("oid"))
+}

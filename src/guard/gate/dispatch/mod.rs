@@ -156,6 +156,11 @@ fn call(mode: &Mode, node: &mut NodeEnum, parts: &mut impl Parts) -> Result<Gate
     Ok(Gated::printed(StatementKind::Utility))
 }
 
+/// Whether a statement takes no parameters from Bind, so that the tenant's values stand in its text.
+pub(crate) fn takes_no_parameters(tree: &Node) -> bool {
+    tree.node.as_ref().is_some_and(kinds::takes_no_parameters)
+}
+
 /// 42501: a statement kind that the mode does not allow.
 fn refused(mode: &Mode, name: &'static str) -> Refusal {
     let hint = match mode {

@@ -46,16 +46,15 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node], args: &[Node]) 
     }
 }
 
-/// What a call becomes in the shared layout, where it would show the operator's comments on shared tables: the same NULL
-/// that a table without comments gives, so that psql's `\d+` and ORMs' introspection work.
-pub(crate) fn replacement(mode: &Mode, name: &[Node]) -> Option<&'static str> {
-    let names = parts(name)?;
+/// Whether a call would show the operator's comments on shared tables. Its first argument, an oid, must then become NULL:
+/// the answer is that of a table without comments, so that psql's `\d+` and ORMs' introspection work.
+pub(crate) fn shows_comments(mode: &Mode, name: &[Node]) -> bool {
+    let names = parts(name).unwrap_or_default();
     let bare = match names.as_slice() {
         [bare] | ["pg_catalog", bare] => *bare,
-        _ => return None,
+        _ => return false,
     };
-    let comment = matches!(bare, "obj_description" | "col_description" | "shobj_description");
-    (comment && matches!(mode, Mode::Shared)).then_some("NULL::pg_catalog.text")
+    matches!(mode, Mode::Shared) && matches!(bare, "obj_description" | "col_description" | "shobj_description")
 }
 
 /// Functional notation: `x.name` calls `name(x)` when `x` is a row and has no such column.

@@ -116,7 +116,7 @@ pub(crate) fn show(policy: &Policy, mode: &Mode, name: &str) -> Result<(), Refus
 ///
 /// # Errors
 /// 42501 for a sealed setting or value.
-pub(crate) fn startup(policy: &Policy, mode: &Mode, name: &str, value: &str) -> Result<(), Refusal> {
+pub fn startup_setting(policy: &Policy, mode: &Mode, name: &str, value: &str) -> Result<(), Refusal> {
     allow_value(policy, mode, &canonical(name), Some(value))
 }
 

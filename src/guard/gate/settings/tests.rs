@@ -134,7 +134,7 @@ fn changes_are_told_to_the_session() {
 #[test]
 fn the_startup_packet_is_held_to_the_same_list() {
     let policy = policy();
-    let startup = |name, value| outcome(startup(&policy, &Mode::Shared, name, value));
+    let startup = |name, value| outcome(startup_setting(&policy, &Mode::Shared, name, value));
     for (name, value) in [
         ("application_name", "x"),
         ("client_encoding", "UTF8"),
