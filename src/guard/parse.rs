@@ -111,6 +111,10 @@ pub(crate) fn scan(text: &str) -> Result<Vec<protobuf::ScanToken>, Refusal> {
     if text.contains('\0') {
         return Err(no_nul());
     }
+    // Without any token the binding makes a slice of a null pointer, which aborts where the compiler checks for it.
+    if text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)) {
+        return Ok(Vec::new());
+    }
     pg_query::scan_tokens(text).map_err(|e| syntax(message(e)))
 }
 
@@ -356,6 +360,15 @@ mod tests {
     fn refused(text: &str) -> (String, Option<u32>) {
         let refusal = read(text).unwrap_err();
         (format!("{} {}", refusal.error.code, refusal.error.message), refusal.error.position)
+    }
+
+    #[test]
+    fn texts_without_a_token_are_no_statement() {
+        for text in ["", " ", "\n\t\r\u{c}", ";", " ;; ", "-- x", "/* x */"] {
+            assert_eq!(read(text).map(|s| s.len()), Ok(0), "{text:?}");
+            assert!(scan(text).is_ok(), "{text:?}");
+        }
+        assert_eq!(reparse("").map(|s| s.len()), Ok(0));
     }
 
     #[test]
