@@ -376,7 +376,9 @@ mod tests {
         let found = read(" SELECT ';' ; /* ; */ SELECT $2, $$;$$ ;; -- end").unwrap();
         let texts: Vec<_> = found.iter().map(|s| (s.text.trim(), s.params)).collect();
         assert_eq!(texts, [("SELECT ';'", 0), ("SELECT $2, $$;$$", 2)]);
-        assert!(read(" -- nothing").unwrap().is_empty());
+        for nothing in ["", " ", ";", " -- nothing", "/* nothing */"] {
+            assert!(read(nothing).unwrap().is_empty(), "{nothing}");
+        }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use pg_query::protobuf::Node;
 use serde_json::Value;
 
 /// Fields that hold offsets into the text.
-const PLACES: [&str; 6] = ["location", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end", "name_location"];
+const PLACES: [&str; 7] =
+    ["location", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end", "name_location", "arg_location"];
 
 /// Compares two trees, places in the text aside.
 pub(super) fn same_tree(a: &Node, b: &Node) -> bool {

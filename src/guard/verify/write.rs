@@ -29,7 +29,7 @@ impl Verifier<'_> {
         let target = field(fields, "relation");
         if let Some(table) = self.target_table(target) {
             let at = self.column_index(fields, "cols", table)?;
-            self.inserted(field(fields, "select_stmt"), at, table)?;
+            self.inserted(field(fields, "select_stmt"), at, items(fields, "cols").len(), table)?;
             self.on_conflict(field(fields, "on_conflict_clause"), target, table)?;
         }
         self.walk_fields(fields, &scope, &["relation", "with_clause"])
@@ -123,26 +123,36 @@ impl Verifier<'_> {
     }
 
     /// Every row of an INSERT's source has the tenant's value in that place.
-    fn inserted(&self, source: &Value, at: usize, table: &TenantTable) -> Outcome {
+    fn inserted(&self, source: &Value, at: usize, width: usize, table: &TenantTable) -> Outcome {
         let select = node_of(source, "SelectStmt").ok_or("an INSERT without rows")?;
-        let rows = items(select, "values_lists");
-        let own = if rows.is_empty() {
-            let targets = items(select, "target_list");
-            // A star would shift the columns.
-            let star = targets.iter().any(|t| t.to_string().contains("\"AStar\""));
-            let value = targets.get(at).and_then(|t| node_of(t, "ResTarget")).map(|t| field(t, "val"));
-            number(select, "op") == SETOP_NONE && !star && value.is_some_and(|v| self.is_own(v, table))
-        } else {
-            rows.iter().all(|row| {
-                let value = node_of(row, "List").and_then(|list| items(list, "items").get(at));
-                value.is_some_and(|v| self.is_own(v, table))
-            })
-        };
-        if own {
+        if self.gives_own(select, at, width, table) {
             Ok(())
         } else {
             Err("an INSERT does not put the tenant's own value into the tenant column".to_owned())
         }
+    }
+
+    fn gives_own(&self, select: &Value, at: usize, width: usize, table: &TenantTable) -> bool {
+        if number(select, "op") != SETOP_NONE {
+            return ["larg", "rarg"].iter().all(|arm| self.gives_own(field(select, arm), at, width, table));
+        }
+        let rows = items(select, "values_lists");
+        if !rows.is_empty() {
+            return rows.iter().all(|row| {
+                let value = node_of(row, "List").and_then(|list| items(list, "items").get(at));
+                value.is_some_and(|v| self.is_own(v, table))
+            });
+        }
+        let targets = items(select, "target_list");
+        // A star shifts what follows; only the last column can then be told, and the server counts them.
+        let star = targets.iter().any(|t| gives_many(field(node_of(t, "ResTarget").unwrap_or(&Value::Null), "val")));
+        let target = match star {
+            true if at + 1 == width => targets.last(),
+            true => None,
+            false => targets.get(at),
+        };
+        let value = target.and_then(|t| node_of(t, "ResTarget")).map(|t| field(t, "val"));
+        value.is_some_and(|v| self.is_own(v, table))
     }
 
     fn on_conflict(&self, clause: &Value, target: &Value, table: &TenantTable) -> Outcome {
@@ -205,9 +215,43 @@ impl Verifier<'_> {
             Some(("ParamRef", param)) => self.predicates.is_value(value, table) || checked(number(param, "number")),
             Some(("AConst", constant)) => constant_text(constant).is_some_and(|text| literal(&text)),
             Some(("TypeCast", cast)) => self.is_own(field(cast, "arg"), table),
+            Some(("CaseExpr", case)) => self.is_compared(case, table),
             Some(_) | None => false,
         }
     }
+
+    /// `CASE WHEN x = $n THEN $n ELSE <an error> END`
+    fn is_compared(&self, case: &Value, table: &TenantTable) -> bool {
+        let [when] = items(case, "args") else { return false };
+        let Some(when) = node_of(when, "CaseWhen") else { return false };
+        let equal = node_of(field(when, "expr"), "AExpr").is_some_and(|e| {
+            strings(e, "name").is_some_and(|name| name == ["pg_catalog", "="])
+                && self.predicates.is_value(field(e, "rexpr"), table)
+        });
+        field(case, "arg").is_null()
+            && equal
+            && self.predicates.is_value(field(when, "result"), table)
+            && always_fails(field(case, "defresult"))
+    }
+}
+
+/// `*`, `t.*`, `(x).*`
+fn gives_many(value: &Value) -> bool {
+    let parts = match node(value) {
+        Some(("ColumnRef", column)) => items(column, "fields"),
+        Some(("AIndirection", indirection)) => items(indirection, "indirection"),
+        Some(_) | None => &[],
+    };
+    parts.iter().any(|part| node_of(part, "AStar").is_some())
+}
+
+/// A cast of `pg_catalog.concat(<a sentence>)` to bool, whatever is around it.
+fn always_fails(value: &Value) -> bool {
+    let Some(cast) = node_of(value, "TypeCast") else { return false };
+    let Some(call) = node_of(field(cast, "arg"), "FuncCall") else { return always_fails(field(cast, "arg")) };
+    strings(field(cast, "type_name"), "names").is_some_and(|name| name == ["pg_catalog", "bool"])
+        && strings(call, "funcname").is_some_and(|name| name == ["pg_catalog", "concat"])
+        && matches!(items(call, "args"), [sentence] if node_of(sentence, "AConst").is_some())
 }
 
 /// The value of `(a, b) = ROW(x, y)` for one column; `None` where the row is not written out.
