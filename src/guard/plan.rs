@@ -117,6 +117,9 @@ pub enum Effect {
     Setting(String),
     /// RESET ALL.
     ResetAll,
+    /// RESET ALL of a tenant: its settings go back to what it connected with. The text that is sent leaves the server's
+    /// alone, since RESET ALL would undo the sealed ones for the rest of the transaction.
+    ResetOwn,
     /// The server connection must stay with the client.
     Pin(PinReason),
     /// The server connection may be given back: DISCARD ALL, UNLISTEN *, DEALLOCATE ALL do so when the session says so.
@@ -221,6 +224,7 @@ impl std::fmt::Display for Effect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Effect::Setting(name) => write!(f, "sets {name}, for this client on any server connection"),
+            Effect::ResetOwn => f.write_str("resets this client's settings, but for the sealed ones"),
             Effect::ResetAll => f.write_str("resets all settings of this client"),
             Effect::Pin(reason) => write!(f, "keeps its server connection to this client ({reason})"),
             Effect::DiscardAll => f.write_str("discards the session's state"),

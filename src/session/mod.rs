@@ -10,9 +10,9 @@ mod login;
 pub mod machine;
 mod opening;
 pub mod relay;
-pub mod upstream;
 #[cfg(test)]
 mod tests;
+pub mod upstream;
 mod watch;
 
 pub use gateway::{Credentials, Gateway, GatewayError};

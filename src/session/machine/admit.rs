@@ -56,7 +56,7 @@ impl Machine {
                 Effect::CatalogChanged => self.catalog_changed = true,
                 // The next messages must see what it leaves.
                 Effect::DiscardAll => self.hold = super::Hold::Drain,
-                Effect::Deallocate(_) => {}
+                Effect::Deallocate(_) | Effect::ResetOwn => {}
             }
         }
     }

@@ -87,6 +87,7 @@ impl Machine {
             match effect {
                 Effect::Deallocate(what) => self.deallocated(what, run.tag.is_some()),
                 Effect::DiscardAll => self.discarded(),
+                Effect::ResetOwn => self.settings.reset(),
                 Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
             }
         }

@@ -40,11 +40,15 @@ impl Settings {
         Self { sealed, startup, current, ..Self::default() }
     }
 
-    /// A statement was sent that touches a setting.
+    /// A statement was sent that touches a setting. Sealed ones count too: the connection must have them again before the
+    /// next transaction, whoever's that is.
     pub fn touch(&mut self, name: &str) {
-        if !self.sealed.contains_key(name) {
-            self.touched.insert(name.to_owned());
-        }
+        self.touched.insert(name.to_owned());
+    }
+
+    /// RESET ALL succeeded: the client is back at its startup settings.
+    pub fn reset(&mut self) {
+        self.current.clone_from(&self.startup);
     }
 
     /// A statement was sent that touches them all.
@@ -54,7 +58,7 @@ impl Settings {
 
     /// DISCARD ALL succeeded: the client is back at its startup settings.
     pub fn discard(&mut self) {
-        self.current.clone_from(&self.startup);
+        self.reset();
         self.touched.clear();
         self.touched_all = false;
     }
@@ -197,7 +201,6 @@ mod tests {
         assert_eq!(settings.question(&server), None);
         settings.touch("timezone");
         settings.touch("work_mem");
-        settings.touch("search_path");
         let question = settings.question(&server).unwrap();
         assert!(question.contains("ARRAY['timezone', 'work_mem']"), "{question}");
         assert_eq!(settings.question(&server), None);
@@ -206,6 +209,17 @@ mod tests {
         // RESET goes back to what the client connected with, which the next difference sets again.
         let difference = settings.difference(&server).unwrap();
         assert_eq!(difference.changes, [("timezone".to_owned(), Some("UTC".to_owned()))]);
+    }
+
+    #[test]
+    fn sealed_settings_come_back_when_a_client_changed_them() {
+        let mut settings = Settings::new(map(&[("search_path", "own, more")]), map(&[]));
+        let mut server = applied(&[("search_path", "own, more")]);
+        settings.touch("search_path");
+        assert!(settings.question(&server).is_some());
+        settings.learn(vec![row("search_path", "own", false)], &mut server);
+        let difference = settings.difference(&server).unwrap();
+        assert_eq!(difference.changes, [("search_path".to_owned(), Some("own, more".to_owned()))]);
     }
 
     #[test]

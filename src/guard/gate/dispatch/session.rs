@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     ConstraintsSetStmt, DeallocateStmt, DeclareCursorStmt, DiscardMode, DiscardStmt, ExecuteStmt, Node, PrepareStmt,
-    TransactionStmt, TransactionStmtKind,
+    TransactionStmt, TransactionStmtKind, VariableSetKind, VariableSetStmt,
 };
 
 use super::{Gated, Parts, Sent, refused, unsupported};
@@ -26,7 +26,7 @@ pub(super) fn gate(
     let utility = || Gated::printed(StatementKind::Utility);
     match node {
         NodeEnum::TransactionStmt(stmt) => transaction(mode, stmt),
-        NodeEnum::VariableSetStmt(stmt) => Ok(utility().effects(settings::set(policy, mode, stmt)?)),
+        NodeEnum::VariableSetStmt(stmt) => set(policy, mode, stmt),
         NodeEnum::VariableShowStmt(stmt) => settings::show(policy, mode, &stmt.name).map(|()| utility()),
         NodeEnum::PrepareStmt(stmt) => prepare(policy, mode, stmt, parts),
         NodeEnum::ExecuteStmt(stmt) => execute(stmt, parts).map(|()| changed()),
@@ -46,6 +46,19 @@ pub(super) fn gate(
 /// A statement whose tree was changed.
 fn changed() -> Gated {
     Gated::new(StatementKind::Utility, Sent::Changed)
+}
+
+fn set(policy: &Policy, mode: &Mode, stmt: &mut VariableSetStmt) -> Result<Gated, Refusal> {
+    let effects = settings::set(policy, mode, stmt)?;
+    let gated = if effects.contains(&Effect::ResetOwn) {
+        // A part of RESET ALL that nothing relies on, for the answer; the session does the rest.
+        stmt.set_kind(VariableSetKind::VarReset);
+        stmt.name = "application_name".to_owned();
+        changed()
+    } else {
+        Gated::printed(StatementKind::Utility)
+    };
+    Ok(gated.effects(effects))
 }
 
 fn transaction(mode: &Mode, stmt: &TransactionStmt) -> Result<Gated, Refusal> {

@@ -35,7 +35,10 @@ pub(crate) fn set(policy: &Policy, mode: &Mode, stmt: &VariableSetStmt) -> Resul
             change(policy, mode, &name, value.as_deref())
         }
         VariableSetKind::VarSetDefault | VariableSetKind::VarReset => change_to_default(policy, mode, &name),
-        VariableSetKind::VarResetAll => Ok(vec![Effect::ResetAll]),
+        VariableSetKind::VarResetAll => Ok(match mode {
+            Mode::Shared | Mode::Schema(_) => vec![Effect::ResetOwn],
+            Mode::Database | Mode::Operator => vec![Effect::ResetAll],
+        }),
         VariableSetKind::VarSetMulti => multi(mode, &name, args),
         VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => Err(sealed(&name)),
     }

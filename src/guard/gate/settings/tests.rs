@@ -120,7 +120,8 @@ fn changes_are_told_to_the_session() {
     let effects = |sql| run(&Mode::Shared, sql).unwrap();
     assert_eq!(effects("SET TIME ZONE 'UTC'"), [Effect::Setting("timezone".into())]);
     assert_eq!(effects("RESET DateStyle"), [Effect::Setting("datestyle".into())]);
-    assert_eq!(effects("RESET ALL"), [Effect::ResetAll]);
+    assert_eq!(effects("RESET ALL"), [Effect::ResetOwn]);
+    assert_eq!(run(&Mode::Database, "RESET ALL"), Ok(vec![Effect::ResetAll]));
     assert_eq!(effects("SET TRANSACTION READ ONLY"), []);
     assert_eq!(
         effects("SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY, ISOLATION LEVEL SERIALIZABLE"),
