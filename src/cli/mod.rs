@@ -2,7 +2,7 @@
 
 mod check;
 mod config_args;
-pub mod demo;
+mod demo;
 mod doctor;
 mod explain;
 mod hash_password;
@@ -13,8 +13,6 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use config_args::ConfigArgs;
-
-use crate::serve::{Proxy, ServeError};
 
 /// A tenant-aware Postgres proxy: an app points its DATABASE_URL at it, and no SQL that the app sends can read or change
 /// another tenant's rows.
@@ -56,30 +54,12 @@ pub enum Command {
 /// Runs a subcommand. 0: it went well; 1: it did not, and said why on standard error (2, by clap: it was called wrongly).
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
-        Command::Demo(args) => run_demo(&args),
         Command::Serve(args) => serve::run(&args),
+        Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::Check(args) => check::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
-    }
-}
-
-fn run_demo(args: &demo::DemoArgs) -> ExitCode {
-    let runtime = match runtime() {
-        Ok(runtime) => runtime,
-        Err(code) => return code,
-    };
-    let serve = |config, shutdown| async move {
-        Proxy::start(config)?.run(shutdown).await;
-        Ok::<(), ServeError>(())
-    };
-    match runtime.block_on(demo::run(args, serve)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("pgwarden demo: {error}");
-            ExitCode::FAILURE
-        }
     }
 }
 

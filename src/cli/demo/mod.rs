@@ -5,11 +5,9 @@ mod screen;
 mod shop;
 mod tour;
 
-use std::fmt::Display;
-use std::future::Future;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use tokio::sync::oneshot;
@@ -17,13 +15,16 @@ use tokio::task::JoinHandle;
 
 use self::screen::Screen;
 use self::shop::{PASSWORD, RESIDENTS};
+use super::runtime;
 use crate::config::{self, Config, ConfigErrors};
+use crate::observe::{self, InitError};
+use crate::serve::{Proxy, ServeError};
 use crate::throwaway::{Cluster, ClusterError, Options};
 
 /// Where pgwarden listens unless that port is taken or another is asked for.
 const DEFAULT_PORT: u16 = 6432;
-/// How long pgwarden may take until it listens.
-const LISTEN_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long clients may take to end their transactions when the demo ends.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Options of `pgwarden demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -51,9 +52,12 @@ pub enum DemoError {
     /// The demo's own configuration was refused: a defect.
     #[error("the demo's configuration: {0}")]
     Config(#[from] ConfigErrors),
+    /// The log could not be set up.
+    #[error(transparent)]
+    Log(#[from] InitError),
     /// pgwarden did not start.
-    #[error("pgwarden: {0}")]
-    Serve(String),
+    #[error(transparent)]
+    Serve(#[from] ServeError),
     /// A client could not connect through pgwarden.
     #[error("connecting through pgwarden: {0}")]
     Client(#[from] tokio_postgres::Error),
@@ -62,27 +66,29 @@ pub enum DemoError {
     Surprises(usize),
 }
 
-/// Completes when the server is to stop.
-pub type Shutdown = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Runs the demo until Ctrl-C (or the tour's end). Everything that it made is gone when this returns.
+pub(super) fn run(args: &DemoArgs) -> ExitCode {
+    let ended = match runtime() {
+        Ok(runtime) => runtime.block_on(demo(args)),
+        Err(code) => return code,
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pgwarden: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
-/// Runs the demo until Ctrl-C (or the tour's end); `serve` is what runs pgwarden. Everything that it made is gone when this returns.
-///
-/// # Errors
-/// Postgres or pgwarden did not start; with `--once`, the tour showed something else than it should.
-pub async fn run<S, F, E>(args: &DemoArgs, serve: S) -> Result<(), DemoError>
-where
-    S: FnOnce(Config, Shutdown) -> F,
-    F: Future<Output = Result<(), E>> + Send + 'static,
-    E: Display,
-{
+async fn demo(args: &DemoArgs) -> Result<(), DemoError> {
     let screen = Screen::new();
     let started = Instant::now();
     screen.line("Starting a throwaway Postgres ...");
     let cluster = tokio::task::spawn_blocking(|| Cluster::start(&Options::default())).await??;
     let mut server = None;
-    let start = |config| Server::start(config, serve);
     let shown = tokio::select! {
-        shown = show(&screen, &cluster, args, started, start, &mut server) => shown,
+        shown = show(&screen, &cluster, args, started, &mut server) => shown,
         interrupt = tokio::signal::ctrl_c() => interrupt.map_err(DemoError::from),
     };
     screen.line("\nStopping, and removing the cluster.");
@@ -98,30 +104,28 @@ where
 /// pgwarden, serving in a task.
 struct Server {
     stop: oneshot::Sender<()>,
-    task: JoinHandle<Result<(), String>>,
+    task: JoinHandle<()>,
 }
 
 impl Server {
-    fn start<S, F, E>(config: Config, serve: S) -> Self
-    where
-        S: FnOnce(Config, Shutdown) -> F,
-        F: Future<Output = Result<(), E>> + Send + 'static,
-        E: Display,
-    {
+    fn start(config: Config) -> Result<Self, ServeError> {
+        let proxy = Proxy::start(config)?;
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
             // An error means that the sender is gone: stop, too.
             let _ = stopped.await;
         };
-        let served = serve(config, Box::pin(shutdown));
-        let task = tokio::spawn(async move { served.await.map_err(|error| error.to_string()) });
-        Self { stop, task }
+        Ok(Self { stop, task: tokio::spawn(proxy.run(shutdown)) })
     }
 
+    /// Whoever sits in psql with an open transaction is not waited for.
     async fn stop(self) -> Result<(), DemoError> {
         // An error means that it has ended already.
         let _ = self.stop.send(());
-        self.task.await?.map_err(DemoError::Serve)
+        match tokio::time::timeout(STOP_TIMEOUT, self.task).await {
+            Ok(ended) => Ok(ended?),
+            Err(_) => Ok(()),
+        }
     }
 }
 
@@ -130,13 +134,13 @@ async fn show(
     cluster: &Cluster,
     args: &DemoArgs,
     started: Instant,
-    start: impl FnOnce(Config) -> Server,
     server: &mut Option<Server>,
 ) -> Result<(), DemoError> {
     shop::build(cluster).await?;
     let (port, path, config) = configure(cluster, args.port)?;
     screen.line(&format!("Postgres is up at 127.0.0.1:{}; starting pgwarden at 127.0.0.1:{port} ...", cluster.port()));
-    wait_until_listening(port, &server.insert(start(config)).task).await?;
+    observe::init(&config.log)?;
+    *server = Some(Server::start(config)?);
     introduce(screen);
     let surprises = tour::run(screen, port).await?;
     screen.remark(&format!("\n(ready and shown in {:.1} s)", started.elapsed().as_secs_f64()));
@@ -170,17 +174,6 @@ fn choose_port(asked: Option<u16>) -> Result<u16, DemoError> {
     }
 }
 
-async fn wait_until_listening<T>(port: u16, server: &JoinHandle<T>) -> Result<(), DemoError> {
-    let deadline = Instant::now() + LISTEN_TIMEOUT;
-    while tokio::net::TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.is_err() {
-        if server.is_finished() || Instant::now() > deadline {
-            return Err(DemoError::Serve(format!("does not listen at 127.0.0.1:{port}")));
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    Ok(())
-}
-
 fn introduce(screen: &Screen) {
     screen.heading("Four tenants behind one address:");
     for it in &RESIDENTS {
@@ -201,6 +194,10 @@ fn invite(screen: &Screen, port: u16, config: &Path, cluster: &Cluster) {
     screen.line(&format!(
         "  {program} explain --config {} --tenant acme \"SELECT * FROM orders WHERE status = 'open'\"",
         config.display()
+    ));
+    screen.remark(&format!(
+        "Who was refused what, and what operators did: {}",
+        config.with_file_name("audit.log").display()
     ));
     screen.remark(&format!(
         "Postgres itself: {} (data and log in {})",

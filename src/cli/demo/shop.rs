@@ -88,7 +88,8 @@ role = "operator"
 tenants = "*"
 
 [log]
-level = "warn"
+level = "error"
+audit = "audit.log"                       # refusals, and what operators do
 "#
     )
 }
