@@ -2,7 +2,7 @@
 
 use super::PROXY;
 use crate::support::message::{copy_data, copy_done, copy_fail, extended, query, sync};
-use crate::support::session::Session;
+use crate::support::session::{CopyIn, Session};
 
 fn count(session: &mut Session, key: &str) -> String {
     session.simple(format!("SELECT count(*) FROM settings WHERE k LIKE '{key}%'")).ok().value()
@@ -11,6 +11,7 @@ fn count(session: &mut Session, key: &str) -> String {
 #[test]
 fn copy_fail_ends_it_without_a_row() {
     let mut session = PROXY.get().a().connect();
+    session.copy_in = CopyIn::Nothing;
     session.send(&query("COPY settings (k, v) FROM STDIN"));
     session.send(&[copy_data(b"fail1\tx\nfail2\t"), copy_fail("changed my mind")].concat());
     session.collect(1).refused("57014");
@@ -21,6 +22,7 @@ fn copy_fail_ends_it_without_a_row() {
 #[test]
 fn rows_after_an_error_are_ignored() {
     let mut session = PROXY.get().a().connect();
+    session.copy_in = CopyIn::Nothing;
     session.send(&query("COPY note (note_id, note) FROM STDIN"));
     session.send(&copy_data(b"not-a-number\tx\n"));
     std::thread::sleep(std::time::Duration::from_millis(100));
@@ -75,12 +77,12 @@ fn formats_and_chunks() {
 #[test]
 fn copy_in_the_extended_protocol() {
     let mut session = PROXY.get().a().connect();
-    session.copy_in = Some(b"ext1\tx\next2\ty\n".to_vec());
+    session.copy_in = CopyIn::Nothing;
     session.send(&extended("COPY settings (k, v) FROM STDIN", &[]));
-    session.send(&sync());
+    // A Sync before the end of the data would be ignored, as the protocol has it.
+    session.send(&[copy_data(b"ext1\tx\next2\ty\n"), copy_done(), sync()].concat());
     let reply = session.collect(1).ok();
     assert_eq!(reply.tags, ["COPY 2"]);
-    session.copy_in = None;
     let reply =
         session.exchange(&[extended("COPY (SELECT k FROM settings WHERE k LIKE 'ext_') TO STDOUT", &[]), sync()], 1);
     assert_eq!(reply.ok().copy_out, b"ext1\next2\n");

@@ -26,7 +26,7 @@ use serde::Deserialize;
 
 use super::message;
 use super::reply::Reply;
-use super::session::Session;
+use super::session::{CopyIn, Session};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(from = "StepText")]
@@ -234,8 +234,8 @@ pub fn perform(session: &mut Session, step: &Step, protocol: Protocol) -> Option
 }
 
 fn with_data(session: &mut Session, data: Option<&str>, act: impl FnOnce(&mut Session) -> Reply) -> Reply {
-    session.copy_in = data.map(|it| it.as_bytes().to_vec());
+    session.copy_in = data.map_or(CopyIn::Fail, |it| CopyIn::Data(it.as_bytes().to_vec()));
     let reply = act(session);
-    session.copy_in = None;
+    session.copy_in = CopyIn::Fail;
     reply
 }

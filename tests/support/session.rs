@@ -101,6 +101,17 @@ pub enum End {
     TimedOut,
 }
 
+/// The answer to CopyInResponse.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyIn {
+    /// These rows, in small pieces, and CopyDone.
+    Data(Vec<u8>),
+    /// CopyFail.
+    Fail,
+    /// None: the test sends what it wants.
+    Nothing,
+}
+
 pub struct Session {
     stream: Box<dyn Stream>,
     received: Vec<u8>,
@@ -109,8 +120,8 @@ pub struct Session {
     scram: Option<ScramSha256>,
     /// Process id and key for CancelRequest.
     pub cancel_key: Option<(u32, Vec<u8>)>,
-    /// What is sent when the server asks for COPY data; `None`: CopyFail.
-    pub copy_in: Option<Vec<u8>>,
+    /// What is sent when the server asks for COPY data.
+    pub copy_in: CopyIn,
 }
 
 impl Session {
@@ -123,7 +134,7 @@ impl Session {
             password: String::new(),
             scram: None,
             cancel_key: None,
-            copy_in: None,
+            copy_in: CopyIn::Fail,
         }
     }
 
@@ -147,9 +158,9 @@ impl Session {
 
     /// Simple protocol with data for COPY FROM STDIN.
     pub fn copy(&mut self, sql: &str, data: &[u8]) -> Reply {
-        self.copy_in = Some(data.to_vec());
+        self.copy_in = CopyIn::Data(data.to_vec());
         let reply = self.simple(sql);
-        self.copy_in = None;
+        self.copy_in = CopyIn::Fail;
         reply
     }
 
@@ -241,12 +252,13 @@ impl Session {
             }
             b'G' | b'W' => {
                 let answer = match &self.copy_in {
-                    Some(data) => {
+                    CopyIn::Data(data) => {
                         // Chunks that end in mid-row: whoever reads rows must put them together.
                         let chunks: Vec<_> = data.chunks(7).map(message::copy_data).collect();
                         [chunks.concat(), message::copy_done()].concat()
                     }
-                    None => message::copy_fail("no data"),
+                    CopyIn::Fail => message::copy_fail("no data"),
+                    CopyIn::Nothing => return,
                 };
                 self.send(&answer);
             }

@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use pgwarden::throwaway::{Cluster, Options};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConnection, RootCertStore, StreamOwned};
@@ -26,6 +26,8 @@ struct Papers {
 
 fn papers() -> Papers {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    // Two names: a certificate whose issuer is called like itself looks self-signed.
+    authority.distinguished_name.push(DnType::CommonName, "the tests' authority");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let issuer = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();
     let key = KeyPair::generate().unwrap();
