@@ -21,7 +21,22 @@ fn psql(url: &str, script: &str) -> (bool, String) {
     (output.status.success(), texts(&output))
 }
 
-/// The same through pgwarden as tenant A, and directly as the owner: the catalog is the same.
+/// Through pgwarden as tenant A: lines that the owner gets directly, and most of them. What is left out tells of things
+/// that tenants may not use (tables without a rule that refer to this one).
+fn no_more_than_direct(commands: &[&str]) {
+    let proxy = PROXY.get();
+    for command in commands {
+        let (_, through) = psql(&proxy.a().url(), command);
+        let (_, direct) = psql(&Lab::general().owner("drivers").url(), command);
+        assert!(!through.contains("ERROR"), "{command}\n{through}");
+        let known: Vec<&str> = direct.lines().collect();
+        let strange: Vec<_> = through.lines().filter(|it| !known.contains(it)).collect();
+        assert!(strange.is_empty(), "{command}\n{strange:#?}");
+        assert!(through.lines().count() * 3 >= known.len() * 2, "{command}\n{through}\n{direct}");
+    }
+}
+
+/// The same through pgwarden and directly.
 fn same_as_direct(commands: &[&str]) {
     let proxy = PROXY.get();
     let mut differing = Vec::new();
@@ -37,7 +52,7 @@ fn same_as_direct(commands: &[&str]) {
 
 #[test]
 fn describes_tables() {
-    same_as_direct(&[
+    no_more_than_direct(&[
         "\\d orders",
         "\\d customers",
         "\\d invoices",
@@ -62,7 +77,8 @@ fn lists_relations() {
             |text: &str| text.lines().map(|it| it.split_whitespace().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>();
         let known = words(&direct);
         let own = words(&through).into_iter().filter(|it| it.starts_with("public |")).collect::<Vec<_>>();
-        assert!(own.iter().all(|it| known.contains(it)), "{command}\n{through}\n{direct}");
+        let strange: Vec<_> = own.iter().filter(|it| !known.contains(it)).collect();
+        assert!(strange.is_empty(), "{command}\n{strange:#?}");
         assert!(command == "\\dv" || own.iter().any(|it| it.contains("orders")), "{command}\n{through}");
     }
     let (_, plus) = psql(&proxy.a().url(), "\\d+ orders");

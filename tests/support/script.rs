@@ -112,6 +112,18 @@ struct StepTable {
     victim: Option<Victim>,
 }
 
+impl StepTable {
+    /// What is sent, in one line.
+    fn source(&self) -> String {
+        let mut parts: Vec<String> =
+            self.sql.iter().chain(&self.bound).chain(&self.data).chain(&self.hex).cloned().collect();
+        parts.extend(self.values.iter().cloned());
+        parts.extend(self.send.iter().flatten().map(|it| it.join(" ")));
+        parts.extend(self.connect.iter().map(|it| format!("{it:?}")));
+        parts.join(" | ")
+    }
+}
+
 impl From<StepText> for Step {
     fn from(text: StepText) -> Self {
         let table = match text {
@@ -124,7 +136,7 @@ impl From<StepText> for Step {
             expect: table.expect.clone(),
             forbid: table.forbid.clone(),
             victim: table.victim,
-            source: format!("{table:?}"),
+            source: table.source(),
             act: act(table),
         }
     }
