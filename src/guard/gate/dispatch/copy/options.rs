@@ -1,7 +1,7 @@
 //! Options of COPY FROM STDIN, as far as they say where rows and fields end, and what a field means.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{DefElem, Node};
+use pg_query::protobuf::{self, DefElem, Node};
 
 use super::super::unsupported;
 use crate::guard::{CopyFormat, CopyTenant, Refusal, RefusalKind};
@@ -20,6 +20,17 @@ pub(super) fn read(options: &[Node], tenant_column: &str, tenant: CopyTenant) ->
         read.option(elem, tenant_column, tenant)?;
     }
     read.format()
+}
+
+/// The old syntax (`CSV HEADER`) makes booleans of what the new one, which is printed, leaves out or makes strings of.
+pub(super) fn normalise(option: &mut Node) {
+    let Some(NodeEnum::DefElem(elem)) = option.node.as_mut() else { return };
+    let Some(NodeEnum::Boolean(value)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return };
+    elem.arg = if value.boolval {
+        None
+    } else {
+        Some(Box::new(Node { node: Some(NodeEnum::String(protobuf::String { sval: "false".to_owned() })) }))
+    };
 }
 
 #[derive(Default)]
