@@ -182,11 +182,7 @@ async fn open(
     message: &StartupMessage,
     identity: Identity,
 ) -> Result<Session, LoginError> {
-    let target = &identity.target;
-    let parts = gateway.upstreams.open(target.upstream(), target.database()).and_then(|upstream| {
-        Opening::new(target, &upstream.guard, &gateway.setting, message).map(|opening| (upstream, opening))
-    });
-    let (upstream, opening) = match parts {
+    let (upstream, opening) = match parts(gateway, &identity.target, message).await {
         Ok(parts) => parts,
         Err(error) => {
             let why = error.to_string();
@@ -194,7 +190,7 @@ async fn open(
         }
     };
     let key = gateway.cancel.register(message.version().has_long_cancel_keys());
-    let party = target.tenant().map(|tenant| tenant.name.clone());
+    let party = identity.target.tenant().map(|tenant| tenant.name.clone());
     let mut source = PoolSource::new(&upstream, key, party);
     let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
         Ok(reported) => reported,
@@ -207,6 +203,16 @@ async fn open(
     let mut machine = machine(gateway, &upstream, &opening, reported);
     machine.client_bytes(&conn.inbox);
     Ok(Session { conn, machine, source })
+}
+
+async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> Result<(Upstream, Opening), PgError> {
+    let upstream = gateway.upstreams.open(target.upstream(), target.database())?;
+    if upstream.guard.policy().epoch == 0 {
+        // The first client of an upstream: its catalog is on its way.
+        upstream.catalog.refresh().await;
+    }
+    let opening = Opening::new(target, &upstream.guard, &gateway.setting, message)?;
+    Ok((upstream, opening))
 }
 
 fn machine(gateway: &Gateway, upstream: &Upstream, opening: &Opening, reported: BTreeMap<String, String>) -> Machine {

@@ -1,8 +1,7 @@
 //! The way of a client's text through the guard. What comes out is the only thing that can be sent.
 
-use super::{Machine, Wait};
+use super::{Batch, Hold, Machine, Wait};
 use crate::guard::{Effect, Guarded, Mode, Protocol, Refusal, RefusalKind};
-use crate::pgerror::SqlState;
 
 /// What the guard made of a text.
 pub(super) enum Admission {
@@ -10,7 +9,7 @@ pub(super) enum Admission {
     Passed(Guarded),
     /// It may not.
     Refused(Refusal),
-    /// It names a relation that is unknown: the catalog should be looked at anew before that is the last word.
+    /// It names something that is unknown: the catalog should be looked at anew before that is the last word.
     Unknown,
 }
 
@@ -32,7 +31,7 @@ impl Machine {
     }
 
     fn may_be_new(&self, refusal: &Refusal) -> bool {
-        !self.refreshed && refusal.kind == RefusalKind::Undefined && refusal.error.code == SqlState::UNDEFINED_TABLE
+        !self.refreshed && refusal.kind == RefusalKind::Undefined
     }
 
     /// The catalog was read anew (or need not be): the current message is looked at again.
@@ -50,14 +49,35 @@ impl Machine {
     pub(super) fn note_effects(&mut self, guarded: &Guarded) {
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
-                Effect::Setting(name) => self.settings.touch(name),
-                Effect::ResetAll => self.settings.touch_all(),
+                Effect::Setting(name) => {
+                    let waits = self.settings.touch(name);
+                    self.hold_if(waits);
+                }
+                Effect::ResetAll => {
+                    let waits = self.settings.touch_all();
+                    self.hold_if(waits);
+                }
+                Effect::ResetOwn => {
+                    // What stands in the place of RESET ALL.
+                    self.settings.touch("application_name");
+                    self.hold_if(true);
+                }
+                Effect::DiscardAll => self.hold_if(true),
                 Effect::Pin(reason) => self.pin_to(*reason),
                 Effect::CatalogChanged => self.catalog_changed = true,
-                // The next messages must see what it leaves.
-                Effect::DiscardAll => self.hold = super::Hold::Drain,
-                Effect::Deallocate(_) | Effect::ResetOwn => {}
+                Effect::Deallocate(_) => {}
             }
+        }
+    }
+
+    /// What the client sends next must see what this statement leaves, settings that are made up for included: it waits
+    /// until nothing is outstanding. A batch of extended messages goes on to its Sync.
+    fn hold_if(&mut self, waits: bool) {
+        if waits {
+            self.hold = match self.batch {
+                Batch::Closed => Hold::Drain,
+                Batch::Open => Hold::AfterSync,
+            };
         }
     }
 

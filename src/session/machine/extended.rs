@@ -9,7 +9,7 @@ use super::admit::Admission;
 use super::context::Hindrance;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::statements::{ServerStatement, Statement};
-use super::{Batch, Flow, Intake, Machine, Wait};
+use super::{Batch, Flow, Hold, Intake, Machine, Wait};
 use crate::guard::{BindValue, Guarded, Protocol, StatementKind};
 use crate::ids::Oid;
 use crate::pgerror::{PgError, SqlState};
@@ -295,6 +295,9 @@ impl Machine {
         }
         frontend::sync(&mut self.to_server);
         self.batch = Batch::Closed;
+        if self.hold == Hold::AfterSync {
+            self.hold = Hold::Drain;
+        }
         self.replies.forward(Kind::Sync);
         Flow::Done
     }

@@ -64,7 +64,7 @@ impl Machine {
     /// Client messages must wait, or so much is outstanding that some of it should come first. A server that was sent
     /// neither Sync nor Flush may keep its replies to itself, so it is asked for them.
     fn held(&mut self) -> bool {
-        if self.replies.is_empty() {
+        if self.replies.is_empty() && self.hold == Hold::Drain {
             self.hold = Hold::No;
         }
         let held = self.hold == Hold::Drain || self.replies.len() >= MAX_OUTSTANDING;

@@ -133,6 +133,8 @@ enum Pin {
 enum Hold {
     /// They do not.
     No,
+    /// Those behind the next Sync will.
+    AfterSync,
     /// Until nothing is outstanding.
     Drain,
 }

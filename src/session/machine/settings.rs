@@ -41,9 +41,11 @@ impl Settings {
     }
 
     /// A statement was sent that touches a setting. Sealed ones count too: the connection must have them again before the
-    /// next transaction, whoever's that is.
-    pub fn touch(&mut self, name: &str) {
+    /// next transaction, whoever's that is. Returns whether the client's own next transaction must wait for the outcome:
+    /// the server's RESET goes back to another value than the client's.
+    pub fn touch(&mut self, name: &str) -> bool {
         self.touched.insert(name.to_owned());
+        self.startup.contains_key(name) || self.sealed.contains_key(name)
     }
 
     /// RESET ALL succeeded: the client is back at its startup settings.
@@ -51,9 +53,10 @@ impl Settings {
         self.current.clone_from(&self.startup);
     }
 
-    /// A statement was sent that touches them all.
-    pub fn touch_all(&mut self) {
+    /// A statement was sent that touches them all. Returns as [`Settings::touch`].
+    pub fn touch_all(&mut self) -> bool {
         self.touched_all = true;
+        !self.startup.is_empty() || !self.sealed.is_empty()
     }
 
     /// DISCARD ALL succeeded: the client is back at its startup settings.

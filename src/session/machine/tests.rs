@@ -42,6 +42,7 @@ fn plan(text: &str, protocol: Protocol<'_>) -> Result<Plan, Refusal> {
         ["SET", name, ..] => plan.effects.push(Effect::Setting((*name).to_owned())),
         ["LISTEN", ..] => plan.effects.push(Effect::Pin(PinReason::Listen)),
         ["CREATE", ..] => plan.effects.push(Effect::CatalogChanged),
+        ["RESET", "ALL"] => plan.effects.push(Effect::ResetOwn),
         ["DISCARD", "ALL"] => plan.effects.push(Effect::DiscardAll),
         ["DEALLOCATE", "ALL"] => plan.effects.push(Effect::Deallocate(Deallocate::All)),
         ["DEALLOCATE", name] => plan.effects.push(Effect::Deallocate(Deallocate::Name((*name).to_owned()))),

@@ -161,3 +161,55 @@ fn what_a_server_reports_is_told_when_it_differs() {
         ["Setting DateStyle ISO, MDY", "Setting TimeZone Asia/Tokyo", "Complete SELECT 1", "Ready I"]
     );
 }
+
+#[test]
+fn after_reset_the_client_sees_its_startup_settings_at_once() {
+    for sql in ["SET timezone TO x; RESET timezone", "SET timezone TO x; RESET ALL"] {
+        let mut bench = Bench::with(
+            PoolMode::Transaction,
+            Mode::Shared,
+            Settings::new(map(&[]), map(&[("timezone", "Europe/Paris")])),
+        );
+        let mut ready = link();
+        ready.applied.insert("timezone".into(), "Europe/Paris".into());
+        bench.machine.attach(ready);
+        bench.client(|out| {
+            frontend::query(out, sql).unwrap();
+            frontend::query(out, "SHOW timezone").unwrap();
+        });
+        assert_eq!(bench.sent().len(), 1, "SHOW waits");
+        bench.done("RESET", I);
+        assert!(bench.sent()[0].contains("current_setting"));
+        outcome(&mut bench, &[("timezone", "UTC", true)]);
+        let sent = bench.sent();
+        assert_eq!(
+            sent,
+            ["Query SELECT pg_catalog.set_config('timezone', 'Europe/Paris', false)", "Query SHOW timezone"]
+        );
+    }
+}
+
+#[test]
+fn a_batch_that_touches_startup_settings_goes_on_to_its_sync() {
+    let mut bench =
+        Bench::with(PoolMode::Transaction, Mode::Shared, Settings::new(map(&[]), map(&[("timezone", "Europe/Paris")])));
+    let mut ready = link();
+    ready.applied.insert("timezone".into(), "Europe/Paris".into());
+    bench.machine.attach(ready);
+    bench.client(|out| {
+        one_shot(out, "SET timezone TO x");
+        one_shot(out, "SELECT 1");
+        frontend::sync(out);
+        one_shot(out, "SELECT 2");
+        frontend::sync(out);
+    });
+    assert_eq!(bench.sent().last().unwrap(), "Sync");
+    bench.server(|out| {
+        one_shot_replies(out);
+        one_shot_replies(out);
+        backend::ready_for_query(out, I);
+    });
+    assert_eq!(bench.sent().len(), 1);
+    outcome(&mut bench, &[("timezone", "x", false)]);
+    assert_eq!(bench.sent()[0], "Parse  SELECT 2 []");
+}
