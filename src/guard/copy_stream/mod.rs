@@ -6,6 +6,7 @@
 
 mod binary;
 mod delimited;
+mod field;
 
 use binary::Binary;
 use delimited::Delimited;

@@ -143,6 +143,8 @@ fn relations() -> Vec<Relation> {
         relation(16404, "public", "order_tags", K::Table, &["order_id", "tag"]),
         relation(16405, "public", "orders_v", K::View, &["id", "tenant_id"]),
         relation(16406, "public", "orders_id_seq", K::Sequence, &["last_value"]),
+        relation(16407, "public", "customers_remote", K::ForeignTable, &["id", "email"]),
+        relation(16504, "t_a", "remote", K::ForeignTable, &["id"]),
         relation(16501, "t_a", "customers", K::Table, &["id", "email"]),
         relation(16502, "t_b", "customers", K::Table, &["id", "email"]),
         relation(16503, "t_b", "v_orders", K::View, &["id"]),

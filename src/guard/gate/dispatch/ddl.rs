@@ -24,12 +24,12 @@ pub(super) fn gate(
         Mode::Shared => Err(in_shared(mode, name, node)),
         Mode::Database if database::names_beyond(node) => Err(refused(mode, name)),
         Mode::Database | Mode::Operator => {
-            guard_query(mode, node, parts)?;
+            guard_query(node, parts)?;
             Ok(with_effects(node, Sent::AsWritten))
         }
         Mode::Schema(_) => {
-            in_schema(policy, mode, name, node)?;
-            guard_query(mode, node, parts)?;
+            in_schema(mode, name, node)?;
+            guard_query(node, parts)?;
             // The query was guarded with its own names; what is around it is checked here.
             names::check(policy, mode, tree)?;
             match tree.node.as_ref() {
@@ -114,20 +114,19 @@ fn makes_temporary(node: &NodeEnum) -> bool {
 }
 
 /// The query of CREATE TABLE AS and CREATE VIEW.
-fn guard_query(mode: &Mode, node: &mut NodeEnum, parts: &mut impl Parts) -> Result<(), Refusal> {
+fn guard_query(node: &mut NodeEnum, parts: &mut impl Parts) -> Result<(), Refusal> {
     match node {
         NodeEnum::CreateTableAsStmt(stmt) => match stmt.query.as_deref_mut() {
             Some(Node { node: Some(NodeEnum::ExecuteStmt(execute)) }) => session::execute(execute, parts),
             query => session::guard_inner(query, parts),
         },
         NodeEnum::ViewStmt(stmt) => session::guard_inner(stmt.query.as_deref_mut(), parts),
-        NodeEnum::CreateStmt(_) if matches!(mode, Mode::Database | Mode::Operator) => Ok(()),
         _ => Ok(()),
     }
 }
 
 /// What a definition names besides relations, types and functions (those: `names::check`).
-fn in_schema(policy: &Policy, mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<(), Refusal> {
+fn in_schema(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<(), Refusal> {
     match node {
         NodeEnum::AlterTableStmt(stmt) => {
             if stmt.objtype() == ObjectType::ObjectForeignTable || stmt.cmds.iter().any(changes_owner) {
@@ -170,10 +169,7 @@ fn in_schema(policy: &Policy, mode: &Mode, name: &'static str, node: &NodeEnum) 
         | NodeEnum::VacuumStmt(_)
         | NodeEnum::ClusterStmt(_)
         | NodeEnum::LockStmt(_) => Ok(()),
-        _ => {
-            let _ = policy;
-            Err(refused(mode, name))
-        }
+        _ => Err(refused(mode, name)),
     }
 }
 

@@ -101,6 +101,7 @@ fn in_schema<'p>(
     match found {
         Some(relation) if is_system(relation) => system::rule(policy, mode, relation),
         None if is_system_schema(schema) => Err(undefined(schema, name)),
+        Some(relation) if relation.kind == RelKind::ForeignTable => foreign_table(policy, relation),
         Some(_) | None => Ok(Resolved::Free(found)),
     }
 }
@@ -128,7 +129,16 @@ fn in_database<'p>(
         None if is_system_schema(schema) && system::leaves_database(name) => {
             Err(system_denied(&QualifiedName::new(schema, name)))
         }
+        Some(relation) if relation.kind == RelKind::ForeignTable => foreign_table(policy, relation),
         Some(_) | None => Ok(Resolved::Free(found)),
+    }
+}
+
+/// A foreign table lies in another database, whoever's that is: readable if the operator lists it as shared.
+fn foreign_table<'p>(policy: &Policy, relation: &'p Relation) -> Result<Resolved<'p>, Refusal> {
+    match policy.tables.get(&relation.name) {
+        Some(TableRule::Shared) => Ok(Resolved::Shared(relation)),
+        Some(TableRule::Tenant(_)) | None => Err(unconfigured(&relation.name, relation.kind)),
     }
 }
 

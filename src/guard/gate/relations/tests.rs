@@ -30,6 +30,7 @@ fn the_shared_layout_knows_configured_relations_only() {
         ("order_tags", "42501"),
         ("orders_v", "42501"),
         ("orders_id_seq", "42501"),
+        ("customers_remote", "42501"),
         ("t_a.customers", "42501"),
         ("nothing", "42P01"),
         ("public.nothing", "42P01"),
@@ -64,6 +65,7 @@ fn the_schema_layout_knows_its_schema_and_the_system() {
         ("t_b.nothing", "42501"),
         ("public.orders", "42501"),
         ("public.countries", "shared"),
+        ("remote", "42501"),
         ("pg_temp_3.x", "42501"),
         ("shop.t_a.customers", "0A000"),
         ("pg_namespace", "masked"),
@@ -88,6 +90,7 @@ fn a_database_of_ones_own_hides_the_servers_other_databases_only() {
         ("pg_catalog.pg_stat_database", "42501"),
         ("pg_locks", "42501"),
         ("pg_stat_statements", "42501"),
+        ("customers_remote", "42501"),
         ("other.public.orders", "0A000"),
     ] {
         assert_eq!(name(&Mode::Database, relation), wanted, "{relation}");
