@@ -3,6 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::*;
 
+use super::plain::Closed;
 use super::scope::{self, is_system_column};
 use super::tree::{self, as_string};
 use super::{Rewriter, unsupported};
@@ -290,15 +291,21 @@ impl Rewriter<'_> {
     }
 
     fn sublink(&mut self, link: &mut SubLink) -> Walk {
-        let SubLink { xpr: _, sub_link_type: _, sub_link_id: _, testexpr, oper_name, subselect, location: _ } = link;
+        let SubLink { xpr: _, sub_link_type: _, sub_link_id: _, testexpr, oper_name, subselect, location } = link;
         if !oper_name.is_empty() {
             operators::check(self.policy, self.mode, oper_name)?;
         }
         self.maybe(testexpr)?;
-        match subselect.as_deref_mut() {
-            Some(query) => self.any_query(query).map(|_| ()),
-            None => Err(unsupported("this subquery")),
+        let query = subselect.as_deref_mut().ok_or_else(|| unsupported("this subquery"))?;
+        let shape = self.any_query(query)?;
+        if shape.looks_at.is_empty() {
+            let passed_on = match shape.outputs.as_deref() {
+                Some([only]) => only.passed_on,
+                Some(_) | None => None,
+            };
+            self.closed.push(Closed { location: *location, passed_on });
         }
+        Ok(())
     }
 
     pub(super) fn type_name(&mut self, name: &mut Option<TypeName>) -> Walk {

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pg_query::protobuf::Node;
 
 use super::Rewriter;
-use super::plain::Plain;
+use super::plain::{Plain, Verdict};
 use super::scope::{Fence, Guard, Item, Refs};
 use super::tree;
 use crate::guard::Refusal;
@@ -45,9 +45,15 @@ impl Rewriter<'_> {
         }
         let mut guarded: Vec<(BTreeSet<Place>, Vec<Node>)> = Vec::new();
         for mut conjunct in given {
-            let plain = self.is_plain(&conjunct);
             let refs = self.looking_at(|this| this.expr(&mut conjunct))?;
-            let cover = if plain { BTreeSet::new() } else { self.cover(&refs) };
+            let cover = match self.judge(&conjunct) {
+                Verdict::Plain => BTreeSet::new(),
+                Verdict::Fenced => {
+                    self.cover(&refs);
+                    BTreeSet::new()
+                }
+                Verdict::Guarded => self.cover(&refs),
+            };
             if cover.is_empty() {
                 parts.push(conjunct);
                 continue;
@@ -78,9 +84,8 @@ impl Rewriter<'_> {
         let (mut parts, mut held) = (Vec::new(), Vec::new());
         let at_stake = self.levels.last().is_some_and(|l| l.items.iter().any(at_stake));
         for mut conjunct in given {
-            let plain = self.is_plain(&conjunct);
             self.expr(&mut conjunct)?;
-            if plain || !at_stake {
+            if self.judge(&conjunct) == Verdict::Plain || !at_stake {
                 parts.push(conjunct);
             } else {
                 held.push(conjunct);
@@ -113,9 +118,15 @@ impl Rewriter<'_> {
         self.levels.last()?.items.get(item)?.guard.as_ref().map(predicate)
     }
 
-    pub(super) fn is_plain(&self, condition: &Node) -> bool {
-        let judge =
-            Plain { policy: self.policy, mode: self.mode, levels: &self.levels, param_types: &self.param_types };
+    /// How a condition of the innermost level, which was walked, may stand.
+    fn judge(&self, condition: &Node) -> Verdict {
+        let judge = Plain {
+            policy: self.policy,
+            mode: self.mode,
+            levels: &self.levels,
+            param_types: &self.param_types,
+            closed: &self.closed,
+        };
         judge.condition(condition)
     }
 

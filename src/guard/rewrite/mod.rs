@@ -31,6 +31,7 @@ use super::plan::{Effect, Plan, Protocol, TenantCheck, TenantSlot};
 use super::{Mode, Policy, Refusal, RefusalKind, TenantTable};
 use crate::ids::Oid;
 use crate::pgerror::SqlState;
+use plain::Closed;
 use scope::{CteFrame, Level, Refs};
 
 /// The greatest number of parameters in a statement (a 16-bit count in the protocol).
@@ -58,6 +59,8 @@ pub(crate) struct Rewriter<'p> {
     levels: Vec<Level<'p>>,
     /// What the expressions being walked look at, outermost first.
     refs: Vec<Refs>,
+    /// Subqueries in expressions that look at nothing outside of themselves.
+    closed: Vec<Closed>,
     /// The client names a system column: it would be lost, or mean another table's, behind a subquery.
     names_system_column: bool,
     /// A relation stands behind a subquery that the client did not write.
@@ -99,6 +102,7 @@ impl<'p> Rewriter<'p> {
             ctes: Vec::new(),
             levels: Vec::new(),
             refs: Vec::new(),
+            closed: Vec::new(),
             names_system_column: false,
             wrapped: false,
             met_tenant: false,

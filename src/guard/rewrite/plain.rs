@@ -1,15 +1,21 @@
 //! Plain conditions: those that may stand outside of the CASE guard, because the planner can evaluate them on any row
 //! without telling anything of it. A column of a table compared with a constant, a parameter or another column by a
-//! leakproof operator; IS [NOT] NULL; a boolean column; IN and = ANY of constants; AND, OR, NOT of these. Nothing else.
+//! leakproof operator; IS [NOT] NULL; a boolean column; IN and = ANY of constants; AND, OR, NOT of these.
+//!
+//! Besides: a comparison of a column with a query that looks at nothing outside of itself (its value is a constant to the
+//! rows compared); EXISTS, and IN of a query that gives a column untouched, because such a query's conditions are guarded
+//! where they stand, with the guards of the tables around it; and a comparison of a column with what a fenced subquery or a
+//! function gives, which is a join condition and runs on rows that have passed both sides.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AExpr, AExprKind, BoolExprType, ColumnRef, Node, ParamRef, SqlValueFunctionOp, TypeCast, a_const,
+    AExpr, AExprKind, BoolExprType, ColumnRef, Node, ParamRef, SelectStmt, SetOperation, SqlValueFunctionOp, SubLink,
+    SubLinkType, TypeCast, a_const,
 };
 
 use super::scope::{self, Level};
 use super::tree::as_string;
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Operator};
 use crate::guard::gate::names::search_path;
 use crate::guard::{Mode, Policy};
 use crate::ids::Oid;
@@ -20,13 +26,44 @@ const INT2: Oid = 21;
 const INT4: Oid = 23;
 const TEXT: Oid = 25;
 const FLOAT8: Oid = 701;
+const DATE: Oid = 1082;
+const TIMESTAMP: Oid = 1114;
+const TIMESTAMPTZ: Oid = 1184;
 const VARCHAR: Oid = 1043;
 const NUMERIC: Oid = 1700;
 const ANYENUM: Oid = 3500;
 
-/// Types of `pg_catalog` whose comparison operators fail on no value and have no effect, though they are not marked
-/// leakproof: measured on Postgres 15, where `numeric` is the only one of them in everyday use.
-const HARMLESS_COMPARISONS: [Oid; 1] = [NUMERIC];
+/// Types whose comparison operators in `pg_catalog` fail on no value and have no effect, though they are not all marked
+/// leakproof (Postgres 15).
+const HARMLESS_COMPARISONS: [Oid; 5] = [NUMERIC, ANYENUM, DATE, TIMESTAMP, TIMESTAMPTZ];
+/// Those of them that are compared with each other.
+const POINTS_IN_TIME: [Oid; 3] = [DATE, TIMESTAMP, TIMESTAMPTZ];
+
+/// How a condition may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Verdict {
+    /// As it is.
+    Plain,
+    /// As it is, if the subqueries that it looks at are fenced.
+    Fenced,
+    /// Behind a CASE.
+    Guarded,
+}
+
+impl Verdict {
+    fn of(plain: bool) -> Self {
+        if plain { Verdict::Plain } else { Verdict::Guarded }
+    }
+}
+
+/// A subquery in an expression, as it was found when it was walked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Closed {
+    /// `location` of its SubLink.
+    pub(super) location: i32,
+    /// The base type of its only column, if that is a table's column untouched.
+    pub(super) passed_on: Option<Oid>,
+}
 
 /// What an operand is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +73,10 @@ enum Operand {
     Typed(Oid),
     /// A literal or a parameter that takes the type of the other side.
     Untyped,
+    /// A value of an unknown type that does not depend on the rows compared.
+    Unknown,
+    /// A column of a fenced subquery or of a function.
+    Opaque,
 }
 
 /// Judges conditions at the innermost of `levels`.
@@ -45,22 +86,50 @@ pub(super) struct Plain<'a, 'p> {
     pub(super) levels: &'a [Level<'p>],
     /// Declared types of the client's parameters.
     pub(super) param_types: &'a [Oid],
+    /// Subqueries of the condition that look at nothing outside of themselves.
+    pub(super) closed: &'a [Closed],
 }
 
 impl Plain<'_, '_> {
-    /// Whether the condition is plain.
-    pub(super) fn condition(&self, condition: &Node) -> bool {
-        let Some(inner) = condition.node.as_ref() else { return false };
+    /// How the condition may stand. It was walked before.
+    pub(super) fn condition(&self, condition: &Node) -> Verdict {
+        let Some(inner) = condition.node.as_ref() else { return Verdict::Guarded };
         match inner {
-            NodeEnum::BoolExpr(b) => {
-                b.boolop() != BoolExprType::Undefined && b.args.iter().all(|arg| self.condition(arg))
+            NodeEnum::BoolExpr(b) if b.boolop() != BoolExprType::Undefined => {
+                b.args.iter().map(|arg| self.condition(arg)).max().unwrap_or(Verdict::Guarded)
             }
-            NodeEnum::ColumnRef(column) => self.column(column) == Some(BOOL),
-            NodeEnum::NullTest(test) => test.arg.as_deref().is_some_and(|a| self.column_node(a).is_some()),
-            NodeEnum::BooleanTest(test) => test.arg.as_deref().is_some_and(|a| self.column_node(a) == Some(BOOL)),
+            NodeEnum::ColumnRef(column) => Verdict::of(self.column(column) == Some(BOOL)),
+            NodeEnum::NullTest(test) => Verdict::of(test.arg.as_deref().is_some_and(|a| self.column_node(a).is_some())),
+            NodeEnum::BooleanTest(test) => {
+                Verdict::of(test.arg.as_deref().is_some_and(|a| self.column_node(a) == Some(BOOL)))
+            }
             NodeEnum::AExpr(e) => self.comparison(e),
-            NodeEnum::AConst(c) => c.isnull || matches!(c.val, Some(a_const::Val::Boolval(_))),
-            other => is_bool_parameter(other, self.param_types),
+            NodeEnum::AConst(c) => Verdict::of(c.isnull || matches!(c.val, Some(a_const::Val::Boolval(_)))),
+            NodeEnum::SubLink(link) => Verdict::of(self.sublink(link)),
+            other => Verdict::of(is_bool_parameter(other, self.param_types)),
+        }
+    }
+
+    fn sublink(&self, link: &SubLink) -> bool {
+        let closed = self.closed.iter().find(|c| c.location == link.location);
+        match link.sub_link_type() {
+            SubLinkType::ExistsSublink => closed.is_some() || is_simple(link),
+            SubLinkType::AnySublink => {
+                let left = link.testexpr.as_deref().and_then(|t| self.operand(t));
+                let right = closed.and_then(|c| c.passed_on).map(Operand::Typed);
+                match (left, right) {
+                    (Some(l @ Operand::Column(_)), Some(r)) if link.oper_name.is_empty() => self.safe_named("=", l, r),
+                    (Some(l @ Operand::Column(_)), Some(r)) => self.safe(&link.oper_name, l, r),
+                    _ => false,
+                }
+            }
+            SubLinkType::Undefined
+            | SubLinkType::AllSublink
+            | SubLinkType::RowcompareSublink
+            | SubLinkType::ExprSublink
+            | SubLinkType::MultiexprSublink
+            | SubLinkType::ArraySublink
+            | SubLinkType::CteSublink => false,
         }
     }
 
@@ -82,26 +151,28 @@ impl Plain<'_, '_> {
         meaning.column
     }
 
-    fn comparison(&self, e: &AExpr) -> bool {
-        let (Some(left), Some(right)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) else { return false };
+    fn comparison(&self, e: &AExpr) -> Verdict {
+        let (Some(left), Some(right)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) else { return Verdict::Guarded };
         match e.kind() {
-            AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct => {
-                match (self.operand(left), self.operand(right)) {
-                    (Some(l), Some(r)) => self.leakproof(&e.name, l, r),
-                    _ => false,
+            AExprKind::AexprOp => match (left.node.as_ref(), right.node.as_ref()) {
+                // (a, b) = (c, d)
+                (Some(NodeEnum::RowExpr(l)), Some(NodeEnum::RowExpr(r))) if l.args.len() == r.args.len() => {
+                    let pairs = l.args.iter().zip(&r.args).map(|(l, r)| self.pair(&e.name, l, r));
+                    pairs.max().unwrap_or(Verdict::Guarded)
                 }
-            }
-            AExprKind::AexprIn => self.each(e, left, &list_items(right)),
-            AExprKind::AexprOpAny | AExprKind::AexprOpAll => match right.node.as_ref() {
+                _ => self.pair(&e.name, left, right),
+            },
+            AExprKind::AexprDistinct | AExprKind::AexprNotDistinct => self.pair(&e.name, left, right),
+            AExprKind::AexprIn => Verdict::of(self.each(e, left, &list_items(right))),
+            AExprKind::AexprOpAny | AExprKind::AexprOpAll => Verdict::of(match right.node.as_ref() {
                 Some(NodeEnum::AArrayExpr(array)) => self.each(e, left, &array.elements),
                 // An array literal or parameter takes the array type of the column.
                 Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => self.each_of_array(e, left, right),
                 Some(NodeEnum::TypeCast(cast)) => self.array_cast(e, left, cast),
                 _ => false,
-            },
+            }),
             AExprKind::AexprBetween | AExprKind::AexprNotBetween => {
-                let bounds = list_items(right);
-                self.leakproof_range(left, &bounds)
+                Verdict::of(self.leakproof_range(left, &list_items(right)))
             }
             AExprKind::Undefined
             | AExprKind::AexprNullif
@@ -109,7 +180,16 @@ impl Plain<'_, '_> {
             | AExprKind::AexprIlike
             | AExprKind::AexprSimilar
             | AExprKind::AexprBetweenSym
-            | AExprKind::AexprNotBetweenSym => false,
+            | AExprKind::AexprNotBetweenSym => Verdict::Guarded,
+        }
+    }
+
+    fn pair(&self, name: &[Node], left: &Node, right: &Node) -> Verdict {
+        let (Some(l), Some(r)) = (self.operand(left), self.operand(right)) else { return Verdict::Guarded };
+        match (self.safe(name, l, r), l == Operand::Opaque || r == Operand::Opaque) {
+            (true, false) => Verdict::Plain,
+            (true, true) => Verdict::Fenced,
+            (false, _) => Verdict::Guarded,
         }
     }
 
@@ -117,8 +197,10 @@ impl Plain<'_, '_> {
         let Some(l) = self.operand(left) else { return false };
         !items.is_empty()
             && items.iter().all(|item| match self.operand(item) {
-                Some(Operand::Column(_)) | None => false,
-                Some(constant) => self.leakproof(&e.name, l, constant),
+                Some(Operand::Column(_) | Operand::Opaque) | None => false,
+                Some(constant @ (Operand::Typed(_) | Operand::Untyped | Operand::Unknown)) => {
+                    self.safe(&e.name, l, constant)
+                }
             })
     }
 
@@ -129,9 +211,9 @@ impl Plain<'_, '_> {
         };
         let Some(Operand::Column(column)) = self.operand(left) else { return false };
         match declared {
-            0 => self.leakproof(&e.name, Operand::Column(column), Operand::Untyped),
+            0 => self.safe(&e.name, Operand::Column(column), Operand::Untyped),
             array => element_of(&self.policy.catalog, array)
-                .is_some_and(|element| self.leakproof(&e.name, Operand::Column(column), Operand::Typed(element))),
+                .is_some_and(|element| self.safe(&e.name, Operand::Column(column), Operand::Typed(element))),
         }
     }
 
@@ -147,7 +229,7 @@ impl Plain<'_, '_> {
         };
         match (self.operand(left), self.type_oid(&name.names)) {
             (Some(Operand::Column(column)), Some(element)) if constant => {
-                self.leakproof(&e.name, Operand::Column(column), Operand::Typed(element))
+                self.safe(&e.name, Operand::Column(column), Operand::Typed(element))
             }
             _ => false,
         }
@@ -157,8 +239,7 @@ impl Plain<'_, '_> {
         let Some(l) = self.operand(left) else { return false };
         bounds.len() == 2
             && bounds.iter().all(|bound| {
-                self.operand(bound)
-                    .is_some_and(|b| self.leakproof_named("<=", l, b) && self.leakproof_named(">=", l, b))
+                self.operand(bound).is_some_and(|b| self.safe_named("<=", l, b) && self.safe_named(">=", l, b))
             })
     }
 
@@ -168,7 +249,14 @@ impl Plain<'_, '_> {
 
     fn operand(&self, node: &Node) -> Option<Operand> {
         match node.node.as_ref()? {
-            NodeEnum::ColumnRef(column) => self.column(column).map(Operand::Column),
+            NodeEnum::ColumnRef(column) => match self.column(column) {
+                Some(oid) => Some(Operand::Column(oid)),
+                None => self.is_opaque(column).then_some(Operand::Opaque),
+            },
+            NodeEnum::SubLink(link) if link.sub_link_type() == SubLinkType::ExprSublink => {
+                let closed = self.closed.iter().find(|c| c.location == link.location)?;
+                Some(closed.passed_on.map_or(Operand::Unknown, Operand::Typed))
+            }
             NodeEnum::ParamRef(p) => Some(match declared_type(p, self.param_types) {
                 0 => Operand::Untyped,
                 oid => Operand::Typed(oid),
@@ -184,6 +272,15 @@ impl Plain<'_, '_> {
             NodeEnum::TypeCast(cast) => self.cast(cast),
             NodeEnum::SqlvalueFunction(f) => clock_type(f.op()).map(Operand::Typed),
             _ => None,
+        }
+    }
+
+    /// A column of something that gives rows of the tenant's own only, or nothing of a tenant's: `x.c`.
+    fn is_opaque(&self, column: &ColumnRef) -> bool {
+        let names: Option<Vec<&str>> = column.fields.iter().map(as_string).collect();
+        match names.as_deref() {
+            Some([qualifier, _]) => scope::is_opaque(self.levels, qualifier),
+            _ => false,
         }
     }
 
@@ -211,18 +308,21 @@ impl Plain<'_, '_> {
         harmless.then_some(found.oid)
     }
 
-    fn leakproof(&self, name: &[Node], left: Operand, right: Operand) -> bool {
+    fn safe(&self, name: &[Node], left: Operand, right: Operand) -> bool {
         let names: Option<Vec<&str>> = name.iter().map(as_string).collect();
         match names.as_deref() {
-            Some([op] | ["pg_catalog", op]) => self.leakproof_named(op, left, right),
+            Some([op] | ["pg_catalog", op]) => self.safe_named(op, left, right),
             _ => false,
         }
     }
 
     /// Whether the operator that Postgres will take is one of `pg_catalog` and tells nothing.
-    fn leakproof_named(&self, op: &str, left: Operand, right: Operand) -> bool {
+    fn safe_named(&self, op: &str, left: Operand, right: Operand) -> bool {
         let (l, r) = match (left, right) {
             (Operand::Untyped, Operand::Untyped) => return true,
+            (Operand::Unknown | Operand::Opaque, Operand::Column(t))
+            | (Operand::Column(t), Operand::Unknown | Operand::Opaque) => return self.safe_with_any(op, t),
+            (Operand::Unknown | Operand::Opaque, _) | (_, Operand::Unknown | Operand::Opaque) => return false,
             (Operand::Column(l) | Operand::Typed(l), Operand::Column(r) | Operand::Typed(r)) => (l, r),
             (Operand::Column(l) | Operand::Typed(l), Operand::Untyped) => (l, l),
             (Operand::Untyped, Operand::Column(r) | Operand::Typed(r)) => (r, r),
@@ -236,11 +336,15 @@ impl Plain<'_, '_> {
         };
         let Some(all) = self.policy.catalog.operators.get(op) else { return false };
         let mut exact = all.iter().filter(|o| o.left == l && o.right == r).peekable();
-        exact.peek().is_some()
-            && exact.all(|o| {
-                o.name.schema == "pg_catalog"
-                    && (o.leakproof || (HARMLESS_COMPARISONS.contains(&l) && l == r && is_comparison(op)))
-            })
+        exact.peek().is_some() && exact.all(|o| is_harmless(op, o))
+    }
+
+    /// Whether every operator of that name that takes the type is safe, whatever stands on the other side.
+    fn safe_with_any(&self, op: &str, column: Oid) -> bool {
+        let column = self.operator_type(column);
+        let Some(all) = self.policy.catalog.operators.get(op) else { return false };
+        let mut taking = all.iter().filter(|o| o.left == column || o.right == column).peekable();
+        is_comparison(op) && taking.peek().is_some() && taking.all(|o| is_harmless(op, o))
     }
 
     /// The type under which operators are declared: `varchar` uses those of `text`, enums those of `anyenum`.
@@ -251,6 +355,73 @@ impl Plain<'_, '_> {
             _ if oid == VARCHAR => TEXT,
             _ => oid,
         }
+    }
+}
+
+/// Whether an operator tells nothing of its operands but the result.
+fn is_harmless(op: &str, operator: &Operator) -> bool {
+    let of_one_sort = operator.left == operator.right
+        || (POINTS_IN_TIME.contains(&operator.left) && POINTS_IN_TIME.contains(&operator.right));
+    let comparison = HARMLESS_COMPARISONS.contains(&operator.left) && of_one_sort && is_comparison(op);
+    operator.name.schema == "pg_catalog" && (operator.leakproof || comparison)
+}
+
+/// Whether nothing in an EXISTS is evaluated on the rows around it but conditions, each guarded where it stands.
+fn is_simple(link: &SubLink) -> bool {
+    let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref().and_then(|q| q.node.as_ref()) else {
+        return false;
+    };
+    let SelectStmt {
+        distinct_clause,
+        into_clause,
+        target_list,
+        from_clause,
+        where_clause: _,
+        group_clause,
+        group_distinct: _,
+        having_clause,
+        window_clause,
+        values_lists,
+        sort_clause,
+        limit_offset,
+        limit_count,
+        limit_option: _,
+        locking_clause,
+        with_clause,
+        op: _,
+        all: _,
+        larg,
+        rarg,
+    } = query.as_ref();
+    let lists = [distinct_clause, group_clause, window_clause, values_lists, sort_clause, locking_clause];
+    lists.iter().all(|list| list.is_empty())
+        && query.op() == SetOperation::SetopNone
+        && into_clause.is_none()
+        && having_clause.is_none()
+        && limit_offset.is_none()
+        && limit_count.is_none()
+        && with_clause.is_none()
+        && larg.is_none()
+        && rarg.is_none()
+        && target_list.iter().all(is_trivial_target)
+        && from_clause.iter().all(is_table)
+}
+
+/// `1`, `x`, `*`
+fn is_trivial_target(target: &Node) -> bool {
+    let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { return false };
+    let value = target.val.as_deref().and_then(|v| v.node.as_ref());
+    target.indirection.is_empty() && matches!(value, Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_)))
+}
+
+/// A table, or a join of tables, as it stands after the walk.
+fn is_table(item: &Node) -> bool {
+    match item.node.as_ref() {
+        Some(NodeEnum::RangeVar(_)) => true,
+        Some(NodeEnum::JoinExpr(join)) => {
+            [join.larg.as_deref(), join.rarg.as_deref()].iter().all(|side| side.is_some_and(is_table))
+        }
+        _ => false,
     }
 }
 

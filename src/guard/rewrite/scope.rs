@@ -299,6 +299,16 @@ pub(super) fn qualified_name(
     meaning
 }
 
+/// Whether the innermost item of that name gives only values that may be compared with a column of a table: a subquery
+/// that can be fenced, or something that looks at nothing of a tenant's.
+pub(super) fn is_opaque(levels: &[Level<'_>], qualifier: &str) -> bool {
+    let found = levels.iter().rev().find_map(|l| l.items.iter().find(|i| i.name.as_deref() == Some(qualifier)));
+    found.is_some_and(|item| match item.source {
+        Source::Relation { .. } | Source::Hidden => false,
+        Source::Query(_) | Source::Other => item.fence != Fence::None || item.looks_at.is_empty(),
+    })
+}
+
 /// The columns that `*` (or `qualifier.*`) gives at the innermost level, if that is known.
 pub(super) fn star(levels: &[Level<'_>], qualifier: Option<&str>) -> Option<Vec<Output>> {
     let level = levels.last()?;

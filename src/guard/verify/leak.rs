@@ -152,6 +152,9 @@ fn is_plain(policy: &Policy, value: &Value) -> bool {
         Some(("ColumnRef" | "ParamRef" | "AConst" | "SqlvalueFunction", _)) => true,
         Some(("BoolExpr", expr)) => items(expr, "args").iter().all(plain),
         Some(("NullTest" | "BooleanTest", test)) => plain(field(test, "arg")),
+        Some(("RowExpr", row)) => items(row, "args").iter().all(plain),
+        // The query is a level of its own; of this level it looks at what it is compared with.
+        Some(("SubLink", link)) => field(link, "testexpr").is_null() || plain(field(link, "testexpr")),
         Some(("List", list)) => items(list, "items").iter().all(plain),
         Some(("AArrayExpr", array)) => items(array, "elements").iter().all(|e| is_constant(e)),
         // A cast of a constant: the planner folds it before any row is read.
