@@ -23,8 +23,6 @@ const MAX_POSITION_BYTES: usize = 64 << 10;
 pub(crate) struct Statement<'t> {
     /// The statement's text, without the semicolon.
     pub(crate) text: &'t str,
-    /// Byte offset of that text in the whole.
-    pub(crate) start: usize,
     /// Its tree. Locations count from the start of the whole text.
     pub(crate) tree: Node,
     /// The greatest `$n` in it; 0: none.
@@ -195,7 +193,7 @@ fn statement<'t>(
             format!("statement is nested {depth} deep, the limit is {}", limits.max_depth),
         ));
     }
-    Ok(Statement { text: slice, start, tree: *tree, params: greatest_param(text, &own)? })
+    Ok(Statement { text: slice, tree: *tree, params: greatest_param(text, &own)? })
 }
 
 fn in_range(token: &protobuf::ScanToken, start: usize, end: usize) -> bool {

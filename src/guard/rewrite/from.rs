@@ -45,7 +45,12 @@ impl Place {
 
 impl<'p> Rewriter<'p> {
     /// Walks one item of FROM at the innermost level. `pending` receives the items whose predicate the caller must place.
-    pub(super) fn from_item(&mut self, item: &mut Node, place: Place, pending: &mut Vec<usize>) -> Result<(), Refusal> {
+    pub(super) fn item_of_from(
+        &mut self,
+        item: &mut Node,
+        place: Place,
+        pending: &mut Vec<usize>,
+    ) -> Result<(), Refusal> {
         match item.node.as_mut() {
             Some(NodeEnum::RangeVar(relation)) => {
                 let relation = relation.clone();
@@ -309,9 +314,9 @@ impl<'p> Rewriter<'p> {
         };
         let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
         let start = self.items_here();
-        self.from_item(left, left_place, &mut of_left)?;
+        self.item_of_from(left, left_place, &mut of_left)?;
         let middle = self.items_here();
-        self.from_item(right, right_place, &mut of_right)?;
+        self.item_of_from(right, right_place, &mut of_right)?;
         let end = self.items_here();
         if merged && let Some(level) = self.levels.last_mut() {
             level.merged = true;

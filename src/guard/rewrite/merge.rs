@@ -20,7 +20,7 @@ impl<'p> Rewriter<'p> {
         let Some(source) = source_relation.as_deref_mut() else { return Err(unsupported("MERGE without a source")) };
         let mut pending = Vec::new();
         // A source row of another tenant that fails a condition in ON would count as NOT MATCHED: it must not be there.
-        self.from_item(source, Place::Inside, &mut pending)?;
+        self.item_of_from(source, Place::Inside, &mut pending)?;
         if !pending.is_empty() {
             return Err(unsupported("this source of MERGE"));
         }

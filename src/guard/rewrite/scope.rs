@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::catalog::Relation;
+use crate::catalog::{Column, Generated, RelKind, Relation};
 use crate::ids::Oid;
 
 /// System columns of tables: they exist beside the declared ones and are lost under a subquery.
@@ -95,6 +95,11 @@ pub(super) struct Item<'p> {
     pub(super) looks_at: Refs,
 }
 
+/// Whether reading the column runs no expression: not in a view, not a virtual generated column.
+fn is_stored(relation: &Relation, column: &Column) -> bool {
+    relation.kind != RelKind::View && column.generated != Generated::Virtual
+}
+
 /// How a column name relates to an item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Has {
@@ -124,12 +129,14 @@ impl Item<'_> {
     fn has(&self, column: &str) -> Has {
         match &self.source {
             Source::Relation { relation, renamed } => {
-                if let Some(at) = renamed.iter().position(|r| r == column) {
-                    return relation.columns.get(at).map_or(Has::No, |c| Has::Yes(c.base_type_oid));
-                }
-                let found = relation.columns.iter().enumerate().find(|(i, c)| *i >= renamed.len() && c.name == column);
+                let at = renamed.iter().position(|r| r == column);
+                let found = match at {
+                    Some(at) => relation.columns.get(at),
+                    None => relation.columns.iter().skip(renamed.len()).find(|c| c.name == column),
+                };
                 match found {
-                    Some((_, c)) => Has::Yes(c.base_type_oid),
+                    Some(c) if is_stored(relation, c) => Has::Yes(c.base_type_oid),
+                    Some(_) => Has::Computed,
                     None if is_system_column(column) => Has::Perhaps,
                     None => Has::No,
                 }
@@ -157,7 +164,7 @@ impl Item<'_> {
                     .enumerate()
                     .map(|(i, c)| Output {
                         name: Some(renamed.get(i).unwrap_or(&c.name).clone()),
-                        passed_on: Some(c.base_type_oid),
+                        passed_on: is_stored(relation, c).then_some(c.base_type_oid),
                     })
                     .collect(),
             ),

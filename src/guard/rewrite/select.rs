@@ -94,7 +94,7 @@ impl Rewriter<'_> {
                 outputs.map(computed)
             }
             SetOperation::SetopNone | SetOperation::Undefined => {
-                self.from_and_where(from_clause, where_clause)?;
+                self.walk_from_and_where(from_clause, where_clause)?;
                 self.values(values_lists)?;
                 match values_lists.first() {
                     Some(row) => Some(value_columns(row)),
@@ -115,10 +115,10 @@ impl Rewriter<'_> {
         Ok(outputs)
     }
 
-    fn from_and_where(&mut self, from: &mut [Node], condition: &mut Option<Box<Node>>) -> Result<(), Refusal> {
+    fn walk_from_and_where(&mut self, from: &mut [Node], condition: &mut Option<Box<Node>>) -> Result<(), Refusal> {
         let mut pending = Vec::new();
         for item in from {
-            self.from_item(item, Place::Outside, &mut pending)?;
+            self.item_of_from(item, Place::Outside, &mut pending)?;
         }
         *condition = self.conditions(condition.take(), &pending)?;
         Ok(())

@@ -67,7 +67,7 @@ impl<'p> Rewriter<'p> {
         let UpdateStmt { relation, target_list, where_clause, from_clause, returning_clause, with_clause } = update;
         let depth = self.open_with(with_clause.as_mut())?;
         let target = self.open_target(relation)?;
-        self.from_and_guard(target, from_clause, where_clause)?;
+        self.walk_from_and_guard(target, from_clause, where_clause)?;
         let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
         let names = [alias.as_str()];
         self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))?;
@@ -85,7 +85,7 @@ impl<'p> Rewriter<'p> {
         let DeleteStmt { relation, using_clause, where_clause, returning_clause, with_clause } = delete;
         let depth = self.open_with(with_clause.as_mut())?;
         let target = self.open_target(relation)?;
-        self.from_and_guard(target, using_clause, where_clause)?;
+        self.walk_from_and_guard(target, using_clause, where_clause)?;
         let outputs = self.returning(returning_clause)?;
         self.put_fences(using_clause, 1);
         self.levels.pop();
@@ -96,7 +96,7 @@ impl<'p> Rewriter<'p> {
         Ok(outputs)
     }
 
-    fn from_and_guard(
+    fn walk_from_and_guard(
         &mut self,
         target: Target<'p>,
         from: &mut [Node],
@@ -108,7 +108,7 @@ impl<'p> Rewriter<'p> {
         };
         let own = pending.len();
         for item in from {
-            self.from_item(item, Place::Outside, &mut pending)?;
+            self.item_of_from(item, Place::Outside, &mut pending)?;
         }
         if let Some(NodeEnum::CurrentOfExpr(_)) = condition.as_deref().and_then(|c| c.node.as_ref()) {
             // The grammar allows nothing beside it. The cursor's own query is guarded.

@@ -22,7 +22,7 @@ mod join {
 impl Verifier<'_> {
     /// A FROM item under conditions. For a relation on the nullable side of a join, WHERE is none of them: it would
     /// drop rows of the other side that only matched other tenants' rows.
-    pub(super) fn from_item(
+    pub(super) fn item_of_from(
         &self,
         item: &Value,
         conditions: &Conditions<'_>,
@@ -33,7 +33,7 @@ impl Verifier<'_> {
             Some(("RangeVar", fields)) => self.guarded_relation(fields, conditions, scope),
             Some(("JoinExpr", fields)) => self.join(fields, conditions, level, scope),
             Some(("RangeTableSample", fields)) => {
-                self.from_item(field(fields, "relation"), conditions, level, scope)?;
+                self.item_of_from(field(fields, "relation"), conditions, level, scope)?;
                 self.walk_fields(fields, scope, &["relation"])
             }
             // Subqueries and functions are levels of their own.
@@ -54,8 +54,8 @@ impl Verifier<'_> {
             join::FULL => (Conditions::new(), Conditions::new()),
             other => return Err(format!("join type {other} is not known")),
         };
-        self.from_item(field(fields, "larg"), &left, level, scope)?;
-        self.from_item(field(fields, "rarg"), &right, level, scope)?;
+        self.item_of_from(field(fields, "larg"), &left, level, scope)?;
+        self.item_of_from(field(fields, "rarg"), &right, level, scope)?;
         self.walk_fields(fields, scope, &["larg", "rarg"])
     }
 

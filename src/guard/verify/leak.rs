@@ -156,7 +156,7 @@ fn is_plain(policy: &Policy, value: &Value) -> bool {
         // The query is a level of its own; of this level it looks at what it is compared with.
         Some(("SubLink", link)) => field(link, "testexpr").is_null() || plain(field(link, "testexpr")),
         Some(("List", list)) => items(list, "items").iter().all(plain),
-        Some(("AArrayExpr", array)) => items(array, "elements").iter().all(|e| is_constant(e)),
+        Some(("AArrayExpr", array)) => items(array, "elements").iter().all(is_constant),
         // A cast of a constant: the planner folds it before any row is read.
         Some(("TypeCast", cast)) => is_constant(field(cast, "arg")),
         Some(("AExpr", expr)) => {

@@ -55,7 +55,7 @@ impl Verifier<'_> {
         // The planner moves conditions of HAVING that hold no aggregate into WHERE.
         self.no_leaks(&conjuncts(field(fields, "having_clause")), &level)?;
         for item in items(fields, "from_clause") {
-            self.from_item(item, &conditions, &level, &scope)?;
+            self.item_of_from(item, &conditions, &level, &scope)?;
         }
         self.walk_fields(fields, &scope, &["from_clause", "with_clause"])
     }

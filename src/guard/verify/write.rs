@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::from::Conditions;
 use super::leak::Level;
+use super::predicate::Reference;
 use super::scope::Scope;
 use super::tree::{conjuncts, field, items, node, node_of, number, strings, text};
 use super::{Outcome, Verifier};
@@ -41,10 +42,10 @@ impl Verifier<'_> {
         let conditions = self.target_conditions(fields, &level)?;
         let target = field(fields, "relation");
         if let Some(table) = self.target_table(target) {
-            self.assignments(items(fields, "target_list"), table)?;
+            self.assignments(items(fields, "target_list"), target, false, table)?;
         }
         for item in items(fields, "from_clause") {
-            self.from_item(item, &conditions, &level, &scope)?;
+            self.item_of_from(item, &conditions, &level, &scope)?;
         }
         self.walk_fields(fields, &scope, &["relation", "from_clause", "with_clause"])
     }
@@ -54,7 +55,7 @@ impl Verifier<'_> {
         let level = self.target_level(fields, "using_clause");
         let conditions = self.target_conditions(fields, &level)?;
         for item in items(fields, "using_clause") {
-            self.from_item(item, &conditions, &level, &scope)?;
+            self.item_of_from(item, &conditions, &level, &scope)?;
         }
         self.walk_fields(fields, &scope, &["relation", "using_clause", "with_clause"])
     }
@@ -73,7 +74,7 @@ impl Verifier<'_> {
             }
         }
         // Source rows without a match are kept: ON does not guard them.
-        self.from_item(source, &Conditions::new(), &level, &scope)?;
+        self.item_of_from(source, &Conditions::new(), &level, &scope)?;
         self.walk_fields(fields, &scope, &["relation", "source_relation", "with_clause"])
     }
 
@@ -162,7 +163,7 @@ impl Verifier<'_> {
         let conditions = conjuncts(field(clause, "where_clause"));
         self.no_leaks(&conditions, &self.level([target]))?;
         self.behind_predicate(target, &conditions)?;
-        self.assignments(items(clause, "target_list"), table)
+        self.assignments(items(clause, "target_list"), target, true, table)
     }
 
     fn merge_action(&self, clause: &Value, target: &Value, table: &TenantTable, level: &Level<'_, '_>) -> Outcome {
@@ -177,20 +178,32 @@ impl Verifier<'_> {
                 let own = items(clause, "values").get(at).is_some_and(|v| self.is_own(v, table));
                 if own { Ok(()) } else { Err("a MERGE does not insert the tenant's own value".to_owned()) }
             }
-            command::UPDATE => self.assignments(items(clause, "target_list"), table),
+            command::UPDATE => self.assignments(items(clause, "target_list"), target, false, table),
             _ => Ok(()),
         }
     }
 
     /// SET leaves the tenant column alone, or sets it to the tenant's own value.
-    fn assignments(&self, targets: &[Value], table: &TenantTable) -> Outcome {
+    /// `excluded`: the row that ON CONFLICT found in the way, which is the tenant's own too, may be meant.
+    fn assignments(&self, targets: &[Value], relation: &Value, excluded: bool, table: &TenantTable) -> Outcome {
+        let is_itself = |value: &Value| {
+            let fields = node_of(value, "ColumnRef").and_then(|c| strings(c, "fields")).unwrap_or_default();
+            match fields.as_slice() {
+                [column] => *column == table.column,
+                [qualifier, column] => {
+                    let target = Reference::of(relation).is_some_and(|r| r.is(qualifier));
+                    *column == table.column && (target || (excluded && *qualifier == "excluded"))
+                }
+                _ => false,
+            }
+        };
         let targets = targets.iter().filter_map(|t| node_of(t, "ResTarget"));
         for target in targets.filter(|t| text(t, "name") == table.column) {
             let value = match node(field(target, "val")) {
                 Some(("MultiAssignRef", multi)) => multi_assigned(multi),
                 _ => Some(field(target, "val")),
             };
-            if !value.is_some_and(|v| self.is_own(v, table) || is_column(v, &table.column)) {
+            if !value.is_some_and(|v| self.is_own(v, table) || is_itself(v)) {
                 return Err(format!("an assignment may change the tenant column {}", table.column));
             }
         }
@@ -258,11 +271,6 @@ fn always_fails(value: &Value) -> bool {
 fn multi_assigned(multi: &Value) -> Option<&Value> {
     let row = node_of(field(multi, "source"), "RowExpr")?;
     items(row, "args").get(usize::try_from(number(multi, "colno")).ok()?.checked_sub(1)?)
-}
-
-/// `column` or `anything.column`: of the row itself, or of another of the same tenant.
-fn is_column(value: &Value, column: &str) -> bool {
-    node_of(value, "ColumnRef").and_then(|c| strings(c, "fields")).is_some_and(|f| f == [column])
 }
 
 fn constant_text(constant: &Value) -> Option<String> {

@@ -1,1 +1,6 @@
+//! Tests of the rewriter with the gate and the verifier around it.
 
+mod fixture;
+mod forms;
+mod random;
+mod refusals;

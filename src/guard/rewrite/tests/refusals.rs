@@ -1,0 +1,44 @@
+//! What is refused, and with which words.
+
+use super::fixture::refused;
+
+#[test]
+fn refusals_name_what_is_wrong() {
+    for (sql, expected) in [
+        ("WITH a AS (SELECT * FROM b), b AS (SELECT 1) SELECT * FROM a", "42P01 relation \"b\" does not exist"),
+        ("SELECT loose FROM loose", "42501 permission denied for table loose"),
+        ("SELECT * FROM nope", "42P01 relation \"nope\" does not exist"),
+        ("SELECT query_to_xml('x')", "42501 permission denied for function query_to_xml"),
+        ("INSERT INTO countries VALUES ('a', 'b')", "42501 permission denied for table countries"),
+        ("UPDATE orders SET tenant_id = DEFAULT", "42501 column \"tenant_id\" may hold only the tenant's own value"),
+        ("UPDATE orders SET tenant_id = 1 + 1", "42501 column \"tenant_id\" may hold only the tenant's own value"),
+        (
+            "UPDATE orders SET (tenant_id, status) = (SELECT 1, 'a')",
+            "42501 column \"tenant_id\" may hold only the tenant's own value",
+        ),
+        (
+            "INSERT INTO orders (id, tenant_id) VALUES (1, NULL)",
+            "42501 column \"tenant_id\" may hold only the tenant's own value",
+        ),
+        (
+            "SELECT ctid FROM orders o FULL JOIN customers c USING (id)",
+            "0A000 a system column (ctid, tableoid, xmin ...) beside a FULL JOIN or an alias with columns is not supported for tenants",
+        ),
+        ("SELECT * FROM countries FOR UPDATE", "42501 permission denied to lock rows of a shared table"),
+        (
+            "SELECT * FROM orders TABLESAMPLE system_rows(5)",
+            "0A000 a sampling method other than SYSTEM and BERNOULLI is not supported for tenants",
+        ),
+        ("SELECT * INTO t FROM orders", "42501 permission denied: SELECT INTO is not allowed here"),
+        (
+            "INSERT INTO orders SELECT * FROM generate_series(1, 3)",
+            "0A000 INSERT without a column list from a query whose columns cannot be counted is not supported for tenants",
+        ),
+        (
+            "SELECT * FROM other.public.orders",
+            "0A000 cross-database references are not implemented: \"other.public.orders\"",
+        ),
+    ] {
+        assert_eq!(refused(sql), expected, "{sql}");
+    }
+}
