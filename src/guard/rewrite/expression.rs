@@ -172,8 +172,9 @@ impl Rewriter<'_> {
     }
 
     /// `x`, `t.x`, `s.t.x`, `*`, `t.*`, `s.t.*`
-    fn column_ref(&mut self, column: &ColumnRef) -> Walk {
+    fn column_ref(&mut self, column: &mut ColumnRef) -> Walk {
         let ColumnRef { fields, location: _ } = column;
+        self.shorten(fields)?;
         let last = fields.last().and_then(|f| f.node.as_ref());
         let star = match last {
             Some(NodeEnum::AStar(AStar {})) => true,
@@ -205,6 +206,18 @@ impl Rewriter<'_> {
             Some(field) if meaning.maybe_function => functions::check_field(self.policy, self.mode, field),
             Some(_) | None => Ok(()),
         }
+    }
+
+    /// `schema.table.column` of a table that stands behind a subquery now.
+    fn shorten(&mut self, fields: &mut Vec<Node>) -> Walk {
+        let [schema, qualifier, _] = fields.as_slice() else { return Ok(()) };
+        let (Some(schema), Some(qualifier)) = (as_string(schema), as_string(qualifier)) else { return Ok(()) };
+        match scope::lost_schema(&self.levels, schema, qualifier) {
+            Some(false) => {}
+            Some(true) => drop(fields.remove(0)),
+            None => return Err(unsupported("a column reference with a schema, past another table of that name")),
+        }
+        Ok(())
     }
 
     fn operator(&mut self, e: &mut AExpr) -> Walk {

@@ -205,7 +205,7 @@ impl<'p> Rewriter<'p> {
         if matches!(item.node, Some(NodeEnum::RangeTableSample(_))) {
             return Err(unsupported("TABLESAMPLE on a system relation"));
         }
-        self.add_relation(written, found, false, None);
+        self.add_relation_wrapped(written, found, None);
         let text = mask.subquery(found, self.tableoid);
         let query = parse::reparse(&text).ok().and_then(|mut stmts| stmts.pop()?.stmt?.node);
         let Some(NodeEnum::SelectStmt(mut query)) = query else {
@@ -263,11 +263,11 @@ impl<'p> Rewriter<'p> {
         Ok(())
     }
 
-    /// A wrapped relation: `schema.table.column` does not reach it any more, and says so.
+    /// A wrapped relation: `schema.table.column` does not reach it any more, and is shortened.
     fn add_relation_wrapped(&mut self, written: &RangeVar, found: &'p Relation, guard: Option<Guard>) {
         let index = self.add_relation(written, found, false, guard);
         if let Some(item) = self.levels.last_mut().and_then(|l| l.items.get_mut(index)) {
-            item.schema = None;
+            item.lost_schema = item.schema.take();
         }
     }
 

@@ -84,6 +84,8 @@ pub(super) struct Item<'p> {
     pub(super) name: Option<String>,
     /// Schema, if `schema.table.column` refers to it.
     pub(super) schema: Option<String>,
+    /// Schema by which the client could refer to it before a subquery took its place.
+    pub(super) lost_schema: Option<String>,
     pub(super) source: Source<'p>,
     pub(super) guard: Option<Guard>,
     /// An outer join may have made up its row.
@@ -117,6 +119,7 @@ impl Item<'_> {
         Item {
             name,
             schema: None,
+            lost_schema: None,
             source: Source::Other,
             guard: None,
             nullable: false,
@@ -124,6 +127,10 @@ impl Item<'_> {
             shared: false,
             looks_at: Refs::default(),
         }
+    }
+
+    fn is_of(&self, schema: &str) -> bool {
+        [&self.schema, &self.lost_schema].into_iter().any(|s| s.as_deref() == Some(schema))
     }
 
     fn has(&self, column: &str) -> Has {
@@ -288,9 +295,11 @@ pub(super) fn qualified_name(
 ) -> Meaning {
     let mut meaning = Meaning::default();
     for (l, level) in levels.iter().enumerate().rev() {
-        let found = level.items.iter().enumerate().find(|(_, item)| {
-            item.name.as_deref() == Some(qualifier) && schema.is_none_or(|s| item.schema.as_deref() == Some(s))
-        });
+        let found = level
+            .items
+            .iter()
+            .enumerate()
+            .find(|(_, item)| item.name.as_deref() == Some(qualifier) && schema.is_none_or(|s| item.is_of(s)));
         let Some((i, item)) = found else { continue };
         meaning.refs.add_item(levels, l, i);
         match name.map(|n| item.has(n)) {
@@ -304,6 +313,21 @@ pub(super) fn qualified_name(
     (0..levels.len()).for_each(|l| meaning.refs.add_level(levels, l));
     meaning.maybe_function = name.is_some();
     meaning
+}
+
+/// Whether `schema.qualifier` means something that a subquery has replaced, so that only `qualifier` still reaches it.
+/// `None`: another item of that name stands in between.
+pub(super) fn lost_schema(levels: &[Level<'_>], schema: &str, qualifier: &str) -> Option<bool> {
+    let named = levels.iter().rev().flat_map(|l| l.items.iter()).filter(|i| i.name.as_deref() == Some(qualifier));
+    let mut between = false;
+    for item in named {
+        if item.is_of(schema) {
+            let lost = item.lost_schema.is_some();
+            return (!(lost && between)).then_some(lost);
+        }
+        between = true;
+    }
+    Some(false)
 }
 
 /// Whether the innermost item of that name gives only values that may be compared with a column of a table: a subquery

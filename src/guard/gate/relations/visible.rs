@@ -131,8 +131,14 @@ impl<'p> Sight<'p> {
             }
             if !self.hidden.is_empty() {
                 let oids: Vec<String> = self.hidden.iter().map(|r| r.oid.to_string()).collect();
-                conditions
-                    .push(format!("{oid} OPERATOR(pg_catalog.<>) ALL ('{{{}}}'::pg_catalog.oid[])", oids.join(",")));
+                let oids = format!("'{{{}}}'::pg_catalog.oid[]", oids.join(","));
+                conditions.push(format!("{oid} OPERATOR(pg_catalog.<>) ALL ({oids})"));
+                if name == "pg_class" {
+                    conditions.push(format!(
+                        "{oid} OPERATOR(pg_catalog.<>) ALL (ARRAY(SELECT indexrelid FROM pg_catalog.pg_index WHERE indrelid \
+                         OPERATOR(pg_catalog.=) ANY ({oids})))"
+                    ));
+                }
             }
         }
         conditions.extend(self.by_name(relation));
