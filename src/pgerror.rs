@@ -26,6 +26,8 @@ sqlstates! {
     FEATURE_NOT_SUPPORTED = b"0A000";
     /// character_not_in_repertoire
     CHARACTER_NOT_IN_REPERTOIRE = b"22021";
+    /// invalid_text_representation
+    INVALID_TEXT_REPRESENTATION = b"22P02";
     /// bad_copy_file_format
     BAD_COPY_FILE_FORMAT = b"22P04";
     /// invalid_parameter_value

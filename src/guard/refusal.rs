@@ -47,6 +47,10 @@ impl RefusalKind {
     }
 }
 
+/// Stands in the message of every refusal of a value for another tenant, also of the error that a statement raises which is
+/// compared only when it runs.
+pub const OWN_VALUE_ONLY: &str = "may hold only the tenant's own value";
+
 /// A statement that was not let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

@@ -28,7 +28,7 @@ use super::gate::dispatch::{Gated, Parts, takes_no_parameters};
 use super::gate::relations::{self, Resolved};
 use super::parse::Statement;
 use super::plan::{Effect, Plan, Protocol, TenantCheck, TenantSlot};
-use super::{Mode, Policy, Refusal, RefusalKind, TenantTable};
+use super::{Mode, OWN_VALUE_ONLY, Policy, Refusal, RefusalKind, TenantTable};
 use crate::ids::Oid;
 use crate::pgerror::SqlState;
 use plain::Closed;
@@ -200,7 +200,7 @@ fn foreign_value(column: &str) -> Refusal {
     Refusal::new(
         RefusalKind::ForeignTenant,
         SqlState::INSUFFICIENT_PRIVILEGE,
-        format!("column \"{column}\" may hold only the tenant's own value"),
+        format!("column \"{column}\" {OWN_VALUE_ONLY}"),
     )
     .hint("Leave the column out, or give the tenant's own value as a literal or a parameter.")
 }

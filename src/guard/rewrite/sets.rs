@@ -1,11 +1,11 @@
 //! Values for the tenant column: in SET, in VALUES, in the target list of INSERT ... SELECT.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AConst, MultiAssignRef, Node, ResTarget, TypeName, a_const};
+use pg_query::protobuf::{AConst, MultiAssignRef, Node, ResTarget, TypeCast, TypeName, a_const};
 
 use super::tree::{self, as_string};
 use super::{Rewriter, foreign_value, unsupported};
-use crate::guard::{Refusal, TenantCheck, TenantTable, parse};
+use crate::guard::{OWN_VALUE_ONLY, Refusal, TenantCheck, TenantTable, parse};
 
 /// What the client gives for the tenant column.
 enum Given {
@@ -22,14 +22,16 @@ enum Given {
 }
 
 impl Rewriter<'_> {
-    fn given(&self, value: &Node) -> Given {
+    fn given(&self, value: &Node, table: &TenantTable) -> Given {
         match value.node.as_ref() {
             Some(NodeEnum::SetToDefault(_)) => Given::Default,
             Some(NodeEnum::AConst(constant)) => literal(constant),
             Some(NodeEnum::TypeCast(cast)) => match cast.arg.as_deref() {
-                Some(arg) => match self.given(arg) {
+                Some(arg) => match self.given(arg, table) {
                     Given::Literal(text) => Given::Literal(text),
                     Given::Null => Given::Null,
+                    // The cast names the type that the parameter would have without it (SQLAlchemy).
+                    Given::Param(number) if is_of_column(cast, table) => Given::Param(number),
                     Given::Default | Given::Param(_) | Given::Computed => Given::Computed,
                 },
                 None => Given::Computed,
@@ -46,7 +48,7 @@ impl Rewriter<'_> {
     pub(super) fn own_value(&mut self, value: &mut Node, table: &TenantTable) -> Result<(), Refusal> {
         let slot = self.tenant_slot(table)?;
         let own = tree::param(self.param_number(slot));
-        match self.given(value) {
+        match self.given(value, table) {
             Given::Default => *value = own,
             Given::Literal(text) => {
                 self.checks.push(TenantCheck::Literal { slot, value: text.into() });
@@ -140,7 +142,7 @@ impl Rewriter<'_> {
         if is_itself(value, table, names) {
             return self.expr(value);
         }
-        match self.given(value) {
+        match self.given(value, table) {
             Given::Literal(_) | Given::Param(_) => self.own_value(value, table),
             Given::Default | Given::Null | Given::Computed => Err(foreign_value(&table.column)),
         }
@@ -176,6 +178,17 @@ fn is_itself(value: &Node, table: &TenantTable, names: &[&str]) -> bool {
     }
 }
 
+/// Whether a cast is to the tenant column's own type.
+fn is_of_column(cast: &TypeCast, table: &TenantTable) -> bool {
+    let same = |name: &TypeName| {
+        column_type(table).is_ok_and(|own| {
+            let TypeName { names, setof, pct_type, typmods, array_bounds, type_oid: _, typemod: _, location: _ } = name;
+            *names == own.names && !setof && !pct_type && typmods.is_empty() && array_bounds.is_empty()
+        })
+    };
+    cast.type_name.as_ref().is_some_and(same)
+}
+
 fn literal(constant: &AConst) -> Given {
     match constant.val.as_ref() {
         _ if constant.isnull => Given::Null,
@@ -190,7 +203,7 @@ fn literal(constant: &AConst) -> Given {
 /// An expression of the column's type that fails when it is evaluated, and not before: `concat` is not immutable, so the
 /// planner does not try it.
 fn failure(table: &TenantTable) -> Result<Node, Refusal> {
-    let message = format!("column {} may hold only the tenant's own value", table.column);
+    let message = format!("column {} {OWN_VALUE_ONLY}", table.column);
     let call = tree::system_call("concat", vec![tree::text(&message)]);
     let concat = tree::node(NodeEnum::FuncCall(Box::new(call)));
     let failing = tree::cast(tree::cast(concat, tree::system_type("bool")), tree::system_type("text"));

@@ -7,8 +7,8 @@ use super::refuse::MUST_FAIL;
 use super::replies::{Errand, Expected, Fate, Kind, Subject};
 use super::statements::Statement;
 use super::{Batch, Intake};
-use crate::guard::Mode;
-use crate::pgerror::SqlState;
+use crate::guard::{Mode, OWN_VALUE_ONLY};
+use crate::pgerror::{PgError, SqlState};
 use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
 use crate::wire::encode::backend;
 
@@ -90,6 +90,10 @@ impl Machine {
             return Ok(());
         }
         let rewritten = is_rewritten(expected);
+        if let Some(error) = foreign_value(report).filter(|_| rewritten) {
+            backend::error_response(&mut self.to_client, &error);
+            return Ok(());
+        }
         let telling = hides && report.sqlstate().is_some_and(|state| TELLING.contains(&state));
         let names = names_of(expected);
         rewrite_report(&mut self.to_client, b'E', report, |field, value| match field {
@@ -100,6 +104,17 @@ impl Machine {
         })?;
         Ok(())
     }
+}
+
+/// The refusal behind an error that the guard let a statement raise: a value for the tenant column that only showed when
+/// it ran. The server can only say it as a cast that failed.
+fn foreign_value(report: &Report<'_>) -> Option<PgError> {
+    let text = report.log_text(code::MESSAGE);
+    if report.sqlstate() != Some(SqlState::INVALID_TEXT_REPRESENTATION) || !text.contains(OWN_VALUE_ONLY) {
+        return None;
+    }
+    let message = text.split_once('"').and_then(|(_, rest)| rest.rsplit_once('"')).map_or(&*text, |(inner, _)| inner);
+    Some(PgError::error(SqlState::INSUFFICIENT_PRIVILEGE, message.to_owned()))
 }
 
 /// Whether the server failed for the reason that it was given: a statement that must fail, or a CopyFail of ours.
