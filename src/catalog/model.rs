@@ -167,6 +167,8 @@ pub struct Function {
     pub security_definer: bool,
     /// Language: `internal`, `c`, `sql`, `plpgsql` ...
     pub language: String,
+    /// The body of a `LANGUAGE sql` function outside of `pg_catalog` and extensions, where it is kept as text.
+    pub body: Option<String>,
     /// Types of the input arguments.
     pub arg_types: Vec<Oid>,
     /// The only input argument is a composite type or `record`: reachable as `x.name` (functional notation).

@@ -181,7 +181,9 @@ pub(super) async fn columns(transaction: &Transaction<'_>) -> Result<Vec<ColumnR
 pub(super) async fn functions(transaction: &Transaction<'_>) -> Result<Vec<FunctionRow>, LoadError> {
     let sql = r"
         SELECT p.oid, n.nspname, p.proname AS name, p.prokind, p.provolatile, p.proleakproof, p.prosecdef, l.lanname,
-               p.proargtypes::oid[] AS arg_types, p.pronargs - p.pronargdefaults AS required_args, e.extname
+               p.proargtypes::oid[] AS arg_types,
+               CASE WHEN l.lanname = 'sql' AND p.prokind = 'f' AND n.nspname <> 'pg_catalog' AND e.extname IS NULL
+                    THEN nullif(p.prosrc, '') END AS body, p.pronargs - p.pronargdefaults AS required_args, e.extname
         FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
         LEFT JOIN pg_depend d ON d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e'
         LEFT JOIN pg_extension e ON e.oid = d.refobjid
@@ -195,6 +197,7 @@ pub(super) async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Funct
             leakproof: row.try_get("proleakproof")?,
             security_definer: row.try_get("prosecdef")?,
             language: row.try_get("lanname")?,
+            body: row.try_get("body")?,
             arg_types: row.try_get("arg_types")?,
             takes_row: false,
             extension: row.try_get("extname")?,

@@ -58,6 +58,7 @@ fn function(schema: &str, name: &str, volatility: Volatility, extension: Option<
         security_definer: false,
         language: "internal".to_owned(),
         arg_types: if takes_row { vec![2249] } else { vec![25, 25] },
+        body: None,
         takes_row,
         extension: extension.map(str::to_owned),
     }

@@ -3,6 +3,7 @@
 
 mod arguments;
 mod lists;
+mod pure;
 
 use pg_query::protobuf::Node;
 
@@ -148,7 +149,7 @@ fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
         return lists::extension_function_is_safe(extension, function);
     }
     if function.name.schema != "pg_catalog" {
-        return false;
+        return pure::is_pure(policy, mode, function);
     }
     if lists::DENIED.contains(&bare) {
         return false;

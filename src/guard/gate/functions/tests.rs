@@ -185,3 +185,54 @@ fn refusals_of_user_functions_name_the_configuration_key() {
     assert!(refusal.error.hint.unwrap().contains("tenancy.allow_functions"));
     assert_eq!(refusal.kind, RefusalKind::Function);
 }
+
+#[test]
+fn sql_functions_are_read_and_called_if_they_touch_nothing_but_their_arguments() {
+    let ask = |body: &str, change: fn(&mut Function)| {
+        let mut policy = policy();
+        let mut catalog = crate::catalog::Catalog::clone(&policy.catalog);
+        let model = catalog.functions.values().flatten().next().unwrap().clone();
+        let mut function = Function {
+            name: crate::catalog::QualifiedName::new("public", "label"),
+            language: "sql".into(),
+            body: Some(body.into()),
+            extension: None,
+            ..model
+        };
+        change(&mut function);
+        catalog.functions.insert("label".into(), vec![function]);
+        policy.catalog = std::sync::Arc::new(catalog);
+        let node = parse::expression("label(o)").unwrap();
+        let Some(NodeEnum::FuncCall(call)) = node.node else { panic!() };
+        outcome(check(&policy, &Mode::Shared, &call.funcname, &call.args))
+    };
+    for pure in [
+        "SELECT o.id || ':' || lower(o.note)",
+        "SELECT $1 + $2;",
+        "SELECT CASE WHEN lower($1) < 'b' THEN 'a'::text END",
+    ] {
+        assert_eq!(ask(pure, |_| ()), "ok", "{pure}");
+        assert_eq!(ask(pure, |f| f.security_definer = true), "42501", "{pure}");
+        assert_eq!(ask(pure, |f| f.language = "plpgsql".into()), "42501", "{pure}");
+    }
+    for other in [
+        "SELECT count(*) FROM customers",
+        "SELECT (SELECT max(id) FROM customers)",
+        "TABLE customers",
+        "WITH x AS (DELETE FROM orders RETURNING 1) SELECT 1",
+        "DELETE FROM orders",
+        "SELECT 1; SELECT 2",
+        "SELECT now()",
+        "SELECT nextval('s')",
+        "SELECT query_to_xml($1)",
+        "SELECT label($1)",
+        "SELECT $1::regclass",
+        "SELECT ($1).label",
+        "SELECT $1 OPERATOR(public.+) 1",
+        "SELECT 1 INTO x",
+        "not sql",
+        "",
+    ] {
+        assert_eq!(ask(other, |_| ()), "42501", "{other}");
+    }
+}

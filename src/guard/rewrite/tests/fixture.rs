@@ -80,6 +80,7 @@ fn function(name: &str, kind: FunctionKind, volatility: Volatility) -> Function 
         security_definer: false,
         language: "internal".to_owned(),
         arg_types: vec![TEXT],
+        body: None,
         takes_row: false,
         extension: None,
     }

@@ -1,0 +1,89 @@
+//! SQL functions that compute on their arguments alone: they may be called without being listed. Their bodies are read
+//! with Postgres's grammar; whatever is not known to be harmless makes a function unlisted again.
+
+use serde_json::Value;
+
+use super::{lists, takes_row};
+use crate::catalog::{Function, Volatility};
+use crate::guard::parse;
+use crate::guard::{Mode, Policy};
+
+/// Whether a function is `LANGUAGE sql`, runs with its caller's rights, and is one SELECT without a relation in it, of
+/// immutable functions and operators of `pg_catalog`.
+pub(super) fn is_pure(policy: &Policy, mode: &Mode, function: &Function) -> bool {
+    let Some(body) = function.body.as_deref().filter(|_| function.language == "sql" && !function.security_definer)
+    else {
+        return false;
+    };
+    let Ok(statements) = parse::reparse(body) else { return false };
+    let [statement] = statements.as_slice() else { return false };
+    let Ok(tree) = serde_json::to_value(statement) else { return false };
+    tree.pointer("/stmt/node/SelectStmt").is_some() && Body { policy, mode }.is_harmless(&tree)
+}
+
+struct Body<'p> {
+    policy: &'p Policy,
+    mode: &'p Mode,
+}
+
+impl Body<'_> {
+    fn is_harmless(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().all(|item| self.is_harmless(item)),
+            Value::Object(fields) => {
+                !fields.contains_key("relname")
+                    && fields.iter().all(|(kind, inner)| self.is_harmless_node(kind, inner) && self.is_harmless(inner))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        }
+    }
+
+    fn is_harmless_node(&self, kind: &str, fields: &Value) -> bool {
+        match kind {
+            "FuncCall" => names(fields, "funcname").is_some_and(|name| self.is_harmless_call(&name)),
+            "AExpr" => names(fields, "name").is_some_and(|name| self.is_system_operator(&name)),
+            "ColumnRef" => {
+                names(fields, "fields").is_some_and(|name| !self.is_function_in_disguise(name.last().copied()))
+            }
+            "AIndirection" => false,
+            // `regclass` and its kin look names up.
+            "TypeName" | "type_name" => {
+                fields.is_null()
+                    || names(fields, "names").is_some_and(|name| !name.last().is_some_and(|n| n.starts_with("reg")))
+            }
+            _ => true,
+        }
+    }
+
+    fn is_harmless_call(&self, name: &[&str]) -> bool {
+        let (schema, bare) = match name {
+            [bare] => (None, *bare),
+            ["pg_catalog", bare] => (Some("pg_catalog"), *bare),
+            _ => return false,
+        };
+        let found = super::candidates(self.policy, self.mode, schema, bare);
+        let harmless = |f: &&Function| f.name.schema == "pg_catalog" && f.volatility == Volatility::Immutable;
+        !found.is_empty() && !lists::DENIED.contains(&bare) && found.iter().all(harmless)
+    }
+
+    fn is_system_operator(&self, name: &[&str]) -> bool {
+        let bare = match name {
+            [bare] | ["pg_catalog", bare] => *bare,
+            _ => return false,
+        };
+        let overloads = self.policy.catalog.operators.get(bare).map_or(&[][..], Vec::as_slice);
+        // BETWEEN and its kin carry a keyword here.
+        overloads.iter().all(|o| o.name.schema == "pg_catalog")
+    }
+
+    fn is_function_in_disguise(&self, field: Option<&str>) -> bool {
+        let found = field.map(|field| super::candidates(self.policy, self.mode, None, field)).unwrap_or_default();
+        found.into_iter().any(|f| takes_row(f) && f.name.schema != "pg_catalog")
+    }
+}
+
+/// A name's parts; `None` where one of them is no plain text (a star).
+fn names<'v>(fields: &'v Value, list: &str) -> Option<Vec<&'v str>> {
+    let parts = fields.get(list)?.as_array()?;
+    parts.iter().map(|part| part.pointer("/node/String/sval")?.as_str()).collect()
+}
