@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{lists, takes_row};
-use crate::catalog::{Function, Volatility};
+use crate::catalog::{Function, Operator, Volatility};
 use crate::guard::parse;
 use crate::guard::{Mode, Policy};
 
@@ -72,8 +72,11 @@ impl Body<'_> {
             _ => return false,
         };
         let overloads = self.policy.catalog.operators.get(bare).map_or(&[][..], Vec::as_slice);
-        // BETWEEN and its kin carry a keyword here.
-        overloads.iter().all(|o| o.name.schema == "pg_catalog")
+        let harmless = |o: &Operator| {
+            o.name.schema == "pg_catalog" || o.extension.as_deref().is_some_and(lists::extension_is_safe)
+        };
+        // BETWEEN and its kin carry a keyword here, which has none.
+        overloads.iter().all(harmless)
     }
 
     fn is_function_in_disguise(&self, field: Option<&str>) -> bool {
