@@ -9,6 +9,7 @@ mod drivers;
 mod isolation;
 mod oracle;
 mod pooling;
+mod property;
 mod protocol;
 mod support;
 mod tenants;

@@ -328,7 +328,10 @@ impl<'p> Rewriter<'p> {
         };
         if quals.is_some() || !here.is_empty() {
             let on = quals.take();
-            *quals = self.conditions(on, &here)?;
+            *quals = match kind {
+                JoinType::JoinFull => self.full_join_condition(on)?,
+                _pushed_down => self.conditions(on, &here)?,
+            };
         }
         match kind {
             JoinType::JoinLeft => self.made_nullable(middle..end),

@@ -5,7 +5,8 @@
 
 use std::collections::BTreeSet;
 
-use pg_query::protobuf::Node;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{AExprKind, Node};
 
 use super::Rewriter;
 use super::plain::{Plain, Verdict};
@@ -75,6 +76,50 @@ impl Rewriter<'_> {
         Ok(tree::all_of(parts).map(Box::new))
     }
 
+    /// Walks and guards the ON of a FULL JOIN, which Postgres can only run with an equality at the top: an equality that is not
+    /// plain keeps its place, and each of its sides is evaluated on the tenant's own rows only.
+    pub(super) fn full_join_condition(&mut self, condition: Option<Box<Node>>) -> Result<Option<Box<Node>>, Refusal> {
+        let Some(condition) = condition else { return Ok(None) };
+        let mut given = Vec::new();
+        tree::conjuncts(*condition, &mut given);
+        let (mut parts, mut others) = (Vec::new(), Vec::new());
+        for mut conjunct in given {
+            let Some(NodeEnum::AExpr(equality)) = conjunct.node.as_mut().filter(|it| is_equality(it)) else {
+                others.push(conjunct);
+                continue;
+            };
+            let mut sides = Vec::new();
+            for side in [&mut equality.lexpr, &mut equality.rexpr].into_iter().flatten() {
+                sides.push(self.looking_at(|this| this.expr(side))?);
+            }
+            let verdict = self.judge(&conjunct);
+            let Some(NodeEnum::AExpr(equality)) = conjunct.node.as_mut() else { continue };
+            for (side, refs) in [&mut equality.lexpr, &mut equality.rexpr].into_iter().flatten().zip(&sides) {
+                if verdict == Verdict::Plain {
+                    continue;
+                }
+                let cover = self.cover(refs);
+                if verdict == Verdict::Guarded {
+                    self.on_own_rows(side, &cover);
+                }
+            }
+            parts.push(conjunct);
+        }
+        if let Some(others) = tree::all_of(others) {
+            parts.extend(self.conditions(Some(Box::new(others)), &[])?.map(|it| *it));
+        }
+        Ok(tree::all_of(parts).map(Box::new))
+    }
+
+    /// `CASE WHEN <own> THEN value ELSE NULL END`
+    fn on_own_rows(&mut self, value: &mut Node, cover: &BTreeSet<Place>) {
+        let own: Vec<Node> = cover.iter().filter_map(|place| row_is_own(self.item(*place)?)).collect();
+        if let Some(own) = tree::all_of(own) {
+            self.note("conditions that are not plain are evaluated on the tenant's own rows only (CASE)");
+            *value = tree::case(own, std::mem::take(value), tree::null());
+        }
+    }
+
     /// Walks and guards a HAVING. What holds no aggregate would be moved to WHERE, before the tenant's predicate; an aggregate
     /// that is always true keeps it where it stands.
     pub(super) fn having(&mut self, condition: Option<Box<Node>>) -> Result<Option<Box<Node>>, Refusal> {
@@ -94,7 +139,7 @@ impl Rewriter<'_> {
         if let Some(held) = tree::all_of(held) {
             let mut count = tree::system_call("count", vec![]);
             count.agg_star = true;
-            let count = tree::node(pg_query::NodeEnum::FuncCall(Box::new(count)));
+            let count = tree::node(NodeEnum::FuncCall(Box::new(count)));
             let always = tree::system_operator(count, ">=", tree::integer(0));
             parts.push(tree::case(always, held, tree::boolean(false)));
             self.rewritten = true;
@@ -170,6 +215,12 @@ impl Rewriter<'_> {
             }
         }
     }
+}
+
+/// `a = b`
+fn is_equality(node: &NodeEnum) -> bool {
+    let NodeEnum::AExpr(expr) = node else { return false };
+    expr.kind() == AExprKind::AexprOp && matches!(expr.name.as_slice(), [name] if tree::as_string(name) == Some("="))
 }
 
 /// Rows of others could be seen through it before they are filtered.

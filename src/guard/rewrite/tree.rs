@@ -207,5 +207,10 @@ pub(super) fn subselect(query: SelectStmt, alias: Alias, lateral: bool) -> Node 
 
 /// `NULL::pg_catalog.oid`
 pub(super) fn null_oid() -> Node {
-    cast(node(NodeEnum::AConst(AConst { isnull: true, location: 0, val: None })), system_type("oid"))
+    cast(null(), system_type("oid"))
+}
+
+/// `NULL`
+pub(super) fn null() -> Node {
+    node(NodeEnum::AConst(AConst { isnull: true, location: 0, val: None }))
 }

@@ -1,0 +1,191 @@
+//! Non-interference, property by property test: generated statements run through pgwarden on the shared database and
+//! directly on the solo database, and must give the same rows, tags and SQLSTATEs. A statement that differs is made
+//! small before it is shown; one that only pgwarden refuses is a defect as well, and shown with its reason.
+//!
+//! `PGWARDEN_PROPERTY_COUNT` (statements) and `PGWARDEN_PROPERTY_SEED` choose another run.
+
+mod choices;
+mod generate;
+mod schema;
+
+use std::collections::BTreeMap;
+
+use self::choices::{Choices, shrink};
+use self::generate::{Statement, statement};
+use crate::support::lab::Lab;
+use crate::support::proxy::{Proxy, Setup};
+use crate::support::reply::Reply;
+use crate::support::session::{Endpoint, Session};
+
+/// Statements of a run, unless told otherwise: about a minute.
+const COUNT: u64 = 1_500;
+/// Trials spent on making one failure small.
+const SHRINKING: usize = 600;
+/// Failures that are made small and shown; the rest are counted.
+const SHOWN: usize = 8;
+
+/// Both sides of the comparison.
+struct Sides {
+    proxied: (Endpoint, Session),
+    solo: (Endpoint, Session),
+    server_version: u32,
+}
+
+/// What one statement came to.
+#[derive(Debug, PartialEq, Eq)]
+enum Outcome {
+    Same {
+        error: bool,
+    },
+    /// Only pgwarden refused; the SQLSTATE and its message.
+    Refused(String),
+    Different(String),
+}
+
+/// What must be the same of a reply. Rows as a multiset: no generated query promises an order.
+fn answer(reply: &Reply) -> (String, Vec<String>, Vec<Vec<String>>) {
+    let mut rows = reply.texts();
+    rows.sort();
+    (reply.sqlstate().to_owned(), reply.tags.clone(), rows)
+}
+
+fn perform(session: &mut Session, statement: &Statement) -> Vec<Reply> {
+    let mut replies = Vec::new();
+    let send = |session: &mut Session| {
+        if statement.extended {
+            let values: Vec<_> = statement.values.iter().map(|it| Some(it.as_str())).collect();
+            session.extended(&statement.text, &values)
+        } else {
+            session.simple(&statement.text)
+        }
+    };
+    match statement.writes {
+        None => replies.push(send(session)),
+        Some(table) => {
+            session.simple("BEGIN").ok();
+            replies.push(send(session));
+            replies.push(session.simple(format!("TABLE {table}")));
+            session.simple("ROLLBACK").ok();
+        }
+    }
+    replies
+}
+
+impl Sides {
+    fn run(&mut self, statement: &Statement) -> Outcome {
+        let mut replies = Vec::new();
+        for (endpoint, session) in [&mut self.proxied, &mut self.solo] {
+            let got = perform(session, statement);
+            if got.iter().any(|it| it.closed || it.timed_out) {
+                *session = endpoint.connect();
+            }
+            replies.push(got);
+        }
+        let [proxied, solo] = replies.as_slice() else { return Outcome::Different("no replies".to_owned()) };
+        for (got, wanted) in proxied.iter().zip(solo) {
+            let refused = matches!(got.sqlstate(), "42501" | "0A000" | "54001" | "54000");
+            if refused && got.sqlstate() != wanted.sqlstate() {
+                let message = got.errors[0].get(&'M').cloned().unwrap_or_default();
+                return Outcome::Refused(format!("{} {message}", got.sqlstate()));
+            }
+            let (got_answer, wanted_answer) = (answer(got), answer(wanted));
+            if got.closed || got.timed_out || got_answer != wanted_answer {
+                return Outcome::Different(format!("through pgwarden:\n{}\nsolo:\n{}", excerpt(got), excerpt(wanted)));
+            }
+        }
+        Outcome::Same { error: !solo[0].errors.is_empty() }
+    }
+}
+
+fn excerpt(reply: &Reply) -> String {
+    let mut rows = reply.texts();
+    rows.sort();
+    let text = Reply { rows: Vec::new(), columns: Vec::new(), ..reply.clone() }.text();
+    let rows: Vec<_> = rows.iter().take(12).map(|row| format!("  {}", row.join("|"))).collect();
+    format!("  {text}\n{}", rows.join("\n"))
+}
+
+/// Outcomes that count as the same failure while it is made small.
+fn alike(one: &Outcome, other: &Outcome) -> bool {
+    match (one, other) {
+        (Outcome::Refused(a), Outcome::Refused(b)) => reason(a) == reason(b),
+        (Outcome::Different(_), Outcome::Different(_)) => true,
+        _ => false,
+    }
+}
+
+/// A refusal without the names in it.
+fn reason(text: &str) -> String {
+    text.split('"').step_by(2).collect()
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    std::env::var(variable)
+        .ok()
+        .map_or(default, |it| it.parse().unwrap_or_else(|_| panic!("{variable}={it}: a number")))
+}
+
+fn sides() -> Sides {
+    let lab = Lab::general();
+    lab.copy_of_shop("property_shared");
+    lab.copy_of_shop("property_solo");
+    lab.script("property_solo", "fixture/solo.sql");
+    // Kept for the life of the process, as the clusters are.
+    let proxy: &'static Proxy =
+        Box::leak(Box::new(Proxy::start(lab, &Setup { database: "property_shared".to_owned(), ..Setup::default() })));
+    let (through, alone) = (proxy.a(), lab.owner("property_solo"));
+    let version = lab.superuser("property_solo").simple("SHOW server_version_num").ok().value();
+    Sides {
+        proxied: (through.clone(), through.connect()),
+        solo: (alone.clone(), alone.connect()),
+        server_version: version.parse().expect("a number"),
+    }
+}
+
+#[test]
+fn generated_statements_give_what_they_give_alone() {
+    let (count, seed) = (number("PGWARDEN_PROPERTY_COUNT", COUNT), number("PGWARDEN_PROPERTY_SEED", 1));
+    let mut sides = sides();
+    let version = sides.server_version;
+    let (mut failures, mut errors, mut differing) = (Vec::new(), BTreeMap::<String, usize>::new(), 0);
+    let mut refusals = BTreeMap::<String, usize>::new();
+    for number in 0..count {
+        let (generated, draws) = statement(Choices::seeded(seed.wrapping_mul(1_000_003).wrapping_add(number)), version);
+        let outcome = sides.run(&generated);
+        let fresh = match &outcome {
+            Outcome::Same { error: false } => continue,
+            Outcome::Same { error: true } => {
+                *errors.entry("the same error".to_owned()).or_default() += 1;
+                continue;
+            }
+            Outcome::Refused(why) => {
+                let seen = refusals.entry(reason(why)).or_default();
+                *seen += 1;
+                *seen == 1
+            }
+            Outcome::Different(_) => {
+                differing += 1;
+                differing <= SHOWN
+            }
+        };
+        if fresh {
+            failures.push(smallest(&mut sides, number, draws, &outcome));
+        }
+    }
+    println!("{count} statements (seed {seed}): {differing} differ, refused {refusals:?}, {errors:?}");
+    assert!(failures.is_empty(), "{differing} differ, refused: {refusals:?}\n\n{}", failures.join("\n\n"));
+    // Statements that fail alone as well prove little: most must not.
+    let failed = errors.values().sum::<usize>() as u64;
+    assert!(failed * 10 < count, "{failed} of {count} statements are errors: the generator has gone wrong");
+}
+
+fn smallest(sides: &mut Sides, number: u64, draws: Vec<u32>, outcome: &Outcome) -> String {
+    let version = sides.server_version;
+    let small = shrink(draws, SHRINKING, &mut |it| {
+        let (candidate, _) = statement(Choices::replay(it), version);
+        alike(&sides.run(&candidate), outcome)
+    });
+    let (shown, _) = statement(Choices::replay(&small), version);
+    let last = sides.run(&shown);
+    format!("statement {number}: {}\n  values {:?}\n{last:?}", shown.text, shown.values).replace("\\n", "\n")
+}
