@@ -54,6 +54,7 @@ impl<'p> Verifier<'p> {
             level.is_looked_at_by(c)
                 && !self.predicates.is_any_predicate(c)
                 && !self.is_guard(c)
+                && !self.is_equality_of_own_values(c, level)
                 && !is_plain(self.policy, c)
         };
         match conjuncts.iter().find(leaks) {
@@ -68,12 +69,33 @@ impl<'p> Verifier<'p> {
     /// `CASE WHEN <tenant predicates> THEN ... ELSE false END`; in HAVING also `CASE WHEN count(*) >= 0 ...`: an aggregate
     /// cannot run before WHERE.
     fn is_guard(&self, conjunct: &Value) -> bool {
-        let Some(("CaseExpr", case)) = node(conjunct) else { return false };
+        self.is_case_of_own_row(conjunct, is_false)
+    }
+
+    /// `CASE WHEN <tenant predicates> THEN a ELSE NULL END = CASE ... END`, in the ON of a FULL JOIN; a side that looks at no
+    /// tenant relation stands as it is.
+    fn is_equality_of_own_values(&self, conjunct: &Value, level: &Level<'_, '_>) -> bool {
+        /// `A_Expr_Kind::AEXPR_OP`: not `= ANY`, whose right side is a list.
+        const OPERATOR: i64 = 1;
+        let Some(("AExpr", equality)) = node(conjunct) else { return false };
+        number(equality, "kind") == OPERATOR
+            && strings(equality, "name").is_some_and(|name| name == ["="])
+            && ["lexpr", "rexpr"].into_iter().all(|side| {
+                let value = field(equality, side);
+                !level.is_looked_at_by(value) || self.is_case_of_own_row(value, is_null)
+            })
+    }
+
+    fn is_case_of_own_row(&self, value: &Value, otherwise: fn(&Value) -> bool) -> bool {
+        let Some(("CaseExpr", case)) = node(value) else { return false };
         let [when] = items(case, "args") else { return false };
         let Some(("CaseWhen", when)) = node(when) else { return false };
         let tests = conjuncts(field(when, "expr"));
         let own = |test: &&Value| self.is_own_row(test) || is_count(test);
-        field(case, "arg").is_null() && !tests.is_empty() && tests.iter().all(own) && is_false(field(case, "defresult"))
+        field(case, "arg").is_null()
+            && !tests.is_empty()
+            && tests.iter().all(own)
+            && otherwise(field(case, "defresult"))
     }
 
     /// The predicate, or the predicate OR the relation's whole row IS NULL (a row that an outer join made up).
@@ -130,6 +152,10 @@ fn qualifiers(column_ref: &Value) -> Option<Vec<&str>> {
 
 fn is_false(value: &Value) -> bool {
     value.pointer("/node/AConst/val/Boolval/boolval").is_some_and(|b| b == false)
+}
+
+fn is_null(value: &Value) -> bool {
+    value.pointer("/node/AConst/isnull").is_some_and(|b| b == true)
 }
 
 fn is_whole_row_null(test: &Value) -> bool {
