@@ -545,7 +545,7 @@ impl Generator {
     }
 
     fn update(&mut self) -> (String, &'static str) {
-        let table = self.written(|it| it.tenant.0 != "" && it.name != "measurements");
+        let table = self.written(|it| !it.tenant.0.is_empty() && it.name != "measurements");
         let alias = self.alias("t");
         let scope = columns(&table, &alias);
         let set = self.assignments(&table, &scope);
