@@ -14,3 +14,4 @@ mod protocol;
 mod support;
 mod tenants;
 mod tls;
+mod verify;

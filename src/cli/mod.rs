@@ -7,6 +7,7 @@ mod doctor;
 mod explain;
 mod hash_password;
 mod serve;
+mod verify_isolation;
 
 use std::process::ExitCode;
 
@@ -47,6 +48,8 @@ pub enum Command {
     Explain(explain::ExplainArgs),
     /// Examine the upstreams' schema for what weakens isolation, with the DDL that mends it
     Doctor(doctor::DoctorArgs),
+    /// Attack a running proxy with your own schema, as one tenant on another: for your CI
+    VerifyIsolation(Box<verify_isolation::VerifyArgs>),
     /// Turn a password into what the configuration stores for a login
     HashPassword(hash_password::HashPasswordArgs),
 }
@@ -58,6 +61,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Explain(args) => explain::run(&args),
+        Command::VerifyIsolation(args) => verify_isolation::run(&args),
         Command::Check(args) => check::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
     }

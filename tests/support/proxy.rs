@@ -142,6 +142,11 @@ impl Proxy {
         self.login("tenant_b")
     }
 
+    /// Its configuration file.
+    pub fn config(&self) -> std::path::PathBuf {
+        self.directory.path().join("pgwarden.toml")
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()

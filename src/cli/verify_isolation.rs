@@ -1,0 +1,162 @@
+//! `pgwarden verify-isolation`
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::ValueEnum;
+use tokio_postgres::Config as Connection;
+
+use super::{ConfigArgs, runtime};
+use crate::catalog;
+use crate::config::{Config, Tenant};
+use crate::guard::GuardLimits;
+use crate::lifecycle::verify_isolation::{Input, Report, suite, verify};
+use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use crate::tenant::{Registry, StartupParams};
+
+/// Options of `pgwarden verify-isolation`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    long_about = "Attack a running pgwarden with your own schema: as tenant a, try to read, count, change and disturb the \
+                  rows of tenant b, in every tenant table and by every path of the protocol. Every attack runs in a \
+                  transaction that is rolled back (sequences move on). Both tenants need rows: use a staging database.",
+    after_help = "Example:\n  pgwarden verify-isolation --config pgwarden.toml \\\n    \
+                  --as-a postgres://app:secret@127.0.0.1:6432/acme --as-b postgres://app:secret@127.0.0.1:6432/globex \\\n    \
+                  --suite tests/isolation.sql --junit isolation.xml\n\n\
+                  Exit code: 0 if isolation held, 1 if something leaked, a test of a suite failed, or nothing could be proven."
+)]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    config: ConfigArgs,
+    /// How the attacker connects to pgwarden
+    #[arg(long, value_name = "URL")]
+    as_a: Connection,
+    /// How the other tenant connects to pgwarden
+    #[arg(long, value_name = "URL")]
+    as_b: Connection,
+    /// Which tenant --as-a is, if its URL does not say
+    #[arg(long, value_name = "TENANT")]
+    tenant_a: Option<String>,
+    /// Which tenant --as-b is, if its URL does not say
+    #[arg(long, value_name = "TENANT")]
+    tenant_b: Option<String>,
+    /// Your own tests: .sql files with expectations (repeatable)
+    #[arg(long, value_name = "FILE")]
+    suite: Vec<PathBuf>,
+    /// Write JUnit XML to this file
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Write JSON to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// What to print
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// `--format`
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A table, and every leak
+    Text,
+    /// The report as JSON
+    Json,
+}
+
+/// Attacks, and prints what came of it.
+pub(super) fn run(args: &VerifyArgs) -> ExitCode {
+    let config = match args.config.load() {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    let outcome = match runtime() {
+        Ok(runtime) => runtime.block_on(attack(&config, args)),
+        Err(code) => return code,
+    };
+    match outcome.and_then(|report| publish(&report, args).map(|()| report.passed())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("pgwarden: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
+    let suites = args.suite.iter().map(|path| read_suite(path)).collect::<Result<Vec<_>, _>>()?;
+    let a = tenant(config, "a", &args.as_a, args.tenant_a.as_deref())?;
+    let b = tenant(config, "b", &args.as_b, args.tenant_b.as_deref())?;
+    if a.name == b.name {
+        return Err(format!("both connections are of the tenant \"{}\"", a.name));
+    }
+    let upstream = &a.upstream;
+    let catalog = catalog::load(upstream)
+        .await
+        .map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?;
+    let tenants = tenants_of(config, &upstream.name);
+    let rules = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let (policy, _) = build_policy(&rules, Arc::new(catalog), 0);
+    let input =
+        Input { policy: &policy, tenants: (&a, &b), connections: (args.as_a.clone(), args.as_b.clone()), suites };
+    let terminal = std::io::stderr().is_terminal();
+    let report = verify(&input, &mut |what| show_progress(terminal, what)).await.map_err(|error| error.to_string());
+    show_progress(terminal, "");
+    report
+}
+
+/// One line that is written over on a terminal; a line each in a log.
+fn show_progress(terminal: bool, what: &str) {
+    let mut out = std::io::stderr();
+    let written = match (terminal, what) {
+        (true, what) => write!(out, "\r\x1b[K{what}"),
+        (false, "") => Ok(()),
+        (false, what) => writeln!(out, "{what}"),
+    };
+    // Nobody is there to be shown anything.
+    let _ = written.and_then(|()| out.flush());
+}
+
+fn read_suite(path: &Path) -> Result<(String, Vec<suite::Block>), String> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    let blocks = suite::parse(&text).map_err(|error| format!("{name}: {error}"))?;
+    Ok((name, blocks))
+}
+
+/// Which tenant a connection is: as it is told, else as pgwarden itself would read it.
+fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str>) -> Result<Arc<Tenant>, String> {
+    let registry = Registry::new(config);
+    if let Some(name) = told {
+        return registry.tenant(name).map(Arc::clone).ok_or_else(|| format!("--tenant-{who}: no tenant \"{name}\""));
+    }
+    let params = StartupParams {
+        user: connection.get_user().unwrap_or_default(),
+        database: connection.get_dbname(),
+        options: connection.get_options(),
+        tenant_parameter: None,
+    };
+    let identity = registry.identify(&params).into_outcome().map_err(|error| format!("--as-{who}: {error}"))?;
+    identity
+        .target
+        .tenant()
+        .map(Arc::clone)
+        .ok_or_else(|| format!("--as-{who} names no tenant: say which with --tenant-{who}"))
+}
+
+fn publish(report: &Report, args: &VerifyArgs) -> Result<(), String> {
+    let json = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
+    let write = |path: &Option<PathBuf>, text: &str| match path {
+        Some(path) => std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display())),
+        None => Ok(()),
+    };
+    write(&args.json, &json)?;
+    write(&args.junit, &report.junit())?;
+    match args.format {
+        Format::Text => print!("{report}"),
+        Format::Json => println!("{json}"),
+    }
+    Ok(())
+}

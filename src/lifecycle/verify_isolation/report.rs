@@ -1,0 +1,251 @@
+//! What was found: as a table, as JSON, as JUnit XML.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Serialize;
+
+use super::judge::Verdict;
+
+/// One attack and what came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Case {
+    /// The table, `server`, `functions`, or the file of a suite.
+    pub target: String,
+    /// The kind of attack, or the title of a test.
+    pub family: String,
+    /// What was sent.
+    pub statement: String,
+    /// What came of it: held, refused, oracle, leak or failed.
+    pub outcome: &'static str,
+    /// The evidence, the error, or nothing.
+    pub evidence: String,
+}
+
+/// A table that was attacked.
+#[derive(Clone, Debug, Serialize)]
+pub struct TableNote {
+    /// Schema and name.
+    pub table: String,
+    /// Rows of the attacker.
+    pub own_rows: u64,
+    /// Rows of the other tenant: with none, attacks that read prove nothing.
+    pub other_rows: u64,
+}
+
+/// Everything.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The attacker.
+    pub tenant_a: String,
+    /// The other tenant.
+    pub tenant_b: String,
+    /// What was attacked.
+    pub tables: Vec<TableNote>,
+    /// All attacks, in order.
+    pub cases: Vec<Case>,
+}
+
+/// Counts by outcome.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// All.
+    pub attacks: usize,
+    /// Ran and gave nothing away.
+    pub held: usize,
+    /// Were refused.
+    pub refused: usize,
+    /// Told that a key exists.
+    pub oracles: usize,
+    /// Got something.
+    pub leaks: usize,
+    /// Could not be carried out.
+    pub failed: usize,
+}
+
+impl Report {
+    /// Nothing yet.
+    pub(super) fn new(tenant_a: &str, tenant_b: &str) -> Self {
+        Self { tenant_a: tenant_a.to_owned(), tenant_b: tenant_b.to_owned(), tables: Vec::new(), cases: Vec::new() }
+    }
+
+    pub(super) fn add(&mut self, target: &str, family: &str, statement: &str, verdict: Verdict) {
+        let (outcome, evidence) = match verdict {
+            Verdict::Held => ("held", String::new()),
+            Verdict::Refused(why) => ("refused", why),
+            Verdict::Oracle(what) => ("oracle", what),
+            Verdict::Leak(what) => ("leak", what),
+            Verdict::Failed(why) => ("failed", why),
+        };
+        let [target, family, statement] = [target, family, statement].map(str::to_owned);
+        self.cases.push(Case { target, family, statement, outcome, evidence });
+    }
+
+    /// Counts of everything.
+    pub fn tally(&self) -> Tally {
+        tally(self.cases.iter())
+    }
+
+    /// Isolation held: no leak, and nothing that could not be tried.
+    pub fn passed(&self) -> bool {
+        let tally = self.tally();
+        tally.leaks == 0 && tally.failed == 0
+    }
+
+    fn by_target(&self) -> BTreeMap<&str, Vec<&Case>> {
+        let mut targets: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
+        for case in &self.cases {
+            targets.entry(&case.target).or_default().push(case);
+        }
+        targets
+    }
+
+    /// JUnit XML: a suite for each table, a case for each attack.
+    pub fn junit(&self) -> String {
+        let total = self.tally();
+        let mut xml = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"pgwarden verify-isolation\" tests=\"{}\" \
+             failures=\"{}\" errors=\"{}\">\n",
+            total.attacks, total.leaks, total.failed
+        );
+        for (target, cases) in self.by_target() {
+            let tally = tally(cases.iter().copied());
+            xml.push_str(&format!(
+                "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\">\n",
+                escape(target),
+                tally.attacks,
+                tally.leaks,
+                tally.failed
+            ));
+            cases.iter().for_each(|case| xml.push_str(&junit_case(case)));
+            xml.push_str("  </testsuite>\n");
+        }
+        xml.push_str("</testsuites>\n");
+        xml
+    }
+}
+
+fn junit_case(case: &Case) -> String {
+    let name = format!("{}: {}", case.family, one_line(&case.statement));
+    let head = format!("    <testcase classname=\"{}\" name=\"{}\"", escape(&case.target), escape(&name));
+    let body = match case.outcome {
+        "leak" => format!("<failure message=\"{0}\">{0}</failure>", escape(&case.evidence)),
+        "failed" => format!("<error message=\"{0}\">{0}</error>", escape(&case.evidence)),
+        _ if case.evidence.is_empty() => return format!("{head}/>\n"),
+        _ => format!("<system-out>{}</system-out>", escape(&case.evidence)),
+    };
+    format!("{head}>{body}</testcase>\n")
+}
+
+/// Text for XML 1.0, which has no way to write most control characters.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\n' => escaped.push_str("&#10;"),
+            it if it.is_control() || matches!(it, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
+            it => escaped.push(it),
+        }
+    }
+    escaped
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+fn tally<'a>(cases: impl Iterator<Item = &'a Case>) -> Tally {
+    let mut tally = Tally::default();
+    for case in cases {
+        tally.attacks += 1;
+        match case.outcome {
+            "held" => tally.held += 1,
+            "refused" => tally.refused += 1,
+            "oracle" => tally.oracles += 1,
+            "leak" => tally.leaks += 1,
+            _ => tally.failed += 1,
+        }
+    }
+    tally
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let targets = self.by_target();
+        let width = targets.keys().map(|it| it.chars().count()).max().unwrap_or(0).clamp(6, 60);
+        writeln!(
+            f,
+            "{:<width$} {:>8} {:>6} {:>8} {:>8} {:>6} {:>7}",
+            "target", "attacks", "held", "refused", "oracles", "leaks", "failed"
+        )?;
+        let mut line = |name: &str, it: Tally| {
+            writeln!(
+                f,
+                "{name:<width$} {:>8} {:>6} {:>8} {:>8} {:>6} {:>7}",
+                it.attacks, it.held, it.refused, it.oracles, it.leaks, it.failed
+            )
+        };
+        for (target, cases) in &targets {
+            line(target, tally(cases.iter().copied()))?;
+        }
+        line("all", self.tally())?;
+        for (outcome, title) in [
+            ("leak", "LEAKS: isolation does not hold"),
+            ("failed", "FAILED: could not be tried"),
+            ("oracle", "ORACLES: a constraint without the tenant column tells that a key exists (see pgwarden doctor)"),
+        ] {
+            let cases: Vec<&Case> = self.cases.iter().filter(|it| it.outcome == outcome).collect();
+            if !cases.is_empty() {
+                writeln!(f, "\n{title}")?;
+            }
+            for case in cases {
+                writeln!(
+                    f,
+                    "  {} ({}): {}\n      {}",
+                    case.target,
+                    case.family,
+                    case.evidence,
+                    one_line(&case.statement)
+                )?;
+            }
+        }
+        for note in self.tables.iter().filter(|it| it.other_rows == 0) {
+            writeln!(f, "\nnote: {} has no row in {}: attacks that read it prove nothing", self.tenant_b, note.table)?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report() -> Report {
+        let mut report = Report::new("acme", "globex");
+        report.add("public.orders", "list", "SELECT *\n FROM orders WHERE note < '\u{1}&'", Verdict::Held);
+        report.add("public.orders", "by id", "SELECT 1", Verdict::Leak("1 rows of \"globex\"".to_owned()));
+        report.add("server", "server", "DO $$$$", Verdict::Refused("42501 no".to_owned()));
+        report
+    }
+
+    #[test]
+    fn counts_and_fails_on_leaks() {
+        let tally = report().tally();
+        assert_eq!((tally.attacks, tally.held, tally.refused, tally.leaks), (3, 1, 1, 1));
+        assert!(!report().passed());
+        assert!(report().to_string().contains("LEAKS"));
+    }
+
+    #[test]
+    fn junit_is_escaped() {
+        let xml = report().junit();
+        assert!(xml.contains("tests=\"3\" failures=\"1\" errors=\"0\""));
+        assert!(xml.contains("note &lt; '\u{fffd}&amp;'"), "{xml}");
+        assert!(xml.contains("<failure message=\"1 rows of &quot;globex&quot;\">"));
+        assert!(!xml.contains('\u{1}'));
+    }
+}

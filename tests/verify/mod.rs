@@ -1,0 +1,119 @@
+//! `pgwarden verify-isolation` against a running pgwarden: it passes where isolation holds, and finds where it does not.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::support::lab::Lab;
+use crate::support::proxy::{Proxy, Setup, program};
+use crate::support::session::Endpoint;
+
+/// A proxy over a database of its own.
+fn proxy(database: &str) -> Proxy {
+    let lab = Lab::general();
+    lab.copy_of_shop(database);
+    Proxy::start(lab, &Setup { database: database.to_owned(), ..Setup::default() })
+}
+
+fn verify(proxy: &Proxy, a: &Endpoint, further: &[&str]) -> Output {
+    Command::new(program())
+        .args(["verify-isolation", "--config"])
+        .arg(proxy.config())
+        .args(["--as-a", &a.url(), "--as-b", &proxy.b().url()])
+        .args(further)
+        .output()
+        .expect("pgwarden runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Leaks by kind of attack.
+fn leaks(report: &Path) -> Vec<(String, String)> {
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(report).unwrap()).unwrap();
+    let cases = report["cases"].as_array().unwrap().clone();
+    let of = |case: &serde_json::Value, key: &str| case[key].as_str().unwrap().to_owned();
+    cases.iter().filter(|it| it["outcome"] == "leak").map(|it| (of(it, "family"), of(it, "target"))).collect()
+}
+
+#[test]
+fn passes_where_isolation_holds() {
+    let proxy = proxy("verify_good");
+    let directory = tempfile::tempdir().unwrap();
+    let [suite, junit, json] = ["suite.sql", "junit.xml", "report.json"].map(|it| directory.path().join(it));
+    let tests = "-- test: own orders\n-- expect: value 15\nSELECT count(*) FROM orders;\n\
+                 -- test: none of the other's\n-- expect: no rows\nSELECT * FROM orders WHERE tenant_id = :tenant_b;\n\
+                 -- test: no moving\n-- expect: error 42501\nUPDATE orders SET tenant_id = :tenant_b;\n\
+                 -- test: the other has its own\n-- as: b\n-- expect: value 15\nSELECT count(*) FROM orders;\n";
+    fs::write(&suite, tests).unwrap();
+    let paths = [&suite, &junit, &json].map(|it| it.to_str().unwrap());
+    let output = verify(&proxy, &proxy.a(), &["--suite", paths[0], "--junit", paths[1], "--json", paths[2]]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{shown}\n{}", text(&output.stderr));
+    assert!(shown.contains("public.orders") && !shown.contains("LEAKS"), "{shown}");
+    let junit = fs::read_to_string(&junit).unwrap();
+    assert!(junit.contains("failures=\"0\" errors=\"0\"") && junit.contains("own orders"), "{junit}");
+    // Most reads run, and give nothing away: a proxy that refuses all would pass as well.
+    let report: serde_json::Value = serde_json::from_slice(&fs::read(&json).unwrap()).unwrap();
+    let cases = report["cases"].as_array().unwrap();
+    let held = cases.iter().filter(|it| it["outcome"] == "held").count();
+    assert!(held * 2 > cases.len(), "{held} of {} held\n{shown}", cases.len());
+    assert!(text(&output.stderr).contains("table 1 of"), "progress");
+}
+
+#[test]
+fn finds_an_operator_login_that_is_used_as_the_tenant() {
+    let proxy = proxy("verify_bad");
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("report.json");
+    let output = verify(&proxy, &proxy.login("operator"), &["--tenant-a", "a", "--json", json.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let leaks = leaks(&json);
+    let families = [
+        "list",
+        "by id",
+        "search",
+        "join",
+        "subquery",
+        "aggregate",
+        "error",
+        "insert",
+        "update",
+        "copy",
+        "returning",
+        "cursor",
+        "prepared",
+        "function",
+        "explain",
+        "ddl",
+        "context",
+    ];
+    for family in families {
+        assert!(leaks.iter().any(|(found, _)| found == family), "{family} found nothing\n{}", text(&output.stdout));
+    }
+    for table in ["public.customers", "public.invoices", "public.events", "public.tickets", "public.User"] {
+        assert!(leaks.iter().any(|(_, target)| target == table), "{table}");
+    }
+}
+
+#[test]
+fn a_test_of_a_suite_that_fails_fails_the_run() {
+    let proxy = proxy("verify_suite");
+    let directory = tempfile::tempdir().unwrap();
+    let suite = directory.path().join("suite.sql");
+    fs::write(&suite, "-- test: more than there are\n-- expect: rows 16\nSELECT * FROM orders;\n").unwrap();
+    let output = verify(&proxy, &proxy.a(), &["--suite", suite.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stdout).contains("15 rows, not 16"), "{}", text(&output.stdout));
+}
+
+#[test]
+fn says_what_keeps_it_from_proving_anything() {
+    let proxy = proxy("verify_nothing");
+    let same = verify(&proxy, &proxy.b(), &[]);
+    assert_eq!(same.status.code(), Some(1));
+    assert!(text(&same.stderr).contains("both connections are of the tenant"), "{}", text(&same.stderr));
+    let unnamed = verify(&proxy, &proxy.login("operator"), &[]);
+    assert!(text(&unnamed.stderr).contains("--tenant-a"), "{}", text(&unnamed.stderr));
+}
