@@ -65,6 +65,27 @@ impl Script {
 }
 
 impl Guarded {
+    pub(super) fn from_parts(script: Arc<Script>, values: Vec<Vec<Arc<str>>>) -> Self {
+        Self { script, values }
+    }
+
+    pub(super) fn into_parts(self) -> (Vec<Arc<Plan>>, Vec<Vec<Arc<str>>>) {
+        (self.script.statements.clone(), self.values)
+    }
+
+    /// The same statements for another tenant.
+    ///
+    /// # Errors
+    /// As [`Script::bind`].
+    pub fn rebind(&self, keys: &TenantKeys) -> Result<Self, Refusal> {
+        self.script.bind(keys)
+    }
+
+    /// Whether a statement of it is not to be sent while the session acts for no tenant.
+    pub fn needs_tenant(&self) -> bool {
+        self.plans().iter().any(|plan| plan.needs_tenant)
+    }
+
     /// The plans, in the order of the text.
     pub fn plans(&self) -> &[Arc<Plan>] {
         &self.script.statements

@@ -5,6 +5,7 @@
 //! predicate. What comes out is a [`Plan`]: independent of the tenant, so that one cache entry serves them all.
 
 mod bind;
+pub mod context;
 pub mod copy_stream;
 mod gate;
 pub(crate) mod parse;
@@ -34,6 +35,7 @@ pub(crate) fn test_plan(sql: &str) -> Plan {
         kind: StatementKind::Select,
         pieces: vec![Piece::Text(sql.into())],
         rewritten: false,
+        needs_tenant: false,
         slots: vec![],
         inline_slots: false,
         client_params: 0,

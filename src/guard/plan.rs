@@ -139,6 +139,8 @@ pub struct Plan {
     pub pieces: Vec<Piece>,
     /// The text differs from the client's: error positions must be mapped or dropped.
     pub rewritten: bool,
+    /// It touches data, or may: it is not sent for a session that acts for no tenant yet.
+    pub needs_tenant: bool,
     /// Injected values: in the extended protocol, parameters `client_params + 1 ..`.
     pub slots: Vec<TenantSlot>,
     /// The injected values stand in the text as literals in the extended protocol too: PREPARE, EXECUTE and COPY take no

@@ -36,6 +36,11 @@ impl Script {
         Self { statements: statements.into_iter().map(Arc::new).collect(), extended, literals: None }
     }
 
+    /// The plans of statements that were guarded one by one, with the values in the text.
+    pub(super) fn of_plans(statements: Vec<Arc<Plan>>) -> Arc<Self> {
+        Arc::new(Self { statements, extended: false, literals: None })
+    }
+
     pub(super) fn literal_token(&self, i: usize) -> &str {
         // Every `Piece::Literal` was made of a literal that texts of the shape have; NULL would stay harmless.
         self.literals.as_ref().and_then(|l| l.token(i)).unwrap_or("NULL")
@@ -86,6 +91,15 @@ impl Guard {
             return self.plan_by_shape(&state, mode, sql, lifted);
         }
         self.plan_by_text(&state, mode, protocol, sql)
+    }
+
+    /// The plans of a text of the simple protocol, not shared with others of its shape: they can be put together with
+    /// those of other texts.
+    ///
+    /// # Errors
+    /// As [`Guard::plan`].
+    pub fn plan_whole(&self, mode: &Mode, sql: &str) -> Result<Arc<Script>, Refusal> {
+        self.plan_by_text(&self.state.load(), mode, Protocol::Simple, sql)
     }
 
     fn plan_by_text(

@@ -43,6 +43,7 @@ fn empty(sql: &str) -> Plan {
         kind: StatementKind::Empty,
         pieces: vec![Piece::Text(sql.into())],
         rewritten: false,
+        needs_tenant: false,
         slots: vec![],
         inline_slots: false,
         client_params: 0,

@@ -10,6 +10,7 @@ use super::gateway::{Credential, Gateway};
 use super::machine::{Env, Machine};
 use super::opening::{Opening, tenant_option};
 use super::relay::{Condition, Source};
+use super::tenants::LoginTenants;
 use super::upstream::{PoolSource, Upstream};
 use super::watch::Watcher;
 use crate::auth::{Account, AuthError, Failure, Login, Method, authenticate};
@@ -201,6 +202,15 @@ async fn open(
     };
     greet(&mut conn, &reported, &source).await?;
     let mut machine = machine(gateway, &upstream, &opening, reported);
+    if let Target::Unbound { upstream: own } = &identity.target {
+        machine = machine.switching(Arc::new(LoginTenants {
+            registry: Arc::clone(&gateway.registry),
+            login: identity.login.name.clone(),
+            upstream: own.name.clone(),
+            guard: Arc::clone(&upstream.guard),
+            setting: gateway.setting.clone(),
+        }));
+    }
     machine.client_bytes(&conn.inbox);
     Ok(Session { conn, machine, source })
 }

@@ -10,6 +10,7 @@ mod login;
 pub mod machine;
 mod opening;
 pub mod relay;
+mod tenants;
 #[cfg(test)]
 mod tests;
 pub mod upstream;

@@ -37,6 +37,7 @@ impl Opening {
                 let sealed = sealed_settings(tenant, guard, sealed_setting);
                 (tenant.layout.mode(), tenant.keys.clone(), sealed, BTreeMap::new())
             }
+            Target::Unbound { .. } => (Mode::Shared, TenantKeys::default(), shared_path(guard), BTreeMap::new()),
             Target::Operator { tenant, .. } => {
                 let startup = tenant.as_deref().map(schema_path).unwrap_or_default();
                 (Mode::Operator, TenantKeys::default(), BTreeMap::new(), startup)
@@ -53,21 +54,24 @@ impl Opening {
     }
 }
 
-fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
+/// The pinned search path of the shared layout.
+pub(super) fn shared_path(guard: &Guard) -> BTreeMap<String, String> {
+    let path = &guard.policy().search_path;
+    if path.is_empty() {
+        return BTreeMap::new();
+    }
+    let path = path.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", ");
+    BTreeMap::from([("search_path".to_owned(), path)])
+}
+
+/// What the server must have while this tenant is acted for.
+pub(super) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
     let mut sealed = BTreeMap::new();
     if let Some(key) = &tenant.keys.default {
         sealed.insert(setting.to_ascii_lowercase(), key.to_string());
     }
     match &tenant.layout {
-        Layout::Shared => {
-            let path = &guard.policy().search_path;
-            if !path.is_empty() {
-                sealed.insert(
-                    "search_path".to_owned(),
-                    path.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", "),
-                );
-            }
-        }
+        Layout::Shared => sealed.extend(shared_path(guard)),
         Layout::Schema { schema, role } => {
             sealed.insert("search_path".to_owned(), quote_name(schema));
             if let Some(role) = role {

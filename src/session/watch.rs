@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::machine::Observer;
 use super::upstream::CatalogHook;
 use crate::guard::Refusal;
+use crate::ids::TenantName;
 use crate::observe::audit;
 
 /// Observes one session.
@@ -26,6 +27,12 @@ impl Observer for Watcher {
 
     fn operator_statement(&self, sql: &str) {
         audit::operator_statement(sql);
+    }
+
+    fn acts_for(&self, tenant: Option<&TenantName>) {
+        let name = tenant.map_or("", TenantName::as_str);
+        // The session's span: every line of the log carries who is acted for.
+        tracing::Span::current().record("tenant", name);
     }
 
     fn catalog_changed(&self) {

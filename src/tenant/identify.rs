@@ -12,6 +12,7 @@ use super::name::is_tenant_name;
 use super::registry::Registry;
 use super::startup_options::parse_startup_options;
 use crate::config::{Login, Role, Source, Tenant, TenantScope, Upstream};
+use crate::ids::LoginName;
 
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
@@ -64,6 +65,11 @@ pub struct Identity {
 pub enum Target {
     /// One tenant, guarded.
     Tenant(Arc<Tenant>),
+    /// A login that acts for several tenants and has named none: the session names them as it goes.
+    Unbound {
+        /// Where the session works.
+        upstream: Arc<Upstream>,
+    },
     /// An operator on an upstream, unguarded.
     Operator {
         /// The upstream.
@@ -80,7 +86,7 @@ impl Target {
     pub fn upstream(&self) -> &Arc<Upstream> {
         match self {
             Target::Tenant(tenant) => &tenant.upstream,
-            Target::Operator { upstream, .. } => upstream,
+            Target::Unbound { upstream } | Target::Operator { upstream, .. } => upstream,
         }
     }
 
@@ -88,6 +94,7 @@ impl Target {
     pub fn database(&self) -> &str {
         match self {
             Target::Tenant(tenant) => &tenant.upstream.database,
+            Target::Unbound { upstream } => &upstream.database,
             Target::Operator { database, .. } => database,
         }
     }
@@ -96,6 +103,7 @@ impl Target {
     pub fn tenant(&self) -> Option<&Arc<Tenant>> {
         match self {
             Target::Tenant(tenant) => Some(tenant),
+            Target::Unbound { .. } => None,
             Target::Operator { tenant, .. } => tenant.as_ref(),
         }
     }
@@ -219,19 +227,31 @@ impl Registry {
                 second: other.tenant.to_owned(),
             });
         }
-        let refused = |reason| IdentifyError::NotAllowed {
-            login: login.name.to_string(),
-            tenant: first.tenant.to_owned(),
-            reason,
-        };
-        if !is_tenant_name(first.tenant) {
+        self.tenant_of(login, first.tenant).map(Some)
+    }
+
+    /// The tenant of this name, if the login may act for it.
+    fn tenant_of(&self, login: &Login, name: &str) -> Result<Arc<Tenant>, IdentifyError> {
+        let refused =
+            |reason| IdentifyError::NotAllowed { login: login.name.to_string(), tenant: name.to_owned(), reason };
+        if !is_tenant_name(name) {
             return Err(refused("not a tenant name"));
         }
-        let tenant = self.tenant(first.tenant).ok_or_else(|| refused("unknown tenant"))?;
+        let tenant = self.tenant(name).ok_or_else(|| refused("unknown tenant"))?;
         if !login.tenants.contains(&tenant.name) {
             return Err(refused("not in the login's list"));
         }
-        active(tenant).map(Some)
+        active(tenant)
+    }
+
+    /// The tenant of this name, if this login of role `tenant` may act for it now.
+    ///
+    /// # Errors
+    /// Unknown, suspended or not the login's; the login is gone.
+    pub fn may_act(&self, login: &LoginName, name: &str) -> Result<Arc<Tenant>, IdentifyError> {
+        let unknown = || IdentifyError::UnknownLogin { login: login.to_string() };
+        let login = self.login(login.as_str()).filter(|it| matches!(it.role, Role::Tenant)).ok_or_else(unknown)?;
+        self.tenant_of(login, name)
     }
 
     /// Without a named tenant: the login's only one; none for operators.
@@ -246,8 +266,7 @@ impl Registry {
             (Role::Tenant, TenantScope::Only(_) | TenantScope::All) => {
                 // A database that does not exist is said to, whether or not a tenant is called so.
                 let own = self.default_upstream().map_or("", |u| u.database.as_str());
-                self.check_database(login, own, database)?;
-                Err(no_tenant())
+                self.check_database(login, own, database).map(|()| None)
             }
         }
     }
@@ -264,7 +283,10 @@ impl Registry {
                 self.check_database(login, &tenant.upstream.database, database)?;
                 Ok(Target::Tenant(tenant))
             }
-            (Role::Tenant, None) => Err(IdentifyError::NoTenant { login: login.name.to_string() }),
+            (Role::Tenant, None) => {
+                let upstream = self.default_upstream().map(Arc::clone).ok_or_else(no_upstream)?;
+                Ok(Target::Unbound { upstream })
+            }
             (Role::Operator { .. }, Some(tenant)) => {
                 self.check_database(login, &tenant.upstream.database, database)?;
                 Ok(Target::Operator {

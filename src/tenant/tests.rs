@@ -88,6 +88,7 @@ fn params<'a>(user: &'a str, database: &'a str, options: &'a str) -> StartupPara
 fn outcome(registry: &Registry, params: &StartupParams<'_>) -> Result<String, IdentifyError> {
     registry.identify(params).into_outcome().map(|identity| match &identity.target {
         Target::Tenant(tenant) => format!("{}>{}@{}", identity.login.name, tenant.name, identity.target.database()),
+        Target::Unbound { upstream } => format!("{}>?@{}", identity.login.name, upstream.database),
         Target::Operator { upstream, database, tenant } => {
             let tenant = tenant.as_ref().map_or("-", |t| t.name.as_str());
             format!("{}!{}/{database}:{tenant}", identity.login.name, upstream.name)
@@ -156,8 +157,8 @@ fn logins_with_one_tenant_need_not_name_it() {
     // libpq sends the user's name when no database is given.
     accepted("single", "single", "", "single>acme@app");
     accepted("app@acme", "app@acme", "", "app>acme@app");
-    refused("app", "", "", DENIED, "tenant context required");
-    refused("worker", "app", "", DENIED, "tenant context required");
+    accepted("app", "", "", "app>?@app");
+    accepted("worker", "app", "", "worker>?@app");
     refused("asleep", "", "", DENIED, "tenant \"dormant\" is suspended");
 }
 

@@ -1,5 +1,6 @@
 //! Who a client is, which tenant it acts for, and what each layout gives it.
 
+mod context;
 mod layouts;
 
 use crate::support::proxy::Shared;
@@ -56,7 +57,10 @@ fn sources_that_disagree_are_refused() {
 
 #[test]
 fn without_a_tenant_nothing_runs() {
-    assert_eq!(refused(&app("app", "tenants"), "28000"), "tenant context required");
+    let reply = app("app", "tenants").connect().simple("SELECT name FROM customers").refused("28000");
+    assert_eq!(reply.errors[0][&'M'], "tenant context required");
+    // A login of one tenant that names another layout's is refused as before.
+    refused(&app("app@nonesuch", "tenants"), "28000");
 }
 
 /// Another login's tenant and one that does not exist give the same text.

@@ -259,6 +259,9 @@ impl Rewriter<'_> {
             funcformat: _,
             location: _,
         } = call;
+        if functions::may_touch_data(self.policy, funcname) {
+            self.touches_data.set(true);
+        }
         for effect in functions::check(self.policy, self.mode, funcname, args)? {
             self.effect(effect);
         }

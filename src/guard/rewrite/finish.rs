@@ -7,7 +7,7 @@ use super::equal::same_tree;
 use super::{Rewriter, unsupported};
 use crate::guard::gate::dispatch::{Gated, Sent};
 use crate::guard::parse::{self, Statement};
-use crate::guard::plan::{Piece, Plan};
+use crate::guard::plan::{Piece, Plan, StatementKind};
 use crate::guard::verify::verify;
 use crate::guard::{Refusal, RefusalKind};
 use crate::pgerror::SqlState;
@@ -29,12 +29,13 @@ pub(super) fn plan(
             Sent::Query | Sent::AsWritten => false,
         };
     let pieces = if printed { print(&rewriter, tree)? } else { vec![Piece::Text(statement.text.into())] };
-    let Rewriter { client_params, inline, slots, checks, mut effects, notes, .. } = rewriter;
+    let Rewriter { client_params, inline, slots, checks, mut effects, notes, touches_data, .. } = rewriter;
     effects.extend(gated.effects);
     Ok(Plan {
         kind: gated.kind,
         pieces,
         rewritten: printed,
+        needs_tenant: touches_data.get() || !is_harmless(gated.kind),
         slots,
         inline_slots: inline,
         client_params,
@@ -43,6 +44,14 @@ pub(super) fn plan(
         copy_in: gated.copy_in,
         notes,
     })
+}
+
+/// Kinds that may run without a tenant, if nothing that they name says otherwise.
+fn is_harmless(kind: StatementKind) -> bool {
+    match kind {
+        StatementKind::Empty | StatementKind::Select | StatementKind::Transaction | StatementKind::Utility => true,
+        StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn => false,
+    }
 }
 
 fn print(rewriter: &Rewriter<'_>, tree: &Node) -> Result<Vec<Piece>, Refusal> {

@@ -22,6 +22,8 @@ mod tests;
 mod tree;
 mod write;
 
+use std::cell::Cell;
+
 use pg_query::protobuf::{Node, RangeVar};
 
 use super::gate::dispatch::{Gated, Parts, takes_no_parameters};
@@ -69,6 +71,8 @@ pub(crate) struct Rewriter<'p> {
     met_tenant: bool,
     /// A shared table was met in it.
     met_shared: bool,
+    /// A relation outside the system catalogs, or a function of the application, was met.
+    touches_data: Cell<bool>,
     /// The client's text names `tableoid`, which masked relations leave out otherwise.
     tableoid: bool,
 }
@@ -107,6 +111,7 @@ impl<'p> Rewriter<'p> {
             wrapped: false,
             met_tenant: false,
             met_shared: false,
+            touches_data: Cell::new(false),
             tableoid: statement.text.to_ascii_lowercase().contains("tableoid"),
         }
     }
@@ -160,7 +165,12 @@ impl<'p> Rewriter<'p> {
     }
 
     fn resolve(&self, relation: &RangeVar) -> Result<Resolved<'p>, Refusal> {
-        relations::resolve(self.policy, self.mode, &relation.catalogname, &relation.schemaname, &relation.relname)
+        let RangeVar { catalogname, schemaname, relname, .. } = relation;
+        let resolved = relations::resolve(self.policy, self.mode, catalogname, schemaname, relname)?;
+        if !matches!(resolved, Resolved::System(..)) {
+            self.touches_data.set(true);
+        }
+        Ok(resolved)
     }
 
     /// Number of the parameter that carries a slot.

@@ -1,7 +1,12 @@
 //! The way of a client's text through the guard. What comes out is the only thing that can be sent.
 
+use std::sync::Arc;
+
+use super::acting::Actor;
+use super::compose::no_tenant;
+use super::switching::keys_of;
 use super::{Batch, Hold, Machine, Wait};
-use crate::guard::{Effect, Guarded, Mode, Protocol, Refusal, RefusalKind};
+use crate::guard::{Effect, Guarded, Mode, Protocol, Refusal, RefusalKind, Script};
 
 /// What the guard made of a text.
 pub(super) enum Admission {
@@ -21,6 +26,39 @@ impl Machine {
         }
         let plan = self.env.guard.plan(&self.env.mode, protocol, sql);
         match plan.and_then(|script| script.bind(&self.env.keys)) {
+            Ok(guarded) => Admission::Passed(guarded),
+            Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
+            Err(refusal) => {
+                self.env.observer.refused(&refusal, sql);
+                Admission::Refused(refusal)
+            }
+        }
+    }
+
+    /// Asks the guard on behalf of an actor.
+    pub(super) fn admit_for(&mut self, protocol: Protocol<'_>, sql: &str, actor: &Actor) -> Admission {
+        let plan = self.env.guard.plan(&self.env.mode, protocol, sql);
+        self.bound_for(plan, sql, actor)
+    }
+
+    /// As [`Machine::admit_for`], for a statement that is put together with others.
+    pub(super) fn admit_whole(&mut self, protocol: Protocol<'_>, sql: &str, actor: &Actor) -> Admission {
+        let plan = match protocol {
+            Protocol::Simple => self.env.guard.plan_whole(&self.env.mode, sql),
+            Protocol::Extended { .. } => self.env.guard.plan(&self.env.mode, protocol, sql),
+        };
+        self.bound_for(plan, sql, actor)
+    }
+
+    fn bound_for(&mut self, plan: Result<Arc<Script>, Refusal>, sql: &str, actor: &Actor) -> Admission {
+        let bound = plan.and_then(|script| {
+            let needs = script.statements.iter().any(|plan| plan.needs_tenant || !plan.slots.is_empty());
+            if needs && actor.is_none() {
+                return Err(no_tenant(&self.env.guard.policy().setting));
+            }
+            script.bind(&keys_of(actor))
+        });
+        match bound {
             Ok(guarded) => Admission::Passed(guarded),
             Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
             Err(refusal) => {
@@ -63,7 +101,10 @@ impl Machine {
                     self.hold_if(true);
                 }
                 Effect::DiscardAll => self.hold_if(true),
-                Effect::Pin(reason) => self.pin_to(*reason),
+                Effect::Pin(reason) => {
+                    self.pin_to(*reason);
+                    self.note_tie(*reason);
+                }
                 Effect::CatalogChanged => self.catalog_changed = true,
                 Effect::Deallocate(_) => {}
             }

@@ -31,8 +31,12 @@ impl Machine {
         if self.link.is_none() {
             return Err(Hindrance::Wait(Wait::Server));
         }
-        let starts = self.tx == TransactionStatus::Idle && self.batch == Batch::Closed && self.replies.is_empty();
-        if starts { self.apply_context().map_err(Hindrance::Wait) } else { Ok(()) }
+        if self.starts() { self.apply_context().map_err(Hindrance::Wait) } else { Ok(()) }
+    }
+
+    /// Nothing of a transaction was sent: the connection's settings can be made the session's.
+    pub(super) fn starts(&self) -> bool {
+        self.tx == TransactionStatus::Idle && self.batch == Batch::Closed && self.replies.is_empty()
     }
 
     fn apply_context(&mut self) -> Result<(), Wait> {

@@ -6,10 +6,13 @@
 use std::sync::Arc;
 
 use super::admit::Admission;
+use super::compose::{Composed, Obstacle, tag_of};
 use super::context::Hindrance;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::statements::{ServerStatement, Statement};
+use super::switching::Change;
 use super::{Batch, Flow, Hold, Intake, Machine, Wait};
+use crate::guard::context::Step;
 use crate::guard::{BindValue, Guarded, Protocol, StatementKind};
 use crate::ids::Oid;
 use crate::pgerror::{PgError, SqlState};
@@ -28,6 +31,9 @@ impl Machine {
             return self.refuse_extended(error);
         }
         let declared: Box<[Oid]> = parse.param_types.iter().collect();
+        if self.switching.is_some() {
+            return self.on_switching_parse(parse, declared);
+        }
         match self.admit(Protocol::Extended { param_types: &declared }, parse.sql) {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
             Admission::Refused(refusal) => self.refuse_extended(*refusal.error),
@@ -38,7 +44,8 @@ impl Machine {
                     if self.is_operator() {
                         self.env.observer.operator_statement(parse.sql);
                     }
-                    self.prepare(parse.name, guarded, declared)
+                    let statement = self.statement(parse.name, guarded, declared);
+                    self.prepare(statement)
                 }
             },
         }
@@ -59,16 +66,51 @@ impl Machine {
         })
     }
 
-    fn prepare(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Flow {
-        let tag = self.deallocation(&guarded);
-        let mut statement =
-            Statement { name: name.into(), guarded, declared, server: self.statements.next_unnamed(), tag };
-        if !name.is_empty() {
-            let (text, types) = (statement.text(), statement.param_types());
-            let id = self.env.shared.id(&self.env.planning_context, &text, &types);
-            drop(text);
-            statement.server = ServerStatement::Shared(id);
+    /// A Parse of a session that switches tenants.
+    fn on_switching_parse(&mut self, parse: &Parse<'_>, declared: Box<[Oid]>) -> Flow {
+        let composed = match self.compose(Protocol::Extended { param_types: &declared }, parse.sql) {
+            Ok(composed) => composed,
+            Err(Obstacle::Wait(wait)) => return Flow::Stop(wait),
+            Err(Obstacle::Error(error)) => return self.refuse_extended(error),
+        };
+        if let Err(hindrance) = self.ready_for(&composed.actor) {
+            return self.hindered(hindrance);
         }
+        let Composed { guarded, changes, actor, commented, runs: _, step } = composed;
+        let mut statement = self.statement(parse.name, guarded, declared);
+        statement.change = changes.into_iter().next().unwrap_or(Change::None);
+        (statement.actor, statement.commented, statement.step) = (actor, commented, step);
+        self.prepare(statement)
+    }
+
+    fn statement(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Statement {
+        let tag = self.deallocation(&guarded);
+        let mut statement = Statement {
+            name: name.into(),
+            guarded,
+            declared,
+            server: self.statements.next_unnamed(),
+            actor: None,
+            commented: false,
+            step: Step::None,
+            change: Change::None,
+            tag,
+        };
+        self.name_on_server(&mut statement);
+        statement
+    }
+
+    /// Gives the statement the name of its text on servers.
+    pub(super) fn name_on_server(&mut self, statement: &mut Statement) {
+        statement.server = if statement.name.is_empty() {
+            self.statements.next_unnamed()
+        } else {
+            let (text, types) = (statement.text(), statement.param_types());
+            ServerStatement::Shared(self.env.shared.id(&self.env.planning_context, &text, &types))
+        };
+    }
+
+    fn prepare(&mut self, statement: Statement) -> Flow {
         let statement = Arc::new(statement);
         if self.knows(&statement) && !self.is_doomed(&statement) {
             self.statements.insert(statement);
@@ -139,11 +181,17 @@ impl Machine {
     }
 
     /// The client's statement, there on the server by the time that the next message is read.
-    fn on_server(&mut self, name: &str) -> Result<Arc<Statement>, Flow> {
+    fn on_server(&mut self, name: &str, runs: bool) -> Result<Arc<Statement>, Flow> {
         let Some(statement) = self.statements.get(name).cloned() else {
             return Err(self.refuse_extended(no_such_statement(name)));
         };
-        self.ready_to_send().map_err(|hindrance| self.hindered(hindrance))?;
+        let statement = self.up_to_date(statement).map_err(|error| self.refuse_extended(error))?;
+        let ready = match &statement.step {
+            Step::None | Step::Cursor if runs => self.ready_to_run(&statement.actor),
+            Step::None | Step::Cursor | Step::Show(_) => self.ready_for(&statement.actor),
+            Step::Switch { .. } | Step::Transaction(_) | Step::Clear => self.ready_for(&self.asked()),
+        };
+        ready.map_err(|hindrance| self.hindered(hindrance))?;
         if !self.knows(&statement) {
             self.send_parse(statement.clone(), Some(Errand::Prepared));
         }
@@ -155,9 +203,13 @@ impl Machine {
             let error = PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals");
             return self.refuse_extended(error);
         }
-        let statement = match self.on_server(bind.statement) {
+        let statement = match self.on_server(bind.statement, true) {
             Ok(statement) => statement,
             Err(flow) => return flow,
+        };
+        let statement = match self.with_named_tenant(statement, bind) {
+            Ok(statement) => statement,
+            Err(error) => return self.refuse_extended(error),
         };
         if let Err(error) = self.check_values(&statement, bind) {
             return self.refuse_extended(error);
@@ -208,7 +260,7 @@ impl Machine {
             Target::Portal(name) => return self.forward_portal(Kind::DescribePortal, name),
             Target::Statement(name) => name,
         };
-        let statement = match self.on_server(name) {
+        let statement = match self.on_server(name, false) {
             Ok(statement) => statement,
             Err(flow) => return flow,
         };
@@ -234,7 +286,7 @@ impl Machine {
     }
 
     pub(super) fn on_execute(&mut self, execute: &Execute<'_>) -> Flow {
-        if let Err(hindrance) = self.ready_to_send() {
+        if let Err(hindrance) = self.ready_to_execute(execute.portal) {
             return self.hindered(hindrance);
         }
         if let Err(error) = frontend::execute(&mut self.to_server, execute.portal, execute.max_rows) {
@@ -245,11 +297,27 @@ impl Machine {
         let mut run = Run::new(Subject::None);
         if let Some(statement) = self.portals.get(execute.portal).cloned() {
             self.note_effects(&statement.guarded);
-            run.tag = statement.tag;
+            run.tag = statement.tag.or(tag_of(&statement.step));
+            if statement.change.is_some() {
+                run.changes = vec![statement.change.clone()];
+                self.note_changes_sent(&run.changes);
+            }
             run.subject = Subject::Statement(statement);
         }
         self.replies.forward(Kind::Execute(run));
         Flow::Done
+    }
+
+    /// As [`Machine::ready_to_send`], for whom the portal was bound. A change of the context waits for what is outstanding.
+    fn ready_to_execute(&mut self, portal: &str) -> Result<(), Hindrance> {
+        let Some(statement) = self.portals.get(portal).filter(|_| self.switching.is_some()).cloned() else {
+            return self.ready_to_send();
+        };
+        if statement.change.is_some() {
+            self.settle().map_err(Hindrance::Wait)?;
+            return self.ready_to_send();
+        }
+        self.ready_for(&statement.actor)
     }
 
     pub(super) fn on_close(&mut self, target: Target<'_>) -> Flow {
@@ -298,6 +366,7 @@ impl Machine {
         if self.hold == Hold::AfterSync {
             self.hold = Hold::Drain;
         }
+        self.wait_for_context();
         self.replies.forward(Kind::Sync);
         Flow::Done
     }

@@ -41,6 +41,7 @@ impl Machine {
             _ => Extent::UpToSync,
         };
         if !self.is_errand_of_its_own() {
+            self.note_failure();
             self.report_error(&report)?;
         }
         self.copying = CopyStream::None;
@@ -136,7 +137,13 @@ fn statement_of(expected: &Expected) -> Option<&Statement> {
             Subject::Statement(statement) => Some(statement),
             Subject::Script(_) | Subject::None => None,
         },
-        Kind::Parse { .. } | Kind::Query(_) | Kind::DescribePortal | Kind::Close | Kind::Sync | Kind::Local(_) => None,
+        Kind::Parse { .. }
+        | Kind::Query(_)
+        | Kind::DescribePortal
+        | Kind::Close
+        | Kind::Sync
+        | Kind::Local(_)
+        | Kind::OwnBind => None,
     }
 }
 

@@ -67,7 +67,9 @@ impl Machine {
         if self.replies.is_empty() && self.hold == Hold::Drain {
             self.hold = Hold::No;
         }
-        let held = self.hold == Hold::Drain || self.replies.len() >= MAX_OUTSTANDING;
+        // The stream of a COPY is what its reply waits for.
+        let streams = !matches!(self.copying, CopyStream::None);
+        let held = (self.hold == Hold::Drain && !streams) || self.replies.len() >= MAX_OUTSTANDING;
         if held {
             self.ask_for_replies();
         }

@@ -3,8 +3,10 @@
 //! The relay feeds it what both sockets say and writes what it puts into its two buffers. It never waits; where it
 //! cannot go on it says what it needs ([`Wait`]).
 
+mod acting;
 mod admit;
 mod backend;
+mod compose;
 mod context;
 mod copy;
 mod extended;
@@ -18,6 +20,7 @@ mod replies;
 mod settings;
 mod simple;
 mod statements;
+mod switching;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +29,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
+pub use acting::{Acting, Tenants};
 pub use backend::Broken;
 pub use link::Link;
 pub use settings::Settings;
@@ -71,6 +75,8 @@ pub trait Observer: Send + Sync {
     fn refused(&self, refusal: &crate::guard::Refusal, sql: &str);
     /// An operator's statement is sent. `sql` must not be logged as it is.
     fn operator_statement(&self, sql: &str);
+    /// The session acts for another tenant from now on.
+    fn acts_for(&self, tenant: Option<&crate::ids::TenantName>);
     /// A transaction with DDL has ended.
     fn catalog_changed(&self);
 }
@@ -167,6 +173,8 @@ pub struct Machine {
     /// The catalog was read anew for the current message.
     refreshed: bool,
     catalog_changed: bool,
+    /// For a login that acts for several tenants and named none.
+    switching: Option<switching::Switching>,
     /// Why the current message cannot have a server connection.
     denied: Option<PgError>,
     /// Number of extended messages sent, and what it was when a Flush of our own was.
@@ -202,6 +210,7 @@ impl Machine {
             admitted: None,
             refreshed: false,
             catalog_changed: false,
+            switching: None,
             denied: None,
             sent: 0,
             flushed: 0,

@@ -4,6 +4,7 @@ use super::Machine;
 use super::backend::Broken;
 use super::copy::CopyStream;
 use super::replies::{Errand, Expected, Fate, Kind, Run, SettingRow};
+use super::switching::Change;
 use crate::guard::{Deallocate, Effect, Guarded};
 use crate::wire::backend::{data_row, drop_last_params};
 use crate::wire::encode::backend;
@@ -32,8 +33,12 @@ impl Machine {
 
     pub(super) fn on_progress(&mut self, tag: u8, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
         let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
+        let change = change_at(&expected.kind, tag);
         let progress = progress(&mut expected.kind, tag)?;
         let forwards = matches!(expected.fate, Fate::Forward);
+        if let Some(change) = change {
+            self.note_change(&change, body);
+        }
         if tag == b'G' {
             self.begin_copy_in();
         }
@@ -57,7 +62,7 @@ impl Machine {
                 let appended = statement.guarded.extra_values().len();
                 drop_last_params(&mut self.to_client, body, appended)?;
             }
-            (Kind::Query(Run { tag: Some(tag), .. }) | Kind::Execute(Run { tag: Some(tag), .. }), b'I') => {
+            (Kind::Query(Run { tag: Some(tag), .. }) | Kind::Execute(Run { tag: Some(tag), .. }), b'I' | b'C') => {
                 backend::command_complete(&mut self.to_client, tag)?;
             }
             _ => self.to_client.extend_from_slice(frame),
@@ -111,6 +116,7 @@ impl Machine {
     fn discarded(&mut self) {
         self.statements.clear_named();
         self.settings.discard();
+        self.untie();
         if matches!(self.pin, super::Pin::Statement(_)) {
             self.pin = super::Pin::No;
         }
@@ -151,6 +157,14 @@ impl Machine {
     }
 }
 
+/// What the statement that a CommandComplete ends does to the tenant context.
+fn change_at(kind: &Kind, tag: u8) -> Option<Change> {
+    match kind {
+        Kind::Query(run) | Kind::Execute(run) if tag == b'C' => run.changes.get(run.statement).cloned(),
+        _ => None,
+    }
+}
+
 fn progress(kind: &mut Kind, tag: u8) -> Result<Progress, Broken> {
     use Progress::{Completes, Continues};
     Ok(match (kind, tag) {
@@ -161,7 +175,7 @@ fn progress(kind: &mut Kind, tag: u8) -> Result<Progress, Broken> {
         }
         (Kind::Query(_) | Kind::Execute(_), b'G' | b'H' | b'c') => Continues,
         (Kind::Execute(_), b'C' | b'I' | b's') => Completes,
-        (Kind::Parse { .. }, b'1') | (Kind::Bind(_), b'2') | (Kind::Close, b'3') => Completes,
+        (Kind::Parse { .. }, b'1') | (Kind::Bind(_) | Kind::OwnBind, b'2') | (Kind::Close, b'3') => Completes,
         (Kind::DescribeStatement(_), b't') => Continues,
         (Kind::DescribeStatement(_) | Kind::DescribePortal, b'n') => Completes,
         _ => return Err(Broken::unexpected(tag)),

@@ -17,9 +17,13 @@ impl Machine {
                 if !run.failed {
                     self.ran(&run);
                 }
+                self.context_settled(status);
                 backend::ready_for_query(&mut self.to_client, status);
             }
-            (Kind::Sync, _) => backend::ready_for_query(&mut self.to_client, status),
+            (Kind::Sync, _) => {
+                self.context_settled(status);
+                backend::ready_for_query(&mut self.to_client, status);
+            }
             _ => return Err(Broken::unexpected(b'Z')),
         }
         self.copying = super::copy::CopyStream::None;

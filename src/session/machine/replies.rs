@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::statements::{ParseUndo, Statement};
+use super::switching::Change;
 use bytes::BytesMut;
 
 use crate::guard::Guarded;
@@ -82,12 +83,14 @@ pub struct Run {
     pub streamed: bool,
     /// An ErrorResponse came.
     pub failed: bool,
+    /// What each statement does to the tenant context; empty: nothing.
+    pub changes: Vec<Change>,
 }
 
 impl Run {
     /// A run from its first statement.
     pub fn new(subject: Subject) -> Self {
-        Self { subject, tag: None, statement: 0, streamed: false, failed: false }
+        Self { subject, tag: None, statement: 0, streamed: false, failed: false, changes: Vec::new() }
     }
 }
 
@@ -107,6 +110,8 @@ pub enum Kind {
     },
     /// Bind: BindComplete.
     Bind(Arc<Statement>),
+    /// Bind of a statement of pgwarden's own.
+    OwnBind,
     /// Describe of a statement: ParameterDescription, then RowDescription or NoData.
     DescribeStatement(Arc<Statement>),
     /// Describe of a portal: RowDescription or NoData.

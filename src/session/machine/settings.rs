@@ -18,6 +18,8 @@ pub struct Settings {
     startup: BTreeMap<String, String>,
     /// What the client has now, where it differs from the server's defaults.
     current: BTreeMap<String, String>,
+    /// Never the client's, also while pgwarden does not set it.
+    reserved: Option<String>,
     touched: BTreeSet<String>,
     touched_all: bool,
 }
@@ -38,6 +40,16 @@ impl Settings {
     pub fn new(sealed: BTreeMap<String, String>, startup: BTreeMap<String, String>) -> Self {
         let current = startup.clone();
         Self { sealed, startup, current, ..Self::default() }
+    }
+
+    /// Sets aside a setting that is pgwarden's at times.
+    pub fn reserve(&mut self, name: &str) {
+        self.reserved = Some(name.to_ascii_lowercase());
+    }
+
+    /// Replaces what pgwarden sets.
+    pub fn seal(&mut self, sealed: BTreeMap<String, String>) {
+        self.sealed = sealed;
     }
 
     /// A statement was sent that touches a setting. Sealed ones count too: the connection must have them again before the
@@ -105,12 +117,13 @@ impl Settings {
     /// Takes in the answer.
     pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut HashMap<String, String>) {
         for row in rows {
-            let held = row.value.filter(|_| !row.is_default);
+            let reserved = self.reserved.as_ref() == Some(&row.name);
+            let held = row.value.filter(|value| !(row.is_default || reserved && value.is_empty()));
             match &held {
                 Some(value) => applied.insert(row.name.clone(), value.clone()),
                 None => applied.remove(&row.name),
             };
-            if self.sealed.contains_key(&row.name) {
+            if reserved || self.sealed.contains_key(&row.name) {
                 continue;
             }
             match held.or_else(|| self.startup.get(&row.name).cloned()) {

@@ -10,6 +10,9 @@ use crate::wire::encode::{backend, frontend};
 
 impl Machine {
     pub(super) fn on_query(&mut self, sql: &str) -> Flow {
+        if self.switching.is_some() {
+            return self.on_switching_query(sql);
+        }
         match self.admit(Protocol::Simple, sql) {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
             Admission::Refused(refusal) => self.refuse_query(*refusal.error),
@@ -23,13 +26,13 @@ impl Machine {
     }
 
     /// An empty Query (drivers send them to see whether the connection lives) takes no server connection.
-    fn is_ping(&self, guarded: &Guarded) -> bool {
+    pub(super) fn is_ping(&self, guarded: &Guarded) -> bool {
         guarded.plans().iter().all(|plan| plan.kind == StatementKind::Empty)
             && self.link.is_none()
             && self.replies.is_empty()
     }
 
-    fn answer_ping(&mut self) -> Flow {
+    pub(super) fn answer_ping(&mut self) -> Flow {
         backend::empty_query_response(&mut self.to_client);
         self.answer_ready();
         Flow::Done

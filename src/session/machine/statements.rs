@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::acting::Actor;
+use super::switching::Change;
 use crate::guard::Guarded;
+use crate::guard::context::Step;
 use crate::ids::Oid;
 use crate::pool::StatementId;
 
@@ -38,7 +41,7 @@ impl ServerStatement {
 }
 
 /// A prepared statement as its client sees it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Statement {
     /// The client's name, empty for the unnamed one.
     pub name: Box<str>,
@@ -48,6 +51,14 @@ pub struct Statement {
     pub declared: Box<[Oid]>,
     /// What it is called on servers.
     pub server: ServerStatement,
+    /// Who it was guarded for, in a session that switches tenants.
+    pub actor: Actor,
+    /// A comment in its text named that one.
+    pub commented: bool,
+    /// What it is to the tenant context.
+    pub step: Step,
+    /// What running it does to the context.
+    pub change: Change,
     /// pgwarden carries it out itself: the server sees an empty statement, and this is the command tag.
     pub tag: Option<&'static str>,
 }

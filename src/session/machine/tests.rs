@@ -88,6 +88,10 @@ impl Observer for Seen {
         self.0.lock().unwrap().push(format!("operator {sql}"));
     }
 
+    fn acts_for(&self, tenant: Option<&crate::ids::TenantName>) {
+        self.0.lock().unwrap().push(format!("acts for {tenant:?}"));
+    }
+
     fn catalog_changed(&self) {
         self.0.lock().unwrap().push("catalog".to_owned());
     }

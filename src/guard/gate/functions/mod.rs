@@ -139,6 +139,18 @@ fn guarded(
     Ok(effects(bare))
 }
 
+/// Whether a function may read or change what belongs to the application: listed ones, and those of sequences and
+/// large objects.
+pub(crate) fn may_touch_data(policy: &Policy, funcname: &[Node]) -> bool {
+    let Some(pg_query::NodeEnum::String(last)) = funcname.last().and_then(|part| part.node.as_ref()) else {
+        return true;
+    };
+    let bare = truncated(&last.sval);
+    matches!(bare, "nextval" | "currval" | "setval" | "lastval")
+        || bare.starts_with("lo_")
+        || policy.allow_functions.iter().any(|function| function.name == bare)
+}
+
 /// The rule for one function of the catalog, its arguments aside.
 fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
     let bare = function.name.name.as_str();

@@ -1,0 +1,310 @@
+//! Texts of a session that switches tenants: each statement guarded for the tenant that it will run for.
+
+use std::sync::Arc;
+
+use super::acting::{Actor, Variable};
+use super::admit::Admission;
+use super::context::Hindrance;
+use super::replies::{Kind, Run, Subject};
+use super::statements::Statement;
+use super::switching::{Change, keys_of, tenant_required};
+use super::{Flow, Machine, Wait};
+use crate::guard::context::{self, Form, Outline, Step, TransactionStep, Value};
+use crate::guard::{Effect, Guarded, Protocol, Refusal, RefusalKind};
+use crate::pgerror::{PgError, SqlState};
+use crate::wire::backend::TransactionStatus;
+use crate::wire::encode::frontend;
+use crate::wire::frontend::Bind;
+
+/// A text that may be sent.
+pub(super) struct Composed {
+    pub(super) guarded: Guarded,
+    /// What each statement does to the context.
+    pub(super) changes: Vec<Change>,
+    /// Who acts when it begins.
+    pub(super) actor: Actor,
+    /// A comment named the actor.
+    pub(super) commented: bool,
+    /// It holds something else than statements about the context.
+    pub(super) runs: bool,
+    /// The one statement of it, where its answer or its values depend on the moment.
+    pub(super) step: Step,
+}
+
+/// Why a text is not sent.
+pub(super) enum Obstacle {
+    /// Something must come first.
+    Wait(Wait),
+    /// It is refused.
+    Error(PgError),
+}
+
+impl Machine {
+    /// A Query of a session that switches tenants.
+    pub(super) fn on_switching_query(&mut self, sql: &str) -> Flow {
+        let composed = match self.compose(Protocol::Simple, sql) {
+            Ok(composed) => composed,
+            Err(Obstacle::Wait(wait)) => return Flow::Stop(wait),
+            Err(Obstacle::Error(error)) => return self.refuse_query(error),
+        };
+        if self.is_ping(&composed.guarded) {
+            return self.answer_ping();
+        }
+        let ready = if composed.runs { self.ready_to_run(&composed.actor) } else { self.ready_for(&composed.actor) };
+        match ready {
+            Err(Hindrance::Wait(wait)) => Flow::Stop(wait),
+            Err(Hindrance::Denied(error)) => self.refuse_query(error),
+            Ok(()) => self.send_composed(composed),
+        }
+    }
+
+    fn send_composed(&mut self, composed: Composed) -> Flow {
+        let Composed { guarded, changes, step, .. } = composed;
+        let tag = self.deallocation(&guarded);
+        let text = if tag.is_some() { "".into() } else { guarded.text() };
+        if let Err(error) = frontend::query(&mut self.to_server, &text) {
+            return self.refuse_query(error.to_pg());
+        }
+        drop(text);
+        self.sent_query();
+        self.statements.remove("");
+        self.note_effects(&guarded);
+        self.note_changes_sent(&changes);
+        self.wait_for_context();
+        let mut run = Run::new(Subject::Script(Box::new(guarded)));
+        run.tag = tag.or(tag_of(&step));
+        run.changes = changes;
+        self.replies.forward(Kind::Query(run));
+        Flow::Done
+    }
+
+    /// Reads and guards a text. Where it is about the context, what is outstanding must have come: it is planned for what
+    /// holds when it runs.
+    pub(super) fn compose(&mut self, protocol: Protocol<'_>, sql: &str) -> Result<Composed, Obstacle> {
+        let outline = context::outline(&self.env.guard.policy(), sql);
+        if outline.is_some() && protocol == Protocol::Simple {
+            self.settle().map_err(Obstacle::Wait)?;
+        }
+        let named = self.named_in_comment(sql)?;
+        let actor = named.clone().unwrap_or_else(|| self.asked());
+        match outline {
+            None => self.compose_plain(protocol, sql, actor, named.is_some()),
+            Some(outline) => self.compose_outline(protocol, sql, outline, actor, named),
+        }
+    }
+
+    fn named_in_comment(&self, sql: &str) -> Result<Option<Actor>, Obstacle> {
+        let Some(switching) = self.switching.as_ref() else { return Ok(None) };
+        match context::comment(sql) {
+            Some(name) => switching.resolve(name).map(Some).map_err(Obstacle::Error),
+            None => Ok(None),
+        }
+    }
+
+    fn compose_plain(
+        &mut self,
+        protocol: Protocol<'_>,
+        sql: &str,
+        actor: Actor,
+        commented: bool,
+    ) -> Result<Composed, Obstacle> {
+        let guarded = match self.admit_for(protocol, sql, &actor) {
+            Admission::Unknown => return Err(Obstacle::Wait(Wait::Refresh)),
+            Admission::Refused(refusal) => return Err(Obstacle::Error(*refusal.error)),
+            Admission::Passed(guarded) => guarded,
+        };
+        Ok(Composed { guarded, changes: Vec::new(), actor, commented, runs: true, step: Step::None })
+    }
+
+    fn compose_outline(
+        &mut self,
+        protocol: Protocol<'_>,
+        sql: &str,
+        outline: Outline,
+        actor: Actor,
+        named: Option<Actor>,
+    ) -> Result<Composed, Obstacle> {
+        let commented = named.is_some();
+        let mut course = self.switching.as_ref().map(|it| it.asked.clone()).unwrap_or_else(|| Variable::new(None));
+        let (mut parts, mut changes, mut runs) = (Vec::new(), Vec::new(), false);
+        let single = outline.len() == 1;
+        let mut only = Step::None;
+        for (text, step) in outline {
+            let current = named.clone().unwrap_or_else(|| course.value().clone());
+            // A single statement is the whole text, with the types of its parameters.
+            let text = if single { sql } else { text.as_str() };
+            let guarded = self.guard_step(protocol, text, &step, &current, commented)?;
+            let change = self.change_of(&step, &current)?;
+            self.run_course(&mut course, &change);
+            runs |= matches!(step, Step::None | Step::Cursor);
+            parts.push(guarded);
+            changes.push(change);
+            if single {
+                only = step;
+            }
+        }
+        if !single && changes.iter().any(|it| matches!(it, Change::Switch { .. })) && parts.iter().any(ties) {
+            return Err(Obstacle::Error(
+                PgError::error(
+                    SqlState::FEATURE_NOT_SUPPORTED,
+                    "a text that names the tenant cannot hold this statement",
+                )
+                .hint("Send PREPARE, a cursor WITH HOLD and the like on their own."),
+            ));
+        }
+        let guarded = if single { parts.pop() } else { None }.unwrap_or_else(|| context::concat(parts));
+        Ok(Composed { guarded, changes, actor, commented, runs, step: only })
+    }
+
+    fn guard_step(
+        &mut self,
+        protocol: Protocol<'_>,
+        text: &str,
+        step: &Step,
+        current: &Actor,
+        commented: bool,
+    ) -> Result<Guarded, Obstacle> {
+        let policy = self.env.guard.policy();
+        let refused = |refusal: Refusal| Obstacle::Error(*refusal.error);
+        match step {
+            Step::Switch { .. } if commented => Err(Obstacle::Error(PgError::error(
+                SqlState::FEATURE_NOT_SUPPORTED,
+                "the tenant is named by a comment and by a statement",
+            ))),
+            Step::Switch { value: Value::Param, scope, form } => match protocol {
+                Protocol::Simple => {
+                    Err(Obstacle::Error(PgError::error(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1")))
+                }
+                Protocol::Extended { .. } => context::switch(&policy, *scope, form, None, "").map_err(refused),
+            },
+            Step::Switch { value, scope, form } => {
+                let name = match value {
+                    Value::Text(name) => name.as_str(),
+                    Value::Param | Value::Default => "",
+                };
+                let key = self.key_of(name)?;
+                context::switch(&policy, *scope, form, Some(name), &key).map_err(refused)
+            }
+            Step::Show(form) => context::show(&policy, form, &name_of(current)).map_err(refused),
+            Step::None | Step::Cursor | Step::Transaction(_) | Step::Clear => {
+                match self.admit_whole(protocol, text, current) {
+                    Admission::Unknown => Err(Obstacle::Wait(Wait::Refresh)),
+                    Admission::Refused(refusal) => Err(Obstacle::Error(*refusal.error)),
+                    Admission::Passed(guarded) => Ok(guarded),
+                }
+            }
+        }
+    }
+
+    /// The value of the server's setting for a tenant of this name.
+    fn key_of(&self, name: &str) -> Result<String, Obstacle> {
+        let Some(switching) = self.switching.as_ref() else { return Ok(String::new()) };
+        let actor = switching.resolve(name).map_err(Obstacle::Error)?;
+        let key = actor.as_ref().and_then(|acting| acting.keys.default.as_deref());
+        Ok(key.unwrap_or_default().to_owned())
+    }
+
+    fn change_of(&self, step: &Step, current: &Actor) -> Result<Change, Obstacle> {
+        let Some(switching) = self.switching.as_ref() else { return Ok(Change::None) };
+        Ok(match step {
+            Step::None | Step::Show(_) => Change::None,
+            Step::Switch { value, scope, .. } => {
+                let to = match value {
+                    Value::Text(name) => switching.resolve(name).map_err(Obstacle::Error)?,
+                    // Known at Bind.
+                    Value::Param | Value::Default => None,
+                };
+                Change::Switch { to, scope: *scope }
+            }
+            Step::Transaction(step) => Change::Transaction(step.clone()),
+            Step::Clear => Change::Clear,
+            Step::Cursor => Change::Cursor(current.clone()),
+        })
+    }
+
+    /// What holds behind a statement of the text, if it ends well.
+    fn run_course(&self, course: &mut Variable<Actor>, change: &Change) {
+        match change {
+            Change::None | Change::Cursor(_) => {}
+            Change::Switch { to, scope } => course.set(to.clone(), *scope),
+            Change::Transaction(TransactionStep::Commit) if self.tx == TransactionStatus::Failed => course.roll_back(),
+            Change::Transaction(step) => course.step(step),
+            Change::Clear => course.set(None, context::Scope::Session),
+        }
+    }
+
+    /// The statement as it is for who is acted for now, where it was prepared for somebody else.
+    pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, PgError> {
+        let now = self.asked();
+        if self.switching.is_none() || statement.commented || super::acting::same(&statement.actor, &now) {
+            return Ok(statement);
+        }
+        let guarded = match &statement.step {
+            Step::Switch { .. } => return Ok(statement),
+            Step::Show(form) => context::show(&self.env.guard.policy(), form, &name_of(&now)),
+            Step::None | Step::Transaction(_) | Step::Clear | Step::Cursor => {
+                self.check_need(&statement.guarded, &now).and_then(|()| statement.guarded.rebind(&keys_of(&now)))
+            }
+        };
+        let guarded = guarded.map_err(|refusal| *refusal.error)?;
+        let same_text = guarded.text() == statement.text();
+        let mut renewed = Statement { actor: now.clone(), ..Statement::clone(&statement) };
+        renewed.guarded = guarded;
+        if matches!(renewed.change, Change::Cursor(_)) {
+            renewed.change = Change::Cursor(now);
+        }
+        if !same_text {
+            self.name_on_server(&mut renewed);
+        }
+        self.statements.remove(&statement.name);
+        let renewed = Arc::new(renewed);
+        self.statements.insert(Arc::clone(&renewed));
+        Ok(renewed)
+    }
+
+    fn check_need(&self, guarded: &Guarded, actor: &Actor) -> Result<(), Refusal> {
+        let needs = guarded.needs_tenant() || guarded.plans().iter().any(|plan| !plan.slots.is_empty());
+        if actor.is_none() && needs { Err(no_tenant(&self.env.guard.policy().setting)) } else { Ok(()) }
+    }
+
+    /// A statement that takes the tenant's name as its parameter, with that of this Bind.
+    pub(super) fn with_named_tenant(
+        &self,
+        statement: Arc<Statement>,
+        bind: &Bind<'_>,
+    ) -> Result<Arc<Statement>, PgError> {
+        let (Step::Switch { value: Value::Param, scope, form }, Some(switching)) =
+            (&statement.step, self.switching.as_ref())
+        else {
+            return Ok(statement);
+        };
+        let given = bind.params.iter().next().flatten().unwrap_or_default();
+        let name = std::str::from_utf8(given).map_err(|_| {
+            PgError::error(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "the tenant's name is not valid UTF-8")
+        })?;
+        let to = switching.resolve(name)?;
+        let key = to.as_ref().and_then(|acting| acting.keys.default.as_deref()).unwrap_or_default();
+        let guarded = context::switch(&self.env.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;
+        let change = Change::Switch { to, scope: *scope };
+        Ok(Arc::new(Statement { guarded, change, ..Statement::clone(&statement) }))
+    }
+}
+
+/// Whether something of it stays on the server connection.
+fn ties(guarded: &Guarded) -> bool {
+    guarded.plans().iter().flat_map(|plan| &plan.effects).any(|effect| matches!(effect, Effect::Pin(_)))
+}
+
+/// 28000 as a refusal.
+pub(super) fn no_tenant(setting: &str) -> Refusal {
+    Refusal { kind: RefusalKind::ForeignTenant, error: Box::new(tenant_required(setting)) }
+}
+
+/// SHOW is answered by a SELECT.
+pub(super) fn tag_of(step: &Step) -> Option<&'static str> {
+    matches!(step, Step::Show(Form::Command)).then_some("SHOW")
+}
+
+fn name_of(actor: &Actor) -> String {
+    actor.as_ref().map(|acting| acting.name.to_string()).unwrap_or_default()
+}

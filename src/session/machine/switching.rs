@@ -1,0 +1,316 @@
+//! Sessions of a login that acts for several tenants: who is acted for, and that the server's setting says the same.
+//!
+//! A statement that changes the context goes out only when nothing is outstanding, and nothing goes out behind it before
+//! its reply has come: so what is known here is what the server knows, whatever the client pipelines.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use super::acting::{Acting, Actor, Tenants, Variable, same};
+use super::context::Hindrance;
+use super::replies::{Errand, Fate, Kind, Run, Subject};
+use super::{Batch, Hold, Machine, Wait};
+use crate::guard::context::{Scope, TransactionStep};
+use crate::guard::{PinReason, TenantKeys};
+use crate::pgerror::{PgError, SqlState};
+use crate::wire::backend::{CommandComplete, TransactionStatus};
+use crate::wire::encode::frontend;
+use crate::wire::frontend::{Format, Target};
+
+/// A portal of our own beside the client's.
+const PORTAL: &str = "pgwarden_tenant";
+
+/// What a statement that ended well does to the context.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Nothing.
+    None,
+    /// It names the tenant.
+    Switch {
+        /// Who is acted for.
+        to: Actor,
+        /// For how long.
+        scope: Scope,
+    },
+    /// It ends or marks a transaction.
+    Transaction(TransactionStep),
+    /// It clears all settings.
+    Clear,
+    /// It opens a cursor for this actor.
+    Cursor(Actor),
+}
+
+impl Change {
+    /// Whether it is one.
+    pub fn is_some(&self) -> bool {
+        !matches!(self, Change::None)
+    }
+}
+
+/// What the server's settings say in the current transaction.
+#[derive(Clone, Debug)]
+struct Held {
+    actor: Actor,
+    /// All of the tenant's settings do, not the first alone.
+    whole: bool,
+}
+
+/// Something on the server connection that was made for one actor and would serve another.
+#[derive(Clone, Debug)]
+struct Tie {
+    actor: Actor,
+    /// It goes with the transaction.
+    passing: bool,
+}
+
+/// The tenant context of a session.
+pub(super) struct Switching {
+    pub(super) tenants: Arc<dyn Tenants>,
+    /// As the client has set it.
+    pub(super) asked: Variable<Actor>,
+    held: Variable<Held>,
+    /// The server reported an error since the last ReadyForQuery.
+    failed: bool,
+    tie: Option<Tie>,
+}
+
+impl Switching {
+    pub(super) fn new(tenants: Arc<dyn Tenants>) -> Self {
+        let held = Variable::new(Held { actor: None, whole: true });
+        Self { tenants, asked: Variable::new(None), held, failed: false, tie: None }
+    }
+
+    /// The actor of this name; nobody for the empty one.
+    pub(super) fn resolve(&self, name: &str) -> Result<Actor, PgError> {
+        if name.is_empty() { Ok(None) } else { self.tenants.resolve(name).map(Some) }
+    }
+
+    fn holds(&self, target: &Actor) -> bool {
+        let held = self.held.value();
+        held.whole && same(&held.actor, target)
+    }
+}
+
+/// The keys of an actor; none of nobody.
+pub(super) fn keys_of(actor: &Actor) -> TenantKeys {
+    actor.as_ref().map(|acting| acting.keys.clone()).unwrap_or_default()
+}
+
+/// 28000: nobody is acted for.
+pub(super) fn tenant_required(setting: &str) -> PgError {
+    PgError::error(SqlState::INVALID_AUTHORIZATION, "tenant context required").hint(format!(
+        "Name the tenant first: SET {setting} = 'tenant', SET LOCAL in a transaction, or a comment /* tenant='tenant' */ before the statement."
+    ))
+}
+
+impl Machine {
+    /// Makes this the session of a login that acts for several tenants and has named none.
+    #[must_use]
+    pub fn switching(mut self, tenants: Arc<dyn Tenants>) -> Self {
+        self.switching = Some(Switching::new(tenants));
+        self.settings.reserve(&self.env.guard.policy().setting);
+        self
+    }
+
+    /// Who the client asked to act for.
+    pub(super) fn asked(&self) -> Actor {
+        self.switching.as_ref().and_then(|it| it.asked.value().clone())
+    }
+
+    /// What is outstanding must come first.
+    pub(super) fn settle(&mut self) -> Result<(), Wait> {
+        if self.replies.is_empty() {
+            return Ok(());
+        }
+        self.hold = Hold::Drain;
+        self.ask_for_replies();
+        Err(Wait::Replies)
+    }
+
+    /// A server connection is there and its settings are this actor's, or will be when it comes to what is sent next.
+    pub(super) fn ready_for(&mut self, target: &Actor) -> Result<(), Hindrance> {
+        let Some(switching) = self.switching.as_ref() else { return self.ready_to_send() };
+        if self.starts() {
+            let sealed = target.as_ref().map_or_else(|| switching.tenants.nobody(), |acting| acting.sealed.clone());
+            self.settings.seal(sealed);
+            self.ready_to_send()?;
+            if let Some(switching) = self.switching.as_mut() {
+                switching.held = Variable::new(Held { actor: target.clone(), whole: true });
+            }
+            return Ok(());
+        }
+        if switching.holds(target) {
+            return self.ready_to_send();
+        }
+        self.settle().map_err(Hindrance::Wait)?;
+        self.ready_to_send()?;
+        // A failed transaction runs nothing that the setting would matter to.
+        if self.tx != TransactionStatus::Failed {
+            self.hand_over(target)?;
+        }
+        Ok(())
+    }
+
+    /// As [`Machine::ready_for`], for a statement that runs something: what was made for another tenant must be gone.
+    pub(super) fn ready_to_run(&mut self, target: &Actor) -> Result<(), Hindrance> {
+        let tie = self.switching.as_ref().and_then(|it| it.tie.as_ref());
+        if tie.is_some_and(|tie| !same(&tie.actor, target)) {
+            return Err(Hindrance::Denied(
+                PgError::error(
+                    SqlState::ACTIVE_SQL_TRANSACTION,
+                    "cannot act for another tenant while the session holds what was made for the last one",
+                )
+                .hint("A cursor goes with its transaction; prepared statements (PREPARE), cursors WITH HOLD and temporary objects with DISCARD ALL."),
+            ));
+        }
+        self.ready_for(target)
+    }
+
+    /// Sets the server's settings within a transaction, with messages of our own.
+    fn hand_over(&mut self, target: &Actor) -> Result<(), Hindrance> {
+        let Some(switching) = self.switching.as_mut() else { return Ok(()) };
+        let sql = local_settings(&switching.held.value().actor, target, &self.env.guard.policy().setting);
+        switching.held.set(Held { actor: target.clone(), whole: true }, Scope::Local);
+        let written = match self.batch {
+            Batch::Closed => frontend::query(&mut self.to_server, &sql),
+            Batch::Open => frontend::parse(&mut self.to_server, "", &sql, &[])
+                .and_then(|()| frontend::bind(&mut self.to_server, PORTAL, "", &[], Format::Text))
+                .and_then(|()| frontend::execute(&mut self.to_server, PORTAL, 0))
+                .and_then(|()| frontend::close(&mut self.to_server, Target::Portal(PORTAL))),
+        };
+        if written.is_err() {
+            self.context_failed();
+            return Err(Hindrance::Wait(Wait::Closed));
+        }
+        if let Some(link) = self.link.as_mut() {
+            link.unnamed = None;
+        }
+        match self.batch {
+            Batch::Closed => {
+                let errand = Errand::Context(Vec::new());
+                self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(errand));
+            }
+            Batch::Open => {
+                self.sent_extended();
+                let parse = Kind::Parse { subject: Subject::None, undo: None, server: None };
+                for kind in [parse, Kind::OwnBind, Kind::Execute(Run::new(Subject::None)), Kind::Close] {
+                    self.replies.push(kind, Fate::Swallow(Errand::Prepared));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A statement that changes the context was sent: nothing follows before its reply.
+    pub(super) fn note_changes_sent(&mut self, changes: &[Change]) {
+        if !changes.iter().any(Change::is_some) {
+            return;
+        }
+        self.hold = Hold::Drain;
+        if changes.iter().any(|it| matches!(it, Change::Switch { scope: Scope::Session, .. })) {
+            let setting = self.env.guard.policy().setting.to_ascii_lowercase();
+            self.settings.touch(&setting);
+        }
+    }
+
+    /// Something stays on the server connection that was made for the current actor.
+    pub(super) fn note_tie(&mut self, reason: PinReason) {
+        let keeps = match reason {
+            PinReason::Prepare | PinReason::HoldCursor | PinReason::TempObject | PinReason::SessionState => true,
+            PinReason::Listen | PinReason::AdvisoryLock => false,
+        };
+        if let Some(switching) = self.switching.as_mut().filter(|_| keeps) {
+            // Nobody's data can be in what was made for nobody.
+            if let Some(actor) = switching.held.value().actor.clone() {
+                switching.tie = Some(Tie { actor: Some(actor), passing: false });
+            }
+        }
+    }
+
+    /// A statement of the client ended well.
+    pub(super) fn note_change(&mut self, change: &Change, body: &[u8]) {
+        let Some(switching) = self.switching.as_mut() else { return };
+        match change {
+            Change::None => {}
+            Change::Switch { to, scope } => {
+                let settings = |actor: &Actor| actor.as_ref().map_or(0, |acting| acting.sealed.len());
+                // The client's statement sets the first setting alone.
+                let whole = settings(to).max(settings(&switching.held.value().actor)) <= FEW;
+                switching.asked.set(to.clone(), *scope);
+                switching.held.set(Held { actor: to.clone(), whole }, *scope);
+                self.env.observer.acts_for(to.as_ref().map(|acting| &acting.name));
+            }
+            Change::Transaction(step) => {
+                // COMMIT of a failed transaction says so.
+                let undone = CommandComplete::read(body).is_ok_and(|complete| complete.tag == "ROLLBACK");
+                let step = if undone && *step == TransactionStep::Commit { &TransactionStep::Rollback } else { step };
+                switching.asked.step(step);
+                switching.held.step(step);
+                if matches!(step, TransactionStep::Commit | TransactionStep::Rollback) {
+                    switching.tie.take_if(|tie| tie.passing);
+                }
+            }
+            Change::Clear => switching.asked.set(None, Scope::Session),
+            Change::Cursor(None) => {}
+            Change::Cursor(actor) => {
+                switching.tie.get_or_insert_with(|| Tie { actor: actor.clone(), passing: true });
+            }
+        }
+    }
+
+    /// DISCARD ALL: nothing is left of anybody.
+    pub(super) fn untie(&mut self) {
+        if let Some(switching) = self.switching.as_mut() {
+            switching.tie = None;
+        }
+    }
+
+    pub(super) fn note_failure(&mut self) {
+        if let Some(switching) = self.switching.as_mut() {
+            switching.failed = true;
+        }
+    }
+
+    /// ReadyForQuery on a message of the client's: an implicit transaction has ended with it.
+    pub(super) fn context_settled(&mut self, status: TransactionStatus) {
+        let Some(switching) = self.switching.as_mut() else { return };
+        let failed = std::mem::take(&mut switching.failed);
+        if status != TransactionStatus::Idle {
+            return;
+        }
+        switching.tie.take_if(|tie| tie.passing);
+        if failed {
+            switching.asked.roll_back();
+            switching.held.roll_back();
+        } else {
+            switching.asked.commit();
+            switching.held.commit();
+        }
+    }
+
+    /// A message that may end an implicit transaction was sent: where the context hangs on how that ends, it is waited for.
+    /// In a transaction block an error ends nothing.
+    pub(super) fn wait_for_context(&mut self) {
+        if self.tx == TransactionStatus::Idle && self.switching.as_ref().is_some_and(|it| it.asked.is_pending()) {
+            self.hold = Hold::Drain;
+        }
+    }
+}
+
+/// The tenant's setting and the search path.
+const FEW: usize = 2;
+
+fn local_settings(from: &Actor, to: &Actor, setting: &str) -> String {
+    use crate::guard::value::quote_literal;
+    let own = |actor: &Actor| -> Option<Arc<Acting>> { actor.clone() };
+    let (from, to) = (own(from), own(to));
+    let mut names = BTreeSet::from([setting.to_ascii_lowercase()]);
+    for acting in from.iter().chain(&to) {
+        names.extend(acting.sealed.keys().filter(|name| *name != "search_path").cloned());
+    }
+    let value = |name: &str| to.as_ref().and_then(|acting| acting.sealed.get(name)).map_or("", String::as_str);
+    let calls = names
+        .iter()
+        .map(|name| format!("pg_catalog.set_config({}, {}, true)", quote_literal(name), quote_literal(value(name))));
+    format!("SELECT {}", calls.collect::<Vec<_>>().join(", "))
+}
