@@ -249,7 +249,7 @@ fn a_comment_names_the_tenant_of_its_statement() {
     let batch = |sql: &str| vec![parse("", sql, &[]), bind("", "", &[], &[]), execute("", 0)];
     let all = [batch(&as_a), batch(&as_b), batch(&as_a), vec![sync()]].concat();
     assert_eq!(it.exchange(&all, 1).ok().texts(), [[A], [B], [A]]);
-    let all = [&as_a, &as_b, &as_a].map(|sql| query(sql));
+    let all = [&as_a, &as_b, &as_a].map(query);
     assert_eq!(it.exchange(&all, 3).ok().texts(), [[A], [B], [A]]);
 }
 
