@@ -17,14 +17,7 @@ pub(super) fn of_targets(levels: &[Level<'_>], targets: &[Node]) -> Option<Vec<O
             NodeEnum::ColumnRef(column) => outputs.extend(of_column(levels, name, column)?),
             // `(composite).*`
             NodeEnum::AIndirection(i) if i.indirection.last().is_some_and(is_star) => return None,
-            NodeEnum::AIndirection(_)
-            | NodeEnum::FuncCall(_)
-            | NodeEnum::TypeCast(_)
-            | NodeEnum::AConst(_)
-            | NodeEnum::AExpr(_)
-            | NodeEnum::ParamRef(_)
-            | NodeEnum::SubLink(_) => outputs.push(computed(name)),
-            _other_expression => outputs.push(computed(name)),
+            _expression => outputs.push(computed(name)),
         }
     }
     Some(outputs)

@@ -1,22 +1,22 @@
 //! Walks FROM: finds out what each item is, which predicate it needs and where that predicate must stand.
 
-use pg_query::NodeEnum;
-use pg_query::protobuf::{
-    Alias, ColumnDef, JoinExpr, JoinType, List, Node, RangeFunction, RangeSubselect, RangeTableFunc, RangeTableFuncCol,
-    RangeTableSample, RangeVar,
-};
+mod function;
+mod join;
 
-use super::outputs::{alias_columns, renamed};
-use super::scope::{self, Fence, Guard, Item, Refs, Shape, Source};
-use super::tree::{self, as_string};
-use super::{Rewriter, unsupported};
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeTableSample, RangeVar};
+
 use crate::catalog::{QualifiedName, Relation};
 use crate::guard::gate::relations::{Mask, Resolved};
+use crate::guard::rewrite::outputs::{alias_columns, renamed};
+use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Refs, Shape, Source};
+use crate::guard::rewrite::tree::{self, as_string};
+use crate::guard::rewrite::{Rewriter, unsupported};
 use crate::guard::{Refusal, TenantTable, parse};
 
 /// Where an item's predicate goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(in crate::guard::rewrite) enum Place {
     /// Into the WHERE or ON that the caller writes: the table stays as it is.
     Outside,
     /// Into a subquery in the table's place: the join has no condition that could hold it.
@@ -45,7 +45,7 @@ impl Place {
 
 impl<'p> Rewriter<'p> {
     /// Walks one item of FROM at the innermost level. `pending` receives the items whose predicate the caller must place.
-    pub(super) fn item_of_from(
+    pub(in crate::guard::rewrite) fn item_of_from(
         &mut self,
         item: &mut Node,
         place: Place,
@@ -69,7 +69,7 @@ impl<'p> Rewriter<'p> {
                 self.other(table.alias.as_ref(), refs);
                 Ok(())
             }
-            Some(other) => Err(unsupported(super::outputs::construct(other))),
+            Some(other) => Err(unsupported(crate::guard::rewrite::outputs::construct(other))),
             None => Err(unsupported("this FROM item")),
         }
     }
@@ -99,7 +99,7 @@ impl<'p> Rewriter<'p> {
     }
 
     /// A target that the catalog does not know.
-    pub(super) fn add_unknown(&mut self, relation: &RangeVar) {
+    pub(in crate::guard::rewrite) fn add_unknown(&mut self, relation: &RangeVar) {
         self.other(Some(&alias_of(relation)), Refs::default());
     }
 
@@ -177,7 +177,7 @@ impl<'p> Rewriter<'p> {
         });
     }
 
-    pub(super) fn add_relation(
+    pub(in crate::guard::rewrite) fn add_relation(
         &mut self,
         written: &RangeVar,
         found: &'p Relation,
@@ -252,7 +252,7 @@ impl<'p> Rewriter<'p> {
             .collect();
         let lateral = matches!(item.node, Some(NodeEnum::RangeTableSample(_)));
         strip_alias(item);
-        let condition = super::guard::predicate(&inner);
+        let condition = crate::guard::rewrite::guard::predicate(&inner);
         // A guard that cannot be named outside: nothing may be pushed inside.
         let fenced = place == Place::Fenced || outside.is_none();
         let query = tree::select(targets, std::mem::take(item), Some(condition), fenced);
@@ -272,7 +272,7 @@ impl<'p> Rewriter<'p> {
     }
 
     /// The predicate's parts for a tenant relation as it is named at this place.
-    pub(super) fn guard_for(
+    pub(in crate::guard::rewrite) fn guard_for(
         &mut self,
         written: &RangeVar,
         table: &TenantTable,
@@ -288,103 +288,6 @@ impl<'p> Rewriter<'p> {
             None => vec![found.name.schema.clone(), found.name.name.clone()],
         };
         Ok(Guard { prefix, column: table.column.clone(), param: self.param_number(slot) })
-    }
-
-    fn join(&mut self, join: &mut JoinExpr, place: Place, pending: &mut Vec<usize>) -> Result<(), Refusal> {
-        let kind = join.jointype();
-        let JoinExpr { jointype: _, is_natural, larg, rarg, using_clause, join_using_alias, quals, alias, rtindex: _ } =
-            join;
-        let (Some(left), Some(right)) = (larg.as_deref_mut(), rarg.as_deref_mut()) else {
-            return Err(unsupported("this join"));
-        };
-        let merged = *is_natural || !using_clause.is_empty();
-        let inner_place = if alias.is_some() { Place::Fenced } else { place };
-        let (left_place, right_place) = match kind {
-            JoinType::JoinInner => (inner_place, inner_place),
-            JoinType::JoinLeft => (inner_place, inner_place.nullable_side(!merged)),
-            JoinType::JoinRight => (inner_place.nullable_side(!merged), inner_place),
-            JoinType::JoinFull => (inner_place.both_sides(), inner_place.both_sides()),
-            JoinType::Undefined
-            | JoinType::JoinSemi
-            | JoinType::JoinAnti
-            | JoinType::JoinRightSemi
-            | JoinType::JoinRightAnti
-            | JoinType::JoinUniqueOuter
-            | JoinType::JoinUniqueInner => return Err(unsupported("this kind of join")),
-        };
-        let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
-        let start = self.items_here();
-        self.item_of_from(left, left_place, &mut of_left)?;
-        let middle = self.items_here();
-        self.item_of_from(right, right_place, &mut of_right)?;
-        let end = self.items_here();
-        if merged && let Some(level) = self.levels.last_mut() {
-            level.merged = true;
-        }
-        let here: Vec<usize> = match kind {
-            JoinType::JoinLeft => std::mem::take(&mut of_right),
-            JoinType::JoinRight => std::mem::take(&mut of_left),
-            _inner_or_full => Vec::new(),
-        };
-        if quals.is_some() || !here.is_empty() {
-            let on = quals.take();
-            *quals = match kind {
-                JoinType::JoinFull => self.full_join_condition(on)?,
-                _pushed_down => self.conditions(on, &here)?,
-            };
-        }
-        match kind {
-            JoinType::JoinLeft => self.made_nullable(middle..end),
-            JoinType::JoinRight => self.made_nullable(start..middle),
-            JoinType::JoinFull => self.made_nullable(start..end),
-            _inner => {}
-        }
-        pending.append(&mut of_left);
-        pending.append(&mut of_right);
-        if let Some(alias) = join_using_alias {
-            let looks_at = self.all_since(start);
-            self.add(Item { looks_at, ..Item::unknown(Some(alias.aliasname.clone())) });
-        }
-        if let Some(alias) = alias.clone() {
-            self.hide(start, &alias);
-        }
-        Ok(())
-    }
-
-    fn items_here(&self) -> usize {
-        self.levels.last().map_or(0, |l| l.items.len())
-    }
-
-    fn made_nullable(&mut self, items: std::ops::Range<usize>) {
-        let level = self.levels.last_mut();
-        let here = level.and_then(|l| l.items.get_mut(items));
-        here.into_iter().flatten().for_each(|item| item.nullable = true);
-    }
-
-    /// All items of this level from `start` on, and what they look at.
-    fn all_since(&self, start: usize) -> Refs {
-        let mut refs = Refs::default();
-        let level = self.levels.len().saturating_sub(1);
-        for (i, item) in self.levels.last().into_iter().flat_map(|l| l.items.iter().enumerate().skip(start)) {
-            refs.items.insert((level, i));
-            refs.absorb(&item.looks_at);
-        }
-        refs
-    }
-
-    /// An alias over a join hides the names in it. What it hides stands fenced, and loses its guards, which no condition
-    /// outside could name.
-    fn hide(&mut self, start: usize, alias: &Alias) {
-        let looks_at = self.all_since(start);
-        let Some(level) = self.levels.last_mut() else { return };
-        level.merged = true;
-        for item in level.items.iter_mut().skip(start) {
-            item.name = None;
-            item.schema = None;
-            item.guard = None;
-            item.source = Source::Hidden;
-        }
-        self.add(Item { looks_at, ..Item::unknown(Some(alias.aliasname.clone())) });
     }
 
     fn subselect(&mut self, sub: &mut RangeSubselect, place: Place) -> Result<(), Refusal> {
@@ -409,126 +312,15 @@ impl<'p> Rewriter<'p> {
         });
         Ok(())
     }
-
-    fn function(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
-        let refs = self.looking_at(|this| this.function_parts(function))?;
-        let alias = function.alias.clone().or_else(|| function_name(function));
-        self.other(alias.as_ref(), refs);
-        Ok(())
-    }
-
-    fn function_parts(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
-        let RangeFunction { lateral: _, ordinality: _, is_rowsfrom: _, functions, alias: _, coldeflist } = function;
-        for entry in functions {
-            let Some(NodeEnum::List(List { items })) = entry.node.as_mut() else {
-                return Err(unsupported("this function in FROM"));
-            };
-            let Some((call, definitions)) = items.split_first_mut() else {
-                return Err(unsupported("this function in FROM"));
-            };
-            self.expr(call)?;
-            for definition in definitions {
-                match definition.node.as_mut() {
-                    None => {}
-                    Some(NodeEnum::List(List { items })) => self.column_definitions(items)?,
-                    Some(other) => return Err(unsupported(super::outputs::construct(other))),
-                }
-            }
-        }
-        self.column_definitions(coldeflist)
-    }
-
-    fn column_definitions(&mut self, definitions: &mut [Node]) -> Result<(), Refusal> {
-        for definition in definitions {
-            let Some(NodeEnum::ColumnDef(definition)) = definition.node.as_mut() else {
-                return Err(unsupported("this column definition"));
-            };
-            let ColumnDef {
-                colname: _,
-                type_name,
-                compression: _,
-                inhcount: _,
-                is_local: _,
-                is_not_null: _,
-                is_from_type: _,
-                storage: _,
-                storage_name: _,
-                raw_default,
-                cooked_default,
-                identity: _,
-                identity_sequence,
-                generated: _,
-                coll_clause: _,
-                coll_oid: _,
-                constraints,
-                fdwoptions,
-                location: _,
-            } = definition.as_mut();
-            let more = raw_default.is_some()
-                || cooked_default.is_some()
-                || identity_sequence.is_some()
-                || !constraints.is_empty()
-                || !fdwoptions.is_empty();
-            if more {
-                return Err(unsupported("this column definition"));
-            }
-            self.type_name(type_name)?;
-        }
-        Ok(())
-    }
-
-    fn table_function(&mut self, table: &mut RangeTableFunc) -> Result<(), Refusal> {
-        let refs = self.looking_at(|this| this.table_function_parts(table))?;
-        self.other(table.alias.as_ref(), refs);
-        Ok(())
-    }
-
-    fn table_function_parts(&mut self, table: &mut RangeTableFunc) -> Result<(), Refusal> {
-        let RangeTableFunc { lateral: _, docexpr, rowexpr, namespaces, columns, alias: _, location: _ } = table;
-        self.maybe(docexpr)?;
-        self.maybe(rowexpr)?;
-        self.exprs(namespaces)?;
-        for column in columns {
-            let Some(NodeEnum::RangeTableFuncCol(column)) = column.node.as_mut() else {
-                return Err(unsupported("this XMLTABLE column"));
-            };
-            let RangeTableFuncCol {
-                colname: _,
-                type_name,
-                for_ordinality: _,
-                is_not_null: _,
-                colexpr,
-                coldefexpr,
-                location: _,
-            } = column.as_mut();
-            self.type_name(type_name)?;
-            self.maybe(colexpr)?;
-            self.maybe(coldefexpr)?;
-        }
-        Ok(())
-    }
 }
 
 /// The name by which a relation's columns are referred to, with its column list.
-pub(super) fn alias_of(relation: &RangeVar) -> Alias {
+pub(in crate::guard::rewrite) fn alias_of(relation: &RangeVar) -> Alias {
     relation.alias.clone().unwrap_or_else(|| Alias { aliasname: relation.relname.clone(), colnames: vec![] })
 }
 
-/// A single function in FROM without an alias goes by its own name.
-fn function_name(function: &RangeFunction) -> Option<Alias> {
-    let [entry] = function.functions.as_slice() else { return None };
-    let Some(NodeEnum::List(List { items })) = entry.node.as_ref() else { return None };
-    match items.first()?.node.as_ref()? {
-        NodeEnum::FuncCall(call) => {
-            let aliasname = as_string(call.funcname.last()?)?.to_owned();
-            Some(Alias { aliasname, colnames: vec![] })
-        }
-        _ => None,
-    }
-}
-
 /// Puts the schema before the relation's name. An unaliased relation keeps the name that columns refer to.
-pub(super) fn qualify(item: &mut Node, name: &QualifiedName) {
+fn qualify(item: &mut Node, name: &QualifiedName) {
     with_relation(item, |relation| {
         relation.schemaname.clone_from(&name.schema);
         relation.relname.clone_from(&name.name);

@@ -7,16 +7,19 @@
 //! where they stand, with the guards of the tables around it; and a comparison of a column with what a fenced subquery or a
 //! function gives, which is a join condition and runs on rows that have passed both sides.
 
+mod exists;
+mod operators;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AExpr, AExprKind, BoolExprType, ColumnRef, Node, ParamRef, SelectStmt, SetOperation, SqlValueFunctionOp, SubLink,
-    SubLinkType, TypeCast, a_const,
+    AExpr, AExprKind, BoolExprType, ColumnRef, Node, ParamRef, SqlValueFunctionOp, SubLink, SubLinkType, TypeCast,
+    a_const,
 };
 
-use super::scope::{self, Level};
-use super::tree::as_string;
-use crate::catalog::{Catalog, Operator};
+use crate::catalog::Catalog;
 use crate::guard::gate::names::search_path;
+use crate::guard::rewrite::scope::{self, Level};
+use crate::guard::rewrite::tree::as_string;
 use crate::guard::{Mode, Policy};
 use crate::ids::Oid;
 
@@ -33,15 +36,9 @@ const VARCHAR: Oid = 1043;
 const NUMERIC: Oid = 1700;
 const ANYENUM: Oid = 3500;
 
-/// Types whose comparison operators in `pg_catalog` fail on no value and have no effect, though they are not all marked
-/// leakproof (Postgres 15).
-const HARMLESS_COMPARISONS: [Oid; 5] = [NUMERIC, ANYENUM, DATE, TIMESTAMP, TIMESTAMPTZ];
-/// Those of them that are compared with each other.
-const POINTS_IN_TIME: [Oid; 3] = [DATE, TIMESTAMP, TIMESTAMPTZ];
-
 /// How a condition may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Verdict {
+pub(in crate::guard::rewrite) enum Verdict {
     /// As it is.
     Plain,
     /// As it is, if the subqueries that it looks at are fenced.
@@ -58,11 +55,11 @@ impl Verdict {
 
 /// A subquery in an expression, as it was found when it was walked.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Closed {
+pub(in crate::guard::rewrite) struct Closed {
     /// `location` of its SubLink.
-    pub(super) location: i32,
+    pub(in crate::guard::rewrite) location: i32,
     /// The base type of its only column, if that is a table's column untouched.
-    pub(super) passed_on: Option<Oid>,
+    pub(in crate::guard::rewrite) passed_on: Option<Oid>,
 }
 
 /// What an operand is.
@@ -80,19 +77,19 @@ enum Operand {
 }
 
 /// Judges conditions at the innermost of `levels`.
-pub(super) struct Plain<'a, 'p> {
-    pub(super) policy: &'a Policy,
-    pub(super) mode: &'a Mode,
-    pub(super) levels: &'a [Level<'p>],
+pub(in crate::guard::rewrite) struct Plain<'a, 'p> {
+    pub(in crate::guard::rewrite) policy: &'a Policy,
+    pub(in crate::guard::rewrite) mode: &'a Mode,
+    pub(in crate::guard::rewrite) levels: &'a [Level<'p>],
     /// Declared types of the client's parameters.
-    pub(super) param_types: &'a [Oid],
+    pub(in crate::guard::rewrite) param_types: &'a [Oid],
     /// Subqueries of the condition that look at nothing outside of themselves.
-    pub(super) closed: &'a [Closed],
+    pub(in crate::guard::rewrite) closed: &'a [Closed],
 }
 
 impl Plain<'_, '_> {
     /// How the condition may stand. It was walked before.
-    pub(super) fn condition(&self, condition: &Node) -> Verdict {
+    pub(in crate::guard::rewrite) fn condition(&self, condition: &Node) -> Verdict {
         let Some(inner) = condition.node.as_ref() else { return Verdict::Guarded };
         match inner {
             NodeEnum::BoolExpr(b) if b.boolop() != BoolExprType::Undefined => {
@@ -113,7 +110,7 @@ impl Plain<'_, '_> {
     fn sublink(&self, link: &SubLink) -> bool {
         let closed = self.closed.iter().find(|c| c.location == link.location);
         match link.sub_link_type() {
-            SubLinkType::ExistsSublink => closed.is_some() || is_simple(link),
+            SubLinkType::ExistsSublink => closed.is_some() || exists::is_simple(link),
             SubLinkType::AnySublink => {
                 let left = link.testexpr.as_deref().and_then(|t| self.operand(t));
                 let right = closed.and_then(|c| c.passed_on).map(Operand::Typed);
@@ -307,135 +304,6 @@ impl Plain<'_, '_> {
         let harmless = found.name.schema == "pg_catalog" || found.typtype == 'e';
         harmless.then_some(found.oid)
     }
-
-    fn safe(&self, name: &[Node], left: Operand, right: Operand) -> bool {
-        let names: Option<Vec<&str>> = name.iter().map(as_string).collect();
-        match names.as_deref() {
-            Some([op] | ["pg_catalog", op]) => self.safe_named(op, left, right),
-            _ => false,
-        }
-    }
-
-    /// Whether the operator that Postgres will take is one of `pg_catalog` and tells nothing.
-    fn safe_named(&self, op: &str, left: Operand, right: Operand) -> bool {
-        let (l, r) = match (left, right) {
-            (Operand::Untyped, Operand::Untyped) => return true,
-            (Operand::Unknown | Operand::Opaque, Operand::Column(t))
-            | (Operand::Column(t), Operand::Unknown | Operand::Opaque) => return self.safe_with_any(op, t),
-            (Operand::Unknown | Operand::Opaque, _) | (_, Operand::Unknown | Operand::Opaque) => return false,
-            (Operand::Column(l) | Operand::Typed(l), Operand::Column(r) | Operand::Typed(r)) => (l, r),
-            (Operand::Column(l) | Operand::Typed(l), Operand::Untyped) => (l, l),
-            (Operand::Untyped, Operand::Column(r) | Operand::Typed(r)) => (r, r),
-        };
-        let (l, r) = (self.operator_type(l), self.operator_type(r));
-        // A number in the text is cast to the column's type, once.
-        let (l, r) = match (left, right) {
-            (Operand::Column(_), Operand::Typed(_)) if takes_number(l, r) => (l, l),
-            (Operand::Typed(_), Operand::Column(_)) if takes_number(r, l) => (r, r),
-            _ => (l, r),
-        };
-        let Some(all) = self.policy.catalog.operators.get(op) else { return false };
-        let mut exact = all.iter().filter(|o| o.left == l && o.right == r).peekable();
-        exact.peek().is_some() && exact.all(|o| is_harmless(op, o))
-    }
-
-    /// Whether every operator of that name that takes the type is safe, whatever stands on the other side.
-    fn safe_with_any(&self, op: &str, column: Oid) -> bool {
-        let column = self.operator_type(column);
-        let Some(all) = self.policy.catalog.operators.get(op) else { return false };
-        let mut taking = all.iter().filter(|o| o.left == column || o.right == column).peekable();
-        is_comparison(op) && taking.peek().is_some() && taking.all(|o| is_harmless(op, o))
-    }
-
-    /// The type under which operators are declared: `varchar` uses those of `text`, enums those of `anyenum`.
-    fn operator_type(&self, oid: Oid) -> Oid {
-        match self.policy.catalog.types.get(&oid) {
-            Some(t) if t.typtype == 'e' => ANYENUM,
-            Some(t) if t.typtype == 'd' && t.base != oid => self.operator_type(t.base),
-            _ if oid == VARCHAR => TEXT,
-            _ => oid,
-        }
-    }
-}
-
-/// Whether an operator tells nothing of its operands but the result.
-fn is_harmless(op: &str, operator: &Operator) -> bool {
-    let of_one_sort = operator.left == operator.right
-        || (POINTS_IN_TIME.contains(&operator.left) && POINTS_IN_TIME.contains(&operator.right));
-    let comparison = HARMLESS_COMPARISONS.contains(&operator.left) && of_one_sort && is_comparison(op);
-    operator.name.schema == "pg_catalog" && (operator.leakproof || comparison)
-}
-
-/// Whether nothing in an EXISTS is evaluated on the rows around it but conditions, each guarded where it stands.
-fn is_simple(link: &SubLink) -> bool {
-    let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref().and_then(|q| q.node.as_ref()) else {
-        return false;
-    };
-    let SelectStmt {
-        distinct_clause,
-        into_clause,
-        target_list,
-        from_clause,
-        where_clause: _,
-        group_clause,
-        group_distinct: _,
-        having_clause,
-        window_clause,
-        values_lists,
-        sort_clause,
-        limit_offset,
-        limit_count,
-        limit_option: _,
-        locking_clause,
-        with_clause,
-        op: _,
-        all: _,
-        larg,
-        rarg,
-    } = query.as_ref();
-    let lists = [distinct_clause, group_clause, window_clause, values_lists, sort_clause, locking_clause];
-    lists.iter().all(|list| list.is_empty())
-        && query.op() == SetOperation::SetopNone
-        && into_clause.is_none()
-        && having_clause.is_none()
-        && limit_offset.is_none()
-        && limit_count.is_none()
-        && with_clause.is_none()
-        && larg.is_none()
-        && rarg.is_none()
-        && target_list.iter().all(is_trivial_target)
-        && from_clause.iter().all(is_table)
-}
-
-/// `1`, `x`, `*`
-fn is_trivial_target(target: &Node) -> bool {
-    let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { return false };
-    let value = target.val.as_deref().and_then(|v| v.node.as_ref());
-    target.indirection.is_empty() && matches!(value, Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_)))
-}
-
-/// A table, or a join of tables, as it stands after the walk.
-fn is_table(item: &Node) -> bool {
-    match item.node.as_ref() {
-        Some(NodeEnum::RangeVar(_)) => true,
-        Some(NodeEnum::JoinExpr(join)) => {
-            [join.larg.as_deref(), join.rarg.as_deref()].iter().all(|side| side.is_some_and(is_table))
-        }
-        _ => false,
-    }
-}
-
-/// Whether Postgres casts a constant of the second type to the first, and not the column.
-fn takes_number(column: Oid, constant: Oid) -> bool {
-    match column {
-        NUMERIC => matches!(constant, INT2 | INT4 | INT8),
-        FLOAT8 => matches!(constant, INT2 | INT4 | INT8 | NUMERIC),
-        _ => false,
-    }
-}
-
-fn is_comparison(op: &str) -> bool {
-    matches!(op, "=" | "<>" | "<" | "<=" | ">" | ">=")
 }
 
 fn is_bool_parameter(inner: &NodeEnum, param_types: &[Oid]) -> bool {

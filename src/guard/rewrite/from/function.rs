@@ -1,0 +1,122 @@
+//! Functions in FROM, with their column definitions, and XMLTABLE.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{Alias, ColumnDef, List, Node, RangeFunction, RangeTableFunc, RangeTableFuncCol};
+
+use crate::guard::Refusal;
+use crate::guard::rewrite::outputs::construct;
+use crate::guard::rewrite::tree::as_string;
+use crate::guard::rewrite::{Rewriter, unsupported};
+
+impl Rewriter<'_> {
+    pub(super) fn function(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
+        let refs = self.looking_at(|this| this.function_parts(function))?;
+        let alias = function.alias.clone().or_else(|| function_name(function));
+        self.other(alias.as_ref(), refs);
+        Ok(())
+    }
+
+    fn function_parts(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
+        let RangeFunction { lateral: _, ordinality: _, is_rowsfrom: _, functions, alias: _, coldeflist } = function;
+        for entry in functions {
+            let Some(NodeEnum::List(List { items })) = entry.node.as_mut() else {
+                return Err(unsupported("this function in FROM"));
+            };
+            let Some((call, definitions)) = items.split_first_mut() else {
+                return Err(unsupported("this function in FROM"));
+            };
+            self.expr(call)?;
+            for definition in definitions {
+                match definition.node.as_mut() {
+                    None => {}
+                    Some(NodeEnum::List(List { items })) => self.column_definitions(items)?,
+                    Some(other) => return Err(unsupported(construct(other))),
+                }
+            }
+        }
+        self.column_definitions(coldeflist)
+    }
+
+    fn column_definitions(&mut self, definitions: &mut [Node]) -> Result<(), Refusal> {
+        for definition in definitions {
+            let Some(NodeEnum::ColumnDef(definition)) = definition.node.as_mut() else {
+                return Err(unsupported("this column definition"));
+            };
+            let ColumnDef {
+                colname: _,
+                type_name,
+                compression: _,
+                inhcount: _,
+                is_local: _,
+                is_not_null: _,
+                is_from_type: _,
+                storage: _,
+                storage_name: _,
+                raw_default,
+                cooked_default,
+                identity: _,
+                identity_sequence,
+                generated: _,
+                coll_clause: _,
+                coll_oid: _,
+                constraints,
+                fdwoptions,
+                location: _,
+            } = definition.as_mut();
+            let more = raw_default.is_some()
+                || cooked_default.is_some()
+                || identity_sequence.is_some()
+                || !constraints.is_empty()
+                || !fdwoptions.is_empty();
+            if more {
+                return Err(unsupported("this column definition"));
+            }
+            self.type_name(type_name)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn table_function(&mut self, table: &mut RangeTableFunc) -> Result<(), Refusal> {
+        let refs = self.looking_at(|this| this.table_function_parts(table))?;
+        self.other(table.alias.as_ref(), refs);
+        Ok(())
+    }
+
+    fn table_function_parts(&mut self, table: &mut RangeTableFunc) -> Result<(), Refusal> {
+        let RangeTableFunc { lateral: _, docexpr, rowexpr, namespaces, columns, alias: _, location: _ } = table;
+        self.maybe(docexpr)?;
+        self.maybe(rowexpr)?;
+        self.exprs(namespaces)?;
+        for column in columns {
+            let Some(NodeEnum::RangeTableFuncCol(column)) = column.node.as_mut() else {
+                return Err(unsupported("this XMLTABLE column"));
+            };
+            let RangeTableFuncCol {
+                colname: _,
+                type_name,
+                for_ordinality: _,
+                is_not_null: _,
+                colexpr,
+                coldefexpr,
+                location: _,
+            } = column.as_mut();
+            self.type_name(type_name)?;
+            self.maybe(colexpr)?;
+            self.maybe(coldefexpr)?;
+        }
+        Ok(())
+    }
+}
+
+/// A single function in FROM without an alias goes by its own name.
+fn function_name(function: &RangeFunction) -> Option<Alias> {
+    let [entry] = function.functions.as_slice() else { return None };
+    let Some(NodeEnum::List(List { items })) = entry.node.as_ref() else { return None };
+    match items.first()?.node.as_ref()? {
+        NodeEnum::FuncCall(call) => {
+            let aliasname = as_string(call.funcname.last()?)?.to_owned();
+            Some(Alias { aliasname, colnames: vec![] })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,107 @@
+//! Joins: which side's predicate the ON can hold, and what an alias over a join hides.
+
+use pg_query::protobuf::{Alias, JoinExpr, JoinType};
+
+use super::Place;
+use crate::guard::Refusal;
+use crate::guard::rewrite::scope::{Item, Refs, Source};
+use crate::guard::rewrite::{Rewriter, unsupported};
+
+impl Rewriter<'_> {
+    pub(super) fn join(&mut self, join: &mut JoinExpr, place: Place, pending: &mut Vec<usize>) -> Result<(), Refusal> {
+        let kind = join.jointype();
+        let JoinExpr { jointype: _, is_natural, larg, rarg, using_clause, join_using_alias, quals, alias, rtindex: _ } =
+            join;
+        let (Some(left), Some(right)) = (larg.as_deref_mut(), rarg.as_deref_mut()) else {
+            return Err(unsupported("this join"));
+        };
+        let merged = *is_natural || !using_clause.is_empty();
+        let inner_place = if alias.is_some() { Place::Fenced } else { place };
+        let (left_place, right_place) = match kind {
+            JoinType::JoinInner => (inner_place, inner_place),
+            JoinType::JoinLeft => (inner_place, inner_place.nullable_side(!merged)),
+            JoinType::JoinRight => (inner_place.nullable_side(!merged), inner_place),
+            JoinType::JoinFull => (inner_place.both_sides(), inner_place.both_sides()),
+            JoinType::Undefined
+            | JoinType::JoinSemi
+            | JoinType::JoinAnti
+            | JoinType::JoinRightSemi
+            | JoinType::JoinRightAnti
+            | JoinType::JoinUniqueOuter
+            | JoinType::JoinUniqueInner => return Err(unsupported("this kind of join")),
+        };
+        let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
+        let start = self.items_here();
+        self.item_of_from(left, left_place, &mut of_left)?;
+        let middle = self.items_here();
+        self.item_of_from(right, right_place, &mut of_right)?;
+        let end = self.items_here();
+        if merged && let Some(level) = self.levels.last_mut() {
+            level.merged = true;
+        }
+        let here: Vec<usize> = match kind {
+            JoinType::JoinLeft => std::mem::take(&mut of_right),
+            JoinType::JoinRight => std::mem::take(&mut of_left),
+            _inner_or_full => Vec::new(),
+        };
+        if quals.is_some() || !here.is_empty() {
+            let on = quals.take();
+            *quals = match kind {
+                JoinType::JoinFull => self.full_join_condition(on)?,
+                _pushed_down => self.conditions(on, &here)?,
+            };
+        }
+        match kind {
+            JoinType::JoinLeft => self.made_nullable(middle..end),
+            JoinType::JoinRight => self.made_nullable(start..middle),
+            JoinType::JoinFull => self.made_nullable(start..end),
+            _inner => {}
+        }
+        pending.append(&mut of_left);
+        pending.append(&mut of_right);
+        if let Some(alias) = join_using_alias {
+            let looks_at = self.all_since(start);
+            self.add(Item { looks_at, ..Item::unknown(Some(alias.aliasname.clone())) });
+        }
+        if let Some(alias) = alias.clone() {
+            self.hide(start, &alias);
+        }
+        Ok(())
+    }
+
+    fn items_here(&self) -> usize {
+        self.levels.last().map_or(0, |l| l.items.len())
+    }
+
+    fn made_nullable(&mut self, items: std::ops::Range<usize>) {
+        let level = self.levels.last_mut();
+        let here = level.and_then(|l| l.items.get_mut(items));
+        here.into_iter().flatten().for_each(|item| item.nullable = true);
+    }
+
+    /// All items of this level from `start` on, and what they look at.
+    fn all_since(&self, start: usize) -> Refs {
+        let mut refs = Refs::default();
+        let level = self.levels.len().saturating_sub(1);
+        for (i, item) in self.levels.last().into_iter().flat_map(|l| l.items.iter().enumerate().skip(start)) {
+            refs.items.insert((level, i));
+            refs.absorb(&item.looks_at);
+        }
+        refs
+    }
+
+    /// An alias over a join hides the names in it. What it hides stands fenced, and loses its guards, which no condition
+    /// outside could name.
+    fn hide(&mut self, start: usize, alias: &Alias) {
+        let looks_at = self.all_since(start);
+        let Some(level) = self.levels.last_mut() else { return };
+        level.merged = true;
+        for item in level.items.iter_mut().skip(start) {
+            item.name = None;
+            item.schema = None;
+            item.guard = None;
+            item.source = Source::Hidden;
+        }
+        self.add(Item { looks_at, ..Item::unknown(Some(alias.aliasname.clone())) });
+    }
+}

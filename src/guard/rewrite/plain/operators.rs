@@ -1,0 +1,86 @@
+//! Which operators tell nothing of their operands but the result.
+
+use pg_query::protobuf::Node;
+
+use super::{ANYENUM, DATE, FLOAT8, INT2, INT4, INT8, NUMERIC, Operand, Plain, TEXT, TIMESTAMP, TIMESTAMPTZ, VARCHAR};
+use crate::catalog::Operator;
+use crate::guard::rewrite::tree::as_string;
+use crate::ids::Oid;
+
+/// Types whose comparison operators in `pg_catalog` fail on no value and have no effect, though they are not all marked
+/// leakproof (Postgres 15).
+const HARMLESS_COMPARISONS: [Oid; 5] = [NUMERIC, ANYENUM, DATE, TIMESTAMP, TIMESTAMPTZ];
+/// Those of them that are compared with each other.
+const POINTS_IN_TIME: [Oid; 3] = [DATE, TIMESTAMP, TIMESTAMPTZ];
+
+impl Plain<'_, '_> {
+    pub(super) fn safe(&self, name: &[Node], left: Operand, right: Operand) -> bool {
+        let names: Option<Vec<&str>> = name.iter().map(as_string).collect();
+        match names.as_deref() {
+            Some([op] | ["pg_catalog", op]) => self.safe_named(op, left, right),
+            _ => false,
+        }
+    }
+
+    /// Whether the operator that Postgres will take is one of `pg_catalog` and tells nothing.
+    pub(super) fn safe_named(&self, op: &str, left: Operand, right: Operand) -> bool {
+        let (l, r) = match (left, right) {
+            (Operand::Untyped, Operand::Untyped) => return true,
+            (Operand::Unknown | Operand::Opaque, Operand::Column(t))
+            | (Operand::Column(t), Operand::Unknown | Operand::Opaque) => return self.safe_with_any(op, t),
+            (Operand::Unknown | Operand::Opaque, _) | (_, Operand::Unknown | Operand::Opaque) => return false,
+            (Operand::Column(l) | Operand::Typed(l), Operand::Column(r) | Operand::Typed(r)) => (l, r),
+            (Operand::Column(l) | Operand::Typed(l), Operand::Untyped) => (l, l),
+            (Operand::Untyped, Operand::Column(r) | Operand::Typed(r)) => (r, r),
+        };
+        let (l, r) = (self.operator_type(l), self.operator_type(r));
+        // A number in the text is cast to the column's type, once.
+        let (l, r) = match (left, right) {
+            (Operand::Column(_), Operand::Typed(_)) if takes_number(l, r) => (l, l),
+            (Operand::Typed(_), Operand::Column(_)) if takes_number(r, l) => (r, r),
+            _ => (l, r),
+        };
+        let Some(all) = self.policy.catalog.operators.get(op) else { return false };
+        let mut exact = all.iter().filter(|o| o.left == l && o.right == r).peekable();
+        exact.peek().is_some() && exact.all(|o| is_harmless(op, o))
+    }
+
+    /// Whether every operator of that name that takes the type is safe, whatever stands on the other side.
+    fn safe_with_any(&self, op: &str, column: Oid) -> bool {
+        let column = self.operator_type(column);
+        let Some(all) = self.policy.catalog.operators.get(op) else { return false };
+        let mut taking = all.iter().filter(|o| o.left == column || o.right == column).peekable();
+        is_comparison(op) && taking.peek().is_some() && taking.all(|o| is_harmless(op, o))
+    }
+
+    /// The type under which operators are declared: `varchar` uses those of `text`, enums those of `anyenum`.
+    fn operator_type(&self, oid: Oid) -> Oid {
+        match self.policy.catalog.types.get(&oid) {
+            Some(t) if t.typtype == 'e' => ANYENUM,
+            Some(t) if t.typtype == 'd' && t.base != oid => self.operator_type(t.base),
+            _ if oid == VARCHAR => TEXT,
+            _ => oid,
+        }
+    }
+}
+
+/// Whether an operator tells nothing of its operands but the result.
+fn is_harmless(op: &str, operator: &Operator) -> bool {
+    let of_one_sort = operator.left == operator.right
+        || (POINTS_IN_TIME.contains(&operator.left) && POINTS_IN_TIME.contains(&operator.right));
+    let comparison = HARMLESS_COMPARISONS.contains(&operator.left) && of_one_sort && is_comparison(op);
+    operator.name.schema == "pg_catalog" && (operator.leakproof || comparison)
+}
+
+/// Whether Postgres casts a constant of the second type to the first, and not the column.
+fn takes_number(column: Oid, constant: Oid) -> bool {
+    match column {
+        NUMERIC => matches!(constant, INT2 | INT4 | INT8),
+        FLOAT8 => matches!(constant, INT2 | INT4 | INT8 | NUMERIC),
+        _ => false,
+    }
+}
+
+fn is_comparison(op: &str) -> bool {
+    matches!(op, "=" | "<>" | "<" | "<=" | ">" | ">=")
+}
