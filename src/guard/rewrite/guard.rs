@@ -8,10 +8,10 @@ use std::collections::BTreeSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
-use super::Rewriter;
 use super::plain::{Plain, Verdict};
-use super::scope::{Fence, Guard, Item, Refs};
+use super::scope::{self, Fence, Guard, Item, Refs};
 use super::tree;
+use super::{Rewriter, unsupported};
 use crate::guard::Refusal;
 
 /// Level and item.
@@ -47,13 +47,13 @@ impl Rewriter<'_> {
         let mut guarded: Vec<(BTreeSet<Place>, Vec<Node>)> = Vec::new();
         for mut conjunct in given {
             let refs = self.looking_at(|this| this.expr(&mut conjunct))?;
-            let cover = match self.judge(&conjunct) {
+            let cover = match self.judge_in(&conjunct, true) {
                 Verdict::Plain => BTreeSet::new(),
                 Verdict::Fenced => {
-                    self.cover(&refs);
+                    self.looked_at(&refs);
                     BTreeSet::new()
                 }
-                Verdict::Guarded => self.cover(&refs),
+                Verdict::Guarded => self.cover(&refs)?,
             };
             if cover.is_empty() {
                 parts.push(conjunct);
@@ -92,13 +92,13 @@ impl Rewriter<'_> {
             for side in [&mut equality.lexpr, &mut equality.rexpr].into_iter().flatten() {
                 sides.push(self.looking_at(|this| this.expr(side))?);
             }
-            let verdict = self.judge(&conjunct);
+            let verdict = self.judge_in(&conjunct, true);
             let Some(NodeEnum::AExpr(equality)) = conjunct.node.as_mut() else { continue };
             for (side, refs) in [&mut equality.lexpr, &mut equality.rexpr].into_iter().flatten().zip(&sides) {
                 if verdict == Verdict::Plain {
                     continue;
                 }
-                let cover = self.cover(refs);
+                let cover = self.cover(refs)?;
                 if verdict == Verdict::Guarded {
                     self.on_own_rows(side, &cover);
                 }
@@ -130,7 +130,7 @@ impl Rewriter<'_> {
         let at_stake = self.levels.last().is_some_and(|l| l.items.iter().any(at_stake));
         for mut conjunct in given {
             self.expr(&mut conjunct)?;
-            if self.judge(&conjunct) == Verdict::Plain || !at_stake {
+            if self.judge_in(&conjunct, false) == Verdict::Plain || !at_stake {
                 parts.push(conjunct);
             } else {
                 held.push(conjunct);
@@ -163,14 +163,15 @@ impl Rewriter<'_> {
         self.levels.last()?.items.get(item)?.guard.as_ref().map(predicate)
     }
 
-    /// How a condition of the innermost level, which was walked, may stand.
-    fn judge(&self, condition: &Node) -> Verdict {
+    /// How a condition of the innermost level, which was walked, may stand; with `queries` in it, or without.
+    fn judge_in(&self, condition: &Node, queries: bool) -> Verdict {
         let judge = Plain {
             policy: self.policy,
             mode: self.mode,
             levels: &self.levels,
             param_types: &self.param_types,
             closed: &self.closed,
+            queries,
         };
         judge.condition(condition)
     }
@@ -180,7 +181,28 @@ impl Rewriter<'_> {
     }
 
     /// The guarded items that a condition may look at too early; what cannot be guarded by name is fenced.
-    pub(super) fn cover(&mut self, refs: &Refs) -> BTreeSet<Place> {
+    fn cover(&mut self, refs: &Refs) -> Result<BTreeSet<Place>, Refusal> {
+        let mut cover = self.looked_at(refs);
+        cover.retain(|place| self.item(*place).is_some_and(|i| i.guard.is_some()));
+        let mut hidden = Vec::new();
+        for place in &cover {
+            match scope::hidden_by(&self.levels, *place) {
+                None => {}
+                Some(true) => hidden.push(*place),
+                Some(false) => {
+                    return Err(unsupported("a subquery with the same alias as a table around it that it looks at")
+                        .hint("Give the inner table another alias."));
+                }
+            }
+        }
+        hidden.iter().for_each(|place| {
+            cover.remove(place);
+        });
+        Ok(cover)
+    }
+
+    /// The items that a condition may look at before they are filtered; those that can be fenced are.
+    fn looked_at(&mut self, refs: &Refs) -> BTreeSet<Place> {
         let innermost = self.levels.len().saturating_sub(1);
         let mut places: BTreeSet<Place> = refs.items.clone();
         let mut whole: BTreeSet<usize> = refs.levels.clone();
@@ -192,15 +214,23 @@ impl Rewriter<'_> {
             let count = self.levels.get(level).map_or(0, |l| l.items.len());
             places.extend((0..count).map(|item| (level, item)));
         }
+        places.retain(|(level, _)| self.levels.get(*level).is_some_and(|l| !l.filtered));
         let fences: Vec<(usize, Fence)> =
             places.iter().filter_map(|place| Some((place.0, self.item(*place)?.fence))).collect();
         for (level, fence) in fences {
             self.put_up(level, fence);
         }
-        places.into_iter().filter(|place| self.item(*place).is_some_and(|i| i.guard.is_some())).collect()
+        places
     }
 
-    fn put_up(&mut self, level: usize, fence: Fence) {
+    /// From here on, what is walked at the innermost level runs on rows that have passed its WHERE.
+    pub(super) fn rows_are_filtered(&mut self) {
+        if let Some(level) = self.levels.last_mut() {
+            level.filtered = true;
+        }
+    }
+
+    pub(super) fn put_up(&mut self, level: usize, fence: Fence) {
         match fence {
             Fence::None => {}
             Fence::Leaf(leaf) => {

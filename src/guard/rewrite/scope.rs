@@ -38,6 +38,20 @@ pub(super) struct Shape {
     pub(super) looks_at: Refs,
 }
 
+impl Shape {
+    /// Whether its columns of these names (of any, if there are none) are columns of tables, untouched.
+    pub(super) fn passes_on(&self, names: &[String]) -> bool {
+        let Some(outputs) = &self.outputs else { return false };
+        outputs.iter().all(|output| {
+            let compared = match &output.name {
+                Some(name) => names.is_empty() || names.contains(name),
+                None => true,
+            };
+            !compared || output.passed_on.is_some()
+        })
+    }
+}
+
 /// The tenant's predicate on an item of FROM.
 #[derive(Clone, Debug)]
 pub(super) struct Guard {
@@ -192,6 +206,8 @@ pub(super) struct Level<'p> {
     pub(super) leaves: usize,
     /// Leaves to be fenced.
     pub(super) fenced: BTreeSet<usize>,
+    /// WHERE is behind: what is walked now runs on rows that have passed it.
+    pub(super) filtered: bool,
 }
 
 /// What an expression may look at.
@@ -328,6 +344,21 @@ pub(super) fn lost_schema(levels: &[Level<'_>], schema: &str, qualifier: &str) -
         between = true;
     }
     Some(false)
+}
+
+/// Whether a name of `levels[place.0]` means another item where the walk is; `Some(true)`: one that has all its columns, so
+/// that nothing here can mean the outer one.
+pub(super) fn hidden_by(levels: &[Level<'_>], place: (usize, usize)) -> Option<bool> {
+    let outer = levels.get(place.0)?.items.get(place.1)?;
+    let inner = levels.iter().skip(place.0 + 1).flat_map(|l| &l.items);
+    let mut hiding = inner.filter(|i| i.name.is_some() && i.name == outer.name && i.schema == outer.schema).peekable();
+    hiding.peek()?;
+    Some(hiding.any(|i| match (&i.source, &outer.source) {
+        (Source::Relation { relation: a, renamed }, Source::Relation { relation: b, .. }) => {
+            a.oid == b.oid && renamed.is_empty()
+        }
+        _ => false,
+    }))
 }
 
 /// Whether the innermost item of that name gives only values that may be compared with a column of a table: a subquery

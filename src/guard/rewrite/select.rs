@@ -121,6 +121,7 @@ impl Rewriter<'_> {
             self.item_of_from(item, Place::Outside, &mut pending)?;
         }
         *condition = self.conditions(condition.take(), &pending)?;
+        self.rows_are_filtered();
         Ok(())
     }
 

@@ -118,6 +118,7 @@ impl<'p> Rewriter<'p> {
             return Ok(());
         }
         *condition = self.conditions(condition.take(), &pending)?;
+        self.rows_are_filtered();
         Ok(())
     }
 

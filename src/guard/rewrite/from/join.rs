@@ -1,10 +1,13 @@
 //! Joins: which side's predicate the ON can hold, and what an alias over a join hides.
 
+use std::ops::Range;
+
 use pg_query::protobuf::{Alias, JoinExpr, JoinType};
 
 use super::Place;
 use crate::guard::Refusal;
-use crate::guard::rewrite::scope::{Item, Refs, Source};
+use crate::guard::rewrite::scope::{Fence, Item, Refs, Source};
+use crate::guard::rewrite::tree::as_string;
 use crate::guard::rewrite::{Rewriter, unsupported};
 
 impl Rewriter<'_> {
@@ -36,8 +39,9 @@ impl Rewriter<'_> {
         let middle = self.items_here();
         self.item_of_from(right, right_place, &mut of_right)?;
         let end = self.items_here();
-        if merged && let Some(level) = self.levels.last_mut() {
-            level.merged = true;
+        if merged {
+            let names: Vec<String> = using_clause.iter().filter_map(as_string).map(str::to_owned).collect();
+            self.merge_columns(start..end, &names)?;
         }
         let here: Vec<usize> = match kind {
             JoinType::JoinLeft => std::mem::take(&mut of_right),
@@ -69,11 +73,43 @@ impl Rewriter<'_> {
         Ok(())
     }
 
+    /// USING and NATURAL compare columns without a condition that could be guarded: what is compared must be columns of
+    /// tables, or come out of a fence. No `names`: any column may be compared.
+    fn merge_columns(&mut self, items: Range<usize>, names: &[String]) -> Result<(), Refusal> {
+        let level = self.levels.len().saturating_sub(1);
+        for index in items {
+            let Some(item) = self.levels.last().and_then(|l| l.items.get(index)) else { continue };
+            let untouched = match &item.source {
+                Source::Relation { .. } | Source::Hidden => true,
+                Source::Query(shape) => shape.passes_on(names),
+                Source::Other => false,
+            };
+            let hidden = |(l, i): &(usize, usize)| {
+                let item = self.levels.get(*l).and_then(|l| l.items.get(*i));
+                item.is_some_and(|i| matches!(i.source, Source::Hidden))
+            };
+            let closed = item.looks_at.levels.is_empty() && item.looks_at.items.iter().all(hidden);
+            match item.fence {
+                _ if untouched => {}
+                Fence::None if closed => {}
+                Fence::None => {
+                    return Err(unsupported("USING or NATURAL with a lateral subquery or function")
+                        .hint("Write the condition in ON."));
+                }
+                fence => self.put_up(level, fence),
+            }
+        }
+        if let Some(level) = self.levels.last_mut() {
+            level.merged = true;
+        }
+        Ok(())
+    }
+
     fn items_here(&self) -> usize {
         self.levels.last().map_or(0, |l| l.items.len())
     }
 
-    fn made_nullable(&mut self, items: std::ops::Range<usize>) {
+    fn made_nullable(&mut self, items: Range<usize>) {
         let level = self.levels.last_mut();
         let here = level.and_then(|l| l.items.get_mut(items));
         here.into_iter().flatten().for_each(|item| item.nullable = true);

@@ -24,6 +24,7 @@ use crate::guard::{Mode, Policy};
 use crate::ids::Oid;
 
 const BOOL: Oid = 16;
+const NAME: Oid = 19;
 const INT8: Oid = 20;
 const INT2: Oid = 21;
 const INT4: Oid = 23;
@@ -32,6 +33,7 @@ const FLOAT8: Oid = 701;
 const DATE: Oid = 1082;
 const TIMESTAMP: Oid = 1114;
 const TIMESTAMPTZ: Oid = 1184;
+const BPCHAR: Oid = 1042;
 const VARCHAR: Oid = 1043;
 const NUMERIC: Oid = 1700;
 const ANYENUM: Oid = 3500;
@@ -85,6 +87,8 @@ pub(in crate::guard::rewrite) struct Plain<'a, 'p> {
     pub(in crate::guard::rewrite) param_types: &'a [Oid],
     /// Subqueries of the condition that look at nothing outside of themselves.
     pub(in crate::guard::rewrite) closed: &'a [Closed],
+    /// Whether subqueries may be plain at all.
+    pub(in crate::guard::rewrite) queries: bool,
 }
 
 impl Plain<'_, '_> {
@@ -108,6 +112,9 @@ impl Plain<'_, '_> {
     }
 
     fn sublink(&self, link: &SubLink) -> bool {
+        if !self.queries {
+            return false;
+        }
         let closed = self.closed.iter().find(|c| c.location == link.location);
         match link.sub_link_type() {
             SubLinkType::ExistsSublink => closed.is_some() || exists::is_simple(link),
@@ -250,7 +257,7 @@ impl Plain<'_, '_> {
                 Some(oid) => Some(Operand::Column(oid)),
                 None => self.is_opaque(column).then_some(Operand::Opaque),
             },
-            NodeEnum::SubLink(link) if link.sub_link_type() == SubLinkType::ExprSublink => {
+            NodeEnum::SubLink(link) if self.queries && link.sub_link_type() == SubLinkType::ExprSublink => {
                 let closed = self.closed.iter().find(|c| c.location == link.location)?;
                 Some(closed.passed_on.map_or(Operand::Unknown, Operand::Typed))
             }

@@ -2,7 +2,10 @@
 
 use pg_query::protobuf::Node;
 
-use super::{ANYENUM, DATE, FLOAT8, INT2, INT4, INT8, NUMERIC, Operand, Plain, TEXT, TIMESTAMP, TIMESTAMPTZ, VARCHAR};
+use super::{
+    ANYENUM, BPCHAR, DATE, FLOAT8, INT2, INT4, INT8, NAME, NUMERIC, Operand, Plain, TEXT, TIMESTAMP, TIMESTAMPTZ,
+    VARCHAR,
+};
 use crate::catalog::Operator;
 use crate::guard::rewrite::tree::as_string;
 use crate::ids::Oid;
@@ -42,7 +45,11 @@ impl Plain<'_, '_> {
         };
         let Some(all) = self.policy.catalog.operators.get(op) else { return false };
         let mut exact = all.iter().filter(|o| o.left == l && o.right == r).peekable();
-        exact.peek().is_some() && exact.all(|o| is_harmless(op, o))
+        if exact.peek().is_none() {
+            // Postgres casts one side to the other's type.
+            return cast_is_harmless(l, r) && self.safe_with_any(op, l) && self.safe_with_any(op, r);
+        }
+        exact.all(|o| is_harmless(op, o))
     }
 
     /// Whether every operator of that name that takes the type is safe, whatever stands on the other side.
@@ -62,6 +69,13 @@ impl Plain<'_, '_> {
             _ => oid,
         }
     }
+}
+
+/// Whether the implicit casts between two types fail on no value.
+fn cast_is_harmless(a: Oid, b: Oid) -> bool {
+    const STRINGS: [Oid; 3] = [TEXT, BPCHAR, NAME];
+    const NUMBERS: [Oid; 4] = [INT2, INT4, INT8, NUMERIC];
+    [STRINGS.as_slice(), &NUMBERS].iter().any(|family| family.contains(&a) && family.contains(&b))
 }
 
 /// Whether an operator tells nothing of its operands but the result.

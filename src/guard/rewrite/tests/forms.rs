@@ -366,3 +366,33 @@ fn one_value_for_each_key_and_type() {
     let names: Vec<_> = plan.slots.iter().map(|s| (s.key.as_deref(), &*s.type_name)).collect();
     assert_eq!(names, [(None, "pg_catalog.int4"), (Some("uuid"), "pg_catalog.uuid")]);
 }
+
+/// A sublink of a target list or HAVING runs on rows that have passed: naming the outer tenant column there would break GROUP BY.
+#[test]
+fn what_comes_after_where_needs_no_outer_guard() {
+    check(&[
+        (
+            "SELECT c.name, (SELECT count(*) FROM orders o WHERE lower(o.status) = c.name) FROM customers c GROUP BY c.name",
+            "SELECT c.name, (SELECT count(*) FROM public.orders o WHERE o.tenant_id =T= $1 AND CASE WHEN o.tenant_id =T= $1 THEN lower(o.status) = c.name ELSE false END) FROM public.customers c WHERE c.tenant_id =T= $1 GROUP BY c.name",
+        ),
+        (
+            "SELECT name FROM customers c GROUP BY name HAVING EXISTS (SELECT 1 FROM orders o WHERE o.status = c.name)",
+            "SELECT name FROM public.customers c WHERE c.tenant_id =T= $1 GROUP BY name HAVING CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0 THEN EXISTS (SELECT 1 FROM public.orders o WHERE o.tenant_id =T= $1 AND o.status = c.name) ELSE false END",
+        ),
+    ]);
+}
+
+/// USING and NATURAL hold no condition that could be guarded.
+#[test]
+fn merged_columns_are_columns_of_tables_or_come_out_of_a_fence() {
+    check(&[
+        (
+            "SELECT 1 FROM (SELECT id FROM customers) x JOIN orders USING (id)",
+            "SELECT 1 FROM (SELECT id FROM public.customers WHERE public.customers.tenant_id =T= $1) x JOIN public.orders USING (id) WHERE public.orders.tenant_id =T= $1",
+        ),
+        (
+            "SELECT 1 FROM (SELECT id + 1 AS id FROM customers) x JOIN orders USING (id)",
+            "SELECT 1 FROM (SELECT id + 1 AS id FROM public.customers WHERE public.customers.tenant_id =T= $1 OFFSET 0) x JOIN public.orders USING (id) WHERE public.orders.tenant_id =T= $1",
+        ),
+    ]);
+}

@@ -38,6 +38,15 @@ fn refusals_name_what_is_wrong() {
             "SELECT * FROM other.public.orders",
             "0A000 cross-database references are not implemented: \"other.public.orders\"",
         ),
+        (
+            "SELECT 1 FROM customers c WHERE EXISTS (SELECT 1 FROM orders c WHERE lower(name) = 'x')",
+            "0A000 a subquery with the same alias as a table around it that it looks at is not supported for tenants",
+        ),
+        (
+            "SELECT 1 FROM customers c JOIN LATERAL (SELECT lower(c.name) AS id) z USING (id)",
+            "0A000 USING or NATURAL with a lateral subquery or function is not supported for tenants",
+        ),
+        ("SELECT JSON_SCALAR(1)", "0A000 JSON_SCALAR on this server version is not supported for tenants"),
     ] {
         assert_eq!(refused(sql), expected, "{sql}");
     }
