@@ -8,7 +8,7 @@
 //! | `{text}`, `{like}` | a text column, and a pattern that one of the other's rows matches |
 //! | `{set}` | a column that may be set |
 //! | `{cols}`, `{vals}` | columns to insert but for the tenant column, and the other's row in them |
-//! | `{setting}` | the sealed setting |
+//! | `{bname}`, `{setting}` | the other tenant's name as a literal; the sealed setting |
 
 use super::judge::Expect::{self, NoRows, Own, OwnCount, Refused, Silent, Unmarked, Untouched, Zero};
 
@@ -155,6 +155,8 @@ pub const TABLE_ATTACKS: &[Template] = &[
         &["SELECT set_config('{setting}', {b}, true)", "SELECT count(*) FROM {t} WHERE {col} = {b}"],
         Zero,
     ),
+    simple("context", &["SET LOCAL {setting} = {bname}", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
+    simple("context", &["/* tenant={bname} */ SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
     simple("context", &["SET LOCAL row_security = off", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
     simple("context", &["RESET ROLE", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
 ];

@@ -129,7 +129,8 @@ impl Run {
                 continue;
             };
             let setting = &input.policy.setting;
-            subjects.push(Subject { relation, column: &rule.column, own_key, other_key, setting });
+            let other_name = other.name.as_str();
+            subjects.push(Subject { relation, column: &rule.column, own_key, other_key, other_name, setting });
         }
         subjects.sort_by(|x, y| x.relation.name.cmp(&y.relation.name));
         for subject in subjects {

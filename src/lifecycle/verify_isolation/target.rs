@@ -49,6 +49,8 @@ pub struct Subject<'a> {
     pub own_key: &'a str,
     /// The other's value.
     pub other_key: &'a str,
+    /// The other's name.
+    pub other_name: &'a str,
     /// The sealed setting.
     pub setting: &'a str,
 }
@@ -75,7 +77,7 @@ impl Target {
     /// # Errors
     /// A tenant cannot read its own rows: nothing could be proven.
     pub async fn examine(subject: Subject<'_>, a: &Session, b: &Session) -> Result<Examined, VerifyError> {
-        let Subject { relation, column, own_key, other_key, setting } = subject;
+        let Subject { relation, column, own_key, other_key, other_name, setting } = subject;
         let table = format!("{}.{}", ident(&relation.name.schema), ident(&relation.name.name));
         let query = |what: &str, key: &str, limit: usize| {
             format!("SELECT {what} FROM {table} WHERE {} = {} LIMIT {limit}", ident(column), quote_literal(key))
@@ -98,6 +100,7 @@ impl Target {
                 ("{col}", ident(column)),
                 ("{a}", quote_literal(own_key)),
                 ("{b}", quote_literal(other_key)),
+                ("{bname}", quote_literal(other_name)),
                 ("{setting}", setting.to_owned()),
             ],
             copy_row: None,
@@ -158,7 +161,8 @@ impl Target {
     }
 
     fn fill_one(&self, step: &str) -> Option<String> {
-        const PLACES: [&str; 13] = [
+        const PLACES: [&str; 14] = [
+            "{bname}",
             "{t}",
             "{name}",
             "{col}",
