@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-use super::PROXY;
+use super::{PROXY, Shared};
 use crate::support::message::{frame, lying_frame, parse, query, sync};
 use crate::support::reply::Reply;
+
+/// A proxy of their own for statements that take memory: another test here watches the memory of [`PROXY`].
+static LARGE: Shared = Shared::over("protocol_large");
 
 fn after(bytes: &[u8]) -> Reply {
     let mut session = PROXY.get().a().connect();
@@ -146,5 +149,54 @@ fn huge_names_are_bounded() {
     drop(session);
     let grown = PROXY.get().resident_kib().saturating_sub(before);
     assert!(grown < 64 << 10, "{grown} KiB");
+    is_well();
+}
+
+/// Statements larger than any buffer of a session are taken; beyond the limits they are refused, and the session lives on.
+#[test]
+fn large_statements_are_taken_or_refused() {
+    let mut session = LARGE.get().a().connect();
+    let list = |bytes: usize| format!("SELECT count(*) FROM customers WHERE name IN ('{}')", "x".repeat(bytes));
+    for bytes in [300 << 10, 3 << 20] {
+        assert_eq!(session.simple(list(bytes)).ok().value(), "0", "{bytes}");
+        assert_eq!(session.extended(&list(bytes), &[]).ok().value(), "0", "{bytes}");
+    }
+    for bytes in [6 << 20, 20 << 20] {
+        assert_eq!(session.simple(list(bytes)).sqlstate(), "54000", "{bytes}");
+        assert_eq!(session.extended(&list(bytes), &[]).sqlstate(), "54000", "{bytes}");
+        assert_eq!(session.simple("SELECT 1").ok().value(), "1");
+    }
+    // In a transaction, as any error
+    session.simple("BEGIN");
+    assert_eq!(session.simple(list(20 << 20)).sqlstate(), "54000");
+    assert_eq!(session.simple("SELECT 1").sqlstate(), "25P02");
+    session.simple("ROLLBACK");
+    is_well();
+}
+
+/// What could overflow a stack, or take gigabytes: an error in bounded time, and the session lives on.
+#[test]
+fn deep_and_wide_statements_are_refused() {
+    let mut session = LARGE.get().a().connect();
+    let nested = |n: usize| format!("SELECT {}1{}", "(SELECT ".repeat(n), ")".repeat(n));
+    let joins = |n: usize| {
+        let more: String = (1..n).map(|i| format!(" JOIN customers c{i} ON c{i}.id = c0.id")).collect();
+        format!("SELECT 1 FROM customers c0{more}")
+    };
+    for sql in [
+        format!("SELECT {}1{}", "(".repeat(50_000), ")".repeat(50_000)),
+        nested(3_000),
+        format!("SELECT 1{}", "+1".repeat(20_000)),
+        format!("SELECT {}", "1,".repeat(250_000) + "1"),
+        "SELECT 1;".repeat(200_000),
+        joins(10_000),
+        vec!["SELECT id FROM customers"; 2_000].join(" UNION ALL "),
+        "SELECT 'open".to_owned(),
+        "SELECT /* open".to_owned(),
+    ] {
+        let reply = session.simple(&sql);
+        assert!(matches!(reply.sqlstate(), "54000" | "54001" | "42601" | "53200"), "{:.40}: {}", sql, reply.text());
+        assert_eq!(session.simple("SELECT 1").ok().value(), "1", "{sql:.40}");
+    }
     is_well();
 }

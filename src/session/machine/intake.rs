@@ -5,11 +5,14 @@ use bytes::{Buf, BytesMut};
 use super::copy::CopyStream;
 use super::replies::Kind;
 use super::{Flow, Hold, Intake, MAX_OUTSTANDING, Machine, Wait};
-use crate::pgerror::{PgError, SqlState};
+use crate::pgerror::{PgError, Severity, SqlState};
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 use crate::wire::frame::{Head, peek_head};
 use crate::wire::frontend::FrontendMessage;
+
+/// A longer message ends the session: dropping it would take too long.
+const MAX_DROPPED: usize = 256 << 20;
 
 impl Machine {
     /// Takes in bytes of the client; [`Machine::pump`] deals with them.
@@ -41,24 +44,54 @@ impl Machine {
         if self.copy_part.left > 0 {
             return Ok(self.continue_copy_data(input));
         }
+        if self.dropping > 0 {
+            return Ok(self.drop_on(input));
+        }
         if self.held() {
             return Ok(Flow::Stop(Wait::Replies));
         }
-        let Some(head) = peek_head(input, &self.env.limits)? else {
-            return Ok(Flow::Stop(Wait::Input));
+        let head = match peek_head(input, &self.env.limits) {
+            Ok(Some(head)) => head,
+            Ok(None) => return Ok(Flow::Stop(Wait::Input)),
+            Err(error) => return self.too_long(error),
         };
         if head.tag == b'd' {
             return Ok(self.begin_copy_data(input, head));
         }
         let Some(body) = input.get(Head::LEN..head.frame_len()) else {
+            self.incomplete = head.frame_len();
             return Ok(Flow::Stop(Wait::Input));
         };
+        self.incomplete = 0;
         let flow = self.message(head.tag, body)?;
         if let Flow::Done = flow {
             input.advance(head.frame_len());
             self.refreshed = false;
         }
         Ok(flow)
+    }
+
+    /// A statement or its values above the limit: an error as for a statement that failed, and the message is dropped as it
+    /// comes in. Any other message that is too long ends the session.
+    fn too_long(&mut self, error: WireError) -> Result<Flow, WireError> {
+        let WireError::TooLong { tag: tag @ (b'Q' | b'P' | b'B'), length, .. } = error else { return Err(error) };
+        let whole = usize::try_from(length).ok().filter(|length| *length <= MAX_DROPPED);
+        let (Some(length), CopyStream::None) = (whole, &self.copying) else { return Err(error) };
+        // The tag is not part of the length.
+        self.dropping = length + 1;
+        if self.intake == Intake::Skipping && tag != b'Q' {
+            return Ok(Flow::Done);
+        }
+        let told = PgError { severity: Severity::Error, code: SqlState::PROGRAM_LIMIT_EXCEEDED, ..error.to_pg() };
+        let told = PgError { message: "statement is too long".into(), ..told };
+        Ok(if tag == b'Q' { self.refuse_query(told) } else { self.refuse_extended(told) })
+    }
+
+    fn drop_on(&mut self, input: &mut BytesMut) -> Flow {
+        let here = input.len().min(self.dropping);
+        input.advance(here);
+        self.dropping -= here;
+        if self.dropping > 0 { Flow::Stop(Wait::Input) } else { Flow::Done }
     }
 
     /// Client messages must wait, or so much is outstanding that some of it should come first. A server that was sent
@@ -102,7 +135,7 @@ impl Machine {
             b'Q' | b'F' => self.refuse_query(error),
             b'P' | b'B' | b'D' | b'E' | b'C' => self.refuse_extended(error),
             _ => {
-                self.fail(&PgError { severity: crate::pgerror::Severity::Fatal, ..error });
+                self.fail(&PgError { severity: Severity::Fatal, ..error });
                 Flow::Stop(Wait::Closed)
             }
         }

@@ -154,6 +154,10 @@ pub struct Machine {
     pub to_server: BytesMut,
     /// Client bytes not yet dealt with.
     input: BytesMut,
+    /// Length of the message at their start, if it is not complete: it is read on, however long.
+    incomplete: usize,
+    /// Bytes of a message that was too long, still to be dropped.
+    dropping: usize,
     copy_part: CopyPart,
     intake: Intake,
     hold: Hold,
@@ -194,6 +198,8 @@ impl Machine {
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),
             input: BytesMut::new(),
+            incomplete: 0,
+            dropping: 0,
             copy_part: CopyPart::NONE,
             intake: Intake::Open,
             hold: Hold::No,
@@ -257,7 +263,7 @@ impl Machine {
 
     /// Between transactions, and no half of a message is there: the moment to end a session politely.
     pub fn idle(&self) -> bool {
-        self.between_transactions() && self.input.is_empty() && self.intake == Intake::Open
+        self.between_transactions() && self.input.is_empty() && self.dropping == 0 && self.intake == Intake::Open
     }
 
     /// Whether a statement of the client runs on its server connection: what a cancel request is for.
@@ -267,7 +273,9 @@ impl Machine {
 
     /// Whether the client should be read: its messages can be taken on, or there is room to keep them.
     pub fn wants_client(&self) -> bool {
-        self.intake != Intake::Closed && self.input.len() < HIGH_WATER && self.to_server.len() < HIGH_WATER
+        self.intake != Intake::Closed
+            && self.input.len() < self.incomplete.max(HIGH_WATER)
+            && self.to_server.len() < HIGH_WATER
     }
 
     /// Whether the server should be read.
