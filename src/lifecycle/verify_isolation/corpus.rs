@@ -133,7 +133,7 @@ pub const TABLE_ATTACKS: &[Template] = &[
         steps: &["SELECT {id}::text FROM {t} WHERE {col}::text = $1 OR {col}::text <> $1"],
         expect: Unmarked,
     },
-    simple("prepared", &["PREPARE p AS SELECT * FROM {t} WHERE {col} = {b}", "EXECUTE p"], NoRows),
+    simple("prepared", &["DEALLOCATE ALL", "PREPARE p AS SELECT * FROM {t} WHERE {col} = {b}", "EXECUTE p"], NoRows),
     simple("function", &["SELECT query_to_xml('SELECT * FROM {t}', true, false, '')"], Unmarked),
     simple("function", &["SELECT table_to_xml('{t}'::regclass, true, false, '')"], Unmarked),
     simple("function", &["SELECT * FROM ts_stat('SELECT to_tsvector({text}) FROM {t}')"], Unmarked),

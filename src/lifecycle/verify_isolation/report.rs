@@ -176,7 +176,7 @@ fn tally<'a>(cases: impl Iterator<Item = &'a Case>) -> Tally {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let targets = self.by_target();
-        let width = targets.keys().map(|it| it.chars().count()).max().unwrap_or(0).clamp(6, 60);
+        let width = targets.keys().map(|it| it.chars().count()).max().unwrap_or(0).max(6);
         writeln!(
             f,
             "{:<width$} {:>8} {:>6} {:>8} {:>8} {:>6} {:>7}",
