@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod hash_password;
+mod rls;
 mod serve;
 mod verify_isolation;
 
@@ -50,6 +51,8 @@ pub enum Command {
     Doctor(doctor::DoctorArgs),
     /// Attack a running proxy with your own schema, as one tenant on another: for your CI
     VerifyIsolation(Box<verify_isolation::VerifyArgs>),
+    /// Row-level security as a second layer: print the policies, or say what is missing
+    Rls(rls::RlsArgs),
     /// Turn a password into what the configuration stores for a login
     HashPassword(hash_password::HashPasswordArgs),
 }
@@ -60,6 +63,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Serve(args) => serve::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Rls(args) => rls::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::VerifyIsolation(args) => verify_isolation::run(&args),
         Command::Check(args) => check::run(&args),

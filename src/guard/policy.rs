@@ -10,6 +10,19 @@ use crate::ids::Oid;
 /// Name of a tenant's key: `None` is the default key, `Some("uuid")` one of `keys = { uuid = ... }`.
 pub type KeyName = Option<Arc<str>>;
 
+/// The server's setting that holds a tenant's key: `app.tenant_id`, and `app.tenant_id_uuid` for the key named `uuid`.
+/// `None` for a key whose name cannot stand in the name of a setting.
+pub fn key_setting(setting: &str, key: &KeyName) -> Option<String> {
+    let setting = setting.to_ascii_lowercase();
+    match key {
+        None => Some(setting),
+        Some(name) => name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            .then(|| format!("{setting}_{}", name.to_ascii_lowercase())),
+    }
+}
+
 /// How a tenant table is guarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantTable {

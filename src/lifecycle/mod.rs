@@ -2,4 +2,5 @@
 //! the proof that isolation holds.
 
 pub mod doctor;
+pub mod rls;
 pub mod verify_isolation;

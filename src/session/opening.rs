@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::machine::Settings;
 use crate::config::{Layout, Tenant};
 use crate::guard::value::quote_literal;
-use crate::guard::{Guard, Mode, Protocol, Refusal, TenantKeys};
+use crate::guard::{Guard, Mode, Protocol, Refusal, TenantKeys, key_setting};
 use crate::pgerror::{PgError, Severity, SqlState};
 use crate::tenant::{TENANT_OPTION, Target};
 use crate::wire::startup::StartupMessage;
@@ -67,8 +67,11 @@ pub(super) fn shared_path(guard: &Guard) -> BTreeMap<String, String> {
 /// What the server must have while this tenant is acted for.
 pub(super) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
     let mut sealed = BTreeMap::new();
-    if let Some(key) = &tenant.keys.default {
-        sealed.insert(setting.to_ascii_lowercase(), key.to_string());
+    let named = tenant.keys.named.iter().map(|(name, key)| (Some(Arc::clone(name)), key));
+    for (name, key) in tenant.keys.default.iter().map(|key| (None, key)).chain(named) {
+        if let Some(setting) = key_setting(setting, &name) {
+            sealed.insert(setting, key.to_string());
+        }
     }
     match &tenant.layout {
         Layout::Shared => sealed.extend(shared_path(guard)),

@@ -2,6 +2,7 @@
 
 mod context;
 mod layouts;
+mod rls;
 
 use crate::support::proxy::Shared;
 use crate::support::session::Endpoint;

@@ -1,0 +1,43 @@
+//! `pgwarden rls generate`
+
+use std::fmt::Write as _;
+
+use super::{POLICY_NAME, quoted, quoted_table, tables};
+use crate::guard::value::quote_literal;
+use crate::guard::{Policy, TenantTable, key_setting};
+
+/// The DDL for every tenant table, in one transaction; it can be run again. Nothing in it names a tenant.
+pub fn generate(policy: &Policy) -> String {
+    let mut ddl = String::from(
+        "-- Row-level security for the tenant tables, made by pgwarden. Run it as the tables' owner.\n\
+         -- FORCE binds the owner too: migrations that touch rows of all tenants need a role with BYPASSRLS.\n\
+         BEGIN;\n",
+    );
+    for (relation, table) in tables(policy) {
+        let name = quoted_table(relation);
+        let Some(condition) = condition(table, &policy.setting) else {
+            let _ = writeln!(ddl, "\n-- {name}: the name of its key cannot stand in the name of a setting; left out");
+            continue;
+        };
+        let _ = write!(
+            ddl,
+            "\nALTER TABLE {name} ENABLE ROW LEVEL SECURITY;\n\
+             ALTER TABLE {name} FORCE ROW LEVEL SECURITY;\n\
+             DROP POLICY IF EXISTS {POLICY_NAME} ON {name};\n\
+             CREATE POLICY {POLICY_NAME} ON {name}\n  USING ({condition})\n  WITH CHECK ({condition});\n",
+        );
+    }
+    ddl.push_str("\nCOMMIT;\n");
+    ddl
+}
+
+/// The subquery is evaluated once a statement. Unset, or reset to nothing, it is NULL: no row is visible, none can be written.
+pub(super) fn condition(table: &TenantTable, setting: &str) -> Option<String> {
+    let setting = key_setting(setting, &table.key)?;
+    Some(format!(
+        "{} OPERATOR(pg_catalog.=) (SELECT CAST(NULLIF(pg_catalog.current_setting({}, true), '') AS {}))",
+        quoted(&table.column),
+        quote_literal(&setting),
+        table.type_name
+    ))
+}
