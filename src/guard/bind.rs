@@ -7,7 +7,7 @@ use super::plan::{Piece, Plan, TenantCheck};
 use super::policy::TenantKeys;
 use super::refusal::{Refusal, RefusalKind};
 use super::service::Script;
-use super::value::{TenantValue, quote_literal};
+use super::value::{TenantValue, push_literal};
 use crate::ids::Oid;
 use crate::pgerror::SqlState;
 
@@ -186,7 +186,7 @@ fn push_slot(out: &mut String, plan: &Plan, values: &[Arc<str>], slot: usize, ex
         out.push_str(&(usize::from(plan.client_params) + slot + 1).to_string());
     } else if let (Some(value), Some(target)) = (values.get(slot), plan.slots.get(slot)) {
         out.push_str("CAST(");
-        out.push_str(&quote_literal(value));
+        push_literal(out, value);
         out.push_str(" AS ");
         out.push_str(&target.type_name);
         out.push(')');

@@ -93,8 +93,22 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
 
 /// A SQL string literal that reads the same under any `standard_conforming_strings`.
 pub fn quote_literal(text: &str) -> String {
-    let quoted = text.replace('\'', "''");
-    if quoted.contains('\\') { format!(" E'{}'", quoted.replace('\\', "\\\\")) } else { format!("'{quoted}'") }
+    let mut out = String::with_capacity(text.len() + 2);
+    push_literal(&mut out, text);
+    out
+}
+
+/// Writes [`quote_literal`] of a text.
+pub fn push_literal(out: &mut String, text: &str) {
+    out.push_str(if text.contains('\\') { " E'" } else { "'" });
+    for c in text.chars() {
+        // Both are doubled: a quote in either form, a backslash in the form that has escapes.
+        if matches!(c, '\'' | '\\') {
+            out.push(c);
+        }
+        out.push(c);
+    }
+    out.push('\'');
 }
 
 #[cfg(test)]

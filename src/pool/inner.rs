@@ -89,7 +89,6 @@ impl State {
 }
 
 /// What a checkout finds.
-#[expect(clippy::large_enum_variant, reason = "lives for an instant; a box would cost an allocation per checkout")]
 pub(super) enum Taken<'a> {
     /// An idle connection, still to be looked at.
     Idle(Server),

@@ -34,6 +34,10 @@ impl PreparedSet {
         let Some(used) = self.last_use.get_mut(&id) else {
             return false;
         };
+        if *used == self.clock {
+            // It is the most recently used one already: the same statement over and over.
+            return true;
+        }
         self.by_use.remove(used);
         self.clock += 1;
         *used = self.clock;

@@ -1,6 +1,7 @@
 //! One established connection to an upstream, and what is known of its state.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -37,8 +38,17 @@ pub struct ServerCounters {
 
 /// An owned server connection. Whoever holds it does the I/O on `conn`, keeps the public fields true, and gives it back
 /// with [`Server::release`]. Dropping it instead closes the connection and frees its place in the pool.
+///
+/// Its state is boxed: a session that waits for a connection has room for one in several of its futures, and idle sessions
+/// are many.
 #[derive(Debug)]
 pub struct Server {
+    state: Box<ServerState>,
+}
+
+/// What a [`Server`] is made of.
+#[derive(Debug)]
+pub struct ServerState {
     /// The socket, TLS included, and its buffers: clean only when both are empty.
     pub conn: Conn,
     /// ParameterStatus values, by the name that the upstream gives them; whoever reads a ParameterStatus updates it.
@@ -48,7 +58,7 @@ pub struct Server {
     /// Replies that are still to come: it is clean only at 0. Whoever sends counts.
     pub pending: usize,
     /// What of a client's context was applied to it: lower-case setting name to value, beyond the startup settings.
-    pub applied: HashMap<String, String>,
+    pub applied: BTreeMap<String, String>,
     /// Shared statements prepared on it.
     pub prepared: PreparedSet,
     /// It holds state of a client that only DISCARD ALL removes (it was pinned, or in session mode): reset before the next client.
@@ -93,12 +103,12 @@ static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 impl Server {
     pub(super) fn new(connection: Connection, slot: Slot, max_prepared: usize, lifetime: Duration) -> Self {
         let now = Instant::now();
-        Self {
+        let state = ServerState {
             conn: connection.conn,
             parameters: connection.parameters,
             tx: TransactionStatus::Idle,
             pending: 0,
-            applied: HashMap::new(),
+            applied: BTreeMap::new(),
             prepared: PreparedSet::new(max_prepared),
             needs_reset: false,
             counters: ServerCounters::default(),
@@ -109,7 +119,8 @@ impl Server {
             last_used: now,
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             slot,
-        }
+        };
+        Self { state: Box::new(state) }
     }
 
     /// Number of this connection in the life of the process.
@@ -192,7 +203,21 @@ impl Server {
     }
 }
 
-impl Drop for Server {
+impl Deref for Server {
+    type Target = ServerState;
+
+    fn deref(&self) -> &ServerState {
+        &self.state
+    }
+}
+
+impl DerefMut for Server {
+    fn deref_mut(&mut self) -> &mut ServerState {
+        &mut self.state
+    }
+}
+
+impl Drop for ServerState {
     fn drop(&mut self) {
         if !self.broken {
             socket::say_goodbye(&mut self.conn.stream);

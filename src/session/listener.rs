@@ -16,6 +16,7 @@ use tracing::{Instrument, debug, error, info, warn};
 use super::gateway::Gateway;
 use super::login::{LoginError, Session, log_in};
 use super::relay::{Relay, Stop};
+use super::upstream::PoolSource;
 use crate::ids::SessionId;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
@@ -34,6 +35,9 @@ pub struct Listener {
     sockets: Vec<TcpListener>,
     sessions: Arc<Sessions>,
 }
+
+/// Boxed: moved about, it would be part of the session's future more than once.
+type ClientRelay = Relay<Stream, PoolSource>;
 
 /// What the sessions of a process share besides the gateway.
 struct Sessions {
@@ -115,31 +119,41 @@ impl Sessions {
         };
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let sessions = Arc::clone(self);
-        let span = SessionSpan::new(id, Some(peer));
-        let instrument = span.span();
-        let task = tokio::spawn(async move { sessions.run(client, peer, &span).await }.instrument(instrument));
+        let task = tokio::spawn(sessions.run(client, peer, id));
         tokio::spawn(watch_over(task, id, place));
     }
 
-    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, span: &SessionSpan) {
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, id: SessionId) {
+        let span = SessionSpan::new(id, Some(peer));
+        // The future of a login is large and short-lived: it must not be part of every idle session.
+        let opening = Box::pin(self.open(client, peer, &span).instrument(span.span()));
+        // From here on the span is entered only where something is logged: entering it at every poll costs more than
+        // what the session does then.
+        let Some(mut relay) = opening.await else { return };
+        relay.run(&span).await;
+    }
+
+    /// Logs a client in, unless pgwarden stops meanwhile.
+    async fn open(&self, client: TcpStream, peer: SocketAddr, span: &SessionSpan) -> Option<Box<ClientRelay>> {
         if let Err(error) = Keepalive::default().apply(&client) {
             debug!(%error, "client gone");
-            return;
+            return None;
         }
         let mut stop = self.stop.subscribe();
-        // The future of a login is large and short-lived: it must not be part of every idle session.
-        let login = Box::pin(log_in(&self.gateway, Stream::Tcp(client), peer, span));
         let session = tokio::select! {
-            session = login => session,
-            _ = stop.wait_for(|stop| *stop != Stop::Run) => return,
+            session = log_in(&self.gateway, Stream::Tcp(client), peer, span) => session,
+            _ = stop.wait_for(|stop| *stop != Stop::Run) => return None,
         };
         match session {
-            Ok(Some(session)) => relay(session, stop).await,
-            Ok(None) => {}
+            Ok(session) => {
+                let Session { conn, machine, source } = session?;
+                return Some(Box::new(Relay::new(conn.stream, machine, source, stop)));
+            }
             Err(LoginError::Gone(why)) => debug!(why, "no session"),
             Err(LoginError::Refused(why)) => info!(why, "client refused"),
             Err(LoginError::Timeout) => info!("login timed out"),
         }
+        None
     }
 
     async fn end(&self, grace: Duration) {
@@ -154,12 +168,6 @@ impl Sessions {
             warn!("some sessions did not end in time");
         }
     }
-}
-
-async fn relay(session: Session, stop: watch::Receiver<Stop>) {
-    let Session { conn, machine, source } = session;
-    let end = Relay::new(conn.stream, machine, source, stop).run().await;
-    debug!(%end, "session ends");
 }
 
 /// Keeps the client's place until its task has ended, and a panic within the task.

@@ -91,7 +91,7 @@ pub(super) async fn log_in(
     match begun {
         None => Ok(None),
         // Waiting for an upstream has limits of its own.
-        Some((conn, message, identity)) => open(gateway, conn, &message, identity).await.map(Some),
+        Some((conn, message, identity)) => open(gateway, conn, &message, identity, span).await.map(Some),
     }
 }
 
@@ -182,6 +182,7 @@ async fn open(
     mut conn: Conn,
     message: &StartupMessage,
     identity: Identity,
+    span: &SessionSpan,
 ) -> Result<Session, LoginError> {
     let (upstream, opening) = match parts(gateway, &identity.target, message).await {
         Ok(parts) => parts,
@@ -201,7 +202,7 @@ async fn open(
         }
     };
     greet(&mut conn, &reported, &source).await?;
-    let mut machine = machine(gateway, &upstream, &opening, reported);
+    let mut machine = machine(gateway, &upstream, &opening, reported, span);
     if let Target::Unbound { upstream: own } = &identity.target {
         machine = machine.switching(Arc::new(LoginTenants {
             registry: Arc::clone(&gateway.registry),
@@ -225,7 +226,13 @@ async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> 
     Ok((upstream, opening))
 }
 
-fn machine(gateway: &Gateway, upstream: &Upstream, opening: &Opening, reported: BTreeMap<String, String>) -> Machine {
+fn machine(
+    gateway: &Gateway,
+    upstream: &Upstream,
+    opening: &Opening,
+    reported: Arc<BTreeMap<String, String>>,
+    span: &SessionSpan,
+) -> Machine {
     let env = Env {
         guard: Arc::clone(&upstream.guard),
         mode: opening.mode.clone(),
@@ -234,7 +241,7 @@ fn machine(gateway: &Gateway, upstream: &Upstream, opening: &Opening, reported: 
         planning_context: Arc::clone(&opening.planning_context),
         pool_mode: upstream.pool.settings().mode,
         limits: gateway.limits,
-        observer: Arc::new(Watcher::new(Arc::clone(&upstream.catalog))),
+        observer: Arc::new(Watcher::new(Arc::clone(&upstream.catalog), span.span())),
     };
     Machine::new(env, opening.settings(), reported)
 }
@@ -257,15 +264,18 @@ async fn reported_settings(
     upstream: &Upstream,
     opening: &Opening,
     source: &mut PoolSource,
-) -> Result<BTreeMap<String, String>, PgError> {
+) -> Result<Arc<BTreeMap<String, String>>, PgError> {
     // Its value is what is reported, whatever the server: it need not be asked for.
     let (own, asked): (Vec<_>, Vec<_>) =
         opening.startup.clone().into_iter().partition(|(name, value)| name == "application_name" && is_plain(value));
     let decisive = opening.sealed.iter().filter(|(name, _)| matches!(name.as_str(), "role" | "search_path"));
     let decisive = decisive.map(|(name, value)| (name.clone(), value.clone()));
     let key = (upstream.pool.key().clone(), asked.into_iter().chain(decisive).collect::<Vec<_>>());
-    let known = gateway.greetings.get(&key);
-    let reported = match known {
+    let own_key = (key.0.clone(), own.iter().chain(&key.1).cloned().collect::<Vec<_>>());
+    if let Some(reported) = gateway.greetings.get(&own_key) {
+        return Ok(reported);
+    }
+    let reported = match gateway.greetings.get(&key) {
         Some(reported) => reported,
         None => {
             let reported = Arc::new(ask_server(opening, source).await?);
@@ -273,8 +283,13 @@ async fn reported_settings(
             reported
         }
     };
+    if own.is_empty() {
+        return Ok(reported);
+    }
     let mut reported = BTreeMap::clone(&reported);
     reported.extend(own);
+    let reported = Arc::new(reported);
+    gateway.greetings.insert(own_key, Arc::clone(&reported));
     Ok(reported)
 }
 

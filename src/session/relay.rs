@@ -13,8 +13,10 @@ use std::time::Duration;
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
+use tracing::Instrument as _;
 
 use super::machine::{Link, Machine, Wait};
+use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 
 /// Bytes read at once. One buffer per thread: an idle session holds none.
@@ -86,6 +88,8 @@ pub enum End {
 enum Event {
     /// Bytes came or went: look again.
     Progress,
+    /// The process wants something of its sessions.
+    Bell,
     ClientGone(Option<io::Error>),
     ServerLost(String),
     /// Whoever could stop the session is gone.
@@ -109,17 +113,20 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         Self { client, unflushed: false, server_unflushed: false, source, server: None, machine, stop }
     }
 
-    /// Serves the client until one side ends it. The server connection has been given back afterwards.
-    pub async fn run(mut self) -> End {
+    /// Serves the client until one side ends it. The server connection has been given back afterwards. What is logged at the
+    /// end stands in `span`.
+    pub async fn run(&mut self, span: &SessionSpan) {
         let end = self.serve().await;
         let broken = matches!(end, End::ServerLost(_));
         self.give_back(broken);
-        self.farewell().await;
-        end
+        let farewell = Box::pin(self.farewell().instrument(span.span()));
+        farewell.await;
+        span.span().in_scope(|| tracing::debug!(%end, "session ends"));
     }
 
     async fn serve(&mut self) -> End {
-        let mut stop = self.stop.clone();
+        // Rung for all sessions at once: one place in the line of those who listen for all of the session's life.
+        let mut bell = pin!(ring(self.stop.clone()));
         loop {
             match self.machine.pump() {
                 Wait::Closed => return End::Closed,
@@ -140,9 +147,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
             if self.must_stop() {
                 return self.stopped();
             }
-            let mut bell = pin!(stop.changed());
             match poll_fn(|cx| self.poll_exchange(cx, bell.as_mut())).await {
                 Event::Progress => {}
+                Event::Bell => bell.set(ring(self.stop.clone())),
                 Event::ClientGone(error) => return End::ClientGone(error),
                 Event::ServerLost(why) => return self.server_lost(why),
                 Event::Orphaned => return self.stopped(),
@@ -173,6 +180,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
 
 type Changed = Result<(), watch::error::RecvError>;
 
+/// Waits for the next thing that the process wants of its sessions.
+async fn ring(mut stop: watch::Receiver<Stop>) -> Changed {
+    stop.changed().await
+}
+
 impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     /// Waits until a socket has taken or given bytes, or the process wants something of its sessions.
     fn poll_exchange(&mut self, cx: &mut Context<'_>, bell: Pin<&mut impl Future<Output = Changed>>) -> Poll<Event> {
@@ -187,7 +199,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
             return Poll::Ready(Event::Progress);
         }
         match ready!(bell.poll(cx)) {
-            Ok(()) => Poll::Ready(Event::Progress),
+            Ok(()) => Poll::Ready(Event::Bell),
             Err(_) => Poll::Ready(Event::Orphaned),
         }
     }

@@ -1,38 +1,46 @@
 //! What a session tells the rest of the process: refusals and operators' statements go to the audit trail, DDL to the
-//! catalog. Session, login and tenant stand in the span that all of it happens in.
+//! catalog. Each line stands in the session's span, which names session, login and tenant; the span is entered for these
+//! lines only, since a relay is polled several times for each statement.
 
 use std::sync::Arc;
 
+use tracing::Span;
+
 use super::machine::Observer;
 use super::upstream::CatalogHook;
-use crate::guard::Refusal;
+use crate::guard::{PinReason, Refusal};
 use crate::ids::TenantName;
 use crate::observe::audit;
 
 /// Observes one session.
 pub(super) struct Watcher {
     catalog: Arc<dyn CatalogHook>,
+    span: Span,
 }
 
 impl Watcher {
-    pub fn new(catalog: Arc<dyn CatalogHook>) -> Self {
-        Self { catalog }
+    pub fn new(catalog: Arc<dyn CatalogHook>, span: Span) -> Self {
+        Self { catalog, span }
     }
 }
 
 impl Observer for Watcher {
     fn refused(&self, refusal: &Refusal, sql: &str) {
-        audit::refusal(refusal, sql);
+        self.span.in_scope(|| audit::refusal(refusal, sql));
     }
 
     fn operator_statement(&self, sql: &str) {
-        audit::operator_statement(sql);
+        self.span.in_scope(|| audit::operator_statement(sql));
+    }
+
+    fn pinned(&self, reason: PinReason) {
+        self.span.in_scope(|| tracing::debug!(?reason, "server connection stays with the client"));
     }
 
     fn acts_for(&self, tenant: Option<&TenantName>) {
         let name = tenant.map_or("", TenantName::as_str);
         // The session's span: every line of the log carries who is acted for.
-        tracing::Span::current().record("tenant", name);
+        self.span.record("tenant", name);
     }
 
     fn catalog_changed(&self) {

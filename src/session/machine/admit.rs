@@ -124,7 +124,7 @@ impl Machine {
 
     fn pin_to(&mut self, reason: crate::guard::PinReason) {
         if self.pin == super::Pin::No {
-            tracing::debug!(?reason, "server connection stays with the client");
+            self.env.observer.pinned(reason);
             self.pin = super::Pin::Statement(reason);
         }
     }

@@ -4,9 +4,9 @@ use bytes::{Buf, BytesMut};
 
 use super::Machine;
 use super::link::Passing;
-use super::replies::{Errand, Fate};
+use super::replies::{Errand, Expected, Fate, Kind};
 use crate::wire::error::WireError;
-use crate::wire::frame::{Head, UpstreamLimits, peek_head, take_body_part};
+use crate::wire::frame::{Head, UpstreamLimits, peek_head};
 
 /// Why a server connection cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
@@ -48,18 +48,32 @@ impl Machine {
     /// The connection is out of step, or the server ended it.
     pub fn server_bytes(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let Some(link) = self.link.as_mut() else { return Ok(()) };
-        let mut input = std::mem::take(&mut link.input);
-        input.extend_from_slice(bytes);
-        let result = self.server_messages(&mut input);
-        if let Some(link) = self.link.as_mut()
-            && !input.is_empty()
-        {
-            link.input = input;
+        let mut kept = std::mem::take(&mut link.input);
+        self.to_client.reserve(bytes.len());
+        if kept.is_empty() {
+            // The usual case: whole messages, dealt with where they were read to.
+            let mut rest = bytes;
+            let result = self.server_messages(&mut rest);
+            self.keep(BytesMut::from(rest));
+            return result;
         }
+        kept.extend_from_slice(bytes);
+        let mut rest: &[u8] = &kept;
+        let result = self.server_messages(&mut rest);
+        let done = kept.len() - rest.len();
+        kept.advance(done);
+        self.keep(kept);
         result
     }
 
-    fn server_messages(&mut self, input: &mut BytesMut) -> Result<(), Broken> {
+    /// The beginning of a message whose end is still to come.
+    fn keep(&mut self, input: BytesMut) {
+        if let Some(link) = self.link.as_mut().filter(|_| !input.is_empty()) {
+            link.input = input;
+        }
+    }
+
+    fn server_messages(&mut self, input: &mut &[u8]) -> Result<(), Broken> {
         loop {
             if let Some(passing) = self.link.as_mut().and_then(|link| link.passing.take()) {
                 if !self.pass_part(input, passing)? {
@@ -67,17 +81,37 @@ impl Machine {
                 }
                 continue;
             }
+            self.pass_rows(input)?;
             let Some(head) = peek_head(input, &UpstreamLimits)? else { return Ok(()) };
             match self.handling(head.tag) {
                 Handling::Pass => self.begin_passing(head, true),
                 Handling::Drop => self.begin_passing(head, false),
                 Handling::Hold => {
-                    let Some(frame) = input.get(..head.frame_len()) else { return Ok(()) };
+                    let Some((frame, rest)) = input.split_at_checked(head.frame_len()) else { return Ok(()) };
                     self.server_message(head.tag, frame)?;
-                    input.advance(head.frame_len());
+                    *input = rest;
                 }
             }
         }
+    }
+
+    /// Rows that are there whole and are the client's go to it in one piece.
+    fn pass_rows(&mut self, input: &mut &[u8]) -> Result<(), Broken> {
+        let Some(Expected { kind: Kind::Query(_) | Kind::Execute(_), fate: Fate::Forward }) = self.replies.head()
+        else {
+            return Ok(());
+        };
+        let (mut rows, mut rest) = (0, *input);
+        while let Some(b'D' | b'd') = rest.first()
+            && let Some(head) = peek_head(rest, &UpstreamLimits)?
+            && let Some((row, after)) = rest.split_at_checked(head.frame_len())
+        {
+            rows += row.len();
+            rest = after;
+        }
+        self.to_client.extend_from_slice(input.get(..rows).unwrap_or_default());
+        *input = rest;
+        Ok(())
     }
 
     fn handling(&mut self, tag: u8) -> Handling {
@@ -99,10 +133,12 @@ impl Machine {
     }
 
     /// Passes on what is there. Returns whether the message is over.
-    fn pass_part(&mut self, input: &mut BytesMut, mut passing: Passing) -> Result<bool, Broken> {
-        let part = take_body_part(input, &mut passing.left);
+    fn pass_part(&mut self, input: &mut &[u8], mut passing: Passing) -> Result<bool, Broken> {
+        let (part, rest) = input.split_at(input.len().min(passing.left));
+        *input = rest;
+        passing.left -= part.len();
         if passing.forward {
-            self.to_client.extend_from_slice(&part);
+            self.to_client.extend_from_slice(part);
         }
         if passing.left == 0 {
             self.passed(passing.tag)?;

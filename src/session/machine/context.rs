@@ -1,5 +1,7 @@
 //! The client's settings on the server connection that it has.
 
+use std::sync::Arc;
+
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::{Batch, Hold, Machine, Wait};
 use crate::pgerror::{PgError, Severity, SqlState};
@@ -84,7 +86,7 @@ impl Machine {
     /// Tells the client of reported settings that differ from what it was told last.
     pub(super) fn report_changes(&mut self) {
         let Some(link) = self.link.as_ref() else { return };
-        if link.parameters == self.reported {
+        if link.parameters == *self.reported {
             return;
         }
         for (name, value) in &link.parameters {
@@ -92,7 +94,7 @@ impl Machine {
                 // The texts came out of a message of the same kind: they can be written.
                 && backend::parameter_status(&mut self.to_client, name, value).is_ok()
             {
-                self.reported.insert(name.clone(), value.clone());
+                Arc::make_mut(&mut self.reported).insert(name.clone(), value.clone());
             }
         }
     }

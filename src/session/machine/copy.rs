@@ -9,7 +9,7 @@ use crate::guard::copy_stream::CopyRewriter;
 use crate::guard::{Guarded, Refusal, RefusalKind, StatementKind};
 use crate::pgerror::SqlState;
 use crate::wire::encode::frontend;
-use crate::wire::frame::{Head, take_body_part};
+use crate::wire::frame::Head;
 
 /// A CopyData message whose head was dealt with.
 #[derive(Clone, Copy, Debug)]
@@ -78,17 +78,20 @@ impl Machine {
         if input.is_empty() {
             return Flow::Stop(Wait::Input);
         }
-        let part = take_body_part(input, &mut self.copy_part.left);
+        let count = input.len().min(self.copy_part.left);
+        let part = input.get(..count).unwrap_or_default();
+        self.copy_part.left -= count;
         if self.copy_part.forwards {
             // To its end, even if the COPY fails meanwhile: the server counts on the length that it was told.
-            self.to_server.extend_from_slice(&part);
+            self.to_server.extend_from_slice(part);
         } else if let CopyStream::Rewrite(rewriter) = &mut self.copying {
             let mut out = Vec::with_capacity(part.len() + part.len() / 8);
-            match rewriter.push(&part, &mut out) {
+            match rewriter.push(part, &mut out) {
                 Ok(()) => self.send_copy_data(&out),
                 Err(refusal) => self.refuse_stream(refusal),
             }
         }
+        input.advance(count);
         Flow::Done
     }
 

@@ -13,11 +13,15 @@ use crate::wire::frontend::FrontendMessage;
 
 /// A longer message ends the session: dropping it would take too long.
 const MAX_DROPPED: usize = 256 << 20;
+/// Bytes that a batch of messages usually grows by on its way, at most.
+const ADDED: usize = 256;
 
 impl Machine {
     /// Takes in bytes of the client; [`Machine::pump`] deals with them.
     pub fn client_bytes(&mut self, bytes: &[u8]) {
         self.input.extend_from_slice(bytes);
+        // What becomes of them is about as long: the buffer grows once.
+        self.to_server.reserve(bytes.len() + ADDED);
     }
 
     /// Deals with all client messages that can be dealt with now, and says why it stopped.

@@ -1,6 +1,6 @@
 //! What a machine knows of the server connection that it has.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use bytes::BytesMut;
 
@@ -13,7 +13,7 @@ pub struct Link {
     /// Server bytes not yet dealt with.
     pub input: BytesMut,
     /// Settings beyond the defaults, by lower-case name.
-    pub applied: HashMap<String, String>,
+    pub applied: BTreeMap<String, String>,
     /// Shared statements prepared on it.
     pub prepared: PreparedSet,
     /// ParameterStatus values.
@@ -40,7 +40,7 @@ impl Link {
     /// A connection in this state.
     pub fn new(
         input: BytesMut,
-        applied: HashMap<String, String>,
+        applied: BTreeMap<String, String>,
         prepared: PreparedSet,
         parameters: BTreeMap<String, String>,
     ) -> Self {

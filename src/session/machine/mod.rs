@@ -77,6 +77,8 @@ pub trait Observer: Send + Sync {
     fn operator_statement(&self, sql: &str);
     /// The session acts for another tenant from now on.
     fn acts_for(&self, tenant: Option<&crate::ids::TenantName>);
+    /// The server connection stays with the client from now on.
+    fn pinned(&self, reason: PinReason);
     /// A transaction with DDL has ended.
     fn catalog_changed(&self);
 }
@@ -171,7 +173,7 @@ pub struct Machine {
     portals: HashMap<Box<str>, Arc<Statement>>,
     settings: Settings,
     /// ParameterStatus values as the client knows them.
-    reported: BTreeMap<String, String>,
+    reported: Arc<BTreeMap<String, String>>,
     /// The current message passed the guard already: it stopped for something else.
     admitted: Option<Guarded>,
     /// The catalog was read anew for the current message.
@@ -188,7 +190,7 @@ pub struct Machine {
 
 impl Machine {
     /// A session that has just been greeted. `reported` is what it was told in ParameterStatus messages.
-    pub fn new(env: Env, settings: Settings, reported: BTreeMap<String, String>) -> Self {
+    pub fn new(env: Env, settings: Settings, reported: Arc<BTreeMap<String, String>>) -> Self {
         let pin = match env.pool_mode {
             PoolMode::Transaction => Pin::No,
             PoolMode::Session => Pin::Mode,

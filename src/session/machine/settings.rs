@@ -4,7 +4,7 @@
 //! that touched them has ended: rollback, savepoints, SET LOCAL and `set_config` come out right without a model of
 //! them. Before a transaction, the difference between what the client has and what the connection has is applied.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::replies::SettingRow;
 use crate::guard::value::quote_literal;
@@ -79,7 +79,7 @@ impl Settings {
     }
 
     /// What must be sent before the client's next transaction; `None` if the connection's settings are the client's.
-    pub fn difference(&self, applied: &HashMap<String, String>) -> Option<Difference> {
+    pub fn difference(&self, applied: &BTreeMap<String, String>) -> Option<Difference> {
         let mut set = Vec::new();
         let mut wanted = 0;
         for (name, value) in self.wanted() {
@@ -96,7 +96,7 @@ impl Settings {
     }
 
     /// The question for the outcome of what was touched since the last one; `None` if nothing was.
-    pub fn question(&mut self, applied: &HashMap<String, String>) -> Option<String> {
+    pub fn question(&mut self, applied: &BTreeMap<String, String>) -> Option<String> {
         if self.touched_all {
             let all = self.current.keys().chain(self.startup.keys()).chain(self.sealed.keys()).chain(applied.keys());
             self.touched.extend(all.cloned());
@@ -115,7 +115,7 @@ impl Settings {
     }
 
     /// Takes in the answer.
-    pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut HashMap<String, String>) {
+    pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut BTreeMap<String, String>) {
         for row in rows {
             let reserved = self.reserved.as_ref() == Some(&row.name);
             let held = row.value.filter(|value| !(row.is_default || reserved && value.is_empty()));
@@ -178,7 +178,7 @@ mod tests {
         pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     }
 
-    fn applied(pairs: &[(&str, &str)]) -> HashMap<String, String> {
+    fn applied(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         map(pairs).into_iter().collect()
     }
 

@@ -92,6 +92,10 @@ impl Observer for Seen {
         self.0.lock().unwrap().push(format!("acts for {tenant:?}"));
     }
 
+    fn pinned(&self, reason: PinReason) {
+        self.0.lock().unwrap().push(format!("pinned by {reason}"));
+    }
+
     fn catalog_changed(&self) {
         self.0.lock().unwrap().push("catalog".to_owned());
     }
@@ -122,7 +126,7 @@ impl Bench {
             limits: ClientLimits { copy_data: LARGE_LIMIT, ..ClientLimits::default() },
             observer: seen.clone(),
         };
-        Self { machine: Machine::new(env, settings, BTreeMap::new()), seen, refreshes: 0, servers: true }
+        Self { machine: Machine::new(env, settings, Arc::default()), seen, refreshes: 0, servers: true }
     }
 
     /// The client sends; the machine goes as far as it can.
@@ -184,7 +188,7 @@ impl Bench {
 }
 
 fn link() -> Link {
-    Link::new(BytesMut::new(), HashMap::new(), PreparedSet::new(2), BTreeMap::new())
+    Link::new(BytesMut::new(), BTreeMap::new(), PreparedSet::new(2), BTreeMap::new())
 }
 
 fn frames(buffer: &mut BytesMut, text: fn(u8, &[u8]) -> String) -> Vec<String> {
