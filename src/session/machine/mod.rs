@@ -308,5 +308,6 @@ impl Machine {
                 *buffer = BytesMut::new();
             }
         }
+        self.replies.shrink();
     }
 }

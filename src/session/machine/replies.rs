@@ -167,6 +167,13 @@ impl Replies {
         self.queue.is_empty()
     }
 
+    /// Gives back memory if nothing is outstanding.
+    pub fn shrink(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
+
     /// How many are outstanding.
     pub fn len(&self) -> usize {
         self.queue.len()

@@ -5,6 +5,7 @@
 //! them. Before a transaction, the difference between what the client has and what the connection has is applied.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::replies::SettingRow;
 use crate::guard::value::quote_literal;
@@ -15,9 +16,9 @@ pub struct Settings {
     /// Set by pgwarden and by nobody else: search path, role, the tenant setting.
     sealed: BTreeMap<String, String>,
     /// What the client asked for when it connected: RESET goes back to these.
-    startup: BTreeMap<String, String>,
-    /// What the client has now, where it differs from the server's defaults.
-    current: BTreeMap<String, String>,
+    startup: Arc<BTreeMap<String, String>>,
+    /// What the client has now, where it differs from the server's defaults. Most clients never change it: one map for both.
+    current: Arc<BTreeMap<String, String>>,
     /// Never the client's, also while pgwarden does not set it.
     reserved: Option<String>,
     touched: BTreeSet<String>,
@@ -38,8 +39,8 @@ pub struct Difference {
 impl Settings {
     /// Settings of a new session.
     pub fn new(sealed: BTreeMap<String, String>, startup: BTreeMap<String, String>) -> Self {
-        let current = startup.clone();
-        Self { sealed, startup, current, ..Self::default() }
+        let startup = Arc::new(startup);
+        Self { sealed, current: Arc::clone(&startup), startup, ..Self::default() }
     }
 
     /// Sets aside a setting that is pgwarden's at times.
@@ -62,7 +63,7 @@ impl Settings {
 
     /// RESET ALL succeeded: the client is back at its startup settings.
     pub fn reset(&mut self) {
-        self.current.clone_from(&self.startup);
+        self.current = Arc::clone(&self.startup);
     }
 
     /// A statement was sent that touches them all. Returns as [`Settings::touch`].
@@ -127,8 +128,9 @@ impl Settings {
                 continue;
             }
             match held.or_else(|| self.startup.get(&row.name).cloned()) {
-                Some(value) => self.current.insert(row.name, value),
-                None => self.current.remove(&row.name),
+                Some(value) => Arc::make_mut(&mut self.current).insert(row.name, value),
+                None if self.current.contains_key(&row.name) => Arc::make_mut(&mut self.current).remove(&row.name),
+                None => None,
             };
         }
     }
