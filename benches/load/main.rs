@@ -76,7 +76,8 @@ fn run(options: &Options) -> Result<(), String> {
     let lab = Lab::start()?;
     let runs = options.cases.len() * options.protocols.len() * options.clients.len();
     eprintln!("{runs} cells, about {} s", runs as u32 * options.rounds * 2 * (options.seconds + 1));
-    let mut summary = Summary::default();
+    // First of all: memory that load has left behind would be given to the idle clients.
+    let mut summary = Summary { idle: Some(lab.idle_memory(1_000)?), ..Summary::default() };
     println!("{}", Row::HEADER);
     for case in &options.cases {
         for protocol in &options.protocols {
@@ -87,7 +88,6 @@ fn run(options: &Options) -> Result<(), String> {
             }
         }
     }
-    summary.idle = Some(lab.idle_memory(1_000)?);
     println!("\n{summary}");
     summary.write("target/load.json")
 }
