@@ -184,8 +184,8 @@ fn statement<'t>(
     let (Some(slice), Some(tree)) = (text.get(start..end), raw.stmt) else {
         return Err(syntax("statement borders lie outside of the text".to_owned()));
     };
-    let own: Vec<_> = tokens.iter().filter(|t| in_range(t, start, end)).collect();
-    let depth = nesting(&own);
+    let own = tokens_between(tokens, start, end);
+    let depth = nesting(own);
     if depth > limits.max_depth {
         return Err(Refusal::new(
             RefusalKind::Limit,
@@ -193,11 +193,14 @@ fn statement<'t>(
             format!("statement is nested {depth} deep, the limit is {}", limits.max_depth),
         ));
     }
-    Ok(Statement { text: slice, tree: *tree, params: greatest_param(text, &own)? })
+    Ok(Statement { text: slice, tree: *tree, params: greatest_param(text, own)? })
 }
 
-fn in_range(token: &protobuf::ScanToken, start: usize, end: usize) -> bool {
-    usize::try_from(token.start).is_ok_and(|s| s >= start) && usize::try_from(token.end).is_ok_and(|e| e <= end)
+/// The tokens of one statement. They are in the order of the text: a search, since a text may have 100,000 statements.
+fn tokens_between(tokens: &[protobuf::ScanToken], start: usize, end: usize) -> &[protobuf::ScanToken] {
+    let first = tokens.partition_point(|t| usize::try_from(t.start).is_ok_and(|at| at < start));
+    let last = tokens.partition_point(|t| usize::try_from(t.end).is_ok_and(|at| at <= end));
+    tokens.get(first..last).unwrap_or_default()
 }
 
 fn token_text<'t>(text: &'t str, token: &protobuf::ScanToken) -> &'t str {
@@ -207,7 +210,7 @@ fn token_text<'t>(text: &'t str, token: &protobuf::ScanToken) -> &'t str {
 }
 
 /// The deepest nesting of parentheses and brackets. (Chains of operators nest the tree too: the C parser refuses those.)
-fn nesting(tokens: &[&protobuf::ScanToken]) -> usize {
+fn nesting(tokens: &[protobuf::ScanToken]) -> usize {
     let mut depth = 0usize;
     let mut deepest = 0usize;
     for token in tokens {
@@ -223,7 +226,7 @@ fn nesting(tokens: &[&protobuf::ScanToken]) -> usize {
     deepest
 }
 
-fn greatest_param(text: &str, tokens: &[&protobuf::ScanToken]) -> Result<u16, Refusal> {
+fn greatest_param(text: &str, tokens: &[protobuf::ScanToken]) -> Result<u16, Refusal> {
     let mut greatest = 0u16;
     for token in tokens {
         if token.token() != Token::Param {

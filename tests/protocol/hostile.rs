@@ -190,7 +190,7 @@ fn deep_and_wide_statements_are_refused() {
         format!("SELECT {}", "1,".repeat(250_000) + "1"),
         "SELECT 1;".repeat(200_000),
         joins(10_000),
-        vec!["SELECT id FROM customers"; 2_000].join(" UNION ALL "),
+        vec!["SELECT id FROM customers"; 20_000].join(" UNION ALL "),
         "SELECT 'open".to_owned(),
         "SELECT /* open".to_owned(),
     ] {
