@@ -11,7 +11,6 @@ mod gate;
 pub(crate) mod parse;
 mod plan;
 mod policy;
-pub mod position;
 mod refusal;
 mod rewrite;
 mod service;
