@@ -30,17 +30,5 @@ pub use statements::plan_statements;
 /// A plan that forwards a text as it is, for the tests of this room.
 #[cfg(test)]
 pub(crate) fn test_plan(sql: &str) -> Plan {
-    Plan {
-        kind: StatementKind::Select,
-        pieces: vec![Piece::Text(sql.into())],
-        rewritten: false,
-        needs_tenant: false,
-        slots: vec![],
-        inline_slots: false,
-        client_params: 0,
-        checks: vec![],
-        effects: vec![],
-        copy_in: None,
-        notes: vec![],
-    }
+    Plan::verbatim(StatementKind::Select, sql)
 }

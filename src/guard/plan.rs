@@ -158,6 +158,25 @@ pub struct Plan {
     pub notes: Vec<String>,
 }
 
+impl Plan {
+    /// A text that goes out as it is, and does nothing to the session.
+    pub(super) fn verbatim(kind: StatementKind, sql: &str) -> Self {
+        Self {
+            kind,
+            pieces: vec![Piece::Text(sql.into())],
+            rewritten: false,
+            needs_tenant: false,
+            slots: vec![],
+            inline_slots: false,
+            client_params: 0,
+            checks: vec![],
+            effects: vec![],
+            copy_in: None,
+            notes: vec![],
+        }
+    }
+}
+
 /// Format of a COPY stream, as far as its rows must be found in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CopyFormat {

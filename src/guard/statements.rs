@@ -2,7 +2,7 @@
 
 use super::gate::dispatch::gate;
 use super::parse::{self, Statement};
-use super::plan::{Piece, Plan, Protocol, StatementKind};
+use super::plan::{Plan, Protocol, StatementKind};
 use super::policy::{Mode, Policy};
 use super::refusal::{Refusal, RefusalKind};
 use super::rewrite::Rewriter;
@@ -24,7 +24,7 @@ pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql
             ));
         }
         if statements.is_empty() {
-            return Ok(vec![empty(sql)]);
+            return Ok(vec![Plan::verbatim(StatementKind::Empty, sql)]);
         }
         statements.iter().map(|statement| plan(policy, mode, protocol, statement)).collect()
     })
@@ -35,21 +35,4 @@ fn plan(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, statement: &Statem
     let mut tree = statement.tree.clone();
     let gated = gate(policy, mode, &mut tree, &mut rewriter)?;
     rewriter.finish(statement, &tree, gated)
-}
-
-/// White space and comments.
-fn empty(sql: &str) -> Plan {
-    Plan {
-        kind: StatementKind::Empty,
-        pieces: vec![Piece::Text(sql.into())],
-        rewritten: false,
-        needs_tenant: false,
-        slots: vec![],
-        inline_slots: false,
-        client_params: 0,
-        checks: vec![],
-        effects: vec![],
-        copy_in: None,
-        notes: vec![],
-    }
 }
