@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
+use super::directory::Directory;
 use super::machine::SharedStatements;
 use super::upstream::Upstreams;
 use crate::auth::{Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword};
@@ -105,6 +106,8 @@ pub(super) type Greetings = Cache<(PoolKey, Vec<(String, String)>), Arc<BTreeMap
 pub struct Gateway {
     /// Tenants and logins; a reload replaces it.
     pub registry: SharedRegistry,
+    /// All sessions.
+    pub directory: Arc<Directory>,
     /// How logins prove themselves; a reload replaces it.
     pub credentials: ArcSwap<Credentials>,
     /// TLS towards clients.
@@ -141,8 +144,10 @@ impl Gateway {
         upstreams: Arc<dyn Upstreams>,
     ) -> Result<Self, GatewayError> {
         let tls = config.listen.tls.as_ref().map(server_tls).transpose()?;
+        let registry = Registry::shared(config);
         Ok(Self {
-            registry: Registry::shared(config),
+            directory: Directory::new(Arc::clone(&registry)),
+            registry,
             credentials: ArcSwap::from_pointee(Credentials::new(config)?),
             tls,
             tls_required: config.listen.tls.as_ref().is_some_and(|tls| tls.required),

@@ -4,18 +4,18 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, error, info, warn};
 
+use super::directory::{Order, Seat, Taken};
 use super::gateway::Gateway;
 use super::login::{LoginError, Session, log_in};
-use super::relay::{Relay, Stop};
+use super::relay::Relay;
 use super::upstream::PoolSource;
 use crate::ids::SessionId;
 use crate::observe::SessionSpan;
@@ -45,8 +45,6 @@ struct Sessions {
     /// One permit per client.
     places: Arc<Semaphore>,
     max: u32,
-    next: AtomicU64,
-    stop: watch::Sender<Stop>,
 }
 
 impl Listener {
@@ -57,13 +55,7 @@ impl Listener {
     pub fn bind(addresses: &[SocketAddr], gateway: Arc<Gateway>) -> io::Result<Self> {
         let sockets = addresses.iter().map(|address| bind_one(*address)).collect::<io::Result<Vec<_>>>()?;
         let max = u32::try_from(gateway.max_connections).unwrap_or(u32::MAX).min(1 << 28);
-        let sessions = Sessions {
-            gateway,
-            places: Arc::new(Semaphore::new(max as usize)),
-            max,
-            next: AtomicU64::new(1),
-            stop: watch::Sender::new(Stop::Run),
-        };
+        let sessions = Sessions { gateway, places: Arc::new(Semaphore::new(max as usize)), max };
         Ok(Self { sockets, sessions: Arc::new(sessions) })
     }
 
@@ -117,16 +109,18 @@ impl Sessions {
             turn_away(&client);
             return;
         };
-        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
+        let taken = self.gateway.directory.take_seat(Some(peer));
+        let id = taken.seat().id();
         let sessions = Arc::clone(self);
-        let task = tokio::spawn(sessions.run(client, peer, id));
+        let task = tokio::spawn(sessions.run(client, peer, taken));
         tokio::spawn(watch_over(task, id, place));
     }
 
-    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, id: SessionId) {
-        let span = SessionSpan::new(id, Some(peer));
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, taken: Taken) {
+        let seat = taken.seat();
+        let span = SessionSpan::new(seat.id(), Some(peer));
         // The future of a login is large and short-lived: it must not be part of every idle session.
-        let opening = Box::pin(self.open(client, peer, &span).instrument(span.span()));
+        let opening = Box::pin(self.open(client, peer, seat, &span).instrument(span.span()));
         // From here on the span is entered only where something is logged: entering it at every poll costs more than
         // what the session does then.
         let Some(mut relay) = opening.await else { return };
@@ -134,20 +128,25 @@ impl Sessions {
     }
 
     /// Logs a client in, unless pgwarden stops meanwhile.
-    async fn open(&self, client: TcpStream, peer: SocketAddr, span: &SessionSpan) -> Option<Box<ClientRelay>> {
+    async fn open(
+        &self,
+        client: TcpStream,
+        peer: SocketAddr,
+        seat: &Arc<Seat>,
+        span: &SessionSpan,
+    ) -> Option<Box<ClientRelay>> {
         if let Err(error) = Keepalive::default().apply(&client) {
             debug!(%error, "client gone");
             return None;
         }
-        let mut stop = self.stop.subscribe();
         let session = tokio::select! {
-            session = log_in(&self.gateway, Stream::Tcp(client), peer, span) => session,
-            _ = stop.wait_for(|stop| *stop != Stop::Run) => return None,
+            session = log_in(&self.gateway, Stream::Tcp(client), peer, seat, span) => session,
+            () = seat.stopped() => return None,
         };
         match session {
             Ok(session) => {
                 let Session { conn, machine, source } = session?;
-                return Some(Box::new(Relay::new(conn.stream, machine, source, stop)));
+                return Some(Box::new(Relay::new(conn.stream, machine, source, Arc::clone(seat))));
             }
             Err(LoginError::Gone(why)) => debug!(why, "no session"),
             Err(LoginError::Refused(why)) => info!(why, "client refused"),
@@ -157,13 +156,13 @@ impl Sessions {
     }
 
     async fn end(&self, grace: Duration) {
-        self.stop.send_replace(Stop::Drain);
+        self.gateway.directory.tell_all(Order::Drain);
         if tokio::time::timeout(grace, self.places.acquire_many(self.max)).await.is_ok() {
             return;
         }
         let left = self.max as usize - self.places.available_permits();
         warn!(sessions = left, "the grace period is over: ending sessions in mid-transaction");
-        self.stop.send_replace(Stop::Now);
+        self.gateway.directory.tell_all(Order::Now);
         if tokio::time::timeout(LAST_WORDS, self.places.acquire_many(self.max)).await.is_err() {
             warn!("some sessions did not end in time");
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
+use super::directory::{Occupant, Seat};
 use super::gateway::{Credential, Gateway};
 use super::machine::{Env, Machine};
 use super::opening::{Opening, tenant_option};
@@ -72,6 +73,7 @@ pub(super) async fn log_in(
     gateway: &Arc<Gateway>,
     stream: Stream,
     peer: SocketAddr,
+    seat: &Arc<Seat>,
     span: &SessionSpan,
 ) -> Result<Option<Session>, LoginError> {
     let begin = async {
@@ -91,7 +93,7 @@ pub(super) async fn log_in(
     match begun {
         None => Ok(None),
         // Waiting for an upstream has limits of its own.
-        Some((conn, message, identity)) => open(gateway, conn, &message, identity, span).await.map(Some),
+        Some((conn, message, identity)) => open(gateway, conn, &message, identity, seat, span).await.map(Some),
     }
 }
 
@@ -182,8 +184,18 @@ async fn open(
     mut conn: Conn,
     message: &StartupMessage,
     identity: Identity,
+    seat: &Arc<Seat>,
     span: &SessionSpan,
 ) -> Result<Session, LoginError> {
+    let occupant = Occupant {
+        login: Arc::clone(&identity.login),
+        target: identity.target.clone(),
+        application_name: application_name(message).into(),
+        encrypted: conn.stream.is_encrypted(),
+    };
+    if let Err(withdrawn) = seat.occupy(occupant) {
+        return refuse(&mut conn, withdrawn.to_pg_error(), withdrawn).await;
+    }
     let (upstream, opening) = match parts(gateway, &identity.target, message).await {
         Ok(parts) => parts,
         Err(error) => {
@@ -193,7 +205,7 @@ async fn open(
     };
     let key = gateway.cancel.register(message.version().has_long_cancel_keys());
     let party = identity.target.tenant().map(|tenant| tenant.name.clone());
-    let mut source = PoolSource::new(&upstream, key, party);
+    let mut source = PoolSource::new(&upstream, key, party, Arc::clone(seat));
     let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
         Ok(reported) => reported,
         Err(error) => {
@@ -214,6 +226,14 @@ async fn open(
     }
     machine.client_bytes(&conn.inbox);
     Ok(Session { conn, machine, source })
+}
+
+/// What the client calls itself, cut as Postgres cuts it.
+fn application_name(message: &StartupMessage) -> &str {
+    let named = message.settings.iter().rfind(|(name, _)| name == "application_name");
+    let name = named.map_or("", |(_, name)| name.as_str());
+    let end = (0..=name.len().min(63)).rfind(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    name.get(..end).unwrap_or_default()
 }
 
 async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> Result<(Upstream, Opening), PgError> {

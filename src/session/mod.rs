@@ -4,6 +4,7 @@
 //! [`machine`] is the session itself, a state machine without I/O. A session sends nothing upstream for a client but what
 //! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own.
 
+pub mod directory;
 pub mod gateway;
 pub mod listener;
 mod login;
@@ -16,6 +17,7 @@ mod tests;
 pub mod upstream;
 mod watch;
 
+pub use directory::{Directory, Doing, Occupant, Order, Seat};
 pub use gateway::{Credentials, Gateway, GatewayError};
 pub use listener::Listener;
 pub use upstream::{CatalogHook, Upstream, Upstreams};

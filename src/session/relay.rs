@@ -7,14 +7,15 @@ use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::watch;
 use tracing::Instrument as _;
 
+use super::directory::{Order, Seat};
 use super::machine::{Link, Machine, Wait};
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
@@ -56,17 +57,6 @@ pub enum Condition {
     Broken,
 }
 
-/// What the process wants of its sessions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stop {
-    /// To go on.
-    Run,
-    /// To end when their transaction ends.
-    Drain,
-    /// To end now.
-    Now,
-}
-
 /// How a session ended: for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum End {
@@ -79,9 +69,9 @@ pub enum End {
     /// The server's connection closed, broke or came out of step.
     #[error("server connection lost: {0}")]
     ServerLost(String),
-    /// pgwarden stops.
-    #[error("shutdown")]
-    Stopped,
+    /// pgwarden or an operator wanted it so, or what the session was admitted for was withdrawn.
+    #[error("told to end: {0}")]
+    Told(String),
 }
 
 /// What ended a wait for the sockets.
@@ -89,11 +79,9 @@ enum Event {
     /// Bytes came or went: look again.
     Progress,
     /// The process wants something of its sessions.
-    Bell,
+    Bell(Order),
     ClientGone(Option<io::Error>),
     ServerLost(String),
-    /// Whoever could stop the session is gone.
-    Orphaned,
 }
 
 /// A client's connection, the machine of its session, and the server connection that it has at the moment.
@@ -104,13 +92,15 @@ pub struct Relay<C, S: Source> {
     source: S,
     server: Option<S::Server>,
     machine: Machine,
-    stop: watch::Receiver<Stop>,
+    seat: Arc<Seat>,
+    heard: Order,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
-    pub fn new(client: C, machine: Machine, source: S, stop: watch::Receiver<Stop>) -> Self {
-        Self { client, unflushed: false, server_unflushed: false, source, server: None, machine, stop }
+    pub fn new(client: C, machine: Machine, source: S, seat: Arc<Seat>) -> Self {
+        let heard = Order::Run;
+        Self { client, unflushed: false, server_unflushed: false, source, server: None, machine, seat, heard }
     }
 
     /// Serves the client until one side ends it. The server connection has been given back afterwards. What is logged at the
@@ -125,12 +115,16 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     }
 
     async fn serve(&mut self) -> End {
-        // Rung for all sessions at once: one place in the line of those who listen for all of the session's life.
-        let mut bell = pin!(ring(self.stop.clone()));
         loop {
             match self.machine.pump() {
                 Wait::Closed => return End::Closed,
                 Wait::Server => {
+                    // A new transaction: the moment to look whether the session may have it.
+                    if self.heard_check()
+                        && let Some(end) = self.recheck()
+                    {
+                        return end;
+                    }
                     if let Some(end) = self.acquire().await {
                         return end;
                     }
@@ -144,31 +138,43 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
                 Wait::Input | Wait::Replies => {}
             }
             self.release_if_done();
-            if self.must_stop() {
-                return self.stopped();
+            if let Some(end) = self.obey() {
+                return end;
             }
-            match poll_fn(|cx| self.poll_exchange(cx, bell.as_mut())).await {
+            match poll_fn(|cx| self.poll_exchange(cx)).await {
                 Event::Progress => {}
-                Event::Bell => bell.set(ring(self.stop.clone())),
+                Event::Bell(order) => self.heard = order,
                 Event::ClientGone(error) => return End::ClientGone(error),
                 Event::ServerLost(why) => return self.server_lost(why),
-                Event::Orphaned => return self.stopped(),
             }
         }
     }
 
-    fn must_stop(&self) -> bool {
-        match *self.stop.borrow() {
-            Stop::Run => false,
-            Stop::Drain => self.machine.idle(),
-            Stop::Now => true,
+    /// What the process wants, done if it is time for it.
+    fn obey(&mut self) -> Option<End> {
+        match self.seat.order() {
+            Order::Run => None,
+            Order::Check if self.machine.idle() => self.recheck(),
+            Order::Drain if self.machine.idle() => Some(self.told(&Seat::farewell())),
+            Order::Check | Order::Drain => None,
+            Order::Now => Some(self.told(&Seat::farewell())),
         }
     }
 
-    fn stopped(&mut self) -> End {
-        let message = "terminating connection due to administrator command";
-        self.machine.fail(&PgError::fatal(SqlState::ADMIN_SHUTDOWN, message));
-        End::Stopped
+    fn heard_check(&self) -> bool {
+        self.seat.order() == Order::Check && self.machine.between_transactions()
+    }
+
+    /// Whether what the session was admitted for still holds.
+    fn recheck(&mut self) -> Option<End> {
+        let outcome = self.seat.check(self.machine.acting().map(Arc::as_ref));
+        self.heard = Order::Run;
+        outcome.err().map(|withdrawn| self.told(&withdrawn.to_pg_error()))
+    }
+
+    fn told(&mut self, error: &PgError) -> End {
+        self.machine.fail(error);
+        End::Told(error.message.to_string())
     }
 
     fn server_lost(&mut self, why: String) -> End {
@@ -178,16 +184,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     }
 }
 
-type Changed = Result<(), watch::error::RecvError>;
-
-/// Waits for the next thing that the process wants of its sessions.
-async fn ring(mut stop: watch::Receiver<Stop>) -> Changed {
-    stop.changed().await
-}
-
 impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     /// Waits until a socket has taken or given bytes, or the process wants something of its sessions.
-    fn poll_exchange(&mut self, cx: &mut Context<'_>, bell: Pin<&mut impl Future<Output = Changed>>) -> Poll<Event> {
+    fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut progress = false;
         for step in [Self::poll_send_server, Self::poll_send_client, Self::poll_read_server, Self::poll_read_client] {
             match step(self, cx) {
@@ -198,10 +197,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         if progress {
             return Poll::Ready(Event::Progress);
         }
-        match ready!(bell.poll(cx)) {
-            Ok(()) => Poll::Ready(Event::Bell),
-            Err(_) => Poll::Ready(Event::Orphaned),
-        }
+        self.seat.poll_order(self.heard, cx).map(Event::Bell)
     }
 
     /// Whether the last byte for the server went out: it may be released now.
@@ -262,11 +258,19 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.
     async fn acquire(&mut self) -> Option<End> {
         let got = {
-            let Self { client, machine, source, unflushed, .. } = self;
+            let Self { client, machine, source, unflushed, seat, heard, .. } = self;
             let mut checkout = pin!(source.checkout());
             poll_fn(|cx| {
                 if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
                     return Poll::Ready(Ok(got));
+                }
+                if let Poll::Ready(order) = seat.poll_order(*heard, cx) {
+                    *heard = order;
+                    if order == Order::Now {
+                        let error = Seat::farewell();
+                        machine.fail(&error);
+                        return Poll::Ready(Err(End::Told(error.message.to_string())));
+                    }
                 }
                 match listen(client, unflushed, machine, cx) {
                     Some(end) => Poll::Ready(Err(end)),

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use super::directory::Seat;
 use super::machine::Link;
 use super::relay::{Condition, Source};
 use crate::config;
@@ -47,12 +48,14 @@ pub struct PoolSource {
     catalog: Arc<dyn CatalogHook>,
     key: ClientKey,
     party: Party,
+    seat: Arc<Seat>,
 }
 
 impl PoolSource {
-    /// Server connections for the client with this cancel key, which waits for them as `party`.
-    pub fn new(upstream: &Upstream, key: ClientKey, party: Party) -> Self {
-        Self { pool: upstream.pool.clone(), catalog: Arc::clone(&upstream.catalog), key, party }
+    /// Server connections for the client with this cancel key, which waits for them as `party`; what it has stands
+    /// in its seat.
+    pub fn new(upstream: &Upstream, key: ClientKey, party: Party, seat: Arc<Seat>) -> Self {
+        Self { pool: upstream.pool.clone(), catalog: Arc::clone(&upstream.catalog), key, party, seat }
     }
 
     /// The client's cancel key.
@@ -66,7 +69,13 @@ impl Source for PoolSource {
     type Socket = Stream;
 
     async fn checkout(&mut self) -> Result<(Server, Link), PgError> {
-        let mut server = self.key.checkout(&self.pool, &self.party, 1).await?;
+        self.seat.note_waiting();
+        let outcome = self.key.checkout(&self.pool, &self.party, 1).await;
+        match &outcome {
+            Ok(server) => self.seat.note_active(server.id()),
+            Err(_) => self.seat.note_idle(),
+        }
+        let mut server = outcome?;
         let link = Link::new(
             std::mem::take(&mut server.conn.inbox),
             std::mem::take(&mut server.applied),
@@ -91,6 +100,7 @@ impl Source for PoolSource {
             Condition::Broken => server.poison(),
         }
         self.key.release(server);
+        self.seat.note_idle();
     }
 
     fn socket(server: &mut Server) -> &mut Stream {

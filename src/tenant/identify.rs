@@ -227,11 +227,11 @@ impl Registry {
                 second: other.tenant.to_owned(),
             });
         }
-        self.tenant_of(login, first.tenant).map(Some)
+        self.tenant_for(login, first.tenant).map(Some)
     }
 
     /// The tenant of this name, if the login may act for it.
-    fn tenant_of(&self, login: &Login, name: &str) -> Result<Arc<Tenant>, IdentifyError> {
+    pub(super) fn tenant_for(&self, login: &Login, name: &str) -> Result<Arc<Tenant>, IdentifyError> {
         let refused =
             |reason| IdentifyError::NotAllowed { login: login.name.to_string(), tenant: name.to_owned(), reason };
         if !is_tenant_name(name) {
@@ -251,7 +251,7 @@ impl Registry {
     pub fn may_act(&self, login: &LoginName, name: &str) -> Result<Arc<Tenant>, IdentifyError> {
         let unknown = || IdentifyError::UnknownLogin { login: login.to_string() };
         let login = self.login(login.as_str()).filter(|it| matches!(it.role, Role::Tenant)).ok_or_else(unknown)?;
-        self.tenant_of(login, name)
+        self.tenant_for(login, name)
     }
 
     /// Without a named tenant: the login's only one; none for operators.

@@ -5,6 +5,7 @@ mod identify_error;
 mod name;
 pub mod policy;
 mod registry;
+mod standing;
 mod startup_options;
 #[cfg(test)]
 mod tests;
@@ -13,4 +14,5 @@ pub use identify::*;
 pub use identify_error::IdentifyError;
 pub use name::*;
 pub use registry::*;
+pub use standing::Withdrawn;
 pub use startup_options::parse_startup_options;

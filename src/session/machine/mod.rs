@@ -285,6 +285,11 @@ impl Machine {
         self.link.is_some() && self.to_client.len() < HIGH_WATER
     }
 
+    /// The tenant that a session which names tenants as it goes acts for now.
+    pub fn acting(&self) -> Option<&Arc<Acting>> {
+        self.switching.as_ref().and_then(|switching| switching.asked.value().as_ref())
+    }
+
     /// Ends the session with an error for the client, unless it is in the middle of another message.
     pub fn fail(&mut self, error: &PgError) {
         if self.intake == Intake::Closed {

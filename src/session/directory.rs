@@ -1,0 +1,300 @@
+//! All sessions of the process: what the console lists, and how a session is told to end.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::SystemTime;
+
+use futures_util::task::AtomicWaker;
+use parking_lot::Mutex;
+
+use super::machine::Acting;
+use crate::config::Login;
+use crate::ids::SessionId;
+use crate::pgerror::{PgError, SqlState};
+use crate::tenant::{SharedRegistry, Target, Withdrawn};
+
+/// The directory is divided so that logins on several cores do not wait for each other.
+const SHARDS: usize = 16;
+
+/// What the process wants of a session. Later ones outrank earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Order {
+    /// To go on.
+    Run,
+    /// To look, between transactions, whether what it was admitted for still holds.
+    Check,
+    /// To end when its transaction ends.
+    Drain,
+    /// To end now.
+    Now,
+}
+
+impl Order {
+    fn from_u8(code: u8) -> Self {
+        match code {
+            0 => Order::Run,
+            1 => Order::Check,
+            2 => Order::Drain,
+            _ => Order::Now,
+        }
+    }
+}
+
+/// What a session is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Doing {
+    /// It has no server connection: between transactions, or not logged in yet.
+    Idle,
+    /// It waits for a server connection.
+    Waiting,
+    /// It has one.
+    Active,
+}
+
+/// Who sits in a seat.
+#[derive(Clone, Debug)]
+pub struct Occupant {
+    /// The login.
+    pub login: Arc<Login>,
+    /// What the session acts on.
+    pub target: Target,
+    /// `application_name` of the startup packet.
+    pub application_name: Box<str>,
+    /// The client uses TLS.
+    pub encrypted: bool,
+}
+
+/// One session as the rest of the process sees it.
+#[derive(Debug)]
+pub struct Seat {
+    id: SessionId,
+    peer: Option<SocketAddr>,
+    since: SystemTime,
+    order: AtomicU8,
+    doing: AtomicU8,
+    /// Number of the server connection that it has, or had last.
+    server: AtomicU64,
+    bell: AtomicWaker,
+    registry: SharedRegistry,
+    occupant: Mutex<Option<Box<Occupant>>>,
+}
+
+impl Seat {
+    /// The session's number.
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Where the client comes from; `None` on a Unix socket.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+
+    /// When it was accepted.
+    pub fn since(&self) -> SystemTime {
+        self.since
+    }
+
+    /// Who sits here; `None` before the login.
+    pub fn occupant(&self) -> Option<Occupant> {
+        self.occupant.lock().as_deref().cloned()
+    }
+
+    /// What it is doing, and the number of the server connection that it has.
+    pub fn doing(&self) -> (Doing, Option<u64>) {
+        match self.doing.load(Ordering::Relaxed) {
+            0 => (Doing::Idle, None),
+            1 => (Doing::Waiting, None),
+            _ => (Doing::Active, Some(self.server.load(Ordering::Relaxed))),
+        }
+    }
+
+    /// The session waits for a server connection.
+    pub fn note_waiting(&self) {
+        self.doing.store(1, Ordering::Relaxed);
+    }
+
+    /// The session has this server connection.
+    pub fn note_active(&self, server: u64) {
+        self.server.store(server, Ordering::Relaxed);
+        self.doing.store(2, Ordering::Relaxed);
+    }
+
+    /// The session has no server connection.
+    pub fn note_idle(&self) {
+        self.doing.store(0, Ordering::Relaxed);
+    }
+
+    /// What the process wants of the session.
+    pub fn order(&self) -> Order {
+        Order::from_u8(self.order.load(Ordering::Acquire))
+    }
+
+    /// Ready when the order is another than `seen`. One task at a time may wait.
+    pub fn poll_order(&self, seen: Order, cx: &Context<'_>) -> Poll<Order> {
+        self.bell.register(cx.waker());
+        match self.order() {
+            order if order == seen => Poll::Pending,
+            order => Poll::Ready(order),
+        }
+    }
+
+    /// Ready when the session is to end.
+    pub async fn stopped(&self) {
+        std::future::poll_fn(|cx| {
+            self.bell.register(cx.waker());
+            if self.order() >= Order::Drain { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Gives an order, unless one that outranks it was given.
+    pub fn tell(&self, order: Order) {
+        if self.order.fetch_max(order as u8, Ordering::AcqRel) < order as u8 {
+            self.bell.wake();
+        }
+    }
+
+    /// The client is known from now on.
+    ///
+    /// # Errors
+    /// If what it was admitted for was withdrawn at this moment.
+    pub fn occupy(&self, occupant: Occupant) -> Result<(), Withdrawn> {
+        *self.occupant.lock() = Some(Box::new(occupant.clone()));
+        // A reload that did not see the occupant yet is seen here.
+        self.registry.load().still_admits(&occupant.login, &occupant.target)
+    }
+
+    /// Asked between transactions after [`Order::Check`]: whether what the session was admitted for still holds.
+    ///
+    /// # Errors
+    /// Why it does not.
+    pub fn check(&self, acting: Option<&Acting>) -> Result<(), Withdrawn> {
+        // First, so that a reload during the check asks for another.
+        let _ = self.order.compare_exchange(Order::Check as u8, Order::Run as u8, Ordering::AcqRel, Ordering::Acquire);
+        let occupant = self.occupant.lock();
+        let Some(Occupant { login, target, .. }) = occupant.as_deref() else { return Ok(()) };
+        let registry = self.registry.load();
+        registry.still_admits(login, target)?;
+        acting.map_or(Ok(()), |acting| registry.still_acts(login, &acting.name, &acting.keys))
+    }
+
+    /// What a session that is told to end says to its client.
+    pub fn farewell() -> PgError {
+        PgError::fatal(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command")
+    }
+}
+
+/// All sessions.
+#[derive(Debug)]
+pub struct Directory {
+    registry: SharedRegistry,
+    shards: [Mutex<HashMap<u64, Arc<Seat>>>; SHARDS],
+    next: AtomicU64,
+    order: AtomicU8,
+}
+
+impl Directory {
+    /// No sessions yet.
+    pub fn new(registry: SharedRegistry) -> Arc<Self> {
+        let shards = std::array::from_fn(|_| Mutex::default());
+        Arc::new(Self { registry, shards, next: AtomicU64::new(1), order: AtomicU8::new(Order::Run as u8) })
+    }
+
+    /// A seat for a new client, given up when the returned value is dropped.
+    pub fn take_seat(self: &Arc<Self>, peer: Option<SocketAddr>) -> Taken {
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let seat = Arc::new(Seat {
+            id: SessionId(id),
+            peer,
+            since: SystemTime::now(),
+            order: AtomicU8::new(Order::Run as u8),
+            doing: AtomicU8::new(0),
+            server: AtomicU64::new(0),
+            bell: AtomicWaker::new(),
+            registry: Arc::clone(&self.registry),
+            occupant: Mutex::default(),
+        });
+        self.shard(id).lock().insert(id, Arc::clone(&seat));
+        // Read after the seat can be found: an order to all is seen either here or there.
+        seat.tell(Order::from_u8(self.order.load(Ordering::SeqCst)));
+        Taken { directory: Arc::clone(self), seat }
+    }
+
+    // The remainder is below the number of shards.
+    #[allow(clippy::indexing_slicing)]
+    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Seat>>> {
+        &self.shards[(id % SHARDS as u64) as usize]
+    }
+
+    /// All sessions, in the order of their arrival.
+    pub fn all(&self) -> Vec<Arc<Seat>> {
+        let mut all: Vec<_> =
+            self.shards.iter().flat_map(|it| it.lock().values().cloned().collect::<Vec<_>>()).collect();
+        all.sort_unstable_by_key(|seat| seat.id.0);
+        all
+    }
+
+    /// One session.
+    pub fn get(&self, id: SessionId) -> Option<Arc<Seat>> {
+        self.shard(id.0).lock().get(&id.0).cloned()
+    }
+
+    /// Number of sessions, those that are logging in included.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|it| it.lock().len()).sum()
+    }
+
+    /// Whether there is no session.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Gives an order to all sessions, those to come included.
+    pub fn tell_all(&self, order: Order) {
+        self.order.fetch_max(order as u8, Ordering::SeqCst);
+        for seat in self.all() {
+            seat.tell(order);
+        }
+    }
+
+    /// The registry was replaced: tells the sessions that it may concern. Returns how many.
+    pub fn registry_changed(&self) -> usize {
+        let registry = self.registry.load();
+        let concerned = |seat: &Arc<Seat>| match seat.occupant.lock().as_deref() {
+            None => false,
+            // Whom it acts for is known to itself alone.
+            Some(Occupant { target: Target::Unbound { .. }, .. }) => true,
+            Some(occupant) => registry.still_admits(&occupant.login, &occupant.target).is_err(),
+        };
+        let concerned: Vec<_> = self.all().into_iter().filter(concerned).collect();
+        for seat in &concerned {
+            seat.tell(Order::Check);
+        }
+        concerned.len()
+    }
+}
+
+/// A seat that is taken; given up when dropped.
+#[derive(Debug)]
+pub struct Taken {
+    directory: Arc<Directory>,
+    seat: Arc<Seat>,
+}
+
+impl Taken {
+    /// The seat.
+    pub fn seat(&self) -> &Arc<Seat> {
+        &self.seat
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        let id = self.seat.id.0;
+        self.directory.shard(id).lock().remove(&id);
+    }
+}
