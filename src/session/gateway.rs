@@ -16,6 +16,7 @@ use crate::auth::{Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPas
 use crate::config::{Config, ListenTls, LoginAuth};
 use crate::ids::LoginName;
 use crate::pool::{CancelRegistry, PoolKey};
+use crate::tenant::usage::Ledger;
 use crate::tenant::{Registry, SharedRegistry};
 use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
 use crate::wire::tls::{Identity, ServerTls, TlsConfigError};
@@ -130,6 +131,8 @@ pub struct Gateway {
     pub statements: Arc<SharedStatements>,
     /// For the exchange with unknown logins.
     pub mock: MockKey,
+    /// What tenants use.
+    pub ledger: Arc<Ledger>,
     pub(super) greetings: Greetings,
 }
 
@@ -159,6 +162,7 @@ impl Gateway {
             upstreams,
             statements: Arc::default(),
             mock: MockKey::random(),
+            ledger: Arc::default(),
             greetings: Cache::new(GREETINGS),
         })
     }

@@ -18,6 +18,7 @@ use crate::auth::{Account, AuthError, Failure, Login, Method, authenticate};
 use crate::observe::{SessionSpan, audit};
 use crate::pgerror::{PgError, Severity, SqlState};
 use crate::pool::Server;
+use crate::tenant::usage;
 use crate::tenant::{Identity, StartupParams, Target};
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
 use crate::wire::conn::{Conn, ConnError};
@@ -214,7 +215,8 @@ async fn open(
         }
     };
     greet(&mut conn, &reported, &source).await?;
-    let mut machine = machine(gateway, &upstream, &opening, reported, span);
+    let account = account(gateway, &identity.target);
+    let mut machine = machine(gateway, &upstream, &opening, reported, account, span);
     if let Target::Unbound { upstream: own } = &identity.target {
         machine = machine.switching(Arc::new(LoginTenants {
             registry: Arc::clone(&gateway.registry),
@@ -222,6 +224,7 @@ async fn open(
             upstream: own.name.clone(),
             guard: Arc::clone(&upstream.guard),
             setting: gateway.setting.clone(),
+            ledger: Arc::clone(&gateway.ledger),
         }));
     }
     machine.client_bytes(&conn.inbox);
@@ -246,11 +249,20 @@ async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> 
     Ok((upstream, opening))
 }
 
+/// Where the session's use is counted. An operator's is nobody's, whichever tenant it names.
+fn account(gateway: &Gateway, target: &Target) -> Arc<usage::Account> {
+    match target {
+        Target::Tenant(tenant) => gateway.ledger.account(&tenant.name),
+        Target::Unbound { .. } | Target::Operator { .. } => gateway.ledger.nobody(),
+    }
+}
+
 fn machine(
     gateway: &Gateway,
     upstream: &Upstream,
     opening: &Opening,
     reported: Arc<BTreeMap<String, String>>,
+    account: Arc<usage::Account>,
     span: &SessionSpan,
 ) -> Machine {
     let env = Env {
@@ -261,6 +273,7 @@ fn machine(
         planning_context: Arc::clone(&opening.planning_context),
         pool_mode: upstream.pool.settings().mode,
         limits: gateway.limits,
+        account,
         observer: Arc::new(Watcher::new(Arc::clone(&upstream.catalog), span.span())),
     };
     Machine::new(env, opening.settings(), reported)

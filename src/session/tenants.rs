@@ -10,6 +10,7 @@ use crate::guard::Guard;
 use crate::ids::{LoginName, UpstreamName};
 use crate::pgerror::{PgError, Severity, SqlState};
 use crate::tenant::SharedRegistry;
+use crate::tenant::usage::Ledger;
 
 /// The tenants of one login, as far as they live in the shared layout of one upstream.
 pub(super) struct LoginTenants {
@@ -18,6 +19,7 @@ pub(super) struct LoginTenants {
     pub upstream: UpstreamName,
     pub guard: Arc<Guard>,
     pub setting: String,
+    pub ledger: Arc<Ledger>,
 }
 
 impl Tenants for LoginTenants {
@@ -36,6 +38,7 @@ impl Tenants for LoginTenants {
             name: tenant.name.clone(),
             keys: tenant.keys.clone(),
             sealed: sealed_settings(&tenant, &self.guard, &self.setting),
+            account: self.ledger.account(&tenant.name),
         }))
     }
 

@@ -1,4 +1,4 @@
-//! Tenants: names, registry, identification.
+//! Tenants: names, registry, identification, usage.
 
 mod identify;
 mod identify_error;
@@ -9,6 +9,7 @@ mod standing;
 mod startup_options;
 #[cfg(test)]
 mod tests;
+pub mod usage;
 
 pub use identify::*;
 pub use identify_error::IdentifyError;

@@ -8,6 +8,7 @@ use crate::guard::TenantKeys;
 use crate::guard::context::{Scope, TransactionStep};
 use crate::ids::TenantName;
 use crate::pgerror::PgError;
+use crate::tenant::usage::Account;
 
 /// A tenant that a session acts for.
 #[derive(Debug)]
@@ -18,6 +19,8 @@ pub struct Acting {
     pub keys: TenantKeys,
     /// Settings that the server must have while it is acted for.
     pub sealed: BTreeMap<String, String>,
+    /// Where what it uses is counted.
+    pub account: Arc<Account>,
 }
 
 /// Finds the tenants that a login may act for.

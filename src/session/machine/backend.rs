@@ -48,7 +48,14 @@ impl Machine {
     /// The connection is out of step, or the server ended it.
     pub fn server_bytes(&mut self, bytes: &[u8]) -> Result<(), Broken> {
         let Some(link) = self.link.as_mut() else { return Ok(()) };
-        let mut kept = std::mem::take(&mut link.input);
+        let kept = std::mem::take(&mut link.input);
+        let told = self.to_client.len();
+        let result = self.take_server_bytes(kept, bytes);
+        self.note_server_bytes(self.to_client.len() - told);
+        result
+    }
+
+    fn take_server_bytes(&mut self, mut kept: BytesMut, bytes: &[u8]) -> Result<(), Broken> {
         self.to_client.reserve(bytes.len());
         if kept.is_empty() {
             // The usual case: whole messages, dealt with where they were read to.
@@ -101,15 +108,17 @@ impl Machine {
         else {
             return Ok(());
         };
-        let (mut rows, mut rest) = (0, *input);
+        let (mut rows, mut bytes, mut rest) = (0, 0, *input);
         while let Some(b'D' | b'd') = rest.first()
             && let Some(head) = peek_head(rest, &UpstreamLimits)?
             && let Some((row, after)) = rest.split_at_checked(head.frame_len())
         {
-            rows += row.len();
+            rows += u64::from(head.tag == b'D');
+            bytes += row.len();
             rest = after;
         }
-        self.to_client.extend_from_slice(input.get(..rows).unwrap_or_default());
+        self.to_client.extend_from_slice(input.get(..bytes).unwrap_or_default());
+        self.tally.rows(rows, bytes);
         *input = rest;
         Ok(())
     }
@@ -139,6 +148,9 @@ impl Machine {
         passing.left -= part.len();
         if passing.forward {
             self.to_client.extend_from_slice(part);
+            if let b'D' | b'd' = passing.tag {
+                self.tally.rows(u64::from(passing.left == 0 && passing.tag == b'D'), part.len());
+            }
         }
         if passing.left == 0 {
             self.passed(passing.tag)?;

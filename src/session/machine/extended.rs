@@ -9,7 +9,7 @@ use super::admit::Admission;
 use super::compose::{Composed, Obstacle, tag_of};
 use super::context::Hindrance;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
-use super::statements::{ServerStatement, Statement};
+use super::statements::{Portal, ServerStatement, Statement};
 use super::switching::Change;
 use super::{Batch, Flow, Hold, Intake, Machine, Wait};
 use crate::guard::context::Step;
@@ -218,7 +218,7 @@ impl Machine {
             return self.refuse_extended(error.to_pg());
         }
         self.sent_extended();
-        self.portals.insert(bind.portal.into(), statement.clone());
+        self.portals.insert(bind.portal.into(), Portal { statement: statement.clone(), begun: false });
         self.replies.forward(Kind::Bind(statement));
         Flow::Done
     }
@@ -295,7 +295,9 @@ impl Machine {
         self.sent_extended();
         // A portal that is not known here is a cursor that the guard let an SQL statement declare.
         let mut run = Run::new(Subject::None);
-        if let Some(statement) = self.portals.get(execute.portal).cloned() {
+        if let Some(portal) = self.portals.get_mut(execute.portal) {
+            run.resumes = std::mem::replace(&mut portal.begun, true);
+            let statement = portal.statement.clone();
             self.note_effects(&statement.guarded);
             run.tag = statement.tag.or(tag_of(&statement.step));
             if statement.change.is_some() {
@@ -310,9 +312,10 @@ impl Machine {
 
     /// As [`Machine::ready_to_send`], for whom the portal was bound. A change of the context waits for what is outstanding.
     fn ready_to_execute(&mut self, portal: &str) -> Result<(), Hindrance> {
-        let Some(statement) = self.portals.get(portal).filter(|_| self.switching.is_some()).cloned() else {
+        let Some(portal) = self.portals.get(portal).filter(|_| self.switching.is_some()) else {
             return self.ready_to_send();
         };
+        let statement = portal.statement.clone();
         if statement.change.is_some() {
             self.settle().map_err(Hindrance::Wait)?;
             return self.ready_to_send();

@@ -42,6 +42,7 @@ impl Machine {
         };
         if !self.is_errand_of_its_own() {
             self.note_failure();
+            self.note_statement_failure();
             self.report_error(&report)?;
         }
         self.copying = CopyStream::None;

@@ -28,7 +28,10 @@ impl Machine {
     pub fn pump(&mut self) -> Wait {
         let mut input = std::mem::take(&mut self.input);
         let wait = loop {
-            match self.pump_one(&mut input) {
+            let (unread, told) = (input.len(), self.to_client.len());
+            let flow = self.pump_one(&mut input);
+            self.tally.moved(unread - input.len(), self.to_client.len() - told);
+            match flow {
                 Ok(Flow::Done) => {}
                 Ok(Flow::Stop(wait)) => break wait,
                 Err(error) => {
@@ -38,6 +41,10 @@ impl Machine {
             }
         };
         self.input = input;
+        if !self.replies.is_empty() {
+            self.tally.busy();
+            self.tally.flush_if_large();
+        }
         wait
     }
 

@@ -21,6 +21,7 @@ mod settings;
 mod simple;
 mod statements;
 mod switching;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -34,13 +35,16 @@ pub use backend::Broken;
 pub use link::Link;
 pub use settings::Settings;
 pub use statements::SharedStatements;
+pub use tally::Sent;
 
 use self::copy::{CopyPart, CopyStream};
 use self::replies::Replies;
-use self::statements::{Statement, Statements};
+use self::statements::{Portal, Statements};
+use self::tally::Tally;
 use crate::config::PoolMode;
 use crate::guard::{Guard, Guarded, Mode, PinReason, TenantKeys};
 use crate::pgerror::PgError;
+use crate::tenant::usage::Account;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::ClientLimits;
 
@@ -65,6 +69,8 @@ pub struct Env {
     pub pool_mode: PoolMode,
     /// How long messages may be.
     pub limits: ClientLimits,
+    /// Where what the session uses is counted, until it acts for another tenant.
+    pub account: Arc<Account>,
     /// Told of refusals, operators' statements and catalog changes.
     pub observer: Arc<dyn Observer>,
 }
@@ -170,7 +176,7 @@ pub struct Machine {
     replies: Replies,
     copying: CopyStream,
     statements: Statements,
-    portals: HashMap<Box<str>, Arc<Statement>>,
+    portals: HashMap<Box<str>, Portal>,
     settings: Settings,
     /// ParameterStatus values as the client knows them.
     reported: Arc<BTreeMap<String, String>>,
@@ -186,6 +192,7 @@ pub struct Machine {
     /// Number of extended messages sent, and what it was when a Flush of our own was.
     sent: u64,
     flushed: u64,
+    tally: Tally,
 }
 
 impl Machine {
@@ -195,6 +202,7 @@ impl Machine {
             PoolMode::Transaction => Pin::No,
             PoolMode::Session => Pin::Mode,
         };
+        let tally = Tally::new(Arc::clone(&env.account));
         Self {
             env,
             to_client: BytesMut::new(),
@@ -222,6 +230,7 @@ impl Machine {
             denied: None,
             sent: 0,
             flushed: 0,
+            tally,
         }
     }
 

@@ -34,6 +34,13 @@ impl Machine {
     pub(super) fn on_progress(&mut self, tag: u8, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
         let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
         let change = change_at(&expected.kind, tag);
+        if let b'G' | b'H' = tag {
+            self.tally.copies(tag);
+        }
+        if let b'C' | b'I' | b's' = tag {
+            self.note_statement_end(tag, body);
+        }
+        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
         let progress = progress(&mut expected.kind, tag)?;
         let forwards = matches!(expected.fate, Fate::Forward);
         if let Some(change) = change {

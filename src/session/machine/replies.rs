@@ -85,12 +85,14 @@ pub struct Run {
     pub failed: bool,
     /// What each statement does to the tenant context; empty: nothing.
     pub changes: Vec<Change>,
+    /// It goes on where an earlier Execute of the portal stopped.
+    pub resumes: bool,
 }
 
 impl Run {
     /// A run from its first statement.
     pub fn new(subject: Subject) -> Self {
-        Self { subject, tag: None, statement: 0, streamed: false, failed: false, changes: Vec::new() }
+        Self { subject, tag: None, statement: 0, streamed: false, failed: false, changes: Vec::new(), resumes: false }
     }
 }
 

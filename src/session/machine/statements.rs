@@ -63,6 +63,15 @@ pub struct Statement {
     pub tag: Option<&'static str>,
 }
 
+/// A portal that the client has bound.
+#[derive(Debug)]
+pub struct Portal {
+    /// What it runs.
+    pub statement: Arc<Statement>,
+    /// An Execute of it was sent.
+    pub begun: bool,
+}
+
 impl Statement {
     /// The number of parameters that a Bind must have, where pgwarden has to know: where it appends some. Otherwise the
     /// number given, for the server to judge.

@@ -137,6 +137,7 @@ impl Machine {
             if let Some(switching) = self.switching.as_mut() {
                 switching.held = Variable::new(Held { actor: target.clone(), whole: true });
             }
+            self.count_for(target);
             return Ok(());
         }
         if switching.holds(target) {
@@ -147,6 +148,7 @@ impl Machine {
         // A failed transaction runs nothing that the setting would matter to.
         if self.tx != TransactionStatus::Failed {
             self.hand_over(target)?;
+            self.count_for(target);
         }
         Ok(())
     }
@@ -238,6 +240,7 @@ impl Machine {
                 let whole = settings(to).max(settings(&switching.held.value().actor)) <= FEW;
                 switching.asked.set(to.clone(), *scope);
                 switching.held.set(Held { actor: to.clone(), whole }, *scope);
+                self.count_for(to);
                 self.env.observer.acts_for(to.as_ref().map(|acting| &acting.name));
             }
             Change::Transaction(step) => {

@@ -21,6 +21,7 @@ mod errors;
 mod prepared;
 mod protocol;
 mod settings;
+mod usage;
 
 /// A guard's stand-in: the first word decides.
 fn planner(_: &Policy, _: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Vec<Plan>, Refusal> {
@@ -124,6 +125,7 @@ impl Bench {
             planning_context: "test".into(),
             pool_mode,
             limits: ClientLimits { copy_data: LARGE_LIMIT, ..ClientLimits::default() },
+            account: Arc::new(Account::new(None)),
             observer: seen.clone(),
         };
         Self { machine: Machine::new(env, settings, Arc::default()), seen, refreshes: 0, servers: true }
