@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
-use super::plain::{Plain, Verdict};
+use super::plain::{Plain, Verdict, deferred};
 use super::scope::{self, Fence, Guard, Item, Refs};
 use super::tree;
 use super::{Rewriter, unsupported};
@@ -56,6 +56,7 @@ impl Rewriter<'_> {
                 Verdict::Guarded => self.cover(&refs)?,
             };
             if cover.is_empty() {
+                self.defer_queries(&mut conjunct);
                 parts.push(conjunct);
                 continue;
             }
@@ -93,6 +94,7 @@ impl Rewriter<'_> {
                 sides.push(self.looking_at(|this| this.expr(side))?);
             }
             let verdict = self.judge_in(&conjunct, true);
+            self.defer_queries(&mut conjunct);
             let Some(NodeEnum::AExpr(equality)) = conjunct.node.as_mut() else { continue };
             for (side, refs) in [&mut equality.lexpr, &mut equality.rexpr].into_iter().flatten().zip(&sides) {
                 if verdict == Verdict::Plain {
@@ -109,6 +111,15 @@ impl Rewriter<'_> {
             parts.extend(self.conditions(Some(Box::new(others)), &[])?.map(|it| *it));
         }
         Ok(tree::all_of(parts).map(Box::new))
+    }
+
+    /// A condition that stays beside the predicates is evaluated behind them.
+    fn defer_queries(&mut self, conjunct: &mut Node) {
+        let stake = self.levels.iter().any(|level| level.items.iter().any(at_stake));
+        if stake && deferred::defer(conjunct) {
+            self.note("a query that is compared with a column is evaluated on the tenant's own rows only");
+            self.rewritten = true;
+        }
     }
 
     /// `CASE WHEN <own> THEN value ELSE NULL END`

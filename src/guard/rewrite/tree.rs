@@ -41,9 +41,14 @@ fn whole_row(prefix: &[String]) -> Node {
 
 /// `(a.*) IS NULL`: true of a row that an outer join has made up, and of no row that holds anything.
 pub(super) fn row_is_null(prefix: &[String]) -> Node {
+    is_null(whole_row(prefix))
+}
+
+/// `value IS NULL`
+pub(super) fn is_null(value: Node) -> Node {
     node(NodeEnum::NullTest(Box::new(NullTest {
         xpr: None,
-        arg: Some(Box::new(whole_row(prefix))),
+        arg: Some(Box::new(value)),
         nulltesttype: NullTestType::IsNull.into(),
         argisrow: false,
         location: 0,

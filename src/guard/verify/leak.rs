@@ -8,7 +8,7 @@
 use serde_json::Value;
 
 use super::predicate::Reference;
-use super::tree::{conjuncts, field, items, node, number, strings, text};
+use super::tree::{conjuncts, field, items, node, node_of, number, strings, text};
 use super::{Outcome, Verifier};
 use crate::guard::policy::Policy;
 
@@ -55,7 +55,7 @@ impl<'p> Verifier<'p> {
                 && !self.predicates.is_any_predicate(c)
                 && !self.is_guard(c)
                 && !self.is_equality_of_own_values(c, level)
-                && !is_plain(self.policy, c)
+                && !may_stand_beside(self.policy, c)
         };
         match conjuncts.iter().find(leaks) {
             Some(conjunct) => Err(format!(
@@ -171,6 +171,65 @@ fn is_count(test: &Value) -> bool {
         && strings(expr, "name").is_some_and(|name| name == ["pg_catalog", ">="])
 }
 
+/// A plain condition, an EXISTS, NOT EXISTS or IN, which become joins, or a comparison with a query that is evaluated late.
+fn may_stand_beside(policy: &Policy, conjunct: &Value) -> bool {
+    match node(conjunct) {
+        Some(("SubLink", link)) => becomes_join(policy, link),
+        Some(("BoolExpr", not)) if number(not, "boolop") == NOT && is_exists(items(not, "args")) => true,
+        Some(("AExpr", expr)) => comparison(policy, expr, &|side| is_plain(policy, side) || is_late(policy, side)),
+        Some(_) | None => is_plain(policy, conjunct),
+    }
+}
+
+/// `BoolExprType::NotExpr`
+const NOT: i64 = 3;
+
+/// `SubLinkType`s
+mod sublink {
+    pub const EXISTS: i64 = 1;
+    pub const ANY: i64 = 3;
+    pub const EXPR: i64 = 5;
+}
+
+/// The query is a level of its own; of this level it looks at what it is compared with.
+fn becomes_join(policy: &Policy, link: &Value) -> bool {
+    match number(link, "sub_link_type") {
+        sublink::EXISTS => true,
+        sublink::ANY => is_plain(policy, field(link, "testexpr")),
+        _ => false,
+    }
+}
+
+fn is_exists(args: &[Value]) -> bool {
+    let exists = |arg: &Value| node_of(arg, "SubLink").is_some_and(|l| number(l, "sub_link_type") == sublink::EXISTS);
+    !args.is_empty() && args.iter().all(exists)
+}
+
+/// `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT ...) END`: the call makes it dearer than the predicate. Or a
+/// row of such and of plain values.
+fn is_late(policy: &Policy, side: &Value) -> bool {
+    match node(side) {
+        Some(("RowExpr", row)) => items(row, "args").iter().all(|v| is_plain(policy, v) || is_late(policy, v)),
+        Some(("CaseExpr", case)) => {
+            let [when] = items(case, "args") else { return false };
+            let Some(when) = node_of(when, "CaseWhen") else { return false };
+            let call = node_of(field(when, "expr"), "NullTest").and_then(|t| node_of(field(t, "arg"), "FuncCall"));
+            let query = node_of(field(case, "defresult"), "SubLink");
+            field(case, "arg").is_null()
+                && call.is_some_and(|c| strings(c, "funcname").is_some_and(|name| name == ["pg_catalog", "now"]))
+                && is_null(field(when, "result"))
+                && query.is_some_and(|q| number(q, "sub_link_type") == sublink::EXPR)
+        }
+        Some(_) | None => false,
+    }
+}
+
+/// An operator of which a leakproof one exists, between such sides.
+fn comparison(policy: &Policy, expr: &Value, side: &dyn Fn(&Value) -> bool) -> bool {
+    let operands = [field(expr, "lexpr"), field(expr, "rexpr")];
+    is_leakproof(policy, expr) && operands.into_iter().all(|o| o.is_null() || side(o))
+}
+
 /// Columns, constants, parameters, NULL tests, and operators of which a leakproof one exists, joined by AND, OR and NOT.
 fn is_plain(policy: &Policy, value: &Value) -> bool {
     let plain = |value: &Value| is_plain(policy, value);
@@ -179,16 +238,11 @@ fn is_plain(policy: &Policy, value: &Value) -> bool {
         Some(("BoolExpr", expr)) => items(expr, "args").iter().all(plain),
         Some(("NullTest" | "BooleanTest", test)) => plain(field(test, "arg")),
         Some(("RowExpr", row)) => items(row, "args").iter().all(plain),
-        // The query is a level of its own; of this level it looks at what it is compared with.
-        Some(("SubLink", link)) => field(link, "testexpr").is_null() || plain(field(link, "testexpr")),
         Some(("List", list)) => items(list, "items").iter().all(plain),
         Some(("AArrayExpr", array)) => items(array, "elements").iter().all(is_constant),
         // A cast of a constant: the planner folds it before any row is read.
         Some(("TypeCast", cast)) => is_constant(field(cast, "arg")),
-        Some(("AExpr", expr)) => {
-            let operands = [field(expr, "lexpr"), field(expr, "rexpr")];
-            is_leakproof(policy, expr) && operands.into_iter().all(|o| o.is_null() || plain(o))
-        }
+        Some(("AExpr", expr)) => comparison(policy, expr, &plain),
         Some(_) | None => false,
     }
 }

@@ -106,6 +106,8 @@ fn guarded_statements_pass() {
         "SELECT * FROM public.countries x LEFT JOIN public.orders o ON P(o) WHERE CASE WHEN P(o) OR (o.*) IS NULL THEN f(o.id) ELSE false END",
         "SELECT id FROM public.orders o WHERE P(o) GROUP BY id HAVING CASE WHEN pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0 THEN f(id) ELSE false END",
         "SELECT * FROM public.orders o WHERE P(o) AND EXISTS (SELECT 1 FROM public.customers WHERE P(customers))",
+        "SELECT * FROM public.orders o WHERE P(o) AND NOT EXISTS (SELECT 1) AND o.id IN (SELECT 1)",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id < CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT 1) END",
     ] {
         assert_eq!(check(sql), Ok(()), "{sql}");
     }
@@ -209,6 +211,15 @@ fn what_could_tell_of_other_rows_is_found() {
         "SELECT * FROM public.customers c LEFT JOIN public.orders o ON P(o) AND f(o.id) WHERE P(c)",
         "SELECT id FROM public.orders o WHERE P(o) GROUP BY id HAVING f(id)",
         "UPDATE public.orders SET id = 5 WHERE P(orders) AND f(id)",
+        // Queries are run when the first row comes so far.
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id < (SELECT 1)",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id NOT IN (SELECT 1)",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id IN (1, (SELECT 1))",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id = ALL (SELECT 1)",
+        "SELECT * FROM public.orders o WHERE P(o) AND (o.id, 1) = (1, (SELECT 1))",
+        "SELECT * FROM public.orders o WHERE P(o) AND NOT (o.note IS NULL AND EXISTS (SELECT 1))",
+        "SELECT * FROM public.orders o WHERE P(o) AND (o.id = 5 OR o.id IN (SELECT 1))",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id < CASE WHEN o.id IS NULL THEN NULL ELSE (SELECT 1) END",
     ] {
         let outcome = check(sql);
         assert!(outcome.as_ref().is_err_and(|what| what.contains("beside the tenant predicate")), "{sql}: {outcome:?}");

@@ -2,18 +2,23 @@
 //! without telling anything of it. A column of a table compared with a constant, a parameter or another column by a
 //! leakproof operator; IS [NOT] NULL; a boolean column; IN and = ANY of constants; AND, OR, NOT of these.
 //!
-//! Besides: a comparison of a column with a query that looks at nothing outside of itself (its value is a constant to the
-//! rows compared); EXISTS, and IN of a query that gives a column untouched, because such a query's conditions are guarded
-//! where they stand, with the guards of the tables around it; and a comparison of a column with what a fenced subquery or a
-//! function gives, which is a join condition and runs on rows that have passed both sides.
+//! Besides: a comparison of a column with a query that looks at nothing outside of itself, if [`deferred`] makes the planner
+//! evaluate it late; EXISTS, NOT EXISTS, and IN of a query that gives a column untouched, because the planner turns them into
+//! joins, and such a query's conditions are guarded where they stand, with the guards of the tables around it; and a
+//! comparison of a column with what a fenced subquery or a function gives, which is a join condition and runs on rows that
+//! have passed both sides.
+//!
+//! A query anywhere else in a condition (under OR, in a list, in NOT IN) is not plain: Postgres runs it when the first row
+//! comes that far, so that an error of it would tell that there was such a row, and to the planner it costs nothing.
 
+pub(super) mod deferred;
 mod exists;
 mod operators;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AExpr, AExprKind, BoolExprType, ColumnRef, Node, ParamRef, SqlValueFunctionOp, SubLink, SubLinkType, TypeCast,
-    a_const,
+    AExpr, AExprKind, BoolExpr, BoolExprType, ColumnRef, Node, ParamRef, SqlValueFunctionOp, SubLink, SubLinkType,
+    TypeCast, a_const,
 };
 
 use crate::catalog::Catalog;
@@ -79,6 +84,7 @@ enum Operand {
 }
 
 /// Judges conditions at the innermost of `levels`.
+#[derive(Clone, Copy)]
 pub(in crate::guard::rewrite) struct Plain<'a, 'p> {
     pub(in crate::guard::rewrite) policy: &'a Policy,
     pub(in crate::guard::rewrite) mode: &'a Mode,
@@ -87,7 +93,7 @@ pub(in crate::guard::rewrite) struct Plain<'a, 'p> {
     pub(in crate::guard::rewrite) param_types: &'a [Oid],
     /// Subqueries of the condition that look at nothing outside of themselves.
     pub(in crate::guard::rewrite) closed: &'a [Closed],
-    /// Whether subqueries may be plain at all.
+    /// Whether subqueries may be plain: at the top of a WHERE or ON.
     pub(in crate::guard::rewrite) queries: bool,
 }
 
@@ -97,7 +103,8 @@ impl Plain<'_, '_> {
         let Some(inner) = condition.node.as_ref() else { return Verdict::Guarded };
         match inner {
             NodeEnum::BoolExpr(b) if b.boolop() != BoolExprType::Undefined => {
-                b.args.iter().map(|arg| self.condition(arg)).max().unwrap_or(Verdict::Guarded)
+                let inside = Plain { queries: self.queries && is_negated_exists(b), ..*self };
+                b.args.iter().map(|arg| inside.condition(arg)).max().unwrap_or(Verdict::Guarded)
             }
             NodeEnum::ColumnRef(column) => Verdict::of(self.column(column) == Some(BOOL)),
             NodeEnum::NullTest(test) => Verdict::of(test.arg.as_deref().is_some_and(|a| self.column_node(a).is_some())),
@@ -189,7 +196,7 @@ impl Plain<'_, '_> {
     }
 
     fn pair(&self, name: &[Node], left: &Node, right: &Node) -> Verdict {
-        let (Some(l), Some(r)) = (self.operand(left), self.operand(right)) else { return Verdict::Guarded };
+        let (Some(l), Some(r)) = (self.side(left), self.side(right)) else { return Verdict::Guarded };
         match (self.safe(name, l, r), l == Operand::Opaque || r == Operand::Opaque) {
             (true, false) => Verdict::Plain,
             (true, true) => Verdict::Fenced,
@@ -251,16 +258,24 @@ impl Plain<'_, '_> {
         matches!(self.operand(node), Some(Operand::Typed(_) | Operand::Untyped))
     }
 
+    /// A side of a comparison: an operand, or a query whose evaluation can be deferred.
+    fn side(&self, node: &Node) -> Option<Operand> {
+        match deferred::query_of(node) {
+            Some(link) if self.queries => {
+                let closed = self.closed.iter().find(|c| c.location == link.location)?;
+                Some(closed.passed_on.map_or(Operand::Unknown, Operand::Typed))
+            }
+            Some(_) => None,
+            None => self.operand(node),
+        }
+    }
+
     fn operand(&self, node: &Node) -> Option<Operand> {
         match node.node.as_ref()? {
             NodeEnum::ColumnRef(column) => match self.column(column) {
                 Some(oid) => Some(Operand::Column(oid)),
                 None => self.is_opaque(column).then_some(Operand::Opaque),
             },
-            NodeEnum::SubLink(link) if self.queries && link.sub_link_type() == SubLinkType::ExprSublink => {
-                let closed = self.closed.iter().find(|c| c.location == link.location)?;
-                Some(closed.passed_on.map_or(Operand::Unknown, Operand::Typed))
-            }
             NodeEnum::ParamRef(p) => Some(match declared_type(p, self.param_types) {
                 0 => Operand::Untyped,
                 oid => Operand::Typed(oid),
@@ -311,6 +326,15 @@ impl Plain<'_, '_> {
         let harmless = found.name.schema == "pg_catalog" || found.typtype == 'e';
         harmless.then_some(found.oid)
     }
+}
+
+/// `NOT EXISTS (...)`
+fn is_negated_exists(b: &BoolExpr) -> bool {
+    let exists = |arg: &Node| match arg.node.as_ref() {
+        Some(NodeEnum::SubLink(link)) => link.sub_link_type() == SubLinkType::ExistsSublink,
+        Some(_) | None => false,
+    };
+    b.boolop() == BoolExprType::NotExpr && b.args.iter().all(exists)
 }
 
 fn is_bool_parameter(inner: &NodeEnum, param_types: &[Oid]) -> bool {

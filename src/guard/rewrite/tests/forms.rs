@@ -149,7 +149,16 @@ fn subqueries() {
         ),
         (
             "SELECT * FROM customers WHERE id = (SELECT max(customer_id) FROM orders)",
-            "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND id = (SELECT max(customer_id) FROM public.orders WHERE public.orders.tenant_id =T= $1)",
+            "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT max(customer_id) FROM public.orders WHERE public.orders.tenant_id =T= $1) END",
+        ),
+        // A query that is not turned into a join runs when the first row comes that far.
+        (
+            "SELECT * FROM customers WHERE id NOT IN (SELECT customer_id FROM orders)",
+            "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND CASE WHEN public.customers.tenant_id =T= $1 THEN NOT id IN (SELECT customer_id FROM public.orders WHERE public.orders.tenant_id =T= $1) ELSE false END",
+        ),
+        (
+            "SELECT * FROM customers WHERE country IS NULL OR EXISTS (SELECT 1 FROM orders)",
+            "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND CASE WHEN public.customers.tenant_id =T= $1 THEN country IS NULL OR EXISTS (SELECT 1 FROM public.orders WHERE public.orders.tenant_id =T= $1) ELSE false END",
         ),
         (
             "SELECT (SELECT count(*) FROM orders o WHERE o.customer_id = c.id) FROM customers c",
