@@ -6,6 +6,7 @@
 
 mod config;
 mod drivers;
+mod identity;
 mod isolation;
 mod oracle;
 mod pooling;

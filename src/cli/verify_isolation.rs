@@ -137,8 +137,9 @@ fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str
         database: connection.get_dbname(),
         options: connection.get_options(),
         tenant_parameter: None,
+        host: None,
     };
-    let identity = registry.identify(&params).into_outcome().map_err(|error| format!("--as-{who}: {error}"))?;
+    let identity = registry.identify(&params).outcome().map_err(|error| format!("--as-{who}: {error}"))?;
     identity
         .target
         .tenant()

@@ -60,6 +60,19 @@ pub struct ListenTls {
     pub required: bool,
     /// Accept TLS without an SSLRequest (ALPN `postgresql`, Postgres 17 clients).
     pub direct: bool,
+    /// `[[listen.tls.certificate]]`: further certificates, chosen by the host name that the client asks for (SNI).
+    pub certificates: Vec<NamedCertificate>,
+}
+
+/// A certificate for some host names.
+#[derive(Clone, Debug)]
+pub struct NamedCertificate {
+    /// Host names in lower case; the first label may be `*`.
+    pub names: Vec<String>,
+    /// PEM: certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM: private key.
+    pub key: PathBuf,
 }
 
 /// Where an upstream listens.
@@ -174,6 +187,8 @@ pub enum Source {
     Database,
     /// `options=-c pgwarden.tenant=acme`
     Option,
+    /// The host name in the TLS handshake, `acme.db.example.com`.
+    Sni,
 }
 
 /// Which tables are whose, and how a client's tenant is found.
@@ -187,6 +202,8 @@ pub struct Tenancy {
     pub setting: String,
     /// Where a client may name its tenant. All that do must agree.
     pub identify: Vec<Source>,
+    /// Host names below which each tenant has its own, lower case.
+    pub domains: Vec<String>,
     /// Tables readable by all, written by none.
     pub shared_tables: Vec<QualifiedName>,
     /// Functions outside `pg_catalog` that tenants may call.

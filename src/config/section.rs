@@ -246,7 +246,11 @@ impl<'a> Section<'a> {
         for item in list.value {
             match item.get_ref() {
                 DeValue::Table(table) => {
-                    let title = format!("[[{key}]]");
+                    let outer = self.title.strip_prefix('[').and_then(|title| title.strip_suffix(']'));
+                    let title = match outer {
+                        Some(outer) => format!("[[{outer}.{key}]]"),
+                        None => format!("[[{key}]]"),
+                    };
                     sections.push(Section::new(title, item.span(), table, self.findings).expect_keys(keys));
                 }
                 other => {

@@ -143,12 +143,6 @@ fn unknown_keys() {
 #[test]
 fn keys_of_later_versions() {
     appended("limits = { connections = 5 }\n", &["14:1 ", "\"limits\" in [[tenant]] is not yet supported"]);
-    replaced("upstream = \"main\"", "upstream = \"main\"\ndomain = \"x\"", &["not yet supported"]);
-    replaced(
-        "upstream = \"main\"",
-        "upstream = \"main\"\nidentify = [\"sni\"]",
-        &["7:13 ", "\"sni\" is not yet supported"],
-    );
 }
 
 #[test]
@@ -228,6 +222,43 @@ fn listening_with_tls() {
         assert_eq!((e.line, e.column), (3, at), "{tls}: {e}");
         assert!(e.message.contains(part), "{e}");
     }
+}
+
+#[test]
+fn certificates_by_name() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let pair = rcgen::generate_simple_self_signed(["a.test".to_owned(), "*.b.test".to_owned()]).unwrap();
+    write("a.crt", &pair.cert.pem());
+    write("a.key", &pair.signing_key.serialize_pem());
+    let with = |certificates: &str| {
+        let files = "cert = \"a.crt\"\nkey = \"a.key\"\n";
+        let text = format!("{BASE}[listen.tls]\n{files}{}", certificates.replace("FILES", files));
+        parse(&text, &dir.path().join("pgwarden.toml"), &env)
+    };
+    let one = "[[listen.tls.certificate]]\nnames = [\"A.test\", \"*.b.test\"]\nFILES";
+    let loaded = with(one).unwrap();
+    assert_eq!(loaded.warnings, vec![]);
+    assert_eq!(loaded.config.listen.tls.unwrap().certificates[0].names, ["a.test", "*.b.test"]);
+    let error = |text: &str| with(text).unwrap_err().to_string();
+    for names in ["\"a..b\"", "\"x.*.y\"", "\"-a\"", "\"\"", "\"a b\""] {
+        assert!(error(&one.replace("\"A.test\"", names)).contains("no host name"), "{names}");
+    }
+    assert!(error(&format!("{one}{one}")).contains("two certificates are for \"A.test\""));
+    assert!(error(&one.replace("names", "name")).contains("unknown key \"name\" in [[listen.tls.certificate]]"));
+    assert!(error(&one.replace("FILES", "cert = \"a.crt\"\n")).contains("needs \"key\""));
+    let warnings = with(&one.replace("A.test", "c.test")).unwrap().warnings;
+    assert!(warnings[0].message.contains("is not for \"c.test\""), "{warnings:?}");
+}
+
+#[test]
+fn domains_of_tenants() {
+    let with = |lines: &str| BASE.replacen("[[login]]", &format!("{lines}\n[[login]]"), 1);
+    let error = |lines: &str| only_error(&with(lines));
+    assert!(error("identify = [\"user\"]\ndomain = \"db.test\"").starts_with("8:10 \"domain\" does nothing"));
+    assert!(error("domain = \"db.test\"").contains("does nothing"));
+    let errors = parse_text(&with("identify = [\"sni\"]")).unwrap_err().to_string();
+    assert!(errors.contains("needs \"domain\"") && errors.contains("needs TLS"), "{errors}");
 }
 
 #[test]

@@ -7,19 +7,19 @@ use std::sync::Arc;
 use tokio::time::timeout;
 
 use super::directory::{Occupant, Seat};
-use super::gateway::{Credential, Gateway};
+use super::gateway::Gateway;
 use super::machine::{Env, Machine};
-use super::opening::{Opening, tenant_option};
+use super::opening::Opening;
+use super::prove::{Arrival, refuse};
 use super::relay::{Condition, Source};
 use super::tenants::LoginTenants;
 use super::upstream::{PoolSource, Upstream};
 use super::watch::Watcher;
-use crate::auth::{Account, AuthError, Failure, Login, Method, authenticate};
-use crate::observe::{SessionSpan, audit};
-use crate::pgerror::{PgError, Severity, SqlState};
+use crate::observe::SessionSpan;
+use crate::pgerror::{PgError, SqlState};
 use crate::pool::Server;
 use crate::tenant::usage;
-use crate::tenant::{Identity, StartupParams, Target};
+use crate::tenant::{Identity, Target};
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::encode::{backend, frontend};
@@ -78,16 +78,19 @@ pub(super) async fn log_in(
     span: &SessionSpan,
 ) -> Result<Option<Session>, LoginError> {
     let begin = async {
-        let (mut conn, wish) = accept(stream, gateway.tls.as_ref()).await?;
+        // One and the same for all of the login, whatever is reloaded meanwhile.
+        let access = gateway.access.load_full();
+        let (mut conn, wish) = accept(stream, access.tls.as_ref()).await?;
         match wish {
             Wish::Cancel(request) => {
                 gateway.cancel.cancel(request.pid, &request.key).await;
-                Ok(None)
+                Ok::<_, LoginError>(None)
             }
-            Wish::Session(message) => match identify(gateway, &mut conn, peer, &message, span).await {
-                Ok(identity) => Ok(Some((conn, message, identity))),
-                Err(error) => Err(error),
-            },
+            Wish::Session(message) => {
+                let arrival = Arrival { gateway, access: &access, peer, message: &message, span };
+                let identity = arrival.identify(&mut conn).await?;
+                Ok(Some((conn, message, identity)))
+            }
         }
     };
     let begun = timeout(gateway.login_timeout, begin).await.map_err(|_| LoginError::Timeout)??;
@@ -96,87 +99,6 @@ pub(super) async fn log_in(
         // Waiting for an upstream has limits of its own.
         Some((conn, message, identity)) => open(gateway, conn, &message, identity, seat, span).await.map(Some),
     }
-}
-
-/// Tells the client why there is no session.
-async fn refuse<T>(conn: &mut Conn, error: PgError, why: impl std::fmt::Display) -> Result<T, LoginError> {
-    let error = PgError { severity: Severity::Fatal, ..error };
-    conn.refuse(&error).await;
-    Err(LoginError::Refused(why.to_string()))
-}
-
-/// Finds out who the client is. What is wrong with its tenant is told only once it has proved its login.
-async fn identify(
-    gateway: &Gateway,
-    conn: &mut Conn,
-    peer: SocketAddr,
-    message: &StartupMessage,
-    span: &SessionSpan,
-) -> Result<Identity, LoginError> {
-    if gateway.tls_required && !conn.stream.is_encrypted() {
-        let error = PgError::fatal(SqlState::INVALID_AUTHORIZATION, "pgwarden accepts only encrypted connections here")
-            .hint("Connect with sslmode=require.");
-        return refuse(conn, error, "no TLS").await;
-    }
-    message.negotiate(&mut conn.outbox).map_err(ConnError::from)?;
-    let tenant_parameter = match tenant_option(message) {
-        Ok(tenant) => tenant,
-        Err(error) => return refuse(conn, error, "two tenants in the startup packet").await,
-    };
-    let claim = gateway.registry.load().identify(&StartupParams {
-        user: &message.user,
-        database: message.database.as_deref(),
-        options: None,
-        tenant_parameter,
-    });
-    span.record_login(&claim.login_name);
-    if let Err(error) = prove(gateway, conn, peer, message, &claim.login_name).await {
-        return match error.to_pg(&message.user) {
-            Some(told) => {
-                audit::login_refused(&claim.login_name, &error);
-                refuse(conn, told, error).await
-            }
-            None => Err(LoginError::Gone(error.to_string())),
-        };
-    }
-    let login_name = claim.login_name.clone();
-    match claim.into_outcome() {
-        Ok(identity) => Ok(accepted(identity, span)),
-        Err(error) => {
-            audit::login_refused(&login_name, &error);
-            refuse(conn, error.to_pg_error(), error).await
-        }
-    }
-}
-
-fn accepted(identity: Identity, span: &SessionSpan) -> Identity {
-    let tenant = identity.target.tenant().map(|tenant| &tenant.name);
-    if let Some(tenant) = tenant {
-        span.record_tenant(tenant);
-    }
-    let operator = matches!(identity.target, Target::Operator { .. });
-    audit::login_accepted(&identity.login.name, tenant, operator);
-    identity
-}
-
-async fn prove(
-    gateway: &Gateway,
-    conn: &mut Conn,
-    peer: SocketAddr,
-    message: &StartupMessage,
-    login: &str,
-) -> Result<(), AuthError> {
-    let credentials = gateway.credentials.load();
-    let (method, account) = match credentials.get(login) {
-        None => (Method::Scram, Account::Unknown),
-        Some(Credential::Password(method, stored)) => (*method, Account::Password(stored)),
-        Some(Credential::Trust) if peer.ip().to_canonical().is_loopback() => (Method::Trust, Account::WithoutPassword),
-        Some(Credential::Trust) => return Err(AuthError::Failed(Failure::NoUsablePassword)),
-    };
-    let sni = conn.stream.sni().map(str::to_owned);
-    let encrypted = conn.stream.is_encrypted();
-    let end_point = gateway.tls.as_ref().filter(|_| encrypted).and_then(|tls| tls.end_point(sni.as_deref()));
-    authenticate(conn, &Login { method, user: &message.user, account, end_point, mock: &gateway.mock }).await
 }
 
 /// Makes the session of an authenticated client and greets it.

@@ -4,12 +4,14 @@
 //! [`machine`] is the session itself, a state machine without I/O. A session sends nothing upstream for a client but what
 //! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own.
 
+pub mod access;
 pub mod directory;
 pub mod gateway;
 pub mod listener;
 mod login;
 pub mod machine;
 mod opening;
+mod prove;
 pub mod relay;
 mod tenants;
 #[cfg(test)]
@@ -17,7 +19,8 @@ mod tests;
 pub mod upstream;
 mod watch;
 
+pub use access::{Access, Credential, Credentials, GatewayError};
 pub use directory::{Directory, Doing, Occupant, Order, Seat};
-pub use gateway::{Credentials, Gateway, GatewayError};
+pub use gateway::Gateway;
 pub use listener::Listener;
 pub use upstream::{CatalogHook, Upstream, Upstreams};

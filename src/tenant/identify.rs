@@ -1,12 +1,13 @@
 //! Who a client says it is, and which tenant it may act for.
 //!
-//! The startup packet is read before authentication, because the login's credential is needed for it; but nothing of
-//! what is found out about tenants may be told before authentication succeeded. So [`Registry::identify`] returns a
+//! The startup packet is read before authentication, because the login's credential is needed for it; but nothing about
+//! tenants is looked up, and nothing told, before authentication succeeded. So [`Registry::identify`] returns a
 //! [`Claim`]: the session authenticates its login first (a mock exchange if there is none) and only then asks for its
 //! outcome.
 
 use std::sync::Arc;
 
+use super::host::tenant_of_host;
 use super::identify_error::IdentifyError;
 use super::name::is_tenant_name;
 use super::registry::Registry;
@@ -17,7 +18,7 @@ use crate::ids::LoginName;
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
 
-/// What a startup packet says, as far as it identifies the client.
+/// What a client says before authentication, as far as it identifies it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StartupParams<'a> {
     /// `user`
@@ -28,26 +29,40 @@ pub struct StartupParams<'a> {
     pub options: Option<&'a str>,
     /// A startup parameter `pgwarden.tenant`, if it was sent: drivers that send settings as parameters of their own.
     pub tenant_parameter: Option<&'a str>,
+    /// The host name in the TLS handshake (SNI), if there was one.
+    pub host: Option<&'a str>,
 }
 
 /// Who the client says it is.
 #[derive(Debug)]
-pub struct Claim {
+pub struct Claim<'a> {
+    registry: &'a Registry,
+    params: StartupParams<'a>,
+    user_tenant: Option<&'a str>,
     /// The login whose credential must be proved; `None` if there is none of that name (let a mock exchange fail).
     pub login: Option<Arc<Login>>,
     /// The login's name as the client gave it, without the tenant: for logs and the authentication error.
-    pub login_name: String,
-    outcome: Result<Target, IdentifyError>,
+    pub login_name: &'a str,
 }
 
-impl Claim {
+impl Claim<'_> {
     /// What the claim amounts to. Call it only after the login was authenticated: the errors tell of tenants.
-    pub fn into_outcome(self) -> Result<Identity, IdentifyError> {
-        match (self.login, self.outcome) {
-            (Some(login), Ok(target)) => Ok(Identity { login, target }),
-            (_, Err(error)) => Err(error),
-            (None, Ok(_)) => Err(IdentifyError::UnknownLogin { login: self.login_name }),
-        }
+    ///
+    /// # Errors
+    /// Whatever keeps the login from acting for what the client named.
+    pub fn outcome(&self) -> Result<Identity, IdentifyError> {
+        let login = self.login.clone();
+        let login = login.ok_or_else(|| IdentifyError::UnknownLogin { login: self.login_name.to_owned() })?;
+        self.outcome_as(login)
+    }
+
+    /// As [`Claim::outcome`], for a login with other rights than the registry's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn outcome_as(&self, login: Arc<Login>) -> Result<Identity, IdentifyError> {
+        let target = self.registry.resolve(&login, self.user_tenant, &self.params)?;
+        Ok(Identity { login, target })
     }
 }
 
@@ -127,14 +142,10 @@ enum DatabaseClaim<'a> {
 
 impl Registry {
     /// Reads a startup packet.
-    pub fn identify(&self, params: &StartupParams<'_>) -> Claim {
+    pub fn identify<'a>(&'a self, params: &StartupParams<'a>) -> Claim<'a> {
         let (login_name, user_tenant) = self.split_user(params.user);
         let login = self.login(login_name).map(Arc::clone);
-        let outcome = match &login {
-            Some(login) => self.resolve(login, user_tenant, params),
-            None => Err(IdentifyError::UnknownLogin { login: login_name.to_owned() }),
-        };
-        Claim { login, login_name: login_name.to_owned(), outcome }
+        Claim { registry: self, params: *params, user_tenant, login, login_name }
     }
 
     fn enabled(&self, source: Source) -> bool {
@@ -172,6 +183,12 @@ impl Registry {
         if let Some(tenant) = option_tenant.as_deref() {
             self.require(Source::Option, "startup option")?;
             named.push(Named { source: "startup option", tenant });
+        }
+        // Clients send the name of whatever host they dial: where it is not a source, it names nothing.
+        if self.enabled(Source::Sni)
+            && let Some(tenant) = params.host.and_then(|host| tenant_of_host(self.domains(), host))
+        {
+            named.push(Named { source: "TLS host name", tenant });
         }
         let mut plain_database = None;
         match database {

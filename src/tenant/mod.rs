@@ -1,5 +1,6 @@
 //! Tenants: names, registry, identification, usage.
 
+mod host;
 mod identify;
 mod identify_error;
 mod name;

@@ -19,6 +19,7 @@ pub struct Registry {
     upstreams: HashMap<UpstreamName, Arc<Upstream>>,
     default_upstream: UpstreamName,
     sources: Vec<Source>,
+    domains: Vec<String>,
 }
 
 impl Registry {
@@ -30,6 +31,7 @@ impl Registry {
             upstreams: config.upstreams.iter().map(|(name, u)| (name.clone(), Arc::clone(u))).collect(),
             default_upstream: config.tenancy.upstream.clone(),
             sources: config.tenancy.identify.clone(),
+            domains: config.tenancy.domains.clone(),
         }
     }
 
@@ -61,6 +63,11 @@ impl Registry {
     /// Where a client may name its tenant.
     pub fn sources(&self) -> &[Source] {
         &self.sources
+    }
+
+    /// Below which host names tenants have theirs.
+    pub fn domains(&self) -> &[String] {
+        &self.domains
     }
 
     /// How many tenants there are.

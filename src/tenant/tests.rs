@@ -82,11 +82,11 @@ fn all() -> Registry {
 
 fn params<'a>(user: &'a str, database: &'a str, options: &'a str) -> StartupParams<'a> {
     let some = |text: &'a str| Some(text).filter(|t| !t.is_empty());
-    StartupParams { user, database: some(database), options: some(options), tenant_parameter: None }
+    StartupParams { user, database: some(database), options: some(options), ..StartupParams::default() }
 }
 
 fn outcome(registry: &Registry, params: &StartupParams<'_>) -> Result<String, IdentifyError> {
-    registry.identify(params).into_outcome().map(|identity| match &identity.target {
+    registry.identify(params).outcome().map(|identity| match &identity.target {
         Target::Tenant(tenant) => format!("{}>{}@{}", identity.login.name, tenant.name, identity.target.database()),
         Target::Unbound { upstream } => format!("{}>?@{}", identity.login.name, upstream.database),
         Target::Operator { upstream, database, tenant } => {
@@ -212,9 +212,10 @@ fn sources_that_are_not_enabled() {
 #[test]
 fn unknown_logins_are_told_nothing() {
     for user in ["mallory", "mallory@acme", "", "@acme", "app@acme@globex", "mallory.acme"] {
-        let claim = all().identify(&params(user, "acme", ""));
+        let registry = all();
+        let claim = registry.identify(&params(user, "acme", ""));
         assert!(claim.login.is_none(), "{user}");
-        let error = claim.into_outcome().unwrap_err().to_pg_error();
+        let error = claim.outcome().unwrap_err().to_pg_error();
         assert_eq!(error.code, SqlState::INVALID_PASSWORD);
         assert!(error.message.starts_with("password authentication failed for user"), "{error}");
     }
@@ -258,4 +259,42 @@ fn a_tenant_called_like_the_user_counts_as_named() {
     // libpq's default may be meant or not: better refused than another tenant's data shown.
     assert!(matches!(outcome(&registry, &params("shop", "shop", "")), Err(IdentifyError::WrongDatabase { .. })));
     assert_eq!(outcome(&registry, &params("shop", "", "")).as_deref(), Ok("shop>acme@db"));
+}
+
+#[test]
+fn host_names() {
+    let text = r#"
+        listen = { address = "127.0.0.1:1" }
+        upstream.main.url = "postgres://pool@h/db"
+        tenancy = { upstream = "main", identify = ["sni", "user"], domain = "DB.example.com" }
+        login = [
+            { name = "app", auth = "trust", tenants = ["acme", "globex"] },
+            { name = "ops", auth = "trust", role = "operator" },
+        ]
+        tenant = [{ name = "acme", key = 1 }, { name = "globex", key = 2 }, { name = "other", key = 3 }]
+    "#;
+    let errors = crate::config::parse(text, Path::new("x"), &|_| None).unwrap_err();
+    assert!(errors.to_string().contains("identification by \"sni\" needs TLS"), "{errors}");
+    let text = text.replace("127.0.0.1:1\" }", "127.0.0.1:1\", tls = { cert = \"c\", key = \"k\" } }");
+    let directory = tempfile::tempdir().unwrap();
+    let pair = rcgen::generate_simple_self_signed(vec!["db.example.com".to_owned()]).unwrap();
+    std::fs::write(directory.path().join("c"), pair.cert.pem()).unwrap();
+    std::fs::write(directory.path().join("k"), pair.signing_key.serialize_pem()).unwrap();
+    let loaded = crate::config::parse(&text, &directory.path().join("x"), &|_| None).unwrap_or_else(|e| panic!("{e}"));
+    let registry = Registry::new(&loaded.config);
+    let by_host = |user: &str, host: &str| {
+        let found = outcome(&registry, &StartupParams { host: Some(host), ..params(user, "", "") });
+        found.map_err(|error| error.to_pg_error().message.into_owned())
+    };
+    assert_eq!(by_host("app", "acme.db.example.com").as_deref(), Ok("app>acme@db"));
+    assert_eq!(by_host("app@acme", "acme.db.example.com").as_deref(), Ok("app>acme@db"));
+    // Names of no tenant: the other places count.
+    for host in ["db.example.com", "localhost", "acme.example.com"] {
+        assert_eq!(by_host("app", host).as_deref(), Ok("app>?@db"), "{host}");
+    }
+    assert!(by_host("app@globex", "acme.db.example.com").unwrap_err().contains("name different tenants"));
+    for (user, host) in [("app", "other"), ("app", "nobody"), ("app", "a.acme"), ("ops", "acme")] {
+        let refusal = by_host(user, &format!("{host}.db.example.com")).unwrap_err();
+        assert_eq!(refusal, format!("login \"{user}\" may not act for tenant \"{host}\""));
+    }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::model::{Address, GlobalPool, Layout, Listen, Login, LoginAuth, Tenancy, Tenant, Upstream};
+use super::super::model::{Address, GlobalPool, Layout, Listen, Login, LoginAuth, Source, Tenancy, Tenant, Upstream};
 use super::super::section::At;
 use super::{Context, Upstreams};
 
@@ -23,6 +23,7 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     trust_beyond_loopback(context, found);
     pool_caps(context, found);
     names_taken_for_others(context, found);
+    tenants_without_host(context, found);
 }
 
 /// A database, wherever it is named.
@@ -132,5 +133,26 @@ fn names_taken_for_others(context: &Context<'_>, found: &Found<'_>) {
                 format!("a client that asks for database \"{name}\" names the tenant"),
             );
         }
+    }
+}
+
+/// Tenants that a host name cannot name, as host names are in lower case.
+fn tenants_without_host(context: &Context<'_>, found: &Found<'_>) {
+    if !found.tenancy.identify.contains(&Source::Sni) {
+        return;
+    }
+    if found.listen.tls.is_none() {
+        context.findings.error_hint(
+            &(0..0),
+            "identification by \"sni\" needs TLS",
+            "[listen.tls]\n          cert = \"server.crt\"\n          key = \"server.key\"",
+        );
+    }
+    for tenant in found.tenants.iter().filter(|t| t.value.name.as_str().bytes().any(|b| b.is_ascii_uppercase())) {
+        context.findings.warning(
+            &tenant.span,
+            format!("tenant \"{}\" cannot be named by a host name: those are in lower case", tenant.value.name),
+            "its clients name it in another place",
+        );
     }
 }

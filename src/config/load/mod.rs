@@ -6,6 +6,7 @@ mod log;
 mod login;
 mod tenancy;
 mod tenant;
+mod tls;
 mod upstream;
 
 use std::collections::BTreeMap;
@@ -209,6 +210,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
     let own = [&ROOT_KEYS].into_iter();
     let all = own
         .chain(listen::ALL)
+        .chain(tls::ALL)
         .chain(upstream::ALL)
         .chain(tenancy::ALL)
         .chain(tenant::ALL)

@@ -10,6 +10,7 @@ use super::super::diagnostics::{Span, did_you_mean};
 use super::super::model::{Source, TableOverride, Tenancy};
 use super::super::section::{Keys, Section, value_type};
 use super::super::values::parse_qualified_name;
+use super::tls::is_host_name;
 use super::{Context, Upstreams};
 use crate::catalog::QualifiedName;
 use crate::ids::UpstreamName;
@@ -25,8 +26,9 @@ const TENANCY: Keys = Keys {
         "catalog_refresh",
         "search_path",
         "tables",
+        "domain",
     ],
-    later: &["domain"],
+    later: &[],
 };
 const TABLE: Keys = Keys { known: &["column", "key"], later: &[] };
 
@@ -54,11 +56,14 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
     };
     let shared_tables = names(context, &section, "shared_tables", "public.countries");
     let tables = read_tables(context, &section, &shared_tables);
+    let identify = read_sources(context, &section);
+    let domains = read_domains(context, &section, &identify);
     Some(Tenancy {
         upstream: UpstreamName::new(upstream.map_or("", |u| u.value)),
         column: column.unwrap_or_default(),
         setting: read_setting(context, &section),
-        identify: read_sources(context, &section),
+        identify,
+        domains,
         shared_tables,
         allow_functions: names(context, &section, "allow_functions", "public.slugify"),
         catalog_refresh: section.duration("catalog_refresh", Duration::from_secs(1)).unwrap_or(Duration::from_secs(60)),
@@ -125,7 +130,7 @@ fn read_setting(context: &Context<'_>, section: &Section<'_>) -> String {
 }
 
 fn read_sources(context: &Context<'_>, section: &Section<'_>) -> Vec<Source> {
-    const KNOWN: [&str; 3] = ["user", "database", "option"];
+    const KNOWN: [&str; 4] = ["user", "database", "option", "sni"];
     let Some(words) = section.strings("identify") else {
         return vec![Source::Database, Source::User, Source::Option];
     };
@@ -135,7 +140,8 @@ fn read_sources(context: &Context<'_>, section: &Section<'_>) -> Vec<Source> {
             "user" => Source::User,
             "database" => Source::Database,
             "option" => Source::Option,
-            later @ ("sni" | "cert" | "jwt") => {
+            "sni" => Source::Sni,
+            later @ "certificate" => {
                 context.findings.error_hint(
                     &word.span,
                     format!("identification by \"{later}\" is not yet supported"),
@@ -158,6 +164,39 @@ fn read_sources(context: &Context<'_>, section: &Section<'_>) -> Vec<Source> {
         }
     }
     sources
+}
+
+/// `domain`, which goes with `identify = ["sni"]`.
+fn read_domains(context: &Context<'_>, section: &Section<'_>, sources: &[Source]) -> Vec<String> {
+    let by_sni = sources.contains(&Source::Sni);
+    let written = section.strings("domain").unwrap_or_default();
+    if by_sni && written.is_empty() {
+        context.findings.error_hint(
+            &section.span_of("identify"),
+            "identification by \"sni\" needs \"domain\": the host name below which tenants have theirs",
+            "domain = \"db.example.com\"",
+        );
+    }
+    if !by_sni && let Some(first) = written.first() {
+        context.findings.error_hint(
+            &first.span,
+            "\"domain\" does nothing: \"identify\" does not list \"sni\"",
+            "identify = [\"sni\", \"database\", \"user\", \"option\"]",
+        );
+    }
+    let mut domains = Vec::new();
+    for domain in written {
+        if is_host_name(domain.value) {
+            domains.push(domain.value.to_ascii_lowercase());
+        } else {
+            context.findings.error_hint(
+                &domain.span,
+                format!("\"{}\" is no host name", domain.value),
+                "without the tenant's part: \"db.example.com\" for acme.db.example.com",
+            );
+        }
+    }
+    domains
 }
 
 fn read_search_path(context: &Context<'_>, section: &Section<'_>) -> Option<Vec<String>> {

@@ -45,13 +45,22 @@ impl Identity {
 #[derive(Debug)]
 struct Identities {
     default: Identity,
-    /// Keys are in lower case.
+    /// Keys are in lower case; `*.example.com` stands for one label more (RFC 6125, section 6.4.3).
     by_name: HashMap<String, Identity>,
 }
 
 impl Identities {
     fn of(&self, sni: Option<&str>) -> &Identity {
-        sni.and_then(|name| self.by_name.get(&name.to_ascii_lowercase())).unwrap_or(&self.default)
+        sni.and_then(|name| self.named(&name.to_ascii_lowercase())).unwrap_or(&self.default)
+    }
+
+    /// The identity of a name in lower case: its own goes before a wildcard's.
+    fn named(&self, name: &str) -> Option<&Identity> {
+        if self.by_name.is_empty() {
+            return None;
+        }
+        let wildcard = || name.split_once('.').and_then(|(_, rest)| self.by_name.get(&format!("*.{rest}")));
+        self.by_name.get(name).or_else(wildcard)
     }
 }
 
@@ -76,7 +85,8 @@ impl std::fmt::Debug for ServerTls {
 }
 
 impl ServerTls {
-    /// TLS 1.2 and 1.3 with `default` for every client, or with another identity for the host names in `by_name`.
+    /// TLS 1.2 and 1.3 with `default` for every client, or with another identity for the host names in `by_name`, of which
+    /// the first label may be `*`.
     ///
     /// # Errors
     /// If rustls does not accept the configuration.
