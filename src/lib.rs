@@ -21,3 +21,4 @@ pub mod session;
 pub mod tenant;
 pub mod throwaway;
 pub mod wire;
+pub mod workers;

@@ -45,6 +45,8 @@ pub struct Listen {
     pub login_timeout: Duration,
     /// Client connections at one time, all tenants together.
     pub max_connections: usize,
+    /// Threads that serve clients.
+    pub workers: usize,
     /// Largest message that a client may send after authentication, in bytes.
     pub max_message_bytes: usize,
 }

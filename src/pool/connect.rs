@@ -72,7 +72,7 @@ async fn dial(
     let (host, port) = match &target.address {
         Address::Unix(path) => {
             let socket = UnixStream::connect(path).await.map_err(ConnectError::Socket)?;
-            return Ok((Stream::Unix(socket), None));
+            return Ok((Stream::from(socket), None));
         }
         Address::Tcp { host, port } => (host.as_str(), *port),
     };

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 
 use super::error;
@@ -80,6 +81,15 @@ impl State {
     /// Connections that are open and usable.
     pub(super) fn established(&self) -> usize {
         self.open.saturating_sub(self.connecting)
+    }
+
+    /// The most recently used connection that this thread's runtime watches already, else the most recently used one.
+    fn take_idle(&mut self) -> Option<Server> {
+        let here = Handle::current().id();
+        match self.idle.iter().rposition(|server| server.home() == here) {
+            Some(at) => Some(self.idle.remove(at)),
+            None => self.idle.pop(),
+        }
     }
 
     /// The failure because of which no connection is attempted now.
@@ -182,7 +192,7 @@ impl Inner {
             return Err(error::pool_closed(&self.key.upstream));
         }
         if state.phase == Phase::Running {
-            if let Some(server) = state.idle.pop() {
+            if let Some(server) = state.take_idle() {
                 state.checkouts += 1;
                 return Ok(Taken::Idle(server));
             }

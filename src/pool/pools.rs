@@ -213,18 +213,21 @@ impl Pool {
     /// `53300` when none became free within the wait timeout; what [`ConnectError::to_client`](super::ConnectError::to_client)
     /// says while the upstream cannot be reached; `57P01` when the pool is closed.
     pub async fn checkout(&self, party: &Party, weight: u32) -> Result<Server, PgError> {
-        let waiting = loop {
-            match self.inner.take_or_queue(party, weight)? {
-                Taken::Idle(server) => {
-                    if let Some(server) = self.inner.vet(server).await {
-                        return Ok(server);
-                    }
+        loop {
+            let mut server = match self.inner.take_or_queue(party, weight)? {
+                Taken::Idle(server) => match self.inner.vet(server).await {
+                    Some(server) => server,
+                    None => continue,
+                },
+                Taken::Queued(waiting) => {
+                    self.inner.grow();
+                    waiting.wait().await?
                 }
-                Taken::Queued(waiting) => break waiting,
+            };
+            if server.move_to(Handle::current().id()) {
+                return Ok(server);
             }
-        };
-        self.inner.grow();
-        waiting.wait().await
+        }
     }
 
     /// Lets clients wait from now on, and returns when all server connections have come back and are closed.

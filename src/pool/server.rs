@@ -7,6 +7,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use rand::RngExt;
+use tokio::runtime::{self, Handle};
 
 use super::cancel::CancelTarget;
 use super::cap::Permit;
@@ -70,6 +71,8 @@ pub struct ServerState {
     created: Instant,
     expires: Option<Instant>,
     last_used: Instant,
+    /// The runtime that watches the socket.
+    home: runtime::Id,
     id: u64,
     // Last: the place is freed after the socket is closed.
     slot: Slot,
@@ -117,6 +120,7 @@ impl Server {
             created: now,
             expires: expiry(now, lifetime),
             last_used: now,
+            home: Handle::current().id(),
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             slot,
         };
@@ -186,6 +190,20 @@ impl Server {
 
     pub(super) fn touch(&mut self, now: Instant) {
         self.last_used = now;
+    }
+
+    /// The runtime that watches the socket.
+    pub(super) fn home(&self) -> runtime::Id {
+        self.home
+    }
+
+    /// Lets the socket be watched by the runtime `here`, within which this is called. Returns whether it can be used.
+    pub(super) fn move_to(&mut self, here: runtime::Id) -> bool {
+        if self.home != here {
+            self.broken |= self.conn.stream.move_here().is_err();
+            self.home = here;
+        }
+        !self.broken
     }
 
     pub(super) fn inner(&self) -> Option<Arc<Inner>> {

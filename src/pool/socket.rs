@@ -27,13 +27,12 @@ pub(super) enum Probe {
 pub(super) fn probe(stream: &Stream) -> Probe {
     let mut byte = [MaybeUninit::uninit()];
     let found = match stream {
-        Stream::Unix(socket) => SockRef::from(socket).peek(&mut byte),
-        Stream::Tcp(_) | Stream::TlsServer(_) | Stream::TlsClient(_) => match stream.tcp() {
-            Some(socket) => SockRef::from(socket).peek(&mut byte),
-            None => return Probe::Closed,
-        },
+        Stream::Unix(socket) => socket.get().map(|it| SockRef::from(it).peek(&mut byte)),
+        Stream::Tcp(_) | Stream::TlsServer(_) | Stream::TlsClient(_) => {
+            stream.tcp().map(|it| SockRef::from(it).peek(&mut byte))
+        }
     };
-    match found {
+    match found.unwrap_or(Ok(0)) {
         Ok(0) => Probe::Closed,
         Ok(_) => Probe::Spoke,
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Probe::Quiet,

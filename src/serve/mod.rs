@@ -13,6 +13,7 @@ use tracing::info;
 use crate::config::Config;
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
 use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};
+use crate::workers::Workers;
 use upstreams::OpenUpstreams;
 
 /// After a request to stop, transactions may go on for so long.
@@ -32,12 +33,17 @@ pub enum ServeError {
     /// Something that the configuration names cannot be used.
     #[error(transparent)]
     Gateway(#[from] GatewayError),
+    /// The system has no more threads or file descriptors.
+    #[error("cannot start the threads that serve clients: {0}")]
+    Workers(#[source] io::Error),
 }
 
 /// A proxy that has its sockets and is about to accept clients.
 pub struct Proxy {
     listener: Listener,
     pools: Pools,
+    // Last: the runtimes that watch the server connections' sockets.
+    _workers: Arc<Workers>,
 }
 
 impl Proxy {
@@ -57,11 +63,13 @@ impl Proxy {
             tracing::error!(upstream = %main.name, %error, "upstream cannot be used");
         }
         let gateway = Gateway::new(&config, CancelRegistry::new(connector), upstreams)?;
-        let listener = Listener::bind(&config.listen.addresses, Arc::new(gateway)).map_err(|source| {
+        let workers = Arc::new(Workers::start(config.listen.workers).map_err(ServeError::Workers)?);
+        let bound = Listener::bind(&config.listen.addresses, Arc::new(gateway), Arc::clone(&workers));
+        let listener = bound.map_err(|source| {
             let addresses: Vec<_> = config.listen.addresses.iter().map(ToString::to_string).collect();
             ServeError::Listen { addresses: addresses.join(", "), source }
         })?;
-        Ok(Self { listener, pools })
+        Ok(Self { listener, pools, _workers: workers })
     }
 
     /// The addresses that clients can connect to, with the ports that the system chose.

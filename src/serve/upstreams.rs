@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::{Mutex, RwLock};
+use tokio::runtime::Handle;
 use tracing::{error, warn};
 
 use crate::catalog::{Catalog, CatalogSource, RefreshTimes};
@@ -22,12 +23,15 @@ use crate::tenant::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy, te
 pub(super) struct OpenUpstreams {
     config: Arc<Config>,
     pools: Pools,
+    /// Carries what upstreams do by themselves; sessions that open one run on workers.
+    runtime: Handle,
     open: RwLock<HashMap<(UpstreamName, String), Upstream>>,
 }
 
 impl OpenUpstreams {
+    /// Must be called within a tokio runtime.
     pub fn new(config: Config, pools: Pools) -> Self {
-        Self { config: Arc::new(config), pools, open: RwLock::default() }
+        Self { config: Arc::new(config), pools, runtime: Handle::current(), open: RwLock::default() }
     }
 
     fn make(&self, upstream: &Arc<config::Upstream>, database: &str) -> Result<Upstream, PgError> {
@@ -44,6 +48,7 @@ impl OpenUpstreams {
             )
         })?;
         let pool = self.pools.get(&target.pool_key(), || (target, upstream.pool.clone()));
+        let _entered = self.runtime.enter();
         let guard = Arc::new(Guard::new(Arc::new(Policy::empty()), plan_statements));
         let source =
             CatalogSource::spawn(Arc::clone(&upstream), RefreshTimes::every(self.config.tenancy.catalog_refresh));

@@ -17,11 +17,11 @@ use super::gateway::Gateway;
 use super::login::{LoginError, Session, log_in};
 use super::relay::Relay;
 use super::upstream::PoolSource;
-use crate::ids::SessionId;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::encode::backend;
 use crate::wire::stream::{Keepalive, Stream};
+use crate::workers::{Placement, Workers};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: u32 = 1_024;
@@ -45,17 +45,18 @@ struct Sessions {
     /// One permit per client.
     places: Arc<Semaphore>,
     max: u32,
+    workers: Arc<Workers>,
 }
 
 impl Listener {
-    /// Binds the addresses. Must be called within a tokio runtime.
+    /// Binds the addresses; clients will be served on `workers`. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// What the system says of the first address that cannot be bound.
-    pub fn bind(addresses: &[SocketAddr], gateway: Arc<Gateway>) -> io::Result<Self> {
+    pub fn bind(addresses: &[SocketAddr], gateway: Arc<Gateway>, workers: Arc<Workers>) -> io::Result<Self> {
         let sockets = addresses.iter().map(|address| bind_one(*address)).collect::<io::Result<Vec<_>>>()?;
         let max = u32::try_from(gateway.max_connections).unwrap_or(u32::MAX).min(1 << 28);
-        let sessions = Sessions { gateway, places: Arc::new(Semaphore::new(max as usize)), max };
+        let sessions = Sessions { gateway, places: Arc::new(Semaphore::new(max as usize)), max, workers };
         Ok(Self { sockets, sessions: Arc::new(sessions) })
     }
 
@@ -105,19 +106,28 @@ fn concerns_one_client(error: &io::Error) -> bool {
 
 impl Sessions {
     fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr) {
-        let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
             turn_away(&client);
             return;
         };
-        let taken = self.gateway.directory.take_seat(Some(peer));
-        let id = taken.seat().id();
-        let sessions = Arc::clone(self);
-        let task = tokio::spawn(sessions.run(client, peer, taken));
-        tokio::spawn(watch_over(task, id, place));
+        let place = Place {
+            seat: self.gateway.directory.take_seat(Some(peer)),
+            placement: self.workers.place(),
+            _permit: permit,
+        };
+        let worker = place.placement.runtime().clone();
+        let registered = {
+            let _entered = worker.enter();
+            client.into_std().and_then(TcpStream::from_std)
+        };
+        match registered {
+            Ok(client) => drop(worker.spawn(Arc::clone(self).run(client, peer, place))),
+            Err(error) => debug!(%error, "client gone"),
+        }
     }
 
-    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, taken: Taken) {
-        let seat = taken.seat();
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Place) {
+        let seat = place.seat.seat();
         let span = SessionSpan::new(seat.id(), Some(peer));
         // The future of a login is large and short-lived: it must not be part of every idle session.
         let opening = Box::pin(self.open(client, peer, seat, &span).instrument(span.span()));
@@ -140,7 +150,7 @@ impl Sessions {
             return None;
         }
         let session = tokio::select! {
-            session = log_in(&self.gateway, Stream::Tcp(client), peer, seat, span) => session,
+            session = log_in(&self.gateway, Stream::from(client), peer, seat, span) => session,
             () = seat.stopped() => return None,
         };
         match session {
@@ -169,12 +179,22 @@ impl Sessions {
     }
 }
 
-/// Keeps the client's place until its task has ended, and a panic within the task.
-async fn watch_over(task: tokio::task::JoinHandle<()>, id: SessionId, place: OwnedSemaphorePermit) {
-    if let Err(failure) = task.await {
-        error!(session = id.0, %failure, "a session ended by a defect of pgwarden; others are not concerned");
+/// What a client takes up, free again when its task has ended, in whatever way.
+struct Place {
+    seat: Taken,
+    placement: Placement,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            error!(
+                session = self.seat.seat().id().0,
+                "a session ended by a defect of pgwarden; others are not concerned"
+            );
+        }
     }
-    drop(place);
 }
 
 /// Too many clients. Told without waiting for what the client wants: `E` is an answer to an SSLRequest, too.

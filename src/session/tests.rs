@@ -107,7 +107,8 @@ impl Proxy {
         };
         let cancel = CancelRegistry::new(connector);
         let gateway = Arc::new(Gateway::new(&config, cancel, Arc::new(upstreams)).unwrap());
-        let listener = Listener::bind(&config.listen.addresses, gateway).unwrap();
+        let workers = Arc::new(crate::workers::Workers::start(2).unwrap());
+        let listener = Listener::bind(&config.listen.addresses, gateway, workers).unwrap();
         let address = listener.addresses()[0];
         let (stop, stopped) = oneshot::channel::<()>();
         let done = tokio::spawn(listener.serve(

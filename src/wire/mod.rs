@@ -12,6 +12,7 @@ pub mod frame;
 pub mod frontend;
 pub mod options;
 pub mod reader;
+pub mod socket;
 pub mod startup;
 pub mod stream;
 #[cfg(test)]

@@ -331,7 +331,7 @@ async fn begin(stream: Stream, tls: Option<&ServerTls>) -> Result<(Conn, Asked),
             let error = fatal("direct TLS connection without the ALPN protocol \"postgresql\"");
             Err(refused(conn, error).await)
         }
-        _ => Ok((Conn::new(socket), Asked::default())),
+        _ => Ok((Conn::new(Stream::Tcp(socket)), Asked::default())),
     }
 }
 

@@ -9,19 +9,20 @@ use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
+use super::socket::Socket;
 use super::tls::end_point_hash;
 
 /// A connection to a client or to an upstream. TLS states are boxed: most connections of a pool have none.
 #[derive(Debug)]
 pub enum Stream {
     /// TCP without TLS.
-    Tcp(TcpStream),
+    Tcp(Socket<TcpStream>),
     /// A Unix-domain socket.
-    Unix(UnixStream),
+    Unix(Socket<UnixStream>),
     /// TLS towards a client.
-    TlsServer(Box<tokio_rustls::server::TlsStream<TcpStream>>),
+    TlsServer(Box<tokio_rustls::server::TlsStream<Socket<TcpStream>>>),
     /// TLS towards an upstream.
-    TlsClient(Box<tokio_rustls::client::TlsStream<TcpStream>>),
+    TlsClient(Box<tokio_rustls::client::TlsStream<Socket<TcpStream>>>),
 }
 
 /// How dead peers are noticed. `None` leaves what the system does.
@@ -68,10 +69,24 @@ impl Stream {
     /// The TCP socket beneath, if there is one.
     pub fn tcp(&self) -> Option<&TcpStream> {
         match self {
-            Stream::Tcp(socket) => Some(socket),
+            Stream::Tcp(socket) => socket.get(),
             Stream::Unix(_) => None,
-            Stream::TlsServer(tls) => Some(tls.get_ref().0),
-            Stream::TlsClient(tls) => Some(tls.get_ref().0),
+            Stream::TlsServer(tls) => tls.get_ref().0.get(),
+            Stream::TlsClient(tls) => tls.get_ref().0.get(),
+        }
+    }
+
+    /// Registers the socket with the runtime within which this is called: its readiness is then noticed by, and its tasks
+    /// are woken on, the thread that uses it.
+    ///
+    /// # Errors
+    /// What the system says; the stream cannot be used any more then.
+    pub fn move_here(&mut self) -> io::Result<()> {
+        match self {
+            Stream::Tcp(socket) => socket.move_here(),
+            Stream::Unix(socket) => socket.move_here(),
+            Stream::TlsServer(tls) => tls.get_mut().0.move_here(),
+            Stream::TlsClient(tls) => tls.get_mut().0.move_here(),
         }
     }
 
@@ -86,7 +101,10 @@ impl Stream {
     /// Whether nobody on a network can read what is sent: TLS, a Unix socket, or the loopback interface.
     pub fn is_private(&self) -> bool {
         match self {
-            Stream::Tcp(socket) => socket.peer_addr().is_ok_and(|peer| peer.ip().to_canonical().is_loopback()),
+            Stream::Tcp(socket) => socket
+                .get()
+                .and_then(|it| it.peer_addr().ok())
+                .is_some_and(|peer| peer.ip().to_canonical().is_loopback()),
             Stream::Unix(_) | Stream::TlsServer(_) | Stream::TlsClient(_) => true,
         }
     }
@@ -111,13 +129,13 @@ impl Stream {
 
 impl From<TcpStream> for Stream {
     fn from(socket: TcpStream) -> Self {
-        Stream::Tcp(socket)
+        Stream::Tcp(Socket::new(socket))
     }
 }
 
 impl From<UnixStream> for Stream {
     fn from(socket: UnixStream) -> Self {
-        Stream::Unix(socket)
+        Stream::Unix(Socket::new(socket))
     }
 }
 

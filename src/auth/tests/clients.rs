@@ -155,7 +155,7 @@ async fn trust_still_needs_a_known_login() {
 async fn raw(method: Method, user: &str, answers: &[&[u8]]) -> (Vec<u8>, Result<(), AuthError>) {
     let server = Server::new(method, verifier());
     let (client, theirs) = UnixStream::pair().unwrap();
-    let (mut client, mut conn) = (Conn::new(client), Conn::new(Stream::Unix(theirs)));
+    let (mut client, mut conn) = (Conn::new(client), Conn::new(Stream::from(theirs)));
     let user = user.to_owned();
     let server = tokio::spawn(async move {
         let result = authenticate(&mut conn, &server.login(&user, None)).await;

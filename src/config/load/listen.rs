@@ -1,6 +1,7 @@
 //! `[listen]`
 
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::time::Duration;
 
 use super::super::model::Listen;
@@ -8,7 +9,7 @@ use super::super::section::{Keys, Section};
 use super::{Context, tls};
 
 const LISTEN: Keys = Keys {
-    known: &["address", "tls", "login_timeout", "max_connections", "max_message_bytes"],
+    known: &["address", "tls", "login_timeout", "max_connections", "max_message_bytes", "workers"],
     later: &["proxy_protocol"],
 };
 
@@ -36,8 +37,14 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<Listen> 
         tls,
         login_timeout: section.duration("login_timeout", Duration::from_millis(100)).unwrap_or(Duration::from_secs(15)),
         max_connections: section.number("max_connections", 1..=1_000_000).map_or(10_000, |n| n.value),
+        workers: section.number("workers", 1..=1_024).map_or_else(cores, |n| n.value),
         max_message_bytes: section.size("max_message_bytes", 64 << 10..=MAX_MESSAGE).unwrap_or(64 << 20),
     })
+}
+
+/// Processors that this process may use.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
 fn read_addresses(context: &Context<'_>, section: &Section<'_>) -> Vec<SocketAddr> {

@@ -40,7 +40,7 @@ async fn pair(tls: Option<ServerTls>) -> (TcpStream, JoinHandle<Accepted>) {
     let address = listener.local_addr().unwrap();
     let server = tokio::spawn(async move {
         let (socket, _) = listener.accept().await.unwrap();
-        accept(Stream::Tcp(socket), tls.as_ref()).await
+        accept(Stream::from(socket), tls.as_ref()).await
     });
     (TcpStream::connect(address).await.unwrap(), server)
 }

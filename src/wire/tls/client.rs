@@ -17,6 +17,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{ALPN, TlsConfigError, provider};
 use crate::wire::encode;
+use crate::wire::socket::Socket;
 use crate::wire::stream::Stream;
 
 /// `sslmode` of libpq, without `allow`.
@@ -112,7 +113,7 @@ impl ClientTls {
     /// As [`TlsConnectError`] says. There is no second try without TLS.
     pub async fn connect(&self, mut socket: TcpStream, host: &str) -> Result<Stream, TlsConnectError> {
         if self.mode == TlsMode::Disable {
-            return Ok(Stream::Tcp(socket));
+            return Ok(Stream::from(socket));
         }
         let mut request = bytes::BytesMut::with_capacity(8);
         encode::frontend::ssl_request(&mut request);
@@ -120,13 +121,13 @@ impl ClientTls {
         // Exactly one byte is read: whatever follows it unencrypted ends up in the handshake, which fails on it.
         match (socket.read_u8().await?, self.mode) {
             (b'S', _) => {}
-            (b'N', TlsMode::Prefer) => return Ok(Stream::Tcp(socket)),
+            (b'N', TlsMode::Prefer) => return Ok(Stream::from(socket)),
             (b'N', _) => return Err(TlsConnectError::NotSupported),
             (other, _) => return Err(TlsConnectError::BadAnswer(other)),
         }
         let name = ServerName::try_from(host.to_owned()).map_err(|_| TlsConnectError::BadHost(host.to_owned()))?;
         let stream = TlsConnector::from(Arc::clone(&self.config))
-            .connect(name, socket)
+            .connect(name, Socket::new(socket))
             .await
             .map_err(TlsConnectError::Handshake)?;
         Ok(Stream::TlsClient(Box::new(stream)))

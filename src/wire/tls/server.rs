@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use super::{ALPN, TlsConfigError, end_point_hash, provider};
+use crate::wire::socket::Socket;
 
 /// A certificate chain with its key, ready to be shown to clients.
 #[derive(Clone, Debug)]
@@ -121,7 +122,7 @@ impl ServerTls {
     ///
     /// # Errors
     /// What the socket or rustls says; the client has got the alert.
-    pub async fn accept(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn accept(&self, socket: Socket<TcpStream>) -> io::Result<TlsStream<Socket<TcpStream>>> {
         self.acceptor.accept(socket).await
     }
 
