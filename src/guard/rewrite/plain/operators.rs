@@ -28,7 +28,8 @@ impl Plain<'_, '_> {
     /// Whether the operator that Postgres will take is one of `pg_catalog` and tells nothing.
     pub(super) fn safe_named(&self, op: &str, left: Operand, right: Operand) -> bool {
         let (l, r) = match (left, right) {
-            (Operand::Untyped, Operand::Untyped) => return true,
+            // Both are text.
+            (Operand::Untyped, Operand::Untyped) => return is_comparison(op),
             (Operand::Unknown | Operand::Opaque, Operand::Column(t))
             | (Operand::Column(t), Operand::Unknown | Operand::Opaque) => return self.safe_with_any(op, t),
             (Operand::Unknown | Operand::Opaque, _) | (_, Operand::Unknown | Operand::Opaque) => return false,

@@ -156,6 +156,11 @@ fn subqueries() {
             "SELECT * FROM customers WHERE id NOT IN (SELECT customer_id FROM orders)",
             "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND CASE WHEN public.customers.tenant_id =T= $1 THEN NOT id IN (SELECT customer_id FROM public.orders WHERE public.orders.tenant_id =T= $1) ELSE false END",
         ),
+        // Two literals, but an operator that can fail.
+        (
+            "SELECT * FROM customers WHERE country IS NULL OR 'a' ~ '('",
+            "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND CASE WHEN public.customers.tenant_id =T= $1 THEN country IS NULL OR 'a' ~ '(' ELSE false END",
+        ),
         (
             "SELECT * FROM customers WHERE country IS NULL OR EXISTS (SELECT 1 FROM orders)",
             "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND CASE WHEN public.customers.tenant_id =T= $1 THEN country IS NULL OR EXISTS (SELECT 1 FROM public.orders WHERE public.orders.tenant_id =T= $1) ELSE false END",
