@@ -100,7 +100,7 @@ fn operators() -> HashMap<String, Vec<Operator>> {
         add(name, INT4, INT8, true);
         add(name, NUMERIC, NUMERIC, false);
     }
-    for name in ["+", "-", "*", "/", "~~", "||"] {
+    for name in ["+", "-", "*", "/", "~", "~~", "||"] {
         add(name, TEXT, TEXT, false);
     }
     all
