@@ -8,6 +8,7 @@ mod bind;
 pub mod context;
 pub mod copy_stream;
 mod gate;
+mod nodes;
 pub(crate) mod parse;
 mod plan;
 mod policy;

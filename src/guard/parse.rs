@@ -83,10 +83,10 @@ pub(crate) fn expression(text: &str) -> Result<Node, String> {
         return Err(not_one());
     };
     let mut targets = select.target_list;
-    match (targets.pop().and_then(|t| t.node), targets.is_empty()) {
-        (Some(NodeEnum::ResTarget(target)), true) => target.val.map(|v| *v).ok_or_else(not_one),
-        _ => Err(not_one()),
-    }
+    let (Some(NodeEnum::ResTarget(target)), true) = (targets.pop().and_then(|t| t.node), targets.is_empty()) else {
+        return Err(not_one());
+    };
+    target.val.map(|v| *v).ok_or_else(not_one)
 }
 
 /// Prints a statement's tree.
@@ -214,13 +214,11 @@ fn nesting(tokens: &[protobuf::ScanToken]) -> usize {
     let mut depth = 0usize;
     let mut deepest = 0usize;
     for token in tokens {
-        match token.token() {
-            Token::Ascii40 | Token::Ascii91 => {
-                depth += 1;
-                deepest = deepest.max(depth);
-            }
-            Token::Ascii41 | Token::Ascii93 => depth = depth.saturating_sub(1),
-            _ => {}
+        if matches!(token.token(), Token::Ascii40 | Token::Ascii91) {
+            depth += 1;
+            deepest = deepest.max(depth);
+        } else if matches!(token.token(), Token::Ascii41 | Token::Ascii93) {
+            depth = depth.saturating_sub(1);
         }
     }
     deepest

@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 };
 
 use super::{Form, Outline, Scope, Step, TransactionStep, Value};
-use crate::guard::{Policy, parse};
+use crate::guard::{Policy, nodes, parse};
 
 /// The outline of a text; `None` where all of it leaves the context alone, or where it is for the guard to refuse.
 pub fn outline(policy: &Policy, sql: &str) -> Option<Outline> {
@@ -57,6 +57,7 @@ pub fn comment(sql: &str) -> Option<&str> {
     })
 }
 
+#[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
 fn step(node: &NodeEnum, setting: &str) -> Step {
     match node {
         NodeEnum::VariableSetStmt(stmt) => set(stmt, setting),
@@ -65,7 +66,7 @@ fn step(node: &NodeEnum, setting: &str) -> Step {
         NodeEnum::DiscardStmt(stmt) if stmt.target() == DiscardMode::DiscardAll => Step::Clear,
         NodeEnum::DeclareCursorStmt(_) => Step::Cursor,
         NodeEnum::SelectStmt(select) => function(select, setting).unwrap_or(Step::None),
-        _ => Step::None,
+        nodes::statement!() | nodes::part!() => Step::None,
     }
 }
 
@@ -77,14 +78,18 @@ fn set(stmt: &VariableSetStmt, setting: &str) -> Step {
         return Step::None;
     }
     let scope = if stmt.is_local { Scope::Local } else { Scope::Session };
-    match (stmt.kind(), stmt.args.as_slice()) {
-        (VariableSetKind::VarSetValue, [arg]) => match constant(arg) {
-            Some(text) => Step::Switch { value: Value::Text(text), scope, form: Form::Command },
-            None => Step::None,
-        },
-        (VariableSetKind::VarSetDefault, _) => Step::Switch { value: Value::Default, scope, form: Form::Command },
-        (VariableSetKind::VarReset, _) => Step::Switch { value: Value::Default, scope, form: Form::Reset },
-        _ => Step::None,
+    match stmt.kind() {
+        VariableSetKind::VarSetValue => {
+            let [arg] = stmt.args.as_slice() else { return Step::None };
+            let text = constant(arg);
+            text.map_or(Step::None, |text| Step::Switch { value: Value::Text(text), scope, form: Form::Command })
+        }
+        VariableSetKind::VarSetDefault => Step::Switch { value: Value::Default, scope, form: Form::Command },
+        VariableSetKind::VarReset => Step::Switch { value: Value::Default, scope, form: Form::Reset },
+        VariableSetKind::VarSetCurrent
+        | VariableSetKind::VarSetMulti
+        | VariableSetKind::VarResetAll
+        | VariableSetKind::Undefined => Step::None,
     }
 }
 
@@ -159,9 +164,9 @@ fn plain_call(call: &FuncCall) -> Option<&str> {
     if aggregates || !agg_order.is_empty() || agg_filter.is_some() || over.is_some() {
         return None;
     }
-    let mut parts = funcname.iter().map(|part| match part.node.as_ref() {
-        Some(NodeEnum::String(text)) => Some(text.sval.as_str()),
-        _ => None,
+    let mut parts = funcname.iter().map(|part| {
+        let Some(NodeEnum::String(text)) = part.node.as_ref() else { return None };
+        Some(text.sval.as_str())
     });
     match (parts.next()??, parts.next(), parts.next()) {
         (name, None, _) => Some(name),
@@ -171,11 +176,17 @@ fn plain_call(call: &FuncCall) -> Option<&str> {
 }
 
 fn value_of(node: &Node) -> Option<Value> {
-    match node.node.as_ref()? {
-        NodeEnum::ParamRef(param) if param.number == 1 => Some(Value::Param),
-        NodeEnum::AConst(constant) if constant.isnull => Some(Value::Default),
-        NodeEnum::TypeCast(cast) if is_text(cast.type_name.as_ref()?) => value_of(cast.arg.as_deref()?),
-        _ => constant(node).map(Value::Text),
+    let inner = node.node.as_ref()?;
+    if matches!(inner, NodeEnum::ParamRef(param) if param.number == 1) {
+        Some(Value::Param)
+    } else if matches!(inner, NodeEnum::AConst(constant) if constant.isnull) {
+        Some(Value::Default)
+    } else if let NodeEnum::TypeCast(cast) = inner
+        && is_text(cast.type_name.as_ref()?)
+    {
+        value_of(cast.arg.as_deref()?)
+    } else {
+        constant(node).map(Value::Text)
     }
 }
 
@@ -188,24 +199,21 @@ fn is_text(name: &pg_query::protobuf::TypeName) -> bool {
 
 /// A constant as `SET` reads it.
 fn constant(node: &Node) -> Option<String> {
-    match node.node.as_ref()? {
-        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
-            a_const::Val::Sval(text) => Some(text.sval.clone()),
-            a_const::Val::Ival(number) => Some(number.ival.to_string()),
-            a_const::Val::Fval(number) => Some(number.fval.clone()),
-            a_const::Val::Boolval(_) | a_const::Val::Bsval(_) => None,
-        },
-        NodeEnum::TypeCast(cast) if is_text(cast.type_name.as_ref()?) => constant(cast.arg.as_deref()?),
-        _ => None,
+    let inner = node.node.as_ref()?;
+    if let NodeEnum::TypeCast(cast) = inner {
+        return is_text(cast.type_name.as_ref()?).then(|| constant(cast.arg.as_deref()?)).flatten();
+    }
+    let NodeEnum::AConst(constant) = inner else { return None };
+    match constant.val.as_ref()? {
+        a_const::Val::Sval(text) => Some(text.sval.clone()),
+        a_const::Val::Ival(number) => Some(number.ival.to_string()),
+        a_const::Val::Fval(number) => Some(number.fval.clone()),
+        a_const::Val::Boolval(_) | a_const::Val::Bsval(_) => None,
     }
 }
 
 fn boolean(node: &Node) -> Option<bool> {
-    match node.node.as_ref()? {
-        NodeEnum::AConst(constant) => match constant.val.as_ref()? {
-            a_const::Val::Boolval(value) => Some(value.boolval),
-            _ => None,
-        },
-        _ => None,
-    }
+    let NodeEnum::AConst(constant) = node.node.as_ref()? else { return None };
+    let a_const::Val::Boolval(value) = constant.val.as_ref()? else { return None };
+    Some(value.boolval)
 }

@@ -35,9 +35,9 @@ pub(crate) fn quoted_literal(value: &str) -> String {
 pub(crate) fn parts(nodes: &[Node]) -> Option<Vec<&str>> {
     nodes
         .iter()
-        .map(|node| match node.node.as_ref() {
-            Some(NodeEnum::String(s)) => Some(s.sval.as_str()),
-            _ => None,
+        .map(|node| {
+            let Some(NodeEnum::String(s)) = node.node.as_ref() else { return None };
+            Some(s.sval.as_str())
         })
         .collect()
 }

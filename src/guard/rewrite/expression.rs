@@ -9,6 +9,7 @@ use super::tree::{self, as_string};
 use super::{Rewriter, unsupported};
 use crate::guard::Refusal;
 use crate::guard::gate::{functions, operators, types};
+use crate::guard::nodes;
 
 type Walk = Result<(), Refusal>;
 
@@ -146,28 +147,8 @@ impl Rewriter<'_> {
                 self.maybe(expr)?;
                 self.type_name(type_name)
             }
-            json @ (NodeEnum::JsonFormat(_)
-            | NodeEnum::JsonReturning(_)
-            | NodeEnum::JsonValueExpr(_)
-            | NodeEnum::JsonIsPredicate(_)
-            | NodeEnum::JsonBehavior(_)
-            | NodeEnum::JsonOutput(_)
-            | NodeEnum::JsonArgument(_)
-            | NodeEnum::JsonFuncExpr(_)
-            | NodeEnum::JsonTablePathSpec(_)
-            | NodeEnum::JsonTable(_)
-            | NodeEnum::JsonTableColumn(_)
-            | NodeEnum::JsonKeyValue(_)
-            | NodeEnum::JsonParseExpr(_)
-            | NodeEnum::JsonScalarExpr(_)
-            | NodeEnum::JsonSerializeExpr(_)
-            | NodeEnum::JsonObjectConstructor(_)
-            | NodeEnum::JsonArrayConstructor(_)
-            | NodeEnum::JsonArrayQueryConstructor(_)
-            | NodeEnum::JsonAggConstructor(_)
-            | NodeEnum::JsonObjectAgg(_)
-            | NodeEnum::JsonArrayAgg(_)) => self.json(json),
-            other => Err(unsupported(super::outputs::construct(other))),
+            json @ nodes::json!() => self.json(json),
+            other @ nodes::no_expression!() => Err(unsupported(super::outputs::construct(other))),
         }
     }
 
@@ -175,12 +156,7 @@ impl Rewriter<'_> {
     fn column_ref(&mut self, column: &mut ColumnRef) -> Walk {
         let ColumnRef { fields, location: _ } = column;
         self.shorten(fields)?;
-        let last = fields.last().and_then(|f| f.node.as_ref());
-        let star = match last {
-            Some(NodeEnum::AStar(AStar {})) => true,
-            Some(NodeEnum::String(_)) => false,
-            _ => return Err(unsupported("this column reference")),
-        };
+        let star = fields.last().is_some_and(super::outputs::is_star);
         let names: Vec<&str> = fields.iter().filter_map(as_string).collect();
         if names.len() + usize::from(star) != fields.len() {
             return Err(unsupported("this column reference"));
@@ -297,10 +273,10 @@ impl Rewriter<'_> {
     /// What follows a value or a column: subscripts, fields, `.*`.
     pub(super) fn indirection(&mut self, parts: &mut [Node]) -> Walk {
         for part in parts {
-            match part.node.as_ref() {
-                Some(NodeEnum::String(field)) => functions::check_field(self.policy, self.mode, &field.sval)?,
-                Some(NodeEnum::AStar(AStar {})) => {}
-                _ => self.expr(part)?,
+            if let Some(field) = as_string(part) {
+                functions::check_field(self.policy, self.mode, field)?;
+            } else if !super::outputs::is_star(part) {
+                self.expr(part)?;
             }
         }
         Ok(())

@@ -7,7 +7,7 @@ use pg_query::protobuf::{
 };
 
 use super::from::alias_of;
-use super::outputs::is_star;
+use super::outputs::gives_many;
 use super::scope::{Item, Output, Source};
 use super::tree;
 use super::write::Target;
@@ -115,6 +115,7 @@ impl<'p> Rewriter<'p> {
                     let Some(NodeEnum::List(List { items })) = row.node.as_mut() else {
                         return Err(unsupported("this VALUES"));
                     };
+                    in_their_places(items)?;
                     let value = items.get_mut(at).ok_or_else(too_few)?;
                     self.own_value(value, table)?;
                 }
@@ -122,13 +123,11 @@ impl<'p> Rewriter<'p> {
                     return Ok(());
                 }
                 let target = select.target_list.get_mut(at).ok_or_else(too_few)?;
-                match target.node.as_mut() {
-                    Some(NodeEnum::ResTarget(target)) => match target.val.as_deref_mut() {
-                        Some(value) => self.own_value(value, table),
-                        None => Err(unsupported("this target list")),
-                    },
-                    _ => Err(unsupported("this target list")),
-                }
+                let Some(NodeEnum::ResTarget(target)) = target.node.as_mut() else {
+                    return Err(unsupported("this target list"));
+                };
+                let value = target.val.as_deref_mut().ok_or_else(|| unsupported("this target list"))?;
+                self.own_value(value, table)
             }
         }
     }
@@ -216,6 +215,15 @@ fn position(cols: &[Node], column: &str) -> Result<Option<usize>, Refusal> {
     Ok(None)
 }
 
+/// Items of a row of which one is the tenant's value: none may become several.
+pub(super) fn in_their_places(items: &[Node]) -> Result<(), Refusal> {
+    if items.iter().any(gives_many) {
+        return Err(unsupported("a row with * in it beside a value for the tenant column")
+            .hint("Write the fields out, or leave the tenant column to pgwarden."));
+    }
+    Ok(())
+}
+
 fn too_few() -> Refusal {
     Refusal::new(RefusalKind::Syntax, SqlState::SYNTAX_ERROR, "INSERT has more target columns than expressions")
 }
@@ -233,10 +241,10 @@ fn append(select: &mut SelectStmt, own: &Node) -> Result<(), Refusal> {
         }
         SetOperation::SetopNone | SetOperation::Undefined => {
             for row in &mut select.values_lists {
-                match row.node.as_mut() {
-                    Some(NodeEnum::List(List { items })) => items.push(own.clone()),
-                    _ => return Err(unsupported("this VALUES")),
-                }
+                let Some(NodeEnum::List(List { items })) = row.node.as_mut() else {
+                    return Err(unsupported("this VALUES"));
+                };
+                items.push(own.clone());
             }
         }
     }
@@ -245,13 +253,9 @@ fn append(select: &mut SelectStmt, own: &Node) -> Result<(), Refusal> {
 
 /// Whether the place of a column in the target list cannot be told by counting.
 fn has_star(select: &SelectStmt) -> bool {
-    let star = |target: &Node| match target.node.as_ref() {
-        Some(NodeEnum::ResTarget(target)) => match target.val.as_deref().and_then(|v| v.node.as_ref()) {
-            Some(NodeEnum::ColumnRef(column)) => column.fields.last().is_some_and(is_star),
-            Some(NodeEnum::AIndirection(i)) => i.indirection.last().is_some_and(is_star),
-            Some(_) | None => false,
-        },
-        _ => true,
+    let star = |target: &Node| {
+        let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { return true };
+        target.val.as_deref().is_some_and(gives_many)
     };
     select.target_list.iter().any(star)
         || select.larg.as_deref().is_some_and(has_star)

@@ -4,7 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::*;
 
 use super::{Rewriter, unsupported};
-use crate::guard::Refusal;
+use crate::guard::{Refusal, nodes};
 
 type Walk = Result<(), Refusal>;
 
@@ -51,7 +51,15 @@ impl Rewriter<'_> {
                 self.json_maybe_value(expr)?;
                 self.json_maybe_output(output)
             }
-            other => self.json_constructor(other),
+            constructor @ (NodeEnum::JsonObjectConstructor(_)
+            | NodeEnum::JsonArrayConstructor(_)
+            | NodeEnum::JsonArrayQueryConstructor(_)
+            | NodeEnum::JsonAggConstructor(_)
+            | NodeEnum::JsonObjectAgg(_)
+            | NodeEnum::JsonArrayAgg(_)) => self.json_constructor(constructor),
+            other @ (nodes::expression!() | nodes::no_expression!()) => {
+                Err(unsupported(super::outputs::construct(other)))
+            }
         }
     }
 
@@ -91,7 +99,23 @@ impl Rewriter<'_> {
                 self.json_maybe_value(arg)?;
                 constructor.as_deref_mut().map_or(Ok(()), |c| self.json_aggregate(c))
             }
-            other => Err(unsupported(super::outputs::construct(other))),
+            other @ (NodeEnum::JsonFormat(_)
+            | NodeEnum::JsonReturning(_)
+            | NodeEnum::JsonValueExpr(_)
+            | NodeEnum::JsonIsPredicate(_)
+            | NodeEnum::JsonBehavior(_)
+            | NodeEnum::JsonOutput(_)
+            | NodeEnum::JsonArgument(_)
+            | NodeEnum::JsonFuncExpr(_)
+            | NodeEnum::JsonTablePathSpec(_)
+            | NodeEnum::JsonTable(_)
+            | NodeEnum::JsonTableColumn(_)
+            | NodeEnum::JsonKeyValue(_)
+            | NodeEnum::JsonParseExpr(_)
+            | NodeEnum::JsonScalarExpr(_)
+            | NodeEnum::JsonSerializeExpr(_)
+            | nodes::expression!()
+            | nodes::no_expression!()) => Err(unsupported(super::outputs::construct(other))),
         }
     }
 

@@ -4,6 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, Node, ResTarget};
 
 use super::from::{Place, alias_of};
+use super::insert::in_their_places;
 use super::scope::Output;
 use super::tree;
 use super::write::Target;
@@ -31,10 +32,10 @@ impl<'p> Rewriter<'p> {
         *join_condition = self.conditions(join_condition.take(), own)?;
         let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
         for clause in merge_when_clauses {
-            match clause.node.as_mut() {
-                Some(NodeEnum::MergeWhenClause(clause)) => self.when(clause, target, &alias, own)?,
-                _ => return Err(unsupported("this branch of MERGE")),
-            }
+            let Some(NodeEnum::MergeWhenClause(clause)) = clause.node.as_mut() else {
+                return Err(unsupported("this branch of MERGE"));
+            };
+            self.when(clause, target, &alias, own)?;
         }
         if returning_clause.is_some() {
             self.since(170_000, "MERGE ... RETURNING")?;
@@ -101,13 +102,17 @@ impl<'p> Rewriter<'p> {
         columns: &mut Vec<Node>,
         values: &mut Vec<Node>,
     ) -> Result<(), Refusal> {
-        if columns.is_empty() {
+        let listed_by_count = columns.is_empty();
+        if listed_by_count {
             *columns = found.columns.iter().take(values.len()).map(|c| tree::target(&c.name, None)).collect();
         }
         let at = columns.iter().position(|c| is_named(c, &table.column));
         let indirect = at.and_then(|i| columns.get(i)).is_some_and(has_indirection);
         if indirect {
             return Err(foreign_value(&table.column));
+        }
+        if at.is_some() || listed_by_count {
+            in_their_places(values)?;
         }
         match at.map(|i| values.get_mut(i)) {
             Some(Some(value)) => self.own_value(value, table),

@@ -13,11 +13,13 @@ pub(super) fn of_targets(levels: &[Level<'_>], targets: &[Node]) -> Option<Vec<O
         let NodeEnum::ResTarget(target) = target.node.as_ref()? else { return None };
         let ResTarget { name, indirection: _, val, location: _ } = target.as_ref();
         let value = val.as_deref()?.node.as_ref()?;
-        match value {
-            NodeEnum::ColumnRef(column) => outputs.extend(of_column(levels, name, column)?),
+        if let NodeEnum::ColumnRef(column) = value {
+            outputs.extend(of_column(levels, name, column)?);
+        } else if value_gives_many(value) {
             // `(composite).*`
-            NodeEnum::AIndirection(i) if i.indirection.last().is_some_and(is_star) => return None,
-            _expression => outputs.push(computed(name)),
+            return None;
+        } else {
+            outputs.push(computed(name));
         }
     }
     Some(outputs)
@@ -46,6 +48,19 @@ fn of_column(levels: &[Level<'_>], alias: &str, column: &ColumnRef) -> Option<Ve
 
 pub(super) fn is_star(part: &Node) -> bool {
     matches!(part.node, Some(NodeEnum::AStar(AStar {})))
+}
+
+/// `*`, `t.*`, `(x).*`: an item of a target list, a VALUES or a ROW that becomes several. Where it stands, the items after it
+/// are not in their places.
+pub(super) fn gives_many(item: &Node) -> bool {
+    item.node.as_ref().is_some_and(value_gives_many)
+}
+
+fn value_gives_many(value: &NodeEnum) -> bool {
+    if let NodeEnum::ColumnRef(column) = value {
+        return column.fields.last().is_some_and(is_star);
+    }
+    matches!(value, NodeEnum::AIndirection(i) if i.indirection.last().is_some_and(is_star))
 }
 
 /// Columns as an alias with a column list names them.

@@ -351,13 +351,19 @@ pub(super) fn lost_schema(levels: &[Level<'_>], schema: &str, qualifier: &str) -
 pub(super) fn hidden_by(levels: &[Level<'_>], place: (usize, usize)) -> Option<bool> {
     let outer = levels.get(place.0)?.items.get(place.1)?;
     let inner = levels.iter().skip(place.0 + 1).flat_map(|l| &l.items);
-    let mut hiding = inner.filter(|i| i.name.is_some() && i.name == outer.name && i.schema == outer.schema).peekable();
+    // A name with its schema reaches past an alias; an alias is hidden by any item of that name.
+    let by_schema = outer.schema.is_some();
+    let hides = |i: &&Item<'_>| i.name.is_some() && i.name == outer.name && (!by_schema || i.schema == outer.schema);
+    let mut hiding = inner.filter(hides).peekable();
     hiding.peek()?;
     Some(hiding.any(|i| match (&i.source, &outer.source) {
         (Source::Relation { relation: a, renamed }, Source::Relation { relation: b, .. }) => {
             a.oid == b.oid && renamed.is_empty()
         }
-        _ => false,
+        (
+            Source::Relation { .. } | Source::Query(_) | Source::Other | Source::Hidden,
+            Source::Relation { .. } | Source::Query(_) | Source::Other | Source::Hidden,
+        ) => false,
     }))
 }
 

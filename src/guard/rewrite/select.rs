@@ -97,7 +97,7 @@ impl Rewriter<'_> {
                 self.walk_from_and_where(from_clause, where_clause)?;
                 self.values(values_lists)?;
                 match values_lists.first() {
-                    Some(row) => Some(value_columns(row)),
+                    Some(row) => value_columns(row),
                     None => of_targets(&self.levels, target_list),
                 }
             }
@@ -133,18 +133,7 @@ impl Rewriter<'_> {
     fn exprs_but_outputs(&mut self, nodes: &mut [Node], outputs: Option<&[Output]>) -> Result<(), Refusal> {
         let is_output = |name: &str| outputs.into_iter().flatten().any(|o| o.name.as_deref() == Some(name));
         for node in nodes {
-            let inner = match node.node.as_ref() {
-                Some(NodeEnum::SortBy(sort)) if sort.use_op.is_empty() => sort.node.as_deref(),
-                _ => Some(&*node),
-            };
-            let name = match inner.and_then(|n| n.node.as_ref()) {
-                Some(NodeEnum::ColumnRef(column)) => match column.fields.as_slice() {
-                    [only] => as_string(only),
-                    _ => None,
-                },
-                _ => None,
-            };
-            if !name.is_some_and(is_output) {
+            if !bare_column(node).is_some_and(is_output) {
                 self.expr(node)?;
             }
         }
@@ -159,13 +148,13 @@ impl Rewriter<'_> {
             else {
                 return Err(unsupported("this locking clause"));
             };
-            let names: Vec<&str> = locked_rels
-                .iter()
-                .filter_map(|r| match r.node.as_ref() {
-                    Some(NodeEnum::RangeVar(r)) => Some(r.relname.as_str()),
-                    _ => None,
-                })
-                .collect();
+            let mut names: Vec<&str> = Vec::with_capacity(locked_rels.len());
+            for relation in locked_rels {
+                let Some(NodeEnum::RangeVar(relation)) = relation.node.as_ref() else {
+                    return Err(unsupported("this locking clause"));
+                };
+                names.push(&relation.relname);
+            }
             let named = |name: &Option<String>| name.as_deref().is_some_and(|n| names.contains(&n));
             let shared = self
                 .levels
@@ -307,22 +296,19 @@ impl Rewriter<'_> {
 }
 
 fn fence_leaves(item: &mut Node, fenced: &BTreeSet<usize>, leaf: &mut usize) {
-    match item.node.as_mut() {
-        Some(NodeEnum::JoinExpr(join)) => {
-            for side in [join.larg.as_deref_mut(), join.rarg.as_deref_mut()].into_iter().flatten() {
-                fence_leaves(side, fenced, leaf);
-            }
+    if let Some(NodeEnum::JoinExpr(join)) = item.node.as_mut() {
+        for side in [join.larg.as_deref_mut(), join.rarg.as_deref_mut()].into_iter().flatten() {
+            fence_leaves(side, fenced, leaf);
         }
-        Some(NodeEnum::RangeSubselect(sub)) => {
-            if fenced.contains(leaf)
-                && let Some(NodeEnum::SelectStmt(query)) = sub.subquery.as_mut().and_then(|q| q.node.as_mut())
-            {
-                put_fence(query);
-            }
-            *leaf += 1;
-        }
-        _another_leaf => *leaf += 1,
+        return;
     }
+    if fenced.contains(leaf)
+        && let Some(NodeEnum::RangeSubselect(sub)) = item.node.as_mut()
+        && let Some(NodeEnum::SelectStmt(query)) = sub.subquery.as_mut().and_then(|q| q.node.as_mut())
+    {
+        put_fence(query);
+    }
+    *leaf += 1;
 }
 
 /// A LIMIT or OFFSET is a fence: no condition is pushed across it.
@@ -334,10 +320,21 @@ fn put_fence(query: &mut SelectStmt) {
 }
 
 fn as_cte(node: &Node) -> Result<&CommonTableExpr, Refusal> {
-    match node.node.as_ref() {
-        Some(NodeEnum::CommonTableExpr(cte)) => Ok(cte),
-        _ => Err(unsupported("this WITH")),
+    let Some(NodeEnum::CommonTableExpr(cte)) = node.node.as_ref() else { return Err(unsupported("this WITH")) };
+    Ok(cte)
+}
+
+/// The name in an item of GROUP BY, ORDER BY or DISTINCT ON that is nothing but a name.
+fn bare_column(node: &Node) -> Option<&str> {
+    let mut inner = node.node.as_ref()?;
+    if let NodeEnum::SortBy(sort) = inner
+        && sort.use_op.is_empty()
+    {
+        inner = sort.node.as_deref()?.node.as_ref()?;
     }
+    let NodeEnum::ColumnRef(column) = inner else { return None };
+    let [only] = column.fields.as_slice() else { return None };
+    as_string(only)
 }
 
 /// A query of a recursive WITH that was not walked yet: anything may be in it.
@@ -349,11 +346,11 @@ fn computed(outputs: Vec<Output>) -> Vec<Output> {
     outputs.into_iter().map(|o| Output { name: o.name, passed_on: None }).collect()
 }
 
-/// `column1`, `column2` ...
-fn value_columns(row: &Node) -> Vec<Output> {
-    let width = match row.node.as_ref() {
-        Some(NodeEnum::List(list)) => list.items.len(),
-        _ => 0,
-    };
-    (1..=width).map(|i| Output { name: Some(format!("column{i}")), passed_on: None }).collect()
+/// `column1`, `column2` ..., if they can be counted.
+fn value_columns(row: &Node) -> Option<Vec<Output>> {
+    let Some(NodeEnum::List(list)) = row.node.as_ref() else { return None };
+    if list.items.iter().any(outputs::gives_many) {
+        return None;
+    }
+    Some((1..=list.items.len()).map(|i| Output { name: Some(format!("column{i}")), passed_on: None }).collect())
 }

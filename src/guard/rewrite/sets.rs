@@ -3,9 +3,10 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AConst, MultiAssignRef, Node, ResTarget, TypeCast, TypeName, a_const};
 
+use super::insert::in_their_places;
 use super::tree::{self, as_string};
 use super::{Rewriter, foreign_value, unsupported};
-use crate::guard::{OWN_VALUE_ONLY, Refusal, TenantCheck, TenantTable, parse};
+use crate::guard::{OWN_VALUE_ONLY, Refusal, TenantCheck, TenantTable, nodes, parse};
 
 /// What the client gives for the tenant column.
 enum Given {
@@ -22,6 +23,7 @@ enum Given {
 }
 
 impl Rewriter<'_> {
+    #[allow(unreachable_patterns, reason = "the group of expressions names the kinds above too")]
     fn given(&self, value: &Node, table: &TenantTable) -> Given {
         match value.node.as_ref() {
             Some(NodeEnum::SetToDefault(_)) => Given::Default,
@@ -40,7 +42,7 @@ impl Rewriter<'_> {
             Some(NodeEnum::ParamRef(param)) if !self.simple => {
                 u16::try_from(param.number).map_or(Given::Computed, Given::Param)
             }
-            _ => Given::Computed,
+            Some(nodes::expression!() | nodes::json!() | nodes::no_expression!()) | None => Given::Computed,
         }
     }
 
@@ -92,24 +94,23 @@ impl Rewriter<'_> {
                 return Err(foreign_value(name));
             }
             let Some(value) = val.as_deref_mut() else { return Err(unsupported("this assignment")) };
-            match value.node.as_mut() {
-                // `(a, b) = ...`: each column holds a copy of the source, of which the first is printed.
-                Some(NodeEnum::MultiAssignRef(multi)) => {
-                    let MultiAssignRef { source, colno, ncolumns } = multi.as_mut();
-                    let Some(source) = source.as_deref_mut() else { return Err(unsupported("this assignment")) };
-                    if *colno == 1 {
-                        let width = usize::try_from(*ncolumns).unwrap_or(0);
-                        let group: Vec<&str> = columns.iter().skip(at).take(width).map(String::as_str).collect();
-                        self.assign_row(source, &group, target)?;
-                        row = Some(source.clone());
-                    } else {
-                        *source = row.clone().ok_or_else(|| unsupported("this assignment"))?;
-                    }
+            // `(a, b) = ...`: each column holds a copy of the source, of which the first is printed.
+            if let Some(NodeEnum::MultiAssignRef(multi)) = value.node.as_mut() {
+                let MultiAssignRef { source, colno, ncolumns } = multi.as_mut();
+                let Some(source) = source.as_deref_mut() else { return Err(unsupported("this assignment")) };
+                if *colno == 1 {
+                    let width = usize::try_from(*ncolumns).unwrap_or(0);
+                    let group: Vec<&str> = columns.iter().skip(at).take(width).map(String::as_str).collect();
+                    self.assign_row(source, &group, target)?;
+                    row = Some(source.clone());
+                } else {
+                    *source = row.clone().ok_or_else(|| unsupported("this assignment"))?;
                 }
-                _ => match tenant {
-                    Some((table, names)) => self.assign_tenant(value, table, names)?,
-                    None => self.expr(value)?,
-                },
+                continue;
+            }
+            match tenant {
+                Some((table, names)) => self.assign_tenant(value, table, names)?,
+                None => self.expr(value)?,
             }
         }
         Ok(())
@@ -128,6 +129,7 @@ impl Rewriter<'_> {
         });
         let Some((at, table, names)) = own else { return self.expr(source) };
         let Some(NodeEnum::RowExpr(row)) = source.node.as_mut() else { return Err(foreign_value(&table.column)) };
+        in_their_places(&row.args)?;
         for (i, element) in row.args.iter_mut().enumerate() {
             if i == at {
                 self.assign_tenant(element, table, names)?;
@@ -151,9 +153,8 @@ impl Rewriter<'_> {
     /// What follows a column that is assigned to: `a[1]`, `a.f`. Fields are no functions here.
     pub(super) fn subscripts(&mut self, parts: &mut [Node]) -> Result<(), Refusal> {
         for part in parts {
-            match part.node.as_ref() {
-                Some(NodeEnum::String(_)) => {}
-                _ => self.expr(part)?,
+            if as_string(part).is_none() {
+                self.expr(part)?;
             }
         }
         Ok(())
@@ -161,10 +162,8 @@ impl Rewriter<'_> {
 }
 
 fn assigned_column(assignment: &Node) -> String {
-    match assignment.node.as_ref() {
-        Some(NodeEnum::ResTarget(target)) => target.name.clone(),
-        _ => String::new(),
-    }
+    let Some(NodeEnum::ResTarget(target)) = assignment.node.as_ref() else { return String::new() };
+    target.name.clone()
 }
 
 /// `tenant_id` or `t.tenant_id`
@@ -190,8 +189,10 @@ fn is_of_column(cast: &TypeCast, table: &TenantTable) -> bool {
 }
 
 fn literal(constant: &AConst) -> Given {
+    if constant.isnull {
+        return Given::Null;
+    }
     match constant.val.as_ref() {
-        _ if constant.isnull => Given::Null,
         Some(a_const::Val::Ival(i)) => Given::Literal(i.ival.to_string()),
         Some(a_const::Val::Fval(f)) => Given::Literal(f.fval.clone()),
         Some(a_const::Val::Sval(s)) => Given::Literal(s.sval.clone()),
@@ -211,9 +212,10 @@ fn failure(table: &TenantTable) -> Result<Node, Refusal> {
 }
 
 fn column_type(table: &TenantTable) -> Result<TypeName, Refusal> {
-    match parse::expression(&format!("NULL::{}", table.type_name)).ok().and_then(|e| e.node) {
-        Some(NodeEnum::TypeCast(cast)) => cast.type_name,
-        _ => None,
+    let null = parse::expression(&format!("NULL::{}", table.type_name)).ok().and_then(|e| e.node);
+    let mut name = None;
+    if let Some(NodeEnum::TypeCast(cast)) = null {
+        name = cast.type_name;
     }
-    .ok_or_else(|| unsupported(format_args!("the type {} of a tenant column", table.type_name)))
+    name.ok_or_else(|| unsupported(format_args!("the type {} of a tenant column", table.type_name)))
 }

@@ -20,10 +20,8 @@ pub(super) fn string(text: &str) -> Node {
 
 /// The text of a name's part.
 pub(super) fn as_string(part: &Node) -> Option<&str> {
-    match part.node.as_ref()? {
-        NodeEnum::String(s) => Some(s.sval.as_str()),
-        _ => None,
-    }
+    let NodeEnum::String(s) = part.node.as_ref()? else { return None };
+    Some(&s.sval)
 }
 
 /// `a.b.c`
@@ -116,11 +114,14 @@ pub(super) fn system_call(name: &str, args: Vec<Node>) -> FuncCall {
 
 /// The conjuncts of a condition, nested ANDs opened.
 pub(super) fn conjuncts(condition: Node, into: &mut Vec<Node>) {
-    match condition.node {
-        Some(NodeEnum::BoolExpr(b)) if b.boolop() == BoolExprType::AndExpr => {
+    if let Some(NodeEnum::BoolExpr(b)) = condition.node.as_ref()
+        && b.boolop() == BoolExprType::AndExpr
+    {
+        if let Some(NodeEnum::BoolExpr(b)) = condition.node {
             b.args.into_iter().for_each(|arg| conjuncts(arg, into));
         }
-        other => into.push(Node { node: other }),
+    } else {
+        into.push(condition);
     }
 }
 

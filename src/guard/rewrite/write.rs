@@ -125,12 +125,12 @@ impl<'p> Rewriter<'p> {
     pub(super) fn returning(&mut self, clause: &mut Option<ReturningClause>) -> Result<Option<Vec<Output>>, Refusal> {
         let Some(ReturningClause { options, exprs }) = clause else { return Ok(Some(Vec::new())) };
         for option in options.iter() {
-            match option.node.as_ref() {
-                Some(NodeEnum::ReturningOption(ReturningOption { option: _, value: _, location: _ })) => {
-                    self.since(180_000, "RETURNING WITH")?;
-                }
-                _ => return Err(unsupported("this RETURNING")),
-            }
+            let Some(NodeEnum::ReturningOption(ReturningOption { option: _, value: _, location: _ })) =
+                option.node.as_ref()
+            else {
+                return Err(unsupported("this RETURNING"));
+            };
+            self.since(180_000, "RETURNING WITH")?;
         }
         let outputs = of_targets(&self.levels, exprs);
         self.exprs(exprs)?;

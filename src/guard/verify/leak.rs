@@ -104,10 +104,9 @@ impl<'p> Verifier<'p> {
         const OR: i64 = 2;
         self.predicates.is_any_predicate(test)
             || match node(test) {
-                Some(("BoolExpr", or)) if number(or, "boolop") == OR => match items(or, "args") {
-                    [own, null] => self.predicates.is_any_predicate(own) && is_whole_row_null(null),
-                    _ => false,
-                },
+                Some(("BoolExpr", or)) if number(or, "boolop") == OR => {
+                    matches!(items(or, "args"), [own, null] if self.predicates.is_any_predicate(own) && is_whole_row_null(null))
+                }
                 Some(_) | None => false,
             }
     }

@@ -6,6 +6,26 @@ use super::from::Conditions;
 use super::scope::Scope;
 use super::tree::{conjuncts, field, items, node, text};
 use super::{Outcome, Verifier};
+use crate::guard::nodes;
+
+/// Statements that may hold a query, or that tenants may send without one; with COPY, and the queries themselves, these are
+/// all that leave in the shared layout.
+const AROUND_QUERIES: &[&str] = &[
+    "CallStmt",
+    "ClosePortalStmt",
+    "ConstraintsSetStmt",
+    "DeallocateStmt",
+    "DeclareCursorStmt",
+    "DiscardStmt",
+    "ExecuteStmt",
+    "ExplainStmt",
+    "FetchStmt",
+    "PrepareStmt",
+    "TransactionStmt",
+    "UnlistenStmt",
+    "VariableSetStmt",
+    "VariableShowStmt",
+];
 
 impl Verifier<'_> {
     /// Walks anything. A relation that is met here, and not by one of the rules for its place, must not be a tenant's.
@@ -34,7 +54,10 @@ impl Verifier<'_> {
             "RangeVar" => self.bare_relation(fields, scope),
             // `FOR UPDATE OF name`: names of FROM items, not of relations
             "LockingClause" => Ok(()),
-            _ => self.walk_fields(fields, scope, &[]),
+            kind if nodes::is_in_queries(kind) || AROUND_QUERIES.contains(&kind) => {
+                self.walk_fields(fields, scope, &[])
+            }
+            kind => Err(format!("{kind} has no place in a statement of a tenant")),
         }
     }
 

@@ -175,6 +175,11 @@ fn writes_for_others_are_found() {
         "INSERT INTO public.orders (tenant_id) SELECT CASE WHEN id OPERATOR(pg_catalog.=) $2 THEN id ELSE 0 END FROM public.countries",
         "INSERT INTO public.orders (tenant_id) SELECT CASE WHEN id OPERATOR(pg_catalog.=) $2 THEN $2 ELSE id END FROM public.countries",
         "INSERT INTO public.orders (tenant_id) SELECT $2 UNION SELECT 2",
+        "INSERT INTO public.orders (id, tenant_id, cid) VALUES ((ROW(1, 2)).*, $2)",
+        "INSERT INTO public.orders (id, tenant_id, cid) VALUES ((ROW(1, 2)).*, $2, 3)",
+        "UPDATE public.orders SET (id, tenant_id, cid) = ROW((ROW(1, 2)).*, $2) WHERE P(orders)",
+        "UPDATE public.orders SET (id, tenant_id, cid) = ((ROW(1, 2)).*, $2, 3) WHERE P(orders)",
+        "MERGE INTO public.orders o USING public.countries s ON P(o) WHEN NOT MATCHED THEN INSERT (id, tenant_id, cid) VALUES ((ROW(1, 2)).*, $2)",
         "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET id = 7",
         "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.id WHERE P(orders)",
         "UPDATE public.orders SET id = 5",
@@ -223,5 +228,18 @@ fn what_could_tell_of_other_rows_is_found() {
     ] {
         let outcome = check(sql);
         assert!(outcome.as_ref().is_err_and(|what| what.contains("beside the tenant predicate")), "{sql}: {outcome:?}");
+    }
+}
+
+#[test]
+fn only_statements_of_known_kinds_pass() {
+    for sql in
+        ["VACUUM", "ALTER TABLE public.countries ADD a int", "DO 'BEGIN END'", "NOTIFY c", "LOAD 'x'", "GRANT a TO b"]
+    {
+        let outcome = check(sql);
+        assert!(outcome.as_ref().is_err_and(|what| what.contains("has no place")), "{sql}: {outcome:?}");
+    }
+    for sql in ["SHOW timezone", "BEGIN", "FETCH c", "EXPLAIN SELECT 1", "SET timezone = 'UTC'", "DEALLOCATE ALL"] {
+        assert_eq!(check(sql), Ok(()), "{sql}");
     }
 }

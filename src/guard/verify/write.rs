@@ -22,6 +22,8 @@ const NOT_MATCHED_BY_SOURCE: i64 = 2;
 mod command {
     pub const UPDATE: i64 = 3;
     pub const INSERT: i64 = 4;
+    pub const DELETE: i64 = 5;
+    pub const NOTHING: i64 = 8;
 }
 
 impl Verifier<'_> {
@@ -117,10 +119,10 @@ impl Verifier<'_> {
         let names: Vec<&str> =
             items(fields, list).iter().filter_map(|t| node_of(t, "ResTarget")).map(|t| text(t, "name")).collect();
         let mut at = names.iter().enumerate().filter(|(_, name)| **name == table.column);
-        match (at.next(), at.next()) {
-            (Some((i, _)), None) => Ok(i),
-            _ => Err(format!("an INSERT does not name the tenant column {} once", table.column)),
-        }
+        let (Some((i, _)), None) = (at.next(), at.next()) else {
+            return Err(format!("an INSERT does not name the tenant column {} once", table.column));
+        };
+        Ok(i)
     }
 
     /// Every row of an INSERT's source has the tenant's value in that place.
@@ -140,7 +142,9 @@ impl Verifier<'_> {
         let rows = items(select, "values_lists");
         if !rows.is_empty() {
             return rows.iter().all(|row| {
-                let value = node_of(row, "List").and_then(|list| items(list, "items").get(at));
+                let row = node_of(row, "List").map_or(&[][..], |list| items(list, "items"));
+                let many = row.iter().any(gives_many);
+                let value = if many { row.last().filter(|_| at + 1 == width) } else { row.get(at) };
                 value.is_some_and(|v| self.is_own(v, table))
             });
         }
@@ -175,11 +179,15 @@ impl Verifier<'_> {
         match number(clause, "command_type") {
             command::INSERT => {
                 let at = self.column_index(clause, "target_list", table)?;
-                let own = items(clause, "values").get(at).is_some_and(|v| self.is_own(v, table));
+                let values = items(clause, "values");
+                let last = at + 1 == items(clause, "target_list").len();
+                let value = if values.iter().any(gives_many) { values.last().filter(|_| last) } else { values.get(at) };
+                let own = value.is_some_and(|v| self.is_own(v, table));
                 if own { Ok(()) } else { Err("a MERGE does not insert the tenant's own value".to_owned()) }
             }
             command::UPDATE => self.assignments(items(clause, "target_list"), target, false, table),
-            _ => Ok(()),
+            command::DELETE | command::NOTHING => Ok(()),
+            other => Err(format!("a MERGE action of kind {other} is not known")),
         }
     }
 
@@ -199,10 +207,8 @@ impl Verifier<'_> {
         };
         let targets = targets.iter().filter_map(|t| node_of(t, "ResTarget"));
         for target in targets.filter(|t| text(t, "name") == table.column) {
-            let value = match node(field(target, "val")) {
-                Some(("MultiAssignRef", multi)) => multi_assigned(multi),
-                _ => Some(field(target, "val")),
-            };
+            let value = field(target, "val");
+            let value = node_of(value, "MultiAssignRef").map_or(Some(value), multi_assigned);
             if !value.is_some_and(|v| self.is_own(v, table) || is_itself(v)) {
                 return Err(format!("an assignment may change the tenant column {}", table.column));
             }
@@ -269,8 +275,11 @@ fn always_fails(value: &Value) -> bool {
 
 /// The value of `(a, b) = ROW(x, y)` for one column; `None` where the row is not written out.
 fn multi_assigned(multi: &Value) -> Option<&Value> {
-    let row = node_of(field(multi, "source"), "RowExpr")?;
-    items(row, "args").get(usize::try_from(number(multi, "colno")).ok()?.checked_sub(1)?)
+    let row = items(node_of(field(multi, "source"), "RowExpr")?, "args");
+    if row.iter().any(gives_many) {
+        return None;
+    }
+    row.get(usize::try_from(number(multi, "colno")).ok()?.checked_sub(1)?)
 }
 
 fn constant_text(constant: &Value) -> Option<String> {

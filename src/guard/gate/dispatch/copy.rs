@@ -160,9 +160,9 @@ fn column_list(stmt: &CopyStmt) -> Result<Option<Vec<String>>, Refusal> {
     let names: Option<Vec<String>> = stmt
         .attlist
         .iter()
-        .map(|node| match node.node.as_ref() {
-            Some(NodeEnum::String(s)) => Some(s.sval.clone()),
-            _ => None,
+        .map(|node| {
+            let Some(NodeEnum::String(s)) = node.node.as_ref() else { return None };
+            Some(s.sval.clone())
         })
         .collect();
     names.map(Some).ok_or_else(|| unsupported("this COPY column list is not supported"))

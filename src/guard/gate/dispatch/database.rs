@@ -6,6 +6,7 @@ use pg_query::protobuf::ObjectType;
 
 use super::{Gated, Sent, refused};
 use crate::guard::gate::functions;
+use crate::guard::nodes;
 use crate::guard::{Effect, Mode, PinReason, Refusal, StatementKind};
 
 /// Functions, triggers, rights, extensions ...
@@ -37,7 +38,13 @@ pub(super) fn names_beyond(node: &NodeEnum) -> bool {
         NodeEnum::CreateExtensionStmt(stmt) => functions::extension_reaches_out(&stmt.extname),
         NodeEnum::AlterExtensionStmt(stmt) => functions::extension_reaches_out(&stmt.extname),
         NodeEnum::AlterExtensionContentsStmt(stmt) => functions::extension_reaches_out(&stmt.extname),
+        NodeEnum::CreateSchemaStmt(stmt) => {
+            stmt.schema_elts.iter().filter_map(|element| element.node.as_ref()).any(names_beyond)
+        }
         NodeEnum::DropStmt(stmt) => object_is_beyond(stmt.remove_type()),
+        NodeEnum::AlterTableStmt(stmt) => object_is_beyond(stmt.objtype()),
+        NodeEnum::AlterObjectSchemaStmt(stmt) => object_is_beyond(stmt.object_type()),
+        NodeEnum::AlterObjectDependsStmt(stmt) => object_is_beyond(stmt.object_type()),
         NodeEnum::RenameStmt(stmt) => object_is_beyond(stmt.rename_type()),
         NodeEnum::AlterOwnerStmt(stmt) => object_is_beyond(stmt.object_type()),
         NodeEnum::CommentStmt(stmt) => object_is_beyond(stmt.objtype()),
@@ -46,7 +53,48 @@ pub(super) fn names_beyond(node: &NodeEnum) -> bool {
         NodeEnum::ReassignOwnedStmt(_) => true,
         // A function in C, or in a language without a sandbox, runs in the server's process.
         NodeEnum::CreateFunctionStmt(stmt) => stmt.options.iter().any(untrusted_language),
-        _ => false,
+        // What they name lies in the database. (Event triggers and casts are a superuser's, or need an owner of the types.)
+        NodeEnum::AlterStatsStmt(_)
+        | NodeEnum::AlterFunctionStmt(_)
+        | NodeEnum::CreateStatsStmt(_)
+        | NodeEnum::CreateTrigStmt(_)
+        | NodeEnum::RuleStmt(_)
+        | NodeEnum::CreatePolicyStmt(_)
+        | NodeEnum::AlterPolicyStmt(_)
+        | NodeEnum::AlterDefaultPrivilegesStmt(_)
+        | NodeEnum::DefineStmt(_)
+        | NodeEnum::CreateRangeStmt(_)
+        | NodeEnum::AlterTypeStmt(_)
+        | NodeEnum::AlterOperatorStmt(_)
+        | NodeEnum::AlterCollationStmt(_)
+        | NodeEnum::CreateOpClassStmt(_)
+        | NodeEnum::CreateOpFamilyStmt(_)
+        | NodeEnum::AlterOpFamilyStmt(_)
+        | NodeEnum::CreateConversionStmt(_)
+        | NodeEnum::CreateCastStmt(_)
+        | NodeEnum::CreateTransformStmt(_)
+        | NodeEnum::AlterTsdictionaryStmt(_)
+        | NodeEnum::AlterTsconfigurationStmt(_)
+        | NodeEnum::CreateEventTrigStmt(_)
+        | NodeEnum::AlterEventTrigStmt(_)
+        | NodeEnum::CreateStmt(_)
+        | NodeEnum::CreateTableAsStmt(_)
+        | NodeEnum::ViewStmt(_)
+        | NodeEnum::IndexStmt(_)
+        | NodeEnum::CreateSeqStmt(_)
+        | NodeEnum::AlterSeqStmt(_)
+        | NodeEnum::TruncateStmt(_)
+        | NodeEnum::CreateEnumStmt(_)
+        | NodeEnum::CompositeTypeStmt(_)
+        | NodeEnum::AlterEnumStmt(_)
+        | NodeEnum::CreateDomainStmt(_)
+        | NodeEnum::AlterDomainStmt(_)
+        | NodeEnum::RefreshMatViewStmt(_)
+        | NodeEnum::VacuumStmt(_)
+        | NodeEnum::ReindexStmt(_)
+        | NodeEnum::ClusterStmt(_)
+        | NodeEnum::LockStmt(_) => false,
+        nodes::query!() | nodes::session!() | nodes::beyond!() | nodes::part!() => true,
     }
 }
 
@@ -57,12 +105,8 @@ fn untrusted_language(option: &pg_query::protobuf::Node) -> bool {
     if elem.defname != "language" {
         return false;
     }
-    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        Some(NodeEnum::String(language)) => {
-            !matches!(language.sval.to_ascii_lowercase().as_str(), "sql" | "plpgsql" | "plperl" | "pltcl" | "plv8")
-        }
-        _ => true,
-    }
+    let Some(NodeEnum::String(language)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return true };
+    !matches!(language.sval.to_ascii_lowercase().as_str(), "sql" | "plpgsql" | "plperl" | "pltcl" | "plv8")
 }
 
 fn object_is_beyond(object: ObjectType) -> bool {

@@ -8,6 +8,7 @@ use pg_query::protobuf::{AlterTableType, IntoClause, Node, ObjectType, RangeVar,
 
 use super::{Gated, Parts, Sent, database, refused, session, unsupported};
 use crate::guard::gate::names::denied;
+use crate::guard::nodes;
 use crate::guard::{Effect, Mode, PinReason, Policy, Refusal, RefusalKind, StatementKind};
 
 pub(super) fn gate(
@@ -25,7 +26,11 @@ pub(super) fn gate(
         Mode::Database if database::names_beyond(node) => Err(refused(mode, name)),
         Mode::Database | Mode::Operator => {
             guard_query(node, parts)?;
-            Ok(with_effects(node, Sent::AsWritten))
+            let gated = with_effects(node, Sent::AsWritten);
+            if matches!(mode, Mode::Database) {
+                names::check(policy, mode, tree)?;
+            }
+            Ok(gated)
         }
         Mode::Schema(_) => {
             in_schema(mode, name, node)?;
@@ -87,11 +92,16 @@ fn shared_table(mode: &Mode, name: &'static str, temporary: bool) -> Refusal {
 
 fn with_effects(node: &NodeEnum, sent: Sent) -> Gated {
     let gated = Gated::new(StatementKind::Utility, sent);
-    let gated = match node {
-        NodeEnum::VacuumStmt(_) | NodeEnum::ReindexStmt(_) | NodeEnum::ClusterStmt(_) | NodeEnum::LockStmt(_) => gated,
-        NodeEnum::TruncateStmt(_) | NodeEnum::RefreshMatViewStmt(_) => gated,
-        _ => gated.effects(vec![Effect::CatalogChanged]),
-    };
+    let leaves_catalog = matches!(
+        node,
+        NodeEnum::VacuumStmt(_)
+            | NodeEnum::ReindexStmt(_)
+            | NodeEnum::ClusterStmt(_)
+            | NodeEnum::LockStmt(_)
+            | NodeEnum::TruncateStmt(_)
+            | NodeEnum::RefreshMatViewStmt(_)
+    );
+    let gated = if leaves_catalog { gated } else { gated.effects(vec![Effect::CatalogChanged]) };
     if makes_temporary(node) { gated.pinned(PinReason::TempObject) } else { gated }
 }
 
@@ -108,7 +118,22 @@ fn makes_temporary(node: &NodeEnum) -> bool {
         NodeEnum::CompositeTypeStmt(stmt) => stmt.typevar.as_ref(),
         NodeEnum::CreateEnumStmt(stmt) => return names::in_temporary(&stmt.type_name),
         NodeEnum::CreateDomainStmt(stmt) => return names::in_temporary(&stmt.domainname),
-        _ => None,
+        // They make nothing, or what they make lies where its table does.
+        NodeEnum::AlterTableStmt(_)
+        | NodeEnum::IndexStmt(_)
+        | NodeEnum::AlterSeqStmt(_)
+        | NodeEnum::RenameStmt(_)
+        | NodeEnum::DropStmt(_)
+        | NodeEnum::TruncateStmt(_)
+        | NodeEnum::CommentStmt(_)
+        | NodeEnum::AlterEnumStmt(_)
+        | NodeEnum::AlterDomainStmt(_)
+        | NodeEnum::RefreshMatViewStmt(_)
+        | NodeEnum::VacuumStmt(_)
+        | NodeEnum::ReindexStmt(_)
+        | NodeEnum::ClusterStmt(_)
+        | NodeEnum::LockStmt(_) => None,
+        nodes::query!() | nodes::session!() | nodes::database_definition!() | nodes::beyond!() | nodes::part!() => None,
     };
     name.is_some_and(is_temporary)
 }
@@ -118,10 +143,32 @@ fn guard_query(node: &mut NodeEnum, parts: &mut impl Parts) -> Result<(), Refusa
     match node {
         NodeEnum::CreateTableAsStmt(stmt) => match stmt.query.as_deref_mut() {
             Some(Node { node: Some(NodeEnum::ExecuteStmt(execute)) }) => session::execute(execute, parts),
-            query => session::guard_inner(query, parts),
+            other => session::guard_inner(other, parts),
         },
         NodeEnum::ViewStmt(stmt) => session::guard_inner(stmt.query.as_deref_mut(), parts),
-        _ => Ok(()),
+        // No query stands in these; what they call is looked at by `names::check`.
+        NodeEnum::CreateStmt(_)
+        | NodeEnum::AlterTableStmt(_)
+        | NodeEnum::IndexStmt(_)
+        | NodeEnum::CreateSeqStmt(_)
+        | NodeEnum::AlterSeqStmt(_)
+        | NodeEnum::RenameStmt(_)
+        | NodeEnum::DropStmt(_)
+        | NodeEnum::TruncateStmt(_)
+        | NodeEnum::CommentStmt(_)
+        | NodeEnum::CreateEnumStmt(_)
+        | NodeEnum::CompositeTypeStmt(_)
+        | NodeEnum::AlterEnumStmt(_)
+        | NodeEnum::CreateDomainStmt(_)
+        | NodeEnum::AlterDomainStmt(_)
+        | NodeEnum::RefreshMatViewStmt(_)
+        | NodeEnum::VacuumStmt(_)
+        | NodeEnum::ReindexStmt(_)
+        | NodeEnum::ClusterStmt(_)
+        | NodeEnum::LockStmt(_) => Ok(()),
+        nodes::query!() | nodes::session!() | nodes::database_definition!() | nodes::beyond!() | nodes::part!() => {
+            Err(unsupported("this definition is not supported here"))
+        }
     }
 }
 
@@ -169,61 +216,67 @@ fn in_schema(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<(), Ref
         | NodeEnum::VacuumStmt(_)
         | NodeEnum::ClusterStmt(_)
         | NodeEnum::LockStmt(_) => Ok(()),
-        _ => Err(refused(mode, name)),
+        nodes::query!() | nodes::session!() | nodes::database_definition!() | nodes::beyond!() | nodes::part!() => {
+            Err(refused(mode, name))
+        }
     }
 }
 
 fn changes_owner(command: &Node) -> bool {
-    match command.node.as_ref() {
-        Some(NodeEnum::AlterTableCmd(command)) => matches!(
-            command.subtype(),
-            AlterTableType::AtChangeOwner
-                | AlterTableType::AtGenericOptions
-                | AlterTableType::AtAlterColumnGenericOptions
-                | AlterTableType::AtSetTableSpace
-                | AlterTableType::Undefined
-        ),
-        _ => true,
-    }
+    let Some(NodeEnum::AlterTableCmd(command)) = command.node.as_ref() else { return true };
+    matches!(
+        command.subtype(),
+        AlterTableType::AtChangeOwner
+            | AlterTableType::AtGenericOptions
+            | AlterTableType::AtAlterColumnGenericOptions
+            | AlterTableType::AtSetTableSpace
+            | AlterTableType::Undefined
+    )
 }
 
 fn rename(mode: &Mode, name: &'static str, what: ObjectType, object: Option<&Node>) -> Result<(), Refusal> {
-    match (what, object) {
-        // The relation is a RangeVar, which `names::check` sees.
-        (
-            ObjectType::ObjectTable
+    let of_relation = matches!(
+        what,
+        ObjectType::ObjectTable
             | ObjectType::ObjectView
             | ObjectType::ObjectMatview
             | ObjectType::ObjectIndex
             | ObjectType::ObjectSequence
             | ObjectType::ObjectColumn
             | ObjectType::ObjectAttribute
-            | ObjectType::ObjectTabconstraint,
-            None,
-        ) => Ok(()),
-        (ObjectType::ObjectType | ObjectType::ObjectDomain | ObjectType::ObjectDomconstraint, Some(object)) => {
-            object_name(mode, name, ObjectType::ObjectType, object)
-        }
-        _ => Err(refused(mode, name)),
+            | ObjectType::ObjectTabconstraint
+    );
+    let of_type = matches!(what, ObjectType::ObjectType | ObjectType::ObjectDomain | ObjectType::ObjectDomconstraint);
+    match object {
+        // The relation is a RangeVar, which `names::check` sees.
+        None if of_relation => Ok(()),
+        Some(object) if of_type => object_name(mode, name, ObjectType::ObjectType, object),
+        None | Some(_) => Err(refused(mode, name)),
     }
 }
 
 /// The object of DROP and COMMENT.
 fn object_name(mode: &Mode, name: &'static str, what: ObjectType, object: &Node) -> Result<(), Refusal> {
-    let own_parts = match what {
+    let whole = matches!(
+        what,
         ObjectType::ObjectTable
-        | ObjectType::ObjectView
-        | ObjectType::ObjectMatview
-        | ObjectType::ObjectIndex
-        | ObjectType::ObjectSequence
-        | ObjectType::ObjectType
-        | ObjectType::ObjectDomain => 1,
-        ObjectType::ObjectColumn | ObjectType::ObjectTabconstraint => 2,
-        _ => return Err(refused(mode, name)),
-    };
-    match object.node.as_ref() {
-        Some(NodeEnum::List(list)) => names::list(mode, &list.items, own_parts),
-        Some(NodeEnum::TypeName(name)) => names::list(mode, &name.names, own_parts),
-        _ => Err(unsupported("this form of the statement is not supported here")),
+            | ObjectType::ObjectView
+            | ObjectType::ObjectMatview
+            | ObjectType::ObjectIndex
+            | ObjectType::ObjectSequence
+            | ObjectType::ObjectType
+            | ObjectType::ObjectDomain
+    );
+    let part = matches!(what, ObjectType::ObjectColumn | ObjectType::ObjectTabconstraint);
+    if !whole && !part {
+        return Err(refused(mode, name));
+    }
+    let own_parts = if whole { 1 } else { 2 };
+    if let Some(NodeEnum::List(list)) = object.node.as_ref() {
+        names::list(mode, &list.items, own_parts)
+    } else if let Some(NodeEnum::TypeName(name)) = object.node.as_ref() {
+        names::list(mode, &name.names, own_parts)
+    } else {
+        Err(unsupported("this form of the statement is not supported here"))
     }
 }

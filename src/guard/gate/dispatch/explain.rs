@@ -30,16 +30,20 @@ fn inner(mode: &Mode, query: Option<&mut Node>, parts: &mut impl Parts) -> Resul
     let Some(query) = query else {
         return Err(unsupported("EXPLAIN of nothing"));
     };
-    match query.node.as_mut() {
-        Some(NodeEnum::ExecuteStmt(stmt)) => session::execute(stmt, parts).map(|()| true),
-        Some(NodeEnum::DeclareCursorStmt(stmt)) => {
-            session::guard_inner(stmt.query.as_deref_mut(), parts).map(|()| false)
-        }
-        Some(NodeEnum::CreateTableAsStmt(stmt)) if matches!(mode, Mode::Database | Mode::Operator) => {
-            session::guard_inner(stmt.query.as_deref_mut(), parts).map(|()| false)
-        }
-        _ => session::guard_inner(Some(query), parts).map(|()| false),
+    if let Some(NodeEnum::ExecuteStmt(stmt)) = query.node.as_mut() {
+        return session::execute(stmt, parts).map(|()| true);
     }
+    let query = if let Some(NodeEnum::DeclareCursorStmt(stmt)) = query.node.as_mut() {
+        stmt.query.as_deref_mut()
+    } else if matches!(mode, Mode::Database | Mode::Operator)
+        && matches!(query.node, Some(NodeEnum::CreateTableAsStmt(_)))
+    {
+        let Some(NodeEnum::CreateTableAsStmt(stmt)) = query.node.as_mut() else { return Ok(false) };
+        stmt.query.as_deref_mut()
+    } else {
+        Some(query)
+    };
+    session::guard_inner(query, parts).map(|()| false)
 }
 
 /// Leaves FORMAT and VERBOSE, takes what is switched off away, refuses the rest, and switches costs off.
@@ -68,12 +72,8 @@ fn plain(options: &mut Vec<Node>) -> Result<(), Refusal> {
 }
 
 fn is_off(elem: &DefElem) -> bool {
-    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        Some(NodeEnum::String(s)) => matches!(s.sval.to_ascii_lowercase().as_str(), "off" | "false"),
-        Some(NodeEnum::Boolean(b)) => !b.boolval,
-        Some(NodeEnum::Integer(i)) => i.ival == 0,
-        _ => false,
-    }
+    let given = elem.arg.as_deref().and_then(|a| a.node.as_ref());
+    given.is_some_and(|given| matches!(super::switch_word(given).as_str(), "off" | "false"))
 }
 
 fn costs_off() -> Node {

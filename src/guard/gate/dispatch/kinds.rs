@@ -2,6 +2,8 @@
 
 use pg_query::NodeEnum;
 
+use crate::guard::nodes;
+
 /// What sort of statement a tree is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -59,14 +61,30 @@ pub(super) enum Kind {
 pub(super) fn takes_no_parameters(node: &NodeEnum) -> bool {
     match kind(node) {
         Kind::Copy | Kind::Prepare | Kind::Execute | Kind::Call => true,
-        Kind::Explain => match node {
-            NodeEnum::ExplainStmt(stmt) => {
-                let inner = stmt.query.as_deref().and_then(|q| q.node.as_ref());
-                inner.is_some_and(|n| kind(n) == Kind::Execute)
-            }
-            _ => false,
-        },
-        _ => false,
+        Kind::Explain => {
+            let NodeEnum::ExplainStmt(stmt) = node else { return false };
+            let inner = stmt.query.as_deref().and_then(|q| q.node.as_ref());
+            inner.is_some_and(|n| kind(n) == Kind::Execute)
+        }
+        Kind::Select
+        | Kind::Dml
+        | Kind::Transaction
+        | Kind::Set
+        | Kind::Show
+        | Kind::Deallocate
+        | Kind::Declare
+        | Kind::Fetch
+        | Kind::Close
+        | Kind::Discard
+        | Kind::Listen
+        | Kind::Notify
+        | Kind::Unlisten
+        | Kind::Constraints
+        | Kind::Do
+        | Kind::Ddl(_)
+        | Kind::DatabaseDdl(_)
+        | Kind::Beyond(_)
+        | Kind::NoStatement => false,
     }
 }
 
@@ -187,164 +205,6 @@ pub(super) fn kind(node: &NodeEnum) -> Kind {
         N::CreateSubscriptionStmt(_) => Kind::Beyond("CREATE SUBSCRIPTION"),
         N::AlterSubscriptionStmt(_) => Kind::Beyond("ALTER SUBSCRIPTION"),
         N::DropSubscriptionStmt(_) => Kind::Beyond("DROP SUBSCRIPTION"),
-        N::Alias(_)
-        | N::RangeVar(_)
-        | N::TableFunc(_)
-        | N::IntoClause(_)
-        | N::Var(_)
-        | N::Param(_)
-        | N::Aggref(_)
-        | N::GroupingFunc(_)
-        | N::WindowFunc(_)
-        | N::WindowFuncRunCondition(_)
-        | N::MergeSupportFunc(_)
-        | N::SubscriptingRef(_)
-        | N::FuncExpr(_)
-        | N::NamedArgExpr(_)
-        | N::OpExpr(_)
-        | N::DistinctExpr(_)
-        | N::NullIfExpr(_)
-        | N::ScalarArrayOpExpr(_)
-        | N::BoolExpr(_)
-        | N::SubLink(_)
-        | N::SubPlan(_)
-        | N::AlternativeSubPlan(_)
-        | N::FieldSelect(_)
-        | N::FieldStore(_)
-        | N::RelabelType(_)
-        | N::CoerceViaIo(_)
-        | N::ArrayCoerceExpr(_)
-        | N::ConvertRowtypeExpr(_)
-        | N::CollateExpr(_)
-        | N::CaseExpr(_)
-        | N::CaseWhen(_)
-        | N::CaseTestExpr(_)
-        | N::ArrayExpr(_)
-        | N::RowExpr(_)
-        | N::RowCompareExpr(_)
-        | N::CoalesceExpr(_)
-        | N::MinMaxExpr(_)
-        | N::SqlvalueFunction(_)
-        | N::XmlExpr(_)
-        | N::JsonFormat(_)
-        | N::JsonReturning(_)
-        | N::JsonValueExpr(_)
-        | N::JsonConstructorExpr(_)
-        | N::JsonIsPredicate(_)
-        | N::JsonBehavior(_)
-        | N::JsonExpr(_)
-        | N::JsonTablePath(_)
-        | N::JsonTablePathScan(_)
-        | N::JsonTableSiblingJoin(_)
-        | N::NullTest(_)
-        | N::BooleanTest(_)
-        | N::MergeAction(_)
-        | N::CoerceToDomain(_)
-        | N::CoerceToDomainValue(_)
-        | N::SetToDefault(_)
-        | N::CurrentOfExpr(_)
-        | N::NextValueExpr(_)
-        | N::InferenceElem(_)
-        | N::ReturningExpr(_)
-        | N::TargetEntry(_)
-        | N::RangeTblRef(_)
-        | N::JoinExpr(_)
-        | N::FromExpr(_)
-        | N::OnConflictExpr(_)
-        | N::Query(_)
-        | N::TypeName(_)
-        | N::ColumnRef(_)
-        | N::ParamRef(_)
-        | N::AExpr(_)
-        | N::TypeCast(_)
-        | N::CollateClause(_)
-        | N::RoleSpec(_)
-        | N::FuncCall(_)
-        | N::AStar(_)
-        | N::AIndices(_)
-        | N::AIndirection(_)
-        | N::AArrayExpr(_)
-        | N::ResTarget(_)
-        | N::MultiAssignRef(_)
-        | N::SortBy(_)
-        | N::WindowDef(_)
-        | N::RangeSubselect(_)
-        | N::RangeFunction(_)
-        | N::RangeTableFunc(_)
-        | N::RangeTableFuncCol(_)
-        | N::RangeTableSample(_)
-        | N::ColumnDef(_)
-        | N::TableLikeClause(_)
-        | N::IndexElem(_)
-        | N::DefElem(_)
-        | N::LockingClause(_)
-        | N::XmlSerialize(_)
-        | N::PartitionElem(_)
-        | N::PartitionSpec(_)
-        | N::PartitionBoundSpec(_)
-        | N::PartitionRangeDatum(_)
-        | N::PartitionCmd(_)
-        | N::RangeTblEntry(_)
-        | N::RtepermissionInfo(_)
-        | N::RangeTblFunction(_)
-        | N::TableSampleClause(_)
-        | N::WithCheckOption(_)
-        | N::SortGroupClause(_)
-        | N::GroupingSet(_)
-        | N::WindowClause(_)
-        | N::RowMarkClause(_)
-        | N::WithClause(_)
-        | N::InferClause(_)
-        | N::OnConflictClause(_)
-        | N::CtesearchClause(_)
-        | N::CtecycleClause(_)
-        | N::CommonTableExpr(_)
-        | N::MergeWhenClause(_)
-        | N::ReturningOption(_)
-        | N::ReturningClause(_)
-        | N::TriggerTransition(_)
-        | N::JsonOutput(_)
-        | N::JsonArgument(_)
-        | N::JsonFuncExpr(_)
-        | N::JsonTablePathSpec(_)
-        | N::JsonTable(_)
-        | N::JsonTableColumn(_)
-        | N::JsonKeyValue(_)
-        | N::JsonParseExpr(_)
-        | N::JsonScalarExpr(_)
-        | N::JsonSerializeExpr(_)
-        | N::JsonObjectConstructor(_)
-        | N::JsonArrayConstructor(_)
-        | N::JsonArrayQueryConstructor(_)
-        | N::JsonAggConstructor(_)
-        | N::JsonObjectAgg(_)
-        | N::JsonArrayAgg(_)
-        | N::RawStmt(_)
-        | N::SetOperationStmt(_)
-        | N::ReturnStmt(_)
-        | N::PlassignStmt(_)
-        | N::AlterTableCmd(_)
-        | N::AtalterConstraint(_)
-        | N::ReplicaIdentityStmt(_)
-        | N::ObjectWithArgs(_)
-        | N::AccessPriv(_)
-        | N::Constraint(_)
-        | N::CreateOpClassItem(_)
-        | N::StatsElem(_)
-        | N::FunctionParameter(_)
-        | N::InlineCodeBlock(_)
-        | N::CallContext(_)
-        | N::VacuumRelation(_)
-        | N::PublicationTable(_)
-        | N::PublicationObjSpec(_)
-        | N::Integer(_)
-        | N::Float(_)
-        | N::Boolean(_)
-        | N::String(_)
-        | N::BitString(_)
-        | N::List(_)
-        | N::IntList(_)
-        | N::OidList(_)
-        | N::AConst(_) => Kind::NoStatement,
+        nodes::part!() => Kind::NoStatement,
     }
 }

@@ -156,6 +156,22 @@ fn call(mode: &Mode, node: &mut NodeEnum, parts: &mut impl Parts) -> Result<Gate
     Ok(Gated::printed(StatementKind::Utility))
 }
 
+/// The value of an option that is on or off, as a word: `true`, `off` ...; empty for what is no such value.
+fn switch_word(given: &NodeEnum) -> String {
+    if let NodeEnum::String(s) = given {
+        return s.sval.to_ascii_lowercase();
+    }
+    let on = if let NodeEnum::Boolean(b) = given {
+        Some(b.boolval)
+    } else if let NodeEnum::Integer(i) = given {
+        // `defGetBoolean` takes these two numbers.
+        (matches!(i.ival, 0 | 1)).then_some(i.ival == 1)
+    } else {
+        None
+    };
+    on.map(|on| on.to_string()).unwrap_or_default()
+}
+
 /// Whether a statement takes no parameters from Bind, so that the tenant's values stand in its text.
 pub(crate) fn takes_no_parameters(tree: &Node) -> bool {
     tree.node.as_ref().is_some_and(kinds::takes_no_parameters)

@@ -9,6 +9,7 @@ use pg_query::protobuf::{
 use super::{Gated, Parts, Sent, refused, unsupported};
 use crate::guard::gate::names::{MAX_IDENTIFIER_BYTES, foreign_schema, schema_is_own};
 use crate::guard::gate::{settings, types};
+use crate::guard::nodes;
 use crate::guard::{Deallocate, Effect, Mode, PinReason, Policy, Refusal, StatementKind};
 
 /// Prefix of the names that clients give to prepared statements in SQL: never a name of the proxy's own.
@@ -17,6 +18,7 @@ pub(crate) const SQL_PREPARED_PREFIX: &str = "client_";
 /// `CURSOR_OPT_HOLD` of parsenodes.h.
 const CURSOR_OPT_HOLD: i32 = 0x0020;
 
+#[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
 pub(super) fn gate(
     policy: &Policy,
     mode: &Mode,
@@ -39,7 +41,7 @@ pub(super) fn gate(
         // Harmless without LISTEN; asyncpg sends `UNLISTEN *` when a connection goes back to its pool.
         NodeEnum::UnlistenStmt(_) => Ok(utility()),
         NodeEnum::ConstraintsSetStmt(stmt) => constraints(mode, stmt).map(|()| utility()),
-        _ => Err(refused(mode, "this statement")),
+        nodes::statement!() | nodes::part!() => Err(refused(mode, "this statement")),
     }
 }
 
@@ -102,14 +104,15 @@ pub(super) fn guard_inner(query: Option<&mut Node>, parts: &mut impl Parts) -> R
         Some(NodeEnum::SelectStmt(select)) if select.into_clause.is_some() => {
             Err(unsupported("SELECT INTO is not supported here"))
         }
-        Some(
-            NodeEnum::SelectStmt(_)
-            | NodeEnum::InsertStmt(_)
-            | NodeEnum::UpdateStmt(_)
-            | NodeEnum::DeleteStmt(_)
-            | NodeEnum::MergeStmt(_),
-        ) => parts.query(query),
-        _ => Err(unsupported("only queries can stand here")),
+        Some(nodes::query!()) => parts.query(query),
+        None
+        | Some(
+            nodes::session!()
+            | nodes::definition!()
+            | nodes::database_definition!()
+            | nodes::beyond!()
+            | nodes::part!(),
+        ) => Err(unsupported("only queries can stand here")),
     }
 }
 

@@ -585,3 +585,23 @@ fn statements_without_parameters_hold_the_tenants_value_as_a_literal() {
     assert_eq!(plan.checks, []);
     assert!(plan.pieces.iter().any(|p| matches!(p, crate::guard::Piece::Text(t) if t.contains("CASE WHEN $1"))));
 }
+
+#[test]
+fn in_a_database_of_its_own_definitions_reach_no_further() {
+    for sql in [
+        "ALTER FOREIGN TABLE f SET SCHEMA s",
+        "ALTER FOREIGN TABLE f ADD COLUMN a int",
+        "CREATE TABLE t (a text DEFAULT pg_read_file('/etc/passwd'))",
+        "CREATE INDEX ON t (pg_read_file(a))",
+        "ALTER TABLE t ALTER a SET DEFAULT pg_read_file('/etc/passwd')",
+        "CREATE DOMAIN d AS text CHECK (pg_read_file(VALUE) = '')",
+    ] {
+        assert_eq!(code(&Mode::Database, sql), "42501", "{sql}");
+    }
+    for sql in [
+        "CREATE TABLE t (a text DEFAULT lower('A'), b int DEFAULT nextval(c))",
+        "CREATE SCHEMA s CREATE TABLE t (a int)",
+    ] {
+        assert_eq!(ok(&Mode::Database, sql).gated.text, Sent::AsWritten, "{sql}");
+    }
+}

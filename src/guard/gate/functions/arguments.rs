@@ -58,19 +58,18 @@ fn own_object(policy: &Policy, mode: &Mode, bare: &str, node: &Node) -> Result<(
             format!("{bare}() may only be asked about objects of the tenant's own schema."),
         )
     };
-    match node.node.as_ref() {
-        Some(NodeEnum::ColumnRef(_)) => Ok(()),
-        Some(NodeEnum::TypeCast(cast)) => match cast.arg.as_deref() {
-            Some(arg) => own_object(policy, mode, bare, arg),
-            None => Err(refused()),
-        },
-        Some(NodeEnum::AConst(constant)) => match constant.val.as_ref() {
-            Some(a_const::Val::Sval(s)) => own_name(policy, mode, &s.sval).ok_or_else(refused),
-            Some(a_const::Val::Ival(i)) => own_name(policy, mode, &i.ival.to_string()).ok_or_else(refused),
-            Some(a_const::Val::Fval(_) | a_const::Val::Boolval(_) | a_const::Val::Bsval(_)) => Err(refused()),
-            None => Ok(()),
-        },
-        _ => Err(refused()),
+    if let Some(NodeEnum::ColumnRef(_)) = node.node.as_ref() {
+        return Ok(());
+    }
+    if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
+        return own_object(policy, mode, bare, cast.arg.as_deref().ok_or_else(refused)?);
+    }
+    let Some(NodeEnum::AConst(constant)) = node.node.as_ref() else { return Err(refused()) };
+    match constant.val.as_ref() {
+        Some(a_const::Val::Sval(s)) => own_name(policy, mode, &s.sval).ok_or_else(refused),
+        Some(a_const::Val::Ival(i)) => own_name(policy, mode, &i.ival.to_string()).ok_or_else(refused),
+        Some(a_const::Val::Fval(_) | a_const::Val::Boolval(_) | a_const::Val::Bsval(_)) => Err(refused()),
+        None => Ok(()),
     }
 }
 
@@ -103,15 +102,14 @@ fn looks_names_up(bare: &str) -> bool {
 
 /// Constants, parameters, session values and columns that are no tenant table's.
 fn is_plain(policy: &Policy, node: &Node) -> bool {
-    match node.node.as_ref() {
-        Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::SqlvalueFunction(_)) => true,
-        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(|a| is_plain(policy, a)),
-        Some(NodeEnum::ColumnRef(column)) => match column.fields.last().and_then(|f| f.node.as_ref()) {
-            Some(NodeEnum::String(name)) => !is_tenant_column(policy, &name.sval),
-            _ => false,
-        },
-        _ => false,
+    if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
+        return cast.arg.as_deref().is_some_and(|a| is_plain(policy, a));
     }
+    if let Some(NodeEnum::ColumnRef(column)) = node.node.as_ref() {
+        let last = column.fields.last().and_then(|f| f.node.as_ref());
+        return matches!(last, Some(NodeEnum::String(name)) if !is_tenant_column(policy, &name.sval));
+    }
+    matches!(node.node, Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::SqlvalueFunction(_)))
 }
 
 /// A column of that name in any tenant table. (Without an alias list a column of the catalog keeps its name.)
@@ -143,20 +141,18 @@ fn sequence(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<(), Refusal> 
         }
         ([_, _], Mode::Schema(_)) => Ok(()),
         ([schema, name], _) if policy.catalog.relation(schema, name).is_some() => Ok(()),
-        _ => Err(refused()),
+        (_other_names, Mode::Shared | Mode::Schema(_) | Mode::Database | Mode::Operator) => Err(refused()),
     }
 }
 
 /// The text of a string literal, also under casts.
 pub(in crate::guard::gate) fn literal(node: &Node) -> Option<&str> {
-    match node.node.as_ref() {
-        Some(NodeEnum::AConst(constant)) => match constant.val.as_ref() {
-            Some(a_const::Val::Sval(s)) => Some(s.sval.as_str()),
-            _ => None,
-        },
-        Some(NodeEnum::TypeCast(cast)) => literal(cast.arg.as_deref()?),
-        _ => None,
+    if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
+        return literal(cast.arg.as_deref()?);
     }
+    let Some(NodeEnum::AConst(constant)) = node.node.as_ref() else { return None };
+    let Some(a_const::Val::Sval(s)) = constant.val.as_ref() else { return None };
+    Some(&s.sval)
 }
 
 /// Splits a name in a string as `stringToQualifiedNameList` does: dots, double quotes, case folding, blanks between parts.

@@ -30,12 +30,23 @@ impl Body<'_> {
     fn is_harmless(&self, value: &Value) -> bool {
         match value {
             Value::Array(items) => items.iter().all(|item| self.is_harmless(item)),
-            Value::Object(fields) => {
-                !fields.contains_key("relname")
-                    && fields.iter().all(|(kind, inner)| self.is_harmless_node(kind, inner) && self.is_harmless(inner))
-            }
+            Value::Object(fields) => match fields.get("node").and_then(Value::as_object) {
+                Some(node) => {
+                    node.iter().all(|(kind, inner)| self.is_harmless_node(kind, inner) && self.are_harmless(inner))
+                }
+                None => self.are_harmless(value),
+            },
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
         }
+    }
+
+    /// The fields of a struct.
+    fn are_harmless(&self, fields: &Value) -> bool {
+        let Some(fields) = fields.as_object() else { return self.is_harmless(fields) };
+        !fields.contains_key("relname")
+            && fields
+                .iter()
+                .all(|(name, inner)| (name != "type_name" || is_harmless_type(inner)) && self.is_harmless(inner))
     }
 
     fn is_harmless_node(&self, kind: &str, fields: &Value) -> bool {
@@ -45,13 +56,8 @@ impl Body<'_> {
             "ColumnRef" => {
                 names(fields, "fields").is_some_and(|name| !self.is_function_in_disguise(name.last().copied()))
             }
-            "AIndirection" => false,
-            // `regclass` and its kin look names up.
-            "TypeName" | "type_name" => {
-                fields.is_null()
-                    || names(fields, "names").is_some_and(|name| !name.last().is_some_and(|n| n.starts_with("reg")))
-            }
-            _ => true,
+            "TypeName" => is_harmless_type(fields),
+            kind => INERT.contains(&kind),
         }
     }
 
@@ -84,6 +90,38 @@ impl Body<'_> {
         found.into_iter().any(|f| takes_row(f) && f.name.schema != "pg_catalog")
     }
 }
+
+/// `regclass` and its kin look names up.
+fn is_harmless_type(name: &Value) -> bool {
+    name.is_null() || names(name, "names").is_some_and(|name| !name.last().is_some_and(|n| n.starts_with("reg")))
+}
+
+/// Nodes that run nothing but what stands in them.
+const INERT: &[&str] = &[
+    "AArrayExpr",
+    "AConst",
+    "BitString",
+    "BoolExpr",
+    "Boolean",
+    "BooleanTest",
+    "CaseExpr",
+    "CaseWhen",
+    "CoalesceExpr",
+    "CollateClause",
+    "Float",
+    "Integer",
+    "List",
+    "MinMaxExpr",
+    "NamedArgExpr",
+    "NullTest",
+    "ParamRef",
+    "ResTarget",
+    "RowExpr",
+    "SelectStmt",
+    "SqlvalueFunction",
+    "String",
+    "TypeCast",
+];
 
 /// A name's parts; `None` where one of them is no plain text (a star).
 fn names<'v>(fields: &'v Value, list: &str) -> Option<Vec<&'v str>> {

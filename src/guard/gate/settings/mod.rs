@@ -56,10 +56,8 @@ fn multi(mode: &Mode, name: &str, args: &[Node]) -> Result<Vec<Effect>, Refusal>
 }
 
 fn default_of(arg: &Node) -> Option<Effect> {
-    match arg.node.as_ref() {
-        Some(NodeEnum::DefElem(elem)) => Some(Effect::Setting(format!("default_{}", elem.defname))),
-        _ => None,
-    }
+    let Some(NodeEnum::DefElem(elem)) = arg.node.as_ref() else { return None };
+    Some(Effect::Setting(format!("default_{}", elem.defname)))
 }
 
 fn change(policy: &Policy, mode: &Mode, name: &str, value: Option<&str>) -> Result<Vec<Effect>, Refusal> {
@@ -166,10 +164,8 @@ fn rule(policy: &Policy, mode: &Mode, name: &str) -> Rule {
         return Rule::Sealed;
     }
     if let Some((harmless, hint)) = only(name) {
-        return match (mode, name) {
-            (Mode::Database, "search_path" | "row_security") => Rule::Free,
-            _ => Rule::Only(harmless, hint),
-        };
+        let own = matches!(mode, Mode::Database) && matches!(name, "search_path" | "row_security");
+        return if own { Rule::Free } else { Rule::Only(harmless, hint) };
     }
     if matches!(mode, Mode::Database) || lists::FREE.contains(&name) {
         return Rule::Free;

@@ -112,11 +112,7 @@ impl Rewriter<'_> {
 fn function_name(function: &RangeFunction) -> Option<Alias> {
     let [entry] = function.functions.as_slice() else { return None };
     let Some(NodeEnum::List(List { items })) = entry.node.as_ref() else { return None };
-    match items.first()?.node.as_ref()? {
-        NodeEnum::FuncCall(call) => {
-            let aliasname = as_string(call.funcname.last()?)?.to_owned();
-            Some(Alias { aliasname, colnames: vec![] })
-        }
-        _ => None,
-    }
+    let NodeEnum::FuncCall(call) = items.first()?.node.as_ref()? else { return None };
+    let aliasname = as_string(call.funcname.last()?)?.to_owned();
+    Some(Alias { aliasname, colnames: vec![] })
 }

@@ -46,20 +46,33 @@ impl Rewriter<'_> {
         let here: Vec<usize> = match kind {
             JoinType::JoinLeft => std::mem::take(&mut of_right),
             JoinType::JoinRight => std::mem::take(&mut of_left),
-            _inner_or_full => Vec::new(),
+            JoinType::JoinInner
+            | JoinType::JoinFull
+            | JoinType::Undefined
+            | JoinType::JoinSemi
+            | JoinType::JoinAnti
+            | JoinType::JoinRightSemi
+            | JoinType::JoinRightAnti
+            | JoinType::JoinUniqueOuter
+            | JoinType::JoinUniqueInner => Vec::new(),
         };
         if quals.is_some() || !here.is_empty() {
             let on = quals.take();
-            *quals = match kind {
-                JoinType::JoinFull => self.full_join_condition(on)?,
-                _pushed_down => self.conditions(on, &here)?,
-            };
+            *quals =
+                if kind == JoinType::JoinFull { self.full_join_condition(on)? } else { self.conditions(on, &here)? };
         }
         match kind {
             JoinType::JoinLeft => self.made_nullable(middle..end),
             JoinType::JoinRight => self.made_nullable(start..middle),
             JoinType::JoinFull => self.made_nullable(start..end),
-            _inner => {}
+            JoinType::JoinInner
+            | JoinType::Undefined
+            | JoinType::JoinSemi
+            | JoinType::JoinAnti
+            | JoinType::JoinRightSemi
+            | JoinType::JoinRightAnti
+            | JoinType::JoinUniqueOuter
+            | JoinType::JoinUniqueInner => {}
         }
         pending.append(&mut of_left);
         pending.append(&mut of_right);
@@ -89,8 +102,10 @@ impl Rewriter<'_> {
                 item.is_some_and(|i| matches!(i.source, Source::Hidden))
             };
             let closed = item.looks_at.levels.is_empty() && item.looks_at.items.iter().all(hidden);
+            if untouched {
+                continue;
+            }
             match item.fence {
-                _ if untouched => {}
                 Fence::None if closed => {}
                 Fence::None => {
                     return Err(unsupported("USING or NATURAL with a lateral subquery or function")

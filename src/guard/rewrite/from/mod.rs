@@ -12,7 +12,7 @@ use crate::guard::rewrite::outputs::{alias_columns, renamed};
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
-use crate::guard::{Refusal, TenantTable, parse};
+use crate::guard::{Refusal, TenantTable, nodes, parse};
 
 /// Where an item's predicate goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,7 @@ impl Place {
 
 impl<'p> Rewriter<'p> {
     /// Walks one item of FROM at the innermost level. `pending` receives the items whose predicate the caller must place.
+    #[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
     pub(in crate::guard::rewrite) fn item_of_from(
         &mut self,
         item: &mut Node,
@@ -69,7 +70,9 @@ impl<'p> Rewriter<'p> {
                 self.other(table.alias.as_ref(), refs);
                 Ok(())
             }
-            Some(other) => Err(unsupported(crate::guard::rewrite::outputs::construct(other))),
+            Some(other @ (nodes::statement!() | nodes::part!())) => {
+                Err(unsupported(crate::guard::rewrite::outputs::construct(other)))
+            }
             None => Err(unsupported("this FROM item")),
         }
     }
@@ -107,17 +110,16 @@ impl<'p> Rewriter<'p> {
     fn sample(&mut self, sample: &mut RangeTableSample) -> Result<RangeVar, Refusal> {
         let RangeTableSample { relation, method, args, repeatable, location: _ } = sample;
         let names: Vec<&str> = method.iter().filter_map(as_string).collect();
-        match names.as_slice() {
-            ["system" | "bernoulli"] | ["pg_catalog", "system" | "bernoulli"] => {}
-            _ if !self.guarding() => {}
-            _ => return Err(unsupported("a sampling method other than SYSTEM and BERNOULLI")),
+        let known = matches!(names.as_slice(), ["system" | "bernoulli"] | ["pg_catalog", "system" | "bernoulli"]);
+        if self.guarding() && !(known && names.len() == method.len()) {
+            return Err(unsupported("a sampling method other than SYSTEM and BERNOULLI"));
         }
         self.exprs(args)?;
         self.maybe(repeatable)?;
-        match relation.as_deref().and_then(|r| r.node.as_ref()) {
-            Some(NodeEnum::RangeVar(relation)) => Ok(relation.clone()),
-            _ => Err(unsupported("TABLESAMPLE on this")),
-        }
+        let Some(NodeEnum::RangeVar(relation)) = relation.as_deref().and_then(|r| r.node.as_ref()) else {
+            return Err(unsupported("TABLESAMPLE on this"));
+        };
+        Ok(relation.clone())
     }
 
     /// A relation or common table expression; `item` is the node that holds it, with its TABLESAMPLE if it has one.
@@ -332,14 +334,12 @@ fn strip_alias(item: &mut Node) {
 }
 
 fn with_relation(item: &mut Node, edit: impl FnOnce(&mut RangeVar)) {
-    match item.node.as_mut() {
-        Some(NodeEnum::RangeVar(relation)) => edit(relation),
-        Some(NodeEnum::RangeTableSample(sample)) => {
-            if let Some(inner) = sample.relation.as_deref_mut() {
-                with_relation(inner, edit);
-            }
-        }
-        _neither => {}
+    if let Some(NodeEnum::RangeVar(relation)) = item.node.as_mut() {
+        edit(relation);
+    } else if let Some(NodeEnum::RangeTableSample(sample)) = item.node.as_mut()
+        && let Some(inner) = sample.relation.as_deref_mut()
+    {
+        with_relation(inner, edit);
     }
 }
 

@@ -12,10 +12,8 @@ use crate::guard::rewrite::tree;
 
 /// The query, if the side of a comparison is one: `(SELECT ...)`.
 pub(super) fn query_of(side: &Node) -> Option<&SubLink> {
-    match side.node.as_ref()? {
-        NodeEnum::SubLink(link) if link.sub_link_type() == SubLinkType::ExprSublink => Some(link),
-        _other => None,
-    }
+    let NodeEnum::SubLink(link) = side.node.as_ref()? else { return None };
+    (link.sub_link_type() == SubLinkType::ExprSublink).then_some(link)
 }
 
 /// Wraps the queries that a plain condition compares with. Returns whether there was one.

@@ -53,11 +53,8 @@ fn is_trivial_target(target: &Node) -> bool {
 
 /// A table, or a join of tables, as it stands after the walk.
 fn is_table(item: &Node) -> bool {
-    match item.node.as_ref() {
-        Some(NodeEnum::RangeVar(_)) => true,
-        Some(NodeEnum::JoinExpr(join)) => {
-            [join.larg.as_deref(), join.rarg.as_deref()].iter().all(|side| side.is_some_and(is_table))
-        }
-        _ => false,
+    if let Some(NodeEnum::JoinExpr(join)) = item.node.as_ref() {
+        return [join.larg.as_deref(), join.rarg.as_deref()].iter().all(|side| side.is_some_and(is_table));
     }
+    matches!(item.node, Some(NodeEnum::RangeVar(_)))
 }

@@ -25,7 +25,7 @@ use crate::catalog::Catalog;
 use crate::guard::gate::names::search_path;
 use crate::guard::rewrite::scope::{self, Level};
 use crate::guard::rewrite::tree::as_string;
-use crate::guard::{Mode, Policy};
+use crate::guard::{Mode, Policy, nodes};
 use crate::ids::Oid;
 
 const BOOL: Oid = 16;
@@ -99,6 +99,7 @@ pub(in crate::guard::rewrite) struct Plain<'a, 'p> {
 
 impl Plain<'_, '_> {
     /// How the condition may stand. It was walked before.
+    #[allow(unreachable_patterns, reason = "the group of expressions names the kinds above too")]
     pub(in crate::guard::rewrite) fn condition(&self, condition: &Node) -> Verdict {
         let Some(inner) = condition.node.as_ref() else { return Verdict::Guarded };
         match inner {
@@ -114,7 +115,8 @@ impl Plain<'_, '_> {
             NodeEnum::AExpr(e) => self.comparison(e),
             NodeEnum::AConst(c) => Verdict::of(c.isnull || matches!(c.val, Some(a_const::Val::Boolval(_)))),
             NodeEnum::SubLink(link) => Verdict::of(self.sublink(link)),
-            other => Verdict::of(is_bool_parameter(other, self.param_types)),
+            NodeEnum::ParamRef(p) => Verdict::of(matches!(declared_type(p, self.param_types), 0 | BOOL)),
+            nodes::expression!() | nodes::json!() | nodes::no_expression!() => Verdict::Guarded,
         }
     }
 
@@ -128,11 +130,8 @@ impl Plain<'_, '_> {
             SubLinkType::AnySublink => {
                 let left = link.testexpr.as_deref().and_then(|t| self.operand(t));
                 let right = closed.and_then(|c| c.passed_on).map(Operand::Typed);
-                match (left, right) {
-                    (Some(l @ Operand::Column(_)), Some(r)) if link.oper_name.is_empty() => self.safe_named("=", l, r),
-                    (Some(l @ Operand::Column(_)), Some(r)) => self.safe(&link.oper_name, l, r),
-                    _ => false,
-                }
+                let (Some(l @ Operand::Column(_)), Some(r)) = (left, right) else { return false };
+                if link.oper_name.is_empty() { self.safe_named("=", l, r) } else { self.safe(&link.oper_name, l, r) }
             }
             SubLinkType::Undefined
             | SubLinkType::AllSublink
@@ -145,10 +144,8 @@ impl Plain<'_, '_> {
     }
 
     fn column_node(&self, node: &Node) -> Option<Oid> {
-        match node.node.as_ref()? {
-            NodeEnum::ColumnRef(column) => self.column(column),
-            _ => None,
-        }
+        let NodeEnum::ColumnRef(column) = node.node.as_ref()? else { return None };
+        self.column(column)
     }
 
     fn column(&self, column: &ColumnRef) -> Option<Oid> {
@@ -165,23 +162,19 @@ impl Plain<'_, '_> {
     fn comparison(&self, e: &AExpr) -> Verdict {
         let (Some(left), Some(right)) = (e.lexpr.as_deref(), e.rexpr.as_deref()) else { return Verdict::Guarded };
         match e.kind() {
-            AExprKind::AexprOp => match (left.node.as_ref(), right.node.as_ref()) {
+            AExprKind::AexprOp => {
                 // (a, b) = (c, d)
-                (Some(NodeEnum::RowExpr(l)), Some(NodeEnum::RowExpr(r))) if l.args.len() == r.args.len() => {
+                if let (Some(NodeEnum::RowExpr(l)), Some(NodeEnum::RowExpr(r))) = (&left.node, &right.node)
+                    && l.args.len() == r.args.len()
+                {
                     let pairs = l.args.iter().zip(&r.args).map(|(l, r)| self.pair(&e.name, l, r));
-                    pairs.max().unwrap_or(Verdict::Guarded)
+                    return pairs.max().unwrap_or(Verdict::Guarded);
                 }
-                _ => self.pair(&e.name, left, right),
-            },
+                self.pair(&e.name, left, right)
+            }
             AExprKind::AexprDistinct | AExprKind::AexprNotDistinct => self.pair(&e.name, left, right),
             AExprKind::AexprIn => Verdict::of(self.each(e, left, &list_items(right))),
-            AExprKind::AexprOpAny | AExprKind::AexprOpAll => Verdict::of(match right.node.as_ref() {
-                Some(NodeEnum::AArrayExpr(array)) => self.each(e, left, &array.elements),
-                // An array literal or parameter takes the array type of the column.
-                Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => self.each_of_array(e, left, right),
-                Some(NodeEnum::TypeCast(cast)) => self.array_cast(e, left, cast),
-                _ => false,
-            }),
+            AExprKind::AexprOpAny | AExprKind::AexprOpAll => Verdict::of(self.each_of(e, left, right)),
             AExprKind::AexprBetween | AExprKind::AexprNotBetween => {
                 Verdict::of(self.leakproof_range(left, &list_items(right)))
             }
@@ -215,11 +208,23 @@ impl Plain<'_, '_> {
             })
     }
 
+    /// Of `= ANY` and its kin.
+    #[allow(unreachable_patterns, reason = "the group of expressions names the kinds above too")]
+    fn each_of(&self, e: &AExpr, left: &Node, right: &Node) -> bool {
+        match right.node.as_ref() {
+            Some(NodeEnum::AArrayExpr(array)) => self.each(e, left, &array.elements),
+            // An array literal or parameter takes the array type of the column.
+            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => self.each_of_array(e, left, right),
+            Some(NodeEnum::TypeCast(cast)) => self.array_cast(e, left, cast),
+            Some(nodes::expression!() | nodes::json!() | nodes::no_expression!()) | None => false,
+        }
+    }
+
     fn each_of_array(&self, e: &AExpr, left: &Node, array: &Node) -> bool {
-        let declared = match array.node.as_ref() {
-            Some(NodeEnum::ParamRef(p)) => declared_type(p, self.param_types),
-            _ => 0,
-        };
+        let mut declared = 0;
+        if let Some(NodeEnum::ParamRef(p)) = array.node.as_ref() {
+            declared = declared_type(p, self.param_types);
+        }
         let Some(Operand::Column(column)) = self.operand(left) else { return false };
         match declared {
             0 => self.safe(&e.name, Operand::Column(column), Operand::Untyped),
@@ -234,16 +239,16 @@ impl Plain<'_, '_> {
         if name.array_bounds.len() != 1 {
             return false;
         }
-        let constant = match arg.node.as_ref() {
-            Some(NodeEnum::AArrayExpr(array)) => array.elements.iter().all(|x| self.is_constant(x)),
-            _ => self.is_constant(arg),
+        let constant = if let Some(NodeEnum::AArrayExpr(array)) = arg.node.as_ref() {
+            array.elements.iter().all(|x| self.is_constant(x))
+        } else {
+            self.is_constant(arg)
         };
-        match (self.operand(left), self.type_oid(&name.names)) {
-            (Some(Operand::Column(column)), Some(element)) if constant => {
-                self.safe(&e.name, Operand::Column(column), Operand::Typed(element))
-            }
-            _ => false,
-        }
+        let (Some(column @ Operand::Column(_)), Some(element)) = (self.operand(left), self.type_oid(&name.names))
+        else {
+            return false;
+        };
+        constant && self.safe(&e.name, column, Operand::Typed(element))
     }
 
     fn leakproof_range(&self, left: &Node, bounds: &[Node]) -> bool {
@@ -270,6 +275,7 @@ impl Plain<'_, '_> {
         }
     }
 
+    #[allow(unreachable_patterns, reason = "the group of expressions names the kinds above too")]
     fn operand(&self, node: &Node) -> Option<Operand> {
         match node.node.as_ref()? {
             NodeEnum::ColumnRef(column) => match self.column(column) {
@@ -290,17 +296,14 @@ impl Plain<'_, '_> {
             },
             NodeEnum::TypeCast(cast) => self.cast(cast),
             NodeEnum::SqlvalueFunction(f) => clock_type(f.op()).map(Operand::Typed),
-            _ => None,
+            nodes::expression!() | nodes::json!() | nodes::no_expression!() => None,
         }
     }
 
     /// A column of something that gives rows of the tenant's own only, or nothing of a tenant's: `x.c`.
     fn is_opaque(&self, column: &ColumnRef) -> bool {
         let names: Option<Vec<&str>> = column.fields.iter().map(as_string).collect();
-        match names.as_deref() {
-            Some([qualifier, _]) => scope::is_opaque(self.levels, qualifier),
-            _ => false,
-        }
+        matches!(names.as_deref(), Some([qualifier, _]) if scope::is_opaque(self.levels, qualifier))
     }
 
     /// A cast of a literal or a parameter; not of a column.
@@ -330,18 +333,8 @@ impl Plain<'_, '_> {
 
 /// `NOT EXISTS (...)`
 fn is_negated_exists(b: &BoolExpr) -> bool {
-    let exists = |arg: &Node| match arg.node.as_ref() {
-        Some(NodeEnum::SubLink(link)) => link.sub_link_type() == SubLinkType::ExistsSublink,
-        Some(_) | None => false,
-    };
+    let exists = |arg: &Node| matches!(arg.node.as_ref(), Some(NodeEnum::SubLink(link)) if link.sub_link_type() == SubLinkType::ExistsSublink);
     b.boolop() == BoolExprType::NotExpr && b.args.iter().all(exists)
-}
-
-fn is_bool_parameter(inner: &NodeEnum, param_types: &[Oid]) -> bool {
-    match inner {
-        NodeEnum::ParamRef(p) => matches!(declared_type(p, param_types), 0 | BOOL),
-        _ => false,
-    }
 }
 
 fn declared_type(param: &ParamRef, param_types: &[Oid]) -> Oid {
@@ -357,10 +350,8 @@ fn element_of(catalog: &Catalog, array: Oid) -> Option<Oid> {
 }
 
 fn list_items(node: &Node) -> Vec<Node> {
-    match node.node.as_ref() {
-        Some(NodeEnum::List(list)) => list.items.clone(),
-        _ => Vec::new(),
-    }
+    let Some(NodeEnum::List(list)) = node.node.as_ref() else { return Vec::new() };
+    list.items.clone()
 }
 
 /// Types of `CURRENT_DATE` and its kin, which are constants to a statement.

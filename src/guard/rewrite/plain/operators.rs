@@ -39,10 +39,14 @@ impl Plain<'_, '_> {
         };
         let (l, r) = (self.operator_type(l), self.operator_type(r));
         // A number in the text is cast to the column's type, once.
-        let (l, r) = match (left, right) {
-            (Operand::Column(_), Operand::Typed(_)) if takes_number(l, r) => (l, l),
-            (Operand::Typed(_), Operand::Column(_)) if takes_number(r, l) => (r, r),
-            _ => (l, r),
+        let of_column = |it| matches!(it, Operand::Column(_));
+        let of_constant = |it| matches!(it, Operand::Typed(_));
+        let (l, r) = if of_column(left) && of_constant(right) && takes_number(l, r) {
+            (l, l)
+        } else if of_constant(left) && of_column(right) && takes_number(r, l) {
+            (r, r)
+        } else {
+            (l, r)
         };
         let Some(all) = self.policy.catalog.operators.get(op) else { return false };
         let mut exact = all.iter().filter(|o| o.left == l && o.right == r).peekable();

@@ -43,6 +43,27 @@ fn refusals_name_what_is_wrong() {
             "0A000 a subquery with the same alias as a table around it that it looks at is not supported for tenants",
         ),
         (
+            "SELECT 1 FROM orders AS customers WHERE EXISTS (SELECT 1 FROM customers WHERE lower(status) = 'x')",
+            "0A000 a subquery with the same alias as a table around it that it looks at is not supported for tenants",
+        ),
+        // An item that becomes several would move the tenant's value to another column.
+        (
+            "INSERT INTO orders (id, tenant_id, status) VALUES ((ROW(1, 2)).*, 1)",
+            "0A000 a row with * in it beside a value for the tenant column is not supported for tenants",
+        ),
+        (
+            "UPDATE orders SET (id, tenant_id, status) = ROW((ROW(1, 2)).*, 1)",
+            "0A000 a row with * in it beside a value for the tenant column is not supported for tenants",
+        ),
+        (
+            "MERGE INTO orders o USING countries c ON false WHEN NOT MATCHED THEN INSERT (id, tenant_id, status) VALUES ((ROW(1, 2)).*, 1)",
+            "0A000 a row with * in it beside a value for the tenant column is not supported for tenants",
+        ),
+        (
+            "INSERT INTO orders VALUES ((ROW(1, 2)).*, 1)",
+            "0A000 INSERT without a column list from a query whose columns cannot be counted is not supported for tenants",
+        ),
+        (
             "SELECT 1 FROM customers c JOIN LATERAL (SELECT lower(c.name) AS id) z USING (id)",
             "0A000 USING or NATURAL with a lateral subquery or function is not supported for tenants",
         ),

@@ -92,10 +92,10 @@ impl Read {
 }
 
 fn text(elem: &DefElem) -> Result<&str, Refusal> {
-    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        Some(NodeEnum::String(s)) => Ok(&s.sval),
-        _ => Err(unsupported(format!("COPY option {} needs a string", elem.defname.to_uppercase()))),
-    }
+    let Some(NodeEnum::String(s)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else {
+        return Err(unsupported(format!("COPY option {} needs a string", elem.defname.to_uppercase())));
+    };
+    Ok(&s.sval)
 }
 
 fn one_byte(elem: &DefElem) -> Result<u8, Refusal> {
@@ -107,14 +107,8 @@ fn one_byte(elem: &DefElem) -> Result<u8, Refusal> {
 
 /// `defGetCopyHeaderChoice`. MATCH compares the line with the column list, to which the guard adds.
 fn header(elem: &DefElem, tenant: CopyTenant) -> Result<bool, Refusal> {
-    let value = match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        None => return Ok(true),
-        Some(NodeEnum::Boolean(b)) => return Ok(b.boolval),
-        Some(NodeEnum::Integer(i)) if matches!(i.ival, 0 | 1) => return Ok(i.ival == 1),
-        Some(NodeEnum::String(s)) => s.sval.to_ascii_lowercase(),
-        Some(_) => String::new(),
-    };
-    match value.as_str() {
+    let Some(given) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return Ok(true) };
+    match super::super::switch_word(given).as_str() {
         "true" | "on" => Ok(true),
         "false" | "off" => Ok(false),
         "match" if matches!(tenant, CopyTenant::Check(_)) => Ok(true),
@@ -124,12 +118,8 @@ fn header(elem: &DefElem, tenant: CopyTenant) -> Result<bool, Refusal> {
 }
 
 fn is_false(elem: &DefElem) -> bool {
-    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        Some(NodeEnum::Boolean(b)) => !b.boolval,
-        Some(NodeEnum::String(s)) => matches!(s.sval.to_ascii_lowercase().as_str(), "false" | "off"),
-        Some(NodeEnum::Integer(i)) => i.ival == 0,
-        _ => false,
-    }
+    let given = elem.arg.as_deref().and_then(|a| a.node.as_ref());
+    given.is_some_and(|given| matches!(super::super::switch_word(given).as_str(), "false" | "off"))
 }
 
 fn is_utf8(encoding: &str) -> bool {
@@ -139,11 +129,9 @@ fn is_utf8(encoding: &str) -> bool {
 /// FORCE_NULL and FORCE_NOT_NULL change what a field means: never the tenant's.
 fn not_the_tenant_column(elem: &DefElem, tenant_column: &str) -> Result<(), Refusal> {
     let refused = || unsupported("COPY FORCE_NULL and FORCE_NOT_NULL need a column list without the tenant column");
-    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        Some(NodeEnum::List(names)) => {
-            let other = |n: &Node| matches!(n.node.as_ref(), Some(NodeEnum::String(s)) if s.sval != tenant_column);
-            if names.items.iter().all(other) { Ok(()) } else { Err(refused()) }
-        }
-        _ => Err(refused()),
-    }
+    let Some(NodeEnum::List(names)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else {
+        return Err(refused());
+    };
+    let other = |n: &Node| matches!(n.node.as_ref(), Some(NodeEnum::String(s)) if s.sval != tenant_column);
+    if names.items.iter().all(other) { Ok(()) } else { Err(refused()) }
 }

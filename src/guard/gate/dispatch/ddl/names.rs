@@ -72,7 +72,7 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
         .map(|n| Node { node: Some(NodeEnum::String(pg_query::protobuf::String { sval: (*n).to_owned() })) })
         .collect();
     functions::check(policy, mode, &nodes, &[])?;
-    if names.last() == Some(&"nextval") {
+    if names.last() == Some(&"nextval") && matches!(mode, Mode::Schema(_)) {
         let name = args.and_then(first_literal).and_then(functions::split_name);
         return match name.as_deref() {
             Some([_]) => Ok(()),
@@ -135,10 +135,9 @@ pub(super) fn owned_by(mode: &Mode, option: &Node) -> Result<(), Refusal> {
     let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
         return Err(unsupported("an unknown option"));
     };
-    match elem.arg.as_deref().and_then(|a| a.node.as_ref()) {
-        Some(NodeEnum::List(names)) if elem.defname == "owned_by" && names.items.len() > 1 => {
-            list(mode, &names.items, 2)
-        }
-        _ => Ok(()),
+    let Some(NodeEnum::List(names)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return Ok(()) };
+    if elem.defname == "owned_by" && names.items.len() > 1 {
+        return list(mode, &names.items, 2);
     }
+    Ok(())
 }
