@@ -14,7 +14,7 @@ use super::machine::Acting;
 use crate::config::Login;
 use crate::ids::SessionId;
 use crate::pgerror::{PgError, SqlState};
-use crate::tenant::{SharedRegistry, Target, Withdrawn};
+use crate::tenant::{Lives, SharedRegistry, Target, Withdrawn};
 
 /// The directory is divided so that logins on several cores do not wait for each other.
 const SHARDS: usize = 16;
@@ -179,7 +179,12 @@ impl Seat {
         let Some(Occupant { login, target, .. }) = occupant.as_deref() else { return Ok(()) };
         let registry = self.registry.load();
         registry.still_admits(login, target)?;
-        acting.map_or(Ok(()), |acting| registry.still_acts(login, &acting.name, &acting.keys))
+        acting.map_or(Ok(()), |acting| {
+            let place = &acting.place;
+            let role = acting.sealed.get("role").map(String::as_str);
+            let lives = Lives { upstream: &place.upstream, mode: &place.mode, role };
+            registry.still_acts(login, &acting.name, &acting.keys, &lives)
+        })
     }
 
     /// What a session that is told to end says to its client.

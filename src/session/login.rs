@@ -128,7 +128,8 @@ async fn open(
     };
     let key = gateway.cancel.register(message.version().has_long_cancel_keys());
     let party = identity.target.tenant().map(|tenant| tenant.name.clone());
-    let mut source = PoolSource::new(&upstream, key, party, Arc::clone(seat));
+    let upstreams = Arc::clone(&gateway.upstreams);
+    let mut source = PoolSource::new(upstreams, &upstream, Arc::clone(&opening.place), key, party, Arc::clone(seat));
     let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
         Ok(reported) => reported,
         Err(error) => {
@@ -138,13 +139,13 @@ async fn open(
     };
     greet(&mut conn, &reported, &source).await?;
     let account = account(gateway, &identity.target);
-    let mut machine = machine(gateway, &upstream, &opening, reported, account, span);
-    if let Target::Unbound { upstream: own } = &identity.target {
+    let mut machine = machine(gateway, &opening, reported, account, span);
+    if let Target::Unbound { .. } = &identity.target {
         machine = machine.switching(Arc::new(LoginTenants {
             registry: Arc::clone(&gateway.registry),
             login: identity.login.name.clone(),
-            upstream: own.name.clone(),
-            guard: Arc::clone(&upstream.guard),
+            upstreams: Arc::clone(&gateway.upstreams),
+            home: Arc::clone(&opening.place),
             setting: gateway.setting.clone(),
             ledger: Arc::clone(&gateway.ledger),
         }));
@@ -167,7 +168,7 @@ async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> 
         // The first client of an upstream: its catalog is on its way.
         upstream.catalog.refresh().await;
     }
-    let opening = Opening::new(target, &upstream.guard, &gateway.setting, message)?;
+    let opening = Opening::new(target, &upstream, &gateway.setting, message)?;
     Ok((upstream, opening))
 }
 
@@ -181,24 +182,19 @@ fn account(gateway: &Gateway, target: &Target) -> Arc<usage::Account> {
 
 fn machine(
     gateway: &Gateway,
-    upstream: &Upstream,
     opening: &Opening,
     reported: Arc<BTreeMap<String, String>>,
     account: Arc<usage::Account>,
     span: &SessionSpan,
 ) -> Machine {
     let env = Env {
-        guard: Arc::clone(&upstream.guard),
-        mode: opening.mode.clone(),
         keys: opening.keys.clone(),
         shared: Arc::clone(&gateway.statements),
-        planning_context: Arc::clone(&opening.planning_context),
-        pool_mode: upstream.pool.settings().mode,
         limits: gateway.limits,
         account,
-        observer: Arc::new(Watcher::new(Arc::clone(&upstream.catalog), span.span())),
+        observer: Arc::new(Watcher::new(span.span())),
     };
-    Machine::new(env, opening.settings(), reported)
+    Machine::new(env, Arc::clone(&opening.place), opening.settings(), reported)
 }
 
 /// AuthenticationOk (behind what the exchange left to be said), ParameterStatus, BackendKeyData, ReadyForQuery.
@@ -254,7 +250,7 @@ fn is_plain(name: &str) -> bool {
 }
 
 async fn ask_server(opening: &Opening, source: &mut PoolSource) -> Result<BTreeMap<String, String>, PgError> {
-    let (mut server, mut link) = source.checkout().await?;
+    let (mut server, mut link) = source.checkout(Arc::clone(&opening.place), None).await?;
     let outcome = match opening.settings().difference(&link.applied) {
         None => Ok(()),
         Some(difference) => apply(&mut server, &mut link.parameters, &difference.sql).await.map(|()| {

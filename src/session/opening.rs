@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::machine::Settings;
+use super::machine::{Place, Settings};
+use super::upstream::Upstream;
 use crate::config::{Layout, Tenant};
 use crate::guard::value::quote_literal;
 use crate::guard::{Guard, Mode, Protocol, Refusal, TenantKeys, key_setting};
@@ -13,10 +14,8 @@ use crate::wire::startup::StartupMessage;
 
 /// How a session is guarded, and what it starts with.
 pub(super) struct Opening {
-    pub mode: Mode,
+    pub place: Arc<Place>,
     pub keys: TenantKeys,
-    /// What besides its text decides what a prepared statement means.
-    pub planning_context: Arc<str>,
     pub sealed: BTreeMap<String, String>,
     pub startup: BTreeMap<String, String>,
 }
@@ -28,30 +27,51 @@ impl Opening {
     /// A startup setting that the session may not have, FATAL.
     pub fn new(
         target: &Target,
-        guard: &Guard,
+        upstream: &Upstream,
         sealed_setting: &str,
         message: &StartupMessage,
     ) -> Result<Self, PgError> {
-        let (mode, keys, sealed, mut startup) = match target {
+        let guard = &upstream.guard;
+        let place = place(target, upstream);
+        let (keys, sealed, mut startup) = match target {
             Target::Tenant(tenant) => {
-                let sealed = sealed_settings(tenant, guard, sealed_setting);
-                (tenant.layout.mode(), tenant.keys.clone(), sealed, BTreeMap::new())
+                (tenant.keys.clone(), sealed_settings(tenant, guard, sealed_setting), BTreeMap::new())
             }
-            Target::Unbound { .. } => (Mode::Shared, TenantKeys::default(), shared_path(guard), BTreeMap::new()),
+            Target::Unbound { .. } => (TenantKeys::default(), shared_path(guard), BTreeMap::new()),
             Target::Operator { tenant, .. } => {
                 let startup = tenant.as_deref().map(schema_path).unwrap_or_default();
-                (Mode::Operator, TenantKeys::default(), BTreeMap::new(), startup)
+                (TenantKeys::default(), BTreeMap::new(), startup)
             }
         };
-        startup.extend(client_settings(message, guard, &mode)?);
-        let planning_context = format!("{mode:?} {:?}", sealed.get("role")).into();
-        Ok(Self { mode, keys, planning_context, sealed, startup })
+        startup.extend(client_settings(message, guard, &place.mode)?);
+        Ok(Self { place, keys, sealed, startup })
     }
 
     /// The settings as the session keeps them.
     pub fn settings(&self) -> Settings {
         Settings::new(self.sealed.clone(), self.startup.clone())
     }
+}
+
+/// Where a session on `target` works.
+pub(super) fn place(target: &Target, upstream: &Upstream) -> Arc<Place> {
+    let (mode, role) = match target {
+        Target::Tenant(tenant) => match &tenant.layout {
+            Layout::Schema { role, .. } => (tenant.layout.mode(), role.as_deref()),
+            Layout::Shared | Layout::Database => (tenant.layout.mode(), None),
+        },
+        Target::Unbound { .. } => (Mode::Shared, None),
+        Target::Operator { .. } => (Mode::Operator, None),
+    };
+    Arc::new(Place {
+        upstream: Arc::clone(target.upstream()),
+        database: target.database().to_owned(),
+        guard: Arc::clone(&upstream.guard),
+        catalog: Arc::clone(&upstream.catalog),
+        planning_context: format!("{mode:?} {role:?}").into(),
+        mode,
+        pool_mode: upstream.pool.settings().mode,
+    })
 }
 
 /// The pinned search path of the shared layout.

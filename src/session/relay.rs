@@ -16,7 +16,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tracing::Instrument as _;
 
 use super::directory::{Order, Seat};
-use super::machine::{Link, Machine, Wait};
+use super::machine::{Link, Machine, Place, Wait};
+use crate::ids::TenantName;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 
@@ -36,14 +37,17 @@ pub trait Source: Send {
     /// Its socket.
     type Socket: AsyncRead + AsyncWrite + Unpin;
 
-    /// Gets a server connection and what is known of its state.
-    fn checkout(&mut self) -> impl Future<Output = Result<(Self::Server, Link), PgError>> + Send;
+    /// Gets a server connection of a place and what is known of its state. `party` waits for it, if it is not the same for
+    /// all of the session.
+    fn checkout(
+        &mut self,
+        place: Arc<Place>,
+        party: Option<TenantName>,
+    ) -> impl Future<Output = Result<(Self::Server, Link), PgError>> + Send;
     /// Gives it back.
     fn release(&mut self, server: Self::Server, link: Link, condition: Condition);
     /// Its socket.
     fn socket(server: &mut Self::Server) -> &mut Self::Socket;
-    /// Reads the catalog anew, unless that was done a moment ago.
-    fn refresh_catalog(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// In which condition a server connection is given back.
@@ -131,11 +135,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
                     continue;
                 }
                 Wait::Refresh => {
-                    self.source.refresh_catalog().await;
+                    let place = Arc::clone(self.machine.asking());
+                    place.catalog.refresh().await;
                     self.machine.refreshed();
                     continue;
                 }
-                Wait::Input | Wait::Replies => {}
+                Wait::Elsewhere if self.release_to_move() => continue,
+                Wait::Elsewhere | Wait::Input | Wait::Replies => {}
             }
             self.release_if_done();
             if let Some(end) = self.obey() {
@@ -259,7 +265,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     async fn acquire(&mut self) -> Option<End> {
         let got = {
             let Self { client, machine, source, unflushed, seat, heard, .. } = self;
-            let mut checkout = pin!(source.checkout());
+            let mut checkout = pin!(source.checkout(Arc::clone(machine.place()), machine.party()));
             poll_fn(|cx| {
                 if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
                     return Poll::Ready(Ok(got));
@@ -303,6 +309,16 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         if self.machine.idle() {
             self.machine.shrink();
         }
+    }
+
+    /// Gives the server connection back because the session goes elsewhere, if all has been sent and read.
+    fn release_to_move(&mut self) -> bool {
+        let Some(link) = self.machine.detach_to_move() else { return false };
+        let condition = if link.poisoned { Condition::Broken } else { Condition::Clean };
+        if let Some(server) = self.server.take() {
+            self.source.release(server, link, condition);
+        }
+        true
     }
 
     /// The session ends: gives the server connection back in whatever condition it is.

@@ -3,23 +3,35 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::machine::{Acting, Tenants};
-use super::opening::{sealed_settings, shared_path};
-use crate::config::Layout;
-use crate::guard::Guard;
-use crate::ids::{LoginName, UpstreamName};
-use crate::pgerror::{PgError, Severity, SqlState};
-use crate::tenant::SharedRegistry;
+use super::machine::{Acting, Place, Tenants};
+use super::opening::{place, sealed_settings, shared_path};
+use super::upstream::Upstreams;
+use crate::config::Tenant;
+use crate::ids::LoginName;
+use crate::pgerror::{PgError, Severity};
 use crate::tenant::usage::Ledger;
+use crate::tenant::{SharedRegistry, Target};
 
-/// The tenants of one login, as far as they live in the shared layout of one upstream.
+/// The tenants of one login.
 pub(super) struct LoginTenants {
     pub registry: SharedRegistry,
     pub login: LoginName,
-    pub upstream: UpstreamName,
-    pub guard: Arc<Guard>,
+    pub upstreams: Arc<dyn Upstreams>,
+    /// Where the session is while it acts for nobody.
+    pub home: Arc<Place>,
     pub setting: String,
     pub ledger: Arc<Ledger>,
+}
+
+impl LoginTenants {
+    fn place(&self, tenant: &Arc<Tenant>) -> Result<Arc<Place>, PgError> {
+        let upstream = self
+            .upstreams
+            .open(&tenant.upstream, &tenant.upstream.database)
+            .map_err(|error| PgError { severity: Severity::Error, ..error })?;
+        let place = place(&Target::Tenant(Arc::clone(tenant)), &upstream);
+        Ok(if place.is(&self.home) { Arc::clone(&self.home) } else { place })
+    }
 }
 
 impl Tenants for LoginTenants {
@@ -27,22 +39,17 @@ impl Tenants for LoginTenants {
         let registry = self.registry.load();
         let told = |error: crate::tenant::IdentifyError| PgError { severity: Severity::Error, ..error.to_pg_error() };
         let tenant = registry.may_act(&self.login, name).map_err(told)?;
-        if tenant.layout != Layout::Shared || tenant.upstream.name != self.upstream {
-            return Err(PgError::error(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!("tenant \"{name}\" lives in another layout or on another upstream than this session"),
-            )
-            .hint("Name it when connecting: user \"login@tenant\", database \"tenant\", or options \"-c pgwarden.tenant=tenant\"."));
-        }
+        let place = self.place(&tenant)?;
         Ok(Arc::new(Acting {
             name: tenant.name.clone(),
             keys: tenant.keys.clone(),
-            sealed: sealed_settings(&tenant, &self.guard, &self.setting),
+            sealed: sealed_settings(&tenant, &place.guard, &self.setting),
             account: self.ledger.account(&tenant.name),
+            place,
         }))
     }
 
     fn nobody(&self) -> BTreeMap<String, String> {
-        shared_path(&self.guard)
+        shared_path(&self.home.guard)
     }
 }

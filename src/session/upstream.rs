@@ -5,10 +5,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::directory::Seat;
-use super::machine::Link;
+use super::machine::{Link, Place};
 use super::relay::{Condition, Source};
 use crate::config;
 use crate::guard::Guard;
+use crate::ids::TenantName;
 use crate::pgerror::PgError;
 use crate::pool::{ClientKey, Party, Pool, PreparedSet, Server};
 use crate::wire::backend::TransactionStatus;
@@ -44,8 +45,10 @@ pub trait CatalogHook: Send + Sync {
 
 /// Server connections of a pool, for one client.
 pub struct PoolSource {
+    upstreams: Arc<dyn Upstreams>,
     pool: Pool,
-    catalog: Arc<dyn CatalogHook>,
+    /// Where the pool is.
+    place: Arc<Place>,
     key: ClientKey,
     party: Party,
     seat: Arc<Seat>,
@@ -53,9 +56,16 @@ pub struct PoolSource {
 
 impl PoolSource {
     /// Server connections for the client with this cancel key, which waits for them as `party`; what it has stands
-    /// in its seat.
-    pub fn new(upstream: &Upstream, key: ClientKey, party: Party, seat: Arc<Seat>) -> Self {
-        Self { pool: upstream.pool.clone(), catalog: Arc::clone(&upstream.catalog), key, party, seat }
+    /// in its seat. They are from `place`, whose parts are given, until others are asked for.
+    pub fn new(
+        upstreams: Arc<dyn Upstreams>,
+        upstream: &Upstream,
+        place: Arc<Place>,
+        key: ClientKey,
+        party: Party,
+        seat: Arc<Seat>,
+    ) -> Self {
+        Self { upstreams, pool: upstream.pool.clone(), place, key, party, seat }
     }
 
     /// The client's cancel key.
@@ -68,7 +78,14 @@ impl Source for PoolSource {
     type Server = Server;
     type Socket = Stream;
 
-    async fn checkout(&mut self) -> Result<(Server, Link), PgError> {
+    async fn checkout(&mut self, place: Arc<Place>, party: Option<TenantName>) -> Result<(Server, Link), PgError> {
+        if !Arc::ptr_eq(&self.place, &place) {
+            self.pool = self.upstreams.open(&place.upstream, &place.database)?.pool;
+            self.place = place;
+        }
+        if party.is_some() {
+            self.party = party;
+        }
         self.seat.note_waiting();
         let outcome = self.key.checkout(&self.pool, &self.party, 1).await;
         match &outcome {
@@ -105,9 +122,5 @@ impl Source for PoolSource {
 
     fn socket(server: &mut Server) -> &mut Stream {
         &mut server.conn.stream
-    }
-
-    async fn refresh_catalog(&mut self) {
-        self.catalog.refresh().await;
     }
 }

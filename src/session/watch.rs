@@ -1,26 +1,22 @@
-//! What a session tells the rest of the process: refusals and operators' statements go to the audit trail, DDL to the
-//! catalog. Each line stands in the session's span, which names session, login and tenant; the span is entered for these
+//! What a session tells the rest of the process: refusals and operators' statements go to the audit
+//! trail. Each line stands in the session's span, which names session, login and tenant; the span is entered for these
 //! lines only, since a relay is polled several times for each statement.
-
-use std::sync::Arc;
 
 use tracing::Span;
 
 use super::machine::Observer;
-use super::upstream::CatalogHook;
 use crate::guard::{PinReason, Refusal};
 use crate::ids::TenantName;
 use crate::observe::audit;
 
 /// Observes one session.
 pub(super) struct Watcher {
-    catalog: Arc<dyn CatalogHook>,
     span: Span,
 }
 
 impl Watcher {
-    pub fn new(catalog: Arc<dyn CatalogHook>, span: Span) -> Self {
-        Self { catalog, span }
+    pub fn new(span: Span) -> Self {
+        Self { span }
     }
 }
 
@@ -41,9 +37,5 @@ impl Observer for Watcher {
         let name = tenant.map_or("", TenantName::as_str);
         // The session's span: every line of the log carries who is acted for.
         self.span.record("tenant", name);
-    }
-
-    fn catalog_changed(&self) {
-        self.catalog.changed();
     }
 }

@@ -16,5 +16,5 @@ pub use identify::*;
 pub use identify_error::IdentifyError;
 pub use name::*;
 pub use registry::*;
-pub use standing::Withdrawn;
+pub use standing::{Lives, Withdrawn};
 pub use startup_options::parse_startup_options;

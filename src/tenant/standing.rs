@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::identify::Target;
 use super::identify_error::IdentifyError;
 use super::registry::Registry;
-use crate::config::{Login, Tenant, Upstream};
-use crate::guard::TenantKeys;
+use crate::config::{Layout, Login, Tenant, Upstream};
+use crate::guard::{Mode, TenantKeys};
 use crate::ids::{LoginName, TenantName};
 use crate::pgerror::{PgError, SqlState};
 
@@ -53,6 +53,26 @@ impl Withdrawn {
     }
 }
 
+/// Where a session works for a tenant.
+pub struct Lives<'a> {
+    /// The upstream.
+    pub upstream: &'a Upstream,
+    /// The layout, as the guard sees it.
+    pub mode: &'a Mode,
+    /// The role that it works as, if it is the tenant's own.
+    pub role: Option<&'a str>,
+}
+
+impl Lives<'_> {
+    fn is_home_of(&self, tenant: &Tenant) -> bool {
+        let role = match &tenant.layout {
+            Layout::Schema { role, .. } => role.as_deref(),
+            Layout::Shared | Layout::Database => None,
+        };
+        tenant.layout.mode() == *self.mode && role == self.role && is_same_database(&tenant.upstream, self.upstream)
+    }
+}
+
 impl Registry {
     /// Whether a session of `login` that acts on `target` would be admitted to the very same things now.
     ///
@@ -79,10 +99,16 @@ impl Registry {
     ///
     /// # Errors
     /// Why not.
-    pub fn still_acts(&self, login: &Login, name: &TenantName, keys: &TenantKeys) -> Result<(), Withdrawn> {
+    pub fn still_acts(
+        &self,
+        login: &Login,
+        name: &TenantName,
+        keys: &TenantKeys,
+        lives: &Lives<'_>,
+    ) -> Result<(), Withdrawn> {
         let login = self.login(login.name.as_str()).ok_or_else(|| Withdrawn::Login(login.name.clone()))?;
         let now = self.still_there(login, name)?;
-        if now.keys == *keys { Ok(()) } else { Err(Withdrawn::Changed(name.to_string())) }
+        if now.keys == *keys && lives.is_home_of(&now) { Ok(()) } else { Err(Withdrawn::Changed(name.to_string())) }
     }
 
     fn still_the_same(&self, login: &Login, was: &Arc<Tenant>) -> Result<(), Withdrawn> {

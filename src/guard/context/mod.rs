@@ -44,10 +44,16 @@ pub enum Form {
 /// What the end or the parts of a transaction do to settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TransactionStep {
-    /// COMMIT, also AND CHAIN.
-    Commit,
-    /// ROLLBACK, also AND CHAIN.
-    Rollback,
+    /// COMMIT.
+    Commit {
+        /// AND CHAIN.
+        chain: bool,
+    },
+    /// ROLLBACK.
+    Rollback {
+        /// AND CHAIN.
+        chain: bool,
+    },
     /// SAVEPOINT of this name.
     Savepoint(String),
     /// RELEASE of this name.
@@ -72,6 +78,8 @@ pub enum Step {
     },
     /// It asks for the tenant.
     Show(Form),
+    /// It begins a transaction, and is answered with this tag.
+    Begin(&'static str),
     /// It ends or marks a transaction.
     Transaction(TransactionStep),
     /// DISCARD ALL or RESET ALL: no tenant.

@@ -97,17 +97,14 @@ fn transaction(stmt: &TransactionStmt) -> Step {
     use TransactionStmtKind as K;
     let name = || stmt.savepoint_name.clone();
     match stmt.kind() {
-        K::TransStmtCommit => Step::Transaction(TransactionStep::Commit),
-        K::TransStmtRollback => Step::Transaction(TransactionStep::Rollback),
+        K::TransStmtBegin => Step::Begin("BEGIN"),
+        K::TransStmtStart => Step::Begin("START TRANSACTION"),
+        K::TransStmtCommit => Step::Transaction(TransactionStep::Commit { chain: stmt.chain }),
+        K::TransStmtRollback => Step::Transaction(TransactionStep::Rollback { chain: stmt.chain }),
         K::TransStmtSavepoint => Step::Transaction(TransactionStep::Savepoint(name())),
         K::TransStmtRelease => Step::Transaction(TransactionStep::Release(name())),
         K::TransStmtRollbackTo => Step::Transaction(TransactionStep::RollbackTo(name())),
-        K::TransStmtBegin
-        | K::TransStmtStart
-        | K::TransStmtPrepare
-        | K::TransStmtCommitPrepared
-        | K::TransStmtRollbackPrepared
-        | K::Undefined => Step::None,
+        K::TransStmtPrepare | K::TransStmtCommitPrepared | K::TransStmtRollbackPrepared | K::Undefined => Step::None,
     }
 }
 

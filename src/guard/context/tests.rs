@@ -29,8 +29,12 @@ fn forms_of_a_switch() {
         ("SHOW app.tenant_id", vec![Step::Show(Form::Command)]),
         ("SELECT current_setting('app.tenant_id', true)", vec![Step::Show(function("current_setting"))]),
         ("DISCARD ALL", vec![Step::Clear]),
-        ("COMMIT AND CHAIN", vec![Step::Transaction(TransactionStep::Commit)]),
-        ("BEGIN; ROLLBACK TO x", vec![Step::None, Step::Transaction(TransactionStep::RollbackTo("x".into()))]),
+        ("COMMIT AND CHAIN", vec![Step::Transaction(TransactionStep::Commit { chain: true })]),
+        ("START TRANSACTION READ ONLY", vec![Step::Begin("START TRANSACTION")]),
+        (
+            "BEGIN; ROLLBACK TO x",
+            vec![Step::Begin("BEGIN"), Step::Transaction(TransactionStep::RollbackTo("x".into()))],
+        ),
     ] {
         assert_eq!(steps(sql), expected, "{sql}");
     }

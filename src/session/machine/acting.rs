@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::Place;
 use crate::guard::TenantKeys;
 use crate::guard::context::{Scope, TransactionStep};
 use crate::ids::TenantName;
@@ -21,6 +22,8 @@ pub struct Acting {
     pub sealed: BTreeMap<String, String>,
     /// Where what it uses is counted.
     pub account: Arc<Account>,
+    /// Where its data lives.
+    pub place: Arc<Place>,
 }
 
 /// Finds the tenants that a login may act for.
@@ -28,8 +31,7 @@ pub trait Tenants: Send + Sync {
     /// The tenant of this name.
     ///
     /// # Errors
-    /// 28000, the same for a tenant that does not exist, is suspended or is another login's; 0A000 for one that lives where
-    /// this session cannot go.
+    /// 28000, the same for a tenant that does not exist, is suspended or is another login's; that its upstream cannot be used.
     fn resolve(&self, name: &str) -> Result<Arc<Acting>, PgError>;
     /// The settings of a session that acts for nobody.
     fn nobody(&self) -> BTreeMap<String, String>;
@@ -93,8 +95,8 @@ impl<T: Clone> Variable<T> {
     /// The end or a mark of a transaction.
     pub fn step(&mut self, step: &TransactionStep) {
         match step {
-            TransactionStep::Commit => self.commit(),
-            TransactionStep::Rollback => self.roll_back(),
+            TransactionStep::Commit { chain: _ } => self.commit(),
+            TransactionStep::Rollback { chain: _ } => self.roll_back(),
             TransactionStep::Savepoint(name) => self.savepoints.push((name.clone(), self.now.clone())),
             TransactionStep::Release(name) => {
                 if let Some(at) = self.savepoint(name) {
@@ -142,10 +144,10 @@ mod tests {
         it.set(2, Scope::Session);
         it.set(3, Scope::Local);
         assert_eq!(*it.value(), 3);
-        it.step(&S::Commit);
+        it.step(&S::Commit { chain: false });
         assert_eq!(*it.value(), 2);
         it.set(4, Scope::Session);
-        it.step(&S::Rollback);
+        it.step(&S::Rollback { chain: false });
         assert_eq!(*it.value(), 2);
         // Savepoints: released values stay, those rolled back go, the mark itself stays
         it.step(&S::Savepoint(name("a")));
@@ -165,7 +167,7 @@ mod tests {
         // SET after SET LOCAL stays
         it.set(9, Scope::Local);
         it.set(10, Scope::Session);
-        it.step(&S::Commit);
+        it.step(&S::Commit { chain: false });
         assert_eq!(*it.value(), 10);
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::acting::Actor;
-use super::compose::no_tenant;
+use super::compose::{Obstacle, no_tenant};
 use super::switching::keys_of;
-use super::{Batch, Hold, Machine, Wait};
-use crate::guard::{Effect, Guarded, Mode, Protocol, Refusal, RefusalKind, Script};
+use super::{Batch, Hold, Machine, Place, Wait};
+use crate::guard::{Effect, Guarded, Mode, Plan, Protocol, Refusal, RefusalKind, Script, StatementKind};
+use crate::pgerror::{PgError, SqlState};
 
 /// What the guard made of a text.
 pub(super) enum Admission {
@@ -24,7 +25,7 @@ impl Machine {
         if let Some(guarded) = self.admitted.take() {
             return Admission::Passed(guarded);
         }
-        let plan = self.env.guard.plan(&self.env.mode, protocol, sql);
+        let plan = self.place.guard.plan(&self.place.mode, protocol, sql);
         match plan.and_then(|script| script.bind(&self.env.keys)) {
             Ok(guarded) => Admission::Passed(guarded),
             Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
@@ -35,37 +36,72 @@ impl Machine {
         }
     }
 
-    /// Asks the guard on behalf of an actor.
-    pub(super) fn admit_for(&mut self, protocol: Protocol<'_>, sql: &str, actor: &Actor) -> Admission {
-        let plan = self.env.guard.plan(&self.env.mode, protocol, sql);
-        self.bound_for(plan, sql, actor)
+    /// Asks a place's guard on behalf of an actor.
+    pub(super) fn admit_for(
+        &mut self,
+        place: &Arc<Place>,
+        protocol: Protocol<'_>,
+        sql: &str,
+        actor: &Actor,
+    ) -> Result<Guarded, Obstacle> {
+        self.bound_for(place, sql, actor, |place| place.guard.plan(&place.mode, protocol, sql))
     }
 
     /// As [`Machine::admit_for`], for a statement that is put together with others.
-    pub(super) fn admit_whole(&mut self, protocol: Protocol<'_>, sql: &str, actor: &Actor) -> Admission {
-        let plan = match protocol {
-            Protocol::Simple => self.env.guard.plan_whole(&self.env.mode, sql),
-            Protocol::Extended { .. } => self.env.guard.plan(&self.env.mode, protocol, sql),
-        };
-        self.bound_for(plan, sql, actor)
+    pub(super) fn admit_whole(
+        &mut self,
+        place: &Arc<Place>,
+        protocol: Protocol<'_>,
+        sql: &str,
+        actor: &Actor,
+    ) -> Result<Guarded, Obstacle> {
+        self.bound_for(place, sql, actor, |place| match protocol {
+            Protocol::Simple => place.guard.plan_whole(&place.mode, sql),
+            Protocol::Extended { .. } => place.guard.plan(&place.mode, protocol, sql),
+        })
     }
 
-    fn bound_for(&mut self, plan: Result<Arc<Script>, Refusal>, sql: &str, actor: &Actor) -> Admission {
-        let bound = plan.and_then(|script| {
-            let needs = script.statements.iter().any(|plan| plan.needs_tenant || !plan.slots.is_empty());
-            if needs && actor.is_none() {
-                return Err(no_tenant(&self.env.guard.policy().setting));
+    fn bound_for(
+        &mut self,
+        place: &Arc<Place>,
+        sql: &str,
+        actor: &Actor,
+        plan: impl FnOnce(&Place) -> Result<Arc<Script>, Refusal>,
+    ) -> Result<Guarded, Obstacle> {
+        self.check_catalog(place)?;
+        let bound = plan(place).and_then(|script| {
+            if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(place, plan)) {
+                return Err(no_tenant(&place.guard.policy().setting));
             }
             script.bind(&keys_of(actor))
         });
         match bound {
-            Ok(guarded) => Admission::Passed(guarded),
-            Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
+            Ok(guarded) => Ok(guarded),
+            Err(refusal) if self.may_be_new(&refusal) => Err(self.ask(place)),
             Err(refusal) => {
                 self.env.observer.refused(&refusal, sql);
-                Admission::Refused(refusal)
+                Err(Obstacle::Error(*refusal.error))
             }
         }
+    }
+
+    /// The guard of a place that was not needed before knows nothing yet.
+    fn check_catalog(&mut self, place: &Arc<Place>) -> Result<(), Obstacle> {
+        if place.guard.policy().epoch > 0 {
+            return Ok(());
+        }
+        if !self.refreshed {
+            return Err(self.ask(place));
+        }
+        Err(Obstacle::Error(PgError::error(
+            SqlState::CONNECTION_FAILURE,
+            "the tenant's database cannot be reached: its catalog could not be read",
+        )))
+    }
+
+    fn ask(&mut self, place: &Arc<Place>) -> Obstacle {
+        self.asking = Some(Arc::clone(place));
+        Obstacle::Wait(Wait::Refresh)
     }
 
     fn may_be_new(&self, refusal: &Refusal) -> bool {
@@ -75,6 +111,7 @@ impl Machine {
     /// The catalog was read anew (or need not be): the current message is looked at again.
     pub fn refreshed(&mut self) {
         self.refreshed = true;
+        self.asking = None;
     }
 
     /// Keeps a verdict for when the message can be gone on with.
@@ -123,7 +160,7 @@ impl Machine {
     }
 
     fn pin_to(&mut self, reason: crate::guard::PinReason) {
-        if self.pin == super::Pin::No {
+        if !matches!(self.pin, super::Pin::Statement(_)) {
             self.env.observer.pinned(reason);
             self.pin = super::Pin::Statement(reason);
         }
@@ -131,6 +168,30 @@ impl Machine {
 
     /// Whether the session is an operator's.
     pub(super) fn is_operator(&self) -> bool {
-        self.env.mode == Mode::Operator
+        self.place.mode == Mode::Operator
+    }
+}
+
+/// Whether a statement may run for nobody. In the place of another layout than the shared one, what it defines would be in
+/// the last tenant's hands: settings and the ends of transactions are all that is left.
+pub(super) fn is_harmless(place: &Place, plan: &Plan) -> bool {
+    if plan.needs_tenant || !plan.slots.is_empty() {
+        return false;
+    }
+    match (&place.mode, plan.kind) {
+        (Mode::Shared, _) => true,
+        (_, StatementKind::Empty | StatementKind::Select | StatementKind::Transaction) => true,
+        (_, StatementKind::Utility) => {
+            !plan.effects.is_empty()
+                && plan.effects.iter().all(|effect| match effect {
+                    Effect::Setting(_)
+                    | Effect::ResetAll
+                    | Effect::ResetOwn
+                    | Effect::DiscardAll
+                    | Effect::Deallocate(_) => true,
+                    Effect::Pin(_) | Effect::CatalogChanged => false,
+                })
+        }
+        (_, StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn) => false,
     }
 }

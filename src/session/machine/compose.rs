@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use super::acting::{Actor, Variable};
-use super::admit::Admission;
+use super::acting::{Actor, Variable, same};
+use super::admit::is_harmless;
 use super::context::Hindrance;
+use super::moving::crossing;
 use super::replies::{Kind, Run, Subject};
 use super::statements::Statement;
 use super::switching::{Change, keys_of, tenant_required};
-use super::{Flow, Machine, Wait};
+use super::{Flow, Machine, Place, Wait};
 use crate::guard::context::{self, Form, Outline, Step, TransactionStep, Value};
 use crate::guard::{Effect, Guarded, Protocol, Refusal, RefusalKind};
 use crate::pgerror::{PgError, SqlState};
@@ -25,10 +26,22 @@ pub(super) struct Composed {
     pub(super) actor: Actor,
     /// A comment named the actor.
     pub(super) commented: bool,
-    /// It holds something else than statements about the context.
-    pub(super) runs: bool,
+    /// What the server must hold before.
+    pub(super) needs: Needs,
+    /// Where it goes.
+    pub(super) place: Arc<Place>,
     /// The one statement of it, where its answer or its values depend on the moment.
     pub(super) step: Step,
+}
+
+/// What a text needs of the server connection.
+pub(super) enum Needs {
+    /// Nothing: it means the same whoever is acted for.
+    Nothing,
+    /// The settings of this actor.
+    Settings(Actor),
+    /// The same, and nothing that was made for another one: it runs something.
+    All(Actor),
 }
 
 /// Why a text is not sent.
@@ -37,6 +50,47 @@ pub(super) enum Obstacle {
     Wait(Wait),
     /// It is refused.
     Error(PgError),
+}
+
+/// Where the statements of one text go.
+struct Route {
+    /// What has run already ties the rest to it.
+    fixed: Option<Arc<Place>>,
+    /// Where those go that the text has named since.
+    headed: Option<Actor>,
+    /// Something runs.
+    runs: bool,
+}
+
+impl Route {
+    /// A tenant is named.
+    fn heads_for(&mut self, to: &Actor) -> Result<(), Obstacle> {
+        let Some(acting) = to else { return Ok(()) };
+        match &self.fixed {
+            Some(fixed) if !fixed.is(&acting.place) => Err(Obstacle::Error(crossing())),
+            Some(_) => {
+                self.headed.get_or_insert_with(|| to.clone());
+                Ok(())
+            }
+            None => {
+                self.headed = Some(to.clone());
+                Ok(())
+            }
+        }
+    }
+
+    /// A statement runs for an actor whose place this is.
+    fn runs_in(&mut self, place: Arc<Place>, actor: &Actor) -> Result<Arc<Place>, Obstacle> {
+        self.runs = true;
+        match &self.fixed {
+            Some(fixed) if actor.is_some() && !fixed.is(&place) => Err(Obstacle::Error(crossing())),
+            Some(fixed) => Ok(Arc::clone(fixed)),
+            None => {
+                self.fixed = Some(Arc::clone(&place));
+                Ok(place)
+            }
+        }
+    }
 }
 
 impl Machine {
@@ -50,11 +104,22 @@ impl Machine {
         if self.is_ping(&composed.guarded) {
             return self.answer_ping();
         }
-        let ready = if composed.runs { self.ready_to_run(&composed.actor) } else { self.ready_for(&composed.actor) };
-        match ready {
+        if self.runs_here(&composed.step) {
+            return self.run_query_here(&composed.step, &composed.guarded);
+        }
+        match self.ready(&composed.needs) {
             Err(Hindrance::Wait(wait)) => Flow::Stop(wait),
             Err(Hindrance::Denied(error)) => self.refuse_query(error),
             Ok(()) => self.send_composed(composed),
+        }
+    }
+
+    /// The server connection is as a text needs it, or will be when it comes to what is sent next.
+    pub(super) fn ready(&mut self, needs: &Needs) -> Result<(), Hindrance> {
+        match needs {
+            Needs::Nothing => self.ready_as_is(),
+            Needs::Settings(actor) => self.ready_for(actor),
+            Needs::All(actor) => self.ready_to_run(actor),
         }
     }
 
@@ -81,7 +146,7 @@ impl Machine {
     /// Reads and guards a text. Where it is about the context, what is outstanding must have come: it is planned for what
     /// holds when it runs.
     pub(super) fn compose(&mut self, protocol: Protocol<'_>, sql: &str) -> Result<Composed, Obstacle> {
-        let outline = context::outline(&self.env.guard.policy(), sql);
+        let outline = context::outline(&self.place.guard.policy(), sql);
         if outline.is_some() && protocol == Protocol::Simple {
             self.settle().map_err(Obstacle::Wait)?;
         }
@@ -108,12 +173,10 @@ impl Machine {
         actor: Actor,
         commented: bool,
     ) -> Result<Composed, Obstacle> {
-        let guarded = match self.admit_for(protocol, sql, &actor) {
-            Admission::Unknown => return Err(Obstacle::Wait(Wait::Refresh)),
-            Admission::Refused(refusal) => return Err(Obstacle::Error(*refusal.error)),
-            Admission::Passed(guarded) => guarded,
-        };
-        Ok(Composed { guarded, changes: Vec::new(), actor, commented, runs: true, step: Step::None })
+        let place = self.place_for(&actor);
+        let guarded = self.admit_for(&place, protocol, sql, &actor)?;
+        let needs = Needs::All(actor.clone());
+        Ok(Composed { guarded, changes: Vec::new(), actor, commented, needs, place, step: Step::None })
     }
 
     fn compose_outline(
@@ -126,17 +189,19 @@ impl Machine {
     ) -> Result<Composed, Obstacle> {
         let commented = named.is_some();
         let mut course = self.switching.as_ref().map(|it| it.asked.clone()).unwrap_or_else(|| Variable::new(None));
-        let (mut parts, mut changes, mut runs) = (Vec::new(), Vec::new(), false);
+        let fixed = self.in_transaction().then(|| Arc::clone(&self.place));
+        let mut route = Route { fixed, headed: None, runs: false };
+        let (mut parts, mut changes) = (Vec::new(), Vec::new());
         let single = outline.len() == 1;
         let mut only = Step::None;
         for (text, step) in outline {
             let current = named.clone().unwrap_or_else(|| course.value().clone());
+            let change = self.change_of(&step, &current)?;
+            let place = self.route(&mut route, &step, &current, &change)?;
             // A single statement is the whole text, with the types of its parameters.
             let text = if single { sql } else { text.as_str() };
-            let guarded = self.guard_step(protocol, text, &step, &current, commented)?;
-            let change = self.change_of(&step, &current)?;
+            let guarded = self.guard_step(&place, protocol, text, &step, &current, commented)?;
             self.run_course(&mut course, &change);
-            runs |= matches!(step, Step::None | Step::Cursor);
             parts.push(guarded);
             changes.push(change);
             if single {
@@ -153,18 +218,54 @@ impl Machine {
             ));
         }
         let guarded = if single { parts.pop() } else { None }.unwrap_or_else(|| context::concat(parts));
-        Ok(Composed { guarded, changes, actor, commented, runs, step: only })
+        let switches = changes.iter().any(|it| matches!(it, Change::Switch { .. }));
+        let (place, needs) = self.needs(route, &actor, switches)?;
+        Ok(Composed { guarded, changes, actor, commented, needs, place, step: only })
+    }
+
+    /// Where a statement of a text goes.
+    fn route(&self, route: &mut Route, step: &Step, current: &Actor, change: &Change) -> Result<Arc<Place>, Obstacle> {
+        match (step, change) {
+            (Step::Switch { .. }, Change::Switch { to, .. }) => {
+                route.heads_for(to)?;
+                Ok(self.place_for(to))
+            }
+            (Step::None | Step::Cursor, _) => route.runs_in(self.place_for(current), current),
+            // DISCARD ALL is for what the session holds, wherever that is.
+            (Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Show(_) | Step::Clear, _) => {
+                Ok(Arc::clone(&self.place))
+            }
+        }
+    }
+
+    /// Where a text goes, and what it needs there.
+    fn needs(&self, route: Route, actor: &Actor, switches: bool) -> Result<(Arc<Place>, Needs), Obstacle> {
+        let Route { fixed, headed, runs } = route;
+        if !runs && !switches {
+            return Ok((Arc::clone(&self.place), Needs::Nothing));
+        }
+        let own = self.place_for(actor);
+        let headed = headed.or_else(|| fixed.is_none().then(|| None));
+        let place = fixed.or_else(|| headed.as_ref().map(|to| self.place_for(to))).unwrap_or_else(|| Arc::clone(&own));
+        // The settings of the place hold from the start.
+        let begins = match headed {
+            _ if own.is(&place) => actor.clone(),
+            Some(to) if self.place_for(&to).is(&place) => to,
+            Some(_) | None => return Err(Obstacle::Error(crossing())),
+        };
+        Ok((place, if runs { Needs::All(begins) } else { Needs::Settings(begins) }))
     }
 
     fn guard_step(
         &mut self,
+        place: &Arc<Place>,
         protocol: Protocol<'_>,
         text: &str,
         step: &Step,
         current: &Actor,
         commented: bool,
     ) -> Result<Guarded, Obstacle> {
-        let policy = self.env.guard.policy();
+        let policy = place.guard.policy();
         let refused = |refusal: Refusal| Obstacle::Error(*refusal.error);
         match step {
             Step::Switch { .. } if commented => Err(Obstacle::Error(PgError::error(
@@ -186,13 +287,8 @@ impl Machine {
                 context::switch(&policy, *scope, form, Some(name), &key).map_err(refused)
             }
             Step::Show(form) => context::show(&policy, form, &name_of(current)).map_err(refused),
-            Step::None | Step::Cursor | Step::Transaction(_) | Step::Clear => {
-                match self.admit_whole(protocol, text, current) {
-                    Admission::Unknown => Err(Obstacle::Wait(Wait::Refresh)),
-                    Admission::Refused(refusal) => Err(Obstacle::Error(*refusal.error)),
-                    Admission::Passed(guarded) => Ok(guarded),
-                }
-            }
+            Step::Begin(_) | Step::Transaction(_) | Step::Clear => self.admit_whole(place, protocol, text, &None),
+            Step::None | Step::Cursor => self.admit_whole(place, protocol, text, current),
         }
     }
 
@@ -207,7 +303,7 @@ impl Machine {
     fn change_of(&self, step: &Step, current: &Actor) -> Result<Change, Obstacle> {
         let Some(switching) = self.switching.as_ref() else { return Ok(Change::None) };
         Ok(match step {
-            Step::None | Step::Show(_) => Change::None,
+            Step::None | Step::Begin(_) | Step::Show(_) => Change::None,
             Step::Switch { value, scope, .. } => {
                 let to = match value {
                     Value::Text(name) => switching.resolve(name).map_err(Obstacle::Error)?,
@@ -227,44 +323,66 @@ impl Machine {
         match change {
             Change::None | Change::Cursor(_) => {}
             Change::Switch { to, scope } => course.set(to.clone(), *scope),
-            Change::Transaction(TransactionStep::Commit) if self.tx == TransactionStatus::Failed => course.roll_back(),
+            Change::Transaction(TransactionStep::Commit { .. }) if self.tx == TransactionStatus::Failed => {
+                course.roll_back()
+            }
             Change::Transaction(step) => course.step(step),
             Change::Clear => course.set(None, context::Scope::Session),
         }
     }
 
     /// The statement as it is for who is acted for now, where it was prepared for somebody else.
-    pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, PgError> {
+    pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, Obstacle> {
         let now = self.asked();
-        if self.switching.is_none() || statement.commented || super::acting::same(&statement.actor, &now) {
+        if self.switching.is_none() || statement.commented {
             return Ok(statement);
         }
+        let place = self.place_for(&now);
+        let stays = statement.origin.as_ref().is_none_or(|origin| origin.place.is(&place));
+        if stays && same(&statement.actor, &now) {
+            return Ok(statement);
+        }
+        let refused = |refusal: Refusal| Obstacle::Error(*refusal.error);
         let guarded = match &statement.step {
-            Step::Switch { .. } => return Ok(statement),
-            Step::Show(form) => context::show(&self.env.guard.policy(), form, &name_of(&now)),
-            Step::None | Step::Transaction(_) | Step::Clear | Step::Cursor => {
-                self.check_need(&statement.guarded, &now).and_then(|()| statement.guarded.rebind(&keys_of(&now)))
+            Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear => return Ok(statement),
+            Step::Show(form) => context::show(&place.guard.policy(), form, &name_of(&now)).map_err(refused)?,
+            Step::None | Step::Cursor if stays => {
+                self.check_need(&place, &statement.guarded, &now).map_err(refused)?;
+                statement.guarded.rebind(&keys_of(&now)).map_err(refused)?
+            }
+            Step::None | Step::Cursor => {
+                let text = statement.origin.as_ref().map(|origin| Arc::clone(&origin.text)).unwrap_or_default();
+                let protocol = Protocol::Extended { param_types: &statement.declared };
+                self.admit_for(&place, protocol, &text, &now)?
             }
         };
-        let guarded = guarded.map_err(|refusal| *refusal.error)?;
-        let same_text = guarded.text() == statement.text();
-        let mut renewed = Statement { actor: now.clone(), ..Statement::clone(&statement) };
-        renewed.guarded = guarded;
-        if matches!(renewed.change, Change::Cursor(_)) {
-            renewed.change = Change::Cursor(now);
-        }
-        if !same_text {
-            self.name_on_server(&mut renewed);
-        }
-        self.statements.remove(&statement.name);
-        let renewed = Arc::new(renewed);
-        self.statements.insert(Arc::clone(&renewed));
-        Ok(renewed)
+        let renewed = Statement { actor: now, ..Statement::clone(&statement) };
+        Ok(self.renew(renewed, guarded, place))
     }
 
-    fn check_need(&self, guarded: &Guarded, actor: &Actor) -> Result<(), Refusal> {
-        let needs = guarded.needs_tenant() || guarded.plans().iter().any(|plan| !plan.slots.is_empty());
-        if actor.is_none() && needs { Err(no_tenant(&self.env.guard.policy().setting)) } else { Ok(()) }
+    /// Replaces a statement of the client by what it means now.
+    fn renew(&mut self, mut renewed: Statement, guarded: Guarded, place: Arc<Place>) -> Arc<Statement> {
+        let same_name = guarded.text() == renewed.text()
+            && renewed.origin.as_ref().is_none_or(|origin| origin.place.planning_context == place.planning_context);
+        renewed.guarded = guarded;
+        if matches!(renewed.change, Change::Cursor(_)) {
+            renewed.change = Change::Cursor(renewed.actor.clone());
+        }
+        if let Some(origin) = renewed.origin.as_mut() {
+            origin.place = place;
+        }
+        if !same_name {
+            self.name_on_server(&mut renewed);
+        }
+        self.statements.remove(&renewed.name);
+        let renewed = Arc::new(renewed);
+        self.statements.insert(Arc::clone(&renewed));
+        renewed
+    }
+
+    fn check_need(&self, place: &Place, guarded: &Guarded, actor: &Actor) -> Result<(), Refusal> {
+        let harmless = guarded.plans().iter().all(|plan| is_harmless(place, plan));
+        if actor.is_some() || harmless { Ok(()) } else { Err(no_tenant(&place.guard.policy().setting)) }
     }
 
     /// A statement that takes the tenant's name as its parameter, with that of this Bind.
@@ -284,7 +402,7 @@ impl Machine {
         })?;
         let to = switching.resolve(name)?;
         let key = to.as_ref().and_then(|acting| acting.keys.default.as_deref()).unwrap_or_default();
-        let guarded = context::switch(&self.env.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;
+        let guarded = context::switch(&self.place.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;
         let change = Change::Switch { to, scope: *scope };
         Ok(Arc::new(Statement { guarded, change, ..Statement::clone(&statement) }))
     }

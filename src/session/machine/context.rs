@@ -20,6 +20,10 @@ impl Machine {
     /// No server connection can be had: the message that needs one fails.
     pub fn deny(&mut self, error: PgError) {
         match error.severity {
+            // Another tenant's server may be there.
+            Severity::Fatal if self.switching.is_some() => {
+                self.denied = Some(PgError { severity: Severity::Error, ..error });
+            }
             Severity::Error => self.denied = Some(error),
             Severity::Fatal => self.fail(&error),
         }
@@ -33,17 +37,29 @@ impl Machine {
         if self.link.is_none() {
             return Err(Hindrance::Wait(Wait::Server));
         }
-        if self.starts() { self.apply_context().map_err(Hindrance::Wait) } else { Ok(()) }
+        if !self.starts() {
+            return Ok(());
+        }
+        self.apply_context().map_err(Hindrance::Wait)?;
+        self.send_unsent().map_err(Hindrance::Wait)
     }
 
     /// Nothing of a transaction was sent: the connection's settings can be made the session's.
     pub(super) fn starts(&self) -> bool {
-        self.tx == TransactionStatus::Idle && self.batch == Batch::Closed && self.replies.is_empty()
+        (self.tx == TransactionStatus::Idle || self.unsent.is_some())
+            && self.batch == Batch::Closed
+            && self.replies.is_empty()
     }
 
     fn apply_context(&mut self) -> Result<(), Wait> {
         let Some(link) = self.link.as_mut() else { return Err(Wait::Server) };
-        let Some(difference) = self.settings.difference(&link.applied) else { return Ok(()) };
+        let Some(difference) = self.settings.difference(&link.applied) else {
+            if self.switching.is_some() {
+                // It may be another server than the last one.
+                self.report_changes();
+            }
+            return Ok(());
+        };
         // A Query drops the unnamed statement.
         link.unnamed = None;
         if frontend::query(&mut self.to_server, &difference.sql).is_err() {

@@ -6,10 +6,10 @@
 use std::sync::Arc;
 
 use super::admit::Admission;
-use super::compose::{Composed, Obstacle, tag_of};
+use super::compose::{Composed, Needs, Obstacle, tag_of};
 use super::context::Hindrance;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
-use super::statements::{Portal, ServerStatement, Statement};
+use super::statements::{Origin, Portal, ServerStatement, Statement};
 use super::switching::Change;
 use super::{Batch, Flow, Hold, Intake, Machine, Wait};
 use crate::guard::context::Step;
@@ -73,23 +73,46 @@ impl Machine {
             Err(Obstacle::Wait(wait)) => return Flow::Stop(wait),
             Err(Obstacle::Error(error)) => return self.refuse_extended(error),
         };
-        if let Err(hindrance) = self.ready_for(&composed.actor) {
+        let here = self.waits_for_bind(&composed.step);
+        let ready = match &composed.needs {
+            _ if here => Ok(()),
+            Needs::Nothing => self.ready_as_is(),
+            Needs::Settings(actor) | Needs::All(actor) => self.ready_for(actor),
+        };
+        if let Err(hindrance) = ready {
             return self.hindered(hindrance);
         }
-        let Composed { guarded, changes, actor, commented, runs: _, step } = composed;
-        let mut statement = self.statement(parse.name, guarded, declared);
+        let Composed { guarded, changes, actor, commented, needs: _, place, step } = composed;
+        let origin = Some(Origin { text: parse.sql.into(), place });
+        let mut statement = self.statement_of(parse.name, guarded, declared, origin);
         statement.change = changes.into_iter().next().unwrap_or(Change::None);
         (statement.actor, statement.commented, statement.step) = (actor, commented, step);
-        self.prepare(statement)
+        if !here {
+            return self.prepare(statement);
+        }
+        self.statements.insert(Arc::new(statement));
+        self.answer(backend::parse_complete);
+        Flow::Done
     }
 
     fn statement(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Statement {
+        self.statement_of(name, guarded, declared, None)
+    }
+
+    fn statement_of(
+        &mut self,
+        name: &str,
+        guarded: Guarded,
+        declared: Box<[Oid]>,
+        origin: Option<Origin>,
+    ) -> Statement {
         let tag = self.deallocation(&guarded);
         let mut statement = Statement {
             name: name.into(),
             guarded,
             declared,
             server: self.statements.next_unnamed(),
+            origin,
             actor: None,
             commented: false,
             step: Step::None,
@@ -106,7 +129,8 @@ impl Machine {
             self.statements.next_unnamed()
         } else {
             let (text, types) = (statement.text(), statement.param_types());
-            ServerStatement::Shared(self.env.shared.id(&self.env.planning_context, &text, &types))
+            let place = statement.origin.as_ref().map_or(&self.place, |origin| &origin.place);
+            ServerStatement::Shared(self.env.shared.id(&place.planning_context, &text, &types))
         };
     }
 
@@ -181,21 +205,43 @@ impl Machine {
     }
 
     /// The client's statement, there on the server by the time that the next message is read.
-    fn on_server(&mut self, name: &str, runs: bool) -> Result<Arc<Statement>, Flow> {
-        let Some(statement) = self.statements.get(name).cloned() else {
+    fn on_server(&mut self, name: &str, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, Flow> {
+        let Some(mut statement) = self.statements.get(name).cloned() else {
             return Err(self.refuse_extended(no_such_statement(name)));
         };
-        let statement = self.up_to_date(statement).map_err(|error| self.refuse_extended(error))?;
-        let ready = match &statement.step {
-            Step::None | Step::Cursor if runs => self.ready_to_run(&statement.actor),
-            Step::None | Step::Cursor | Step::Show(_) => self.ready_for(&statement.actor),
-            Step::Switch { .. } | Step::Transaction(_) | Step::Clear => self.ready_for(&self.asked()),
-        };
-        ready.map_err(|hindrance| self.hindered(hindrance))?;
+        if self.switching.is_some() {
+            statement = self.for_now(statement, bind)?;
+        } else {
+            self.ready_to_send().map_err(|hindrance| self.hindered(hindrance))?;
+        }
         if !self.knows(&statement) {
             self.send_parse(statement.clone(), Some(Errand::Prepared));
         }
         Ok(statement)
+    }
+
+    /// The statement for who is acted for now, and a server connection for it.
+    fn for_now(&mut self, statement: Arc<Statement>, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, Flow> {
+        let mut statement = self.up_to_date(statement).map_err(|obstacle| match obstacle {
+            Obstacle::Wait(wait) => Flow::Stop(wait),
+            Obstacle::Error(error) => self.refuse_extended(error),
+        })?;
+        if let Some(bind) = bind {
+            statement = self.with_named_tenant(statement, bind).map_err(|error| self.refuse_extended(error))?;
+        }
+        self.ready_for_statement(&statement, bind.is_some()).map_err(|hindrance| self.hindered(hindrance))?;
+        Ok(statement)
+    }
+
+    pub(super) fn ready_for_statement(&mut self, statement: &Statement, runs: bool) -> Result<(), Hindrance> {
+        match (&statement.step, &statement.change) {
+            (Step::None | Step::Cursor, _) if runs => self.ready_to_run(&statement.actor),
+            (Step::None | Step::Cursor, _) => self.ready_for(&statement.actor),
+            (Step::Switch { .. }, Change::Switch { to, .. }) => self.ready_to_switch(to),
+            (Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear | Step::Show(_), _) => {
+                self.ready_as_is()
+            }
+        }
     }
 
     pub(super) fn on_bind(&mut self, bind: &Bind<'_>) -> Flow {
@@ -203,13 +249,12 @@ impl Machine {
             let error = PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals");
             return self.refuse_extended(error);
         }
-        let statement = match self.on_server(bind.statement, true) {
+        if self.binds_here(bind) {
+            return Flow::Done;
+        }
+        let statement = match self.on_server(bind.statement, Some(bind)) {
             Ok(statement) => statement,
             Err(flow) => return flow,
-        };
-        let statement = match self.with_named_tenant(statement, bind) {
-            Ok(statement) => statement,
-            Err(error) => return self.refuse_extended(error),
         };
         if let Err(error) = self.check_values(&statement, bind) {
             return self.refuse_extended(error);
@@ -257,10 +302,16 @@ impl Machine {
 
     pub(super) fn on_describe(&mut self, target: Target<'_>) -> Flow {
         let name = match target {
-            Target::Portal(name) => return self.forward_portal(Kind::DescribePortal, name),
+            Target::Portal(name) => return self.describe_portal(name),
             Target::Statement(name) => name,
         };
-        let statement = match self.on_server(name, false) {
+        if let Some(statement) = self.statements.get(name).cloned()
+            && self.waits_for_bind(&statement.step)
+            && self.describe_here(&statement.step)
+        {
+            return Flow::Done;
+        }
+        let statement = match self.on_server(name, None) {
             Ok(statement) => statement,
             Err(flow) => return flow,
         };
@@ -271,6 +322,17 @@ impl Machine {
         self.sent_extended();
         self.replies.forward(Kind::DescribeStatement(statement));
         Flow::Done
+    }
+
+    fn describe_portal(&mut self, name: &str) -> Flow {
+        match self.portal_here(name) {
+            Ok(Some(_)) => {
+                self.answer(backend::no_data);
+                Flow::Done
+            }
+            Ok(None) => self.forward_portal(Kind::DescribePortal, name),
+            Err(hindrance) => self.hindered(hindrance),
+        }
     }
 
     fn forward_portal(&mut self, kind: Kind, name: &str) -> Flow {
@@ -286,6 +348,14 @@ impl Machine {
     }
 
     pub(super) fn on_execute(&mut self, execute: &Execute<'_>) -> Flow {
+        match self.portal_here(execute.portal) {
+            Ok(Some(statement)) => {
+                self.run_here(&statement.step, &statement.guarded);
+                return Flow::Done;
+            }
+            Ok(None) => {}
+            Err(hindrance) => return self.hindered(hindrance),
+        }
         if let Err(hindrance) = self.ready_to_execute(execute.portal) {
             return self.hindered(hindrance);
         }
@@ -320,7 +390,7 @@ impl Machine {
             self.settle().map_err(Hindrance::Wait)?;
             return self.ready_to_send();
         }
-        self.ready_for(&statement.actor)
+        self.ready_for_statement(&statement, false)
     }
 
     pub(super) fn on_close(&mut self, target: Target<'_>) -> Flow {

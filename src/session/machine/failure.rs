@@ -56,7 +56,7 @@ impl Machine {
     /// fails makes the client's message fail.)
     fn is_errand_of_its_own(&mut self) -> bool {
         let fate = self.replies.head().map(|expected| &expected.fate);
-        matches!(fate, Some(Fate::Swallow(Errand::Context(_) | Errand::Outcome(_))))
+        matches!(fate, Some(Fate::Swallow(Errand::Context(_) | Errand::Outcome(_) | Errand::Begin | Errand::Fail)))
     }
 
     /// The server drops all up to the next Sync: so do we, what is on its way and what the client still sends.
@@ -83,7 +83,7 @@ impl Machine {
 
     /// Tells the client of an error.
     fn report_error(&mut self, report: &Report<'_>) -> Result<(), Broken> {
-        let hides = self.env.mode == Mode::Shared;
+        let hides = self.place.mode == Mode::Shared;
         let Some(expected) = self.replies.head() else { return Ok(()) };
         if let Fate::Refused(error) = &expected.fate
             && is_ours(report)

@@ -13,6 +13,8 @@ mod extended;
 mod failure;
 mod intake;
 mod link;
+mod moving;
+mod place;
 mod progress;
 mod ready;
 mod refuse;
@@ -24,6 +26,7 @@ mod switching;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod unsent;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -33,6 +36,7 @@ use bytes::BytesMut;
 pub use acting::{Acting, Tenants};
 pub use backend::Broken;
 pub use link::Link;
+pub use place::Place;
 pub use settings::Settings;
 pub use statements::SharedStatements;
 pub use tally::Sent;
@@ -42,7 +46,7 @@ use self::replies::Replies;
 use self::statements::{Portal, Statements};
 use self::tally::Tally;
 use crate::config::PoolMode;
-use crate::guard::{Guard, Guarded, Mode, PinReason, TenantKeys};
+use crate::guard::{Guarded, PinReason, TenantKeys};
 use crate::pgerror::PgError;
 use crate::tenant::usage::Account;
 use crate::wire::backend::TransactionStatus;
@@ -55,23 +59,15 @@ const MAX_OUTSTANDING: usize = 4_096;
 
 /// What a machine works with; the same for all of a session's life.
 pub struct Env {
-    /// Passes or refuses statements.
-    pub guard: Arc<Guard>,
-    /// How it treats this session's.
-    pub mode: Mode,
     /// The tenant's keys.
     pub keys: TenantKeys,
     /// Ids of prepared statements.
     pub shared: Arc<SharedStatements>,
-    /// What besides its text decides what a prepared statement means.
-    pub planning_context: Arc<str>,
-    /// When server connections go back.
-    pub pool_mode: PoolMode,
     /// How long messages may be.
     pub limits: ClientLimits,
     /// Where what the session uses is counted, until it acts for another tenant.
     pub account: Arc<Account>,
-    /// Told of refusals, operators' statements and catalog changes.
+    /// Told of refusals and operators' statements.
     pub observer: Arc<dyn Observer>,
 }
 
@@ -85,8 +81,6 @@ pub trait Observer: Send + Sync {
     fn acts_for(&self, tenant: Option<&crate::ids::TenantName>);
     /// The server connection stays with the client from now on.
     fn pinned(&self, reason: PinReason);
-    /// A transaction with DDL has ended.
-    fn catalog_changed(&self);
 }
 
 /// Why client messages cannot be taken on.
@@ -96,9 +90,11 @@ pub enum Wait {
     Input,
     /// A server connection is needed: [`Machine::attach`].
     Server,
+    /// A server connection of another place is needed: first [`Machine::detach_to_move`].
+    Elsewhere,
     /// Outstanding replies must come first.
     Replies,
-    /// The catalog should be read anew: [`Machine::refreshed`].
+    /// The catalog of [`Machine::asking`] should be read anew: [`Machine::refreshed`].
     Refresh,
     /// The session is over: what is in the buffers is to be written, then all is closed.
     Closed,
@@ -142,6 +138,16 @@ enum Pin {
     Statement(PinReason),
 }
 
+impl Pin {
+    /// As it is before any statement.
+    fn by(mode: PoolMode) -> Self {
+        match mode {
+            PoolMode::Transaction => Pin::No,
+            PoolMode::Session => Pin::Mode,
+        }
+    }
+}
+
 /// Whether client messages wait for outstanding replies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Hold {
@@ -156,6 +162,10 @@ enum Hold {
 /// One client's session.
 pub struct Machine {
     env: Env,
+    /// Where the server connection is from, or will be.
+    place: Arc<Place>,
+    /// Where the current message needs to know more, if that is elsewhere.
+    asking: Option<Arc<Place>>,
     /// Bytes for the client.
     pub to_client: BytesMut,
     /// Bytes for the server.
@@ -186,7 +196,9 @@ pub struct Machine {
     refreshed: bool,
     catalog_changed: bool,
     /// For a login that acts for several tenants and named none.
-    switching: Option<switching::Switching>,
+    switching: Option<Box<switching::Switching>>,
+    /// A transaction that the server does not know of yet.
+    unsent: Option<unsent::Unsent>,
     /// Why the current message cannot have a server connection.
     denied: Option<PgError>,
     /// Number of extended messages sent, and what it was when a Flush of our own was.
@@ -197,14 +209,13 @@ pub struct Machine {
 
 impl Machine {
     /// A session that has just been greeted. `reported` is what it was told in ParameterStatus messages.
-    pub fn new(env: Env, settings: Settings, reported: Arc<BTreeMap<String, String>>) -> Self {
-        let pin = match env.pool_mode {
-            PoolMode::Transaction => Pin::No,
-            PoolMode::Session => Pin::Mode,
-        };
+    pub fn new(env: Env, place: Arc<Place>, settings: Settings, reported: Arc<BTreeMap<String, String>>) -> Self {
+        let pin = Pin::by(place.pool_mode);
         let tally = Tally::new(Arc::clone(&env.account));
         Self {
             env,
+            place,
+            asking: None,
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),
             input: BytesMut::new(),
@@ -227,6 +238,7 @@ impl Machine {
             refreshed: false,
             catalog_changed: false,
             switching: None,
+            unsent: None,
             denied: None,
             sent: 0,
             flushed: 0,
@@ -246,7 +258,7 @@ impl Machine {
 
     /// Takes the server connection's state back if it may be released now.
     pub fn detach_if_done(&mut self) -> Option<Link> {
-        if self.pin != Pin::No || !self.between_transactions() || !self.to_server.is_empty() {
+        if self.pin != Pin::No || !self.server_rests() {
             return None;
         }
         self.link.take_if(|link| link.at_boundary())
@@ -254,11 +266,11 @@ impl Machine {
 
     /// Takes the server connection's state back whatever it is: the session ends.
     pub fn detach(&mut self) -> Option<(Link, bool)> {
-        let clean = self.between_transactions();
+        let clean = self.server_rests();
         let pinned = self.pin != Pin::No;
         self.link.take().map(|mut link| {
             link.needs_reset |= pinned;
-            let clean = clean && link.at_boundary() && self.to_server.is_empty();
+            let clean = clean && link.at_boundary();
             (link, clean)
         })
     }
@@ -270,6 +282,11 @@ impl Machine {
             && self.replies.is_empty()
             && matches!(self.copying, CopyStream::None)
             && !self.copy_part.is_owed()
+    }
+
+    /// The same as the server sees it, and it has been sent all that is for it.
+    fn server_rests(&self) -> bool {
+        (self.unsent.is_some() || self.between_transactions()) && self.starts() && self.to_server.is_empty()
     }
 
     /// Between transactions, and no half of a message is there: the moment to end a session politely.

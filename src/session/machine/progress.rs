@@ -124,9 +124,7 @@ impl Machine {
         self.statements.clear_named();
         self.settings.discard();
         self.untie();
-        if matches!(self.pin, super::Pin::Statement(_)) {
-            self.pin = super::Pin::No;
-        }
+        self.pin = super::Pin::by(self.place.pool_mode);
         if let Some(link) = self.link.as_mut() {
             link.prepared.clear();
             link.applied.clear();

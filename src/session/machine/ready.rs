@@ -10,7 +10,10 @@ impl Machine {
     pub(super) fn on_ready(&mut self, body: &[u8]) -> Result<(), Broken> {
         let status = TransactionStatus::read(body)?;
         let expected = self.replies.pop().ok_or_else(|| Broken::unexpected(b'Z'))?;
-        self.tx = status;
+        if !matches!(expected.fate, Fate::Swallow(Errand::Context(_))) {
+            // What is sent before a transaction says nothing of one that is on its way behind it.
+            self.tx = status;
+        }
         match (expected.kind, expected.fate) {
             (Kind::Query(run), Fate::Swallow(errand)) => self.errand_done(errand, run.failed),
             (Kind::Query(run), Fate::Forward | Fate::Refused(_)) => {
@@ -28,7 +31,7 @@ impl Machine {
         }
         self.copying = super::copy::CopyStream::None;
         self.send_local();
-        if status == TransactionStatus::Idle {
+        if self.tx == TransactionStatus::Idle {
             self.transaction_ended();
         }
         Ok(())
@@ -39,6 +42,9 @@ impl Machine {
             Errand::Context(_) if failed => self.context_failed(),
             Errand::Context(changes) => self.context_applied(changes),
             Errand::Outcome(rows) => self.outcome_known(rows, failed),
+            Errand::Begin => self.begun(failed),
+            Errand::Fail if failed => {}
+            Errand::Fail => self.context_failed(),
             Errand::Prepared => {}
         }
     }
@@ -55,7 +61,7 @@ impl Machine {
             self.portals.clear();
         }
         if std::mem::take(&mut self.catalog_changed) {
-            self.env.observer.catalog_changed();
+            self.place.catalog.changed();
         }
         if self.replies.is_empty() && self.batch == super::Batch::Closed {
             self.ask_for_outcome();

@@ -21,7 +21,7 @@ impl Machine {
 
     /// Refuses a Query (or FunctionCall, which ends in ReadyForQuery too).
     pub(super) fn refuse_query(&mut self, error: PgError) -> Flow {
-        if self.quiet() {
+        if self.fail_unsent() || self.quiet() {
             let status = self.tx;
             self.answer(|out| {
                 backend::error_response(out, &error);
@@ -39,7 +39,7 @@ impl Machine {
 
     /// Refuses a message of the extended protocol.
     pub(super) fn refuse_extended(&mut self, error: PgError) -> Flow {
-        if self.quiet() {
+        if self.fail_unsent() || self.quiet() {
             self.answer(|out| backend::error_response(out, &error));
             self.intake = Intake::Skipping;
             return Flow::Done;

@@ -35,6 +35,10 @@ pub enum Errand {
     Outcome(Vec<SettingRow>),
     /// A prepared statement that this server lacks, or one more than it may hold.
     Prepared,
+    /// A transaction that the client was told of before it began.
+    Begin,
+    /// A statement that must fail: what the client was told has failed its transaction.
+    Fail,
 }
 
 /// A row of the outcome query.

@@ -21,6 +21,8 @@ pub struct Settings {
     current: Arc<BTreeMap<String, String>>,
     /// Never the client's, also while pgwarden does not set it.
     reserved: Option<String>,
+    /// Of the client's: what it may not have where the session is now.
+    withheld: BTreeSet<String>,
     touched: BTreeSet<String>,
     touched_all: bool,
 }
@@ -51,6 +53,12 @@ impl Settings {
     /// Replaces what pgwarden sets.
     pub fn seal(&mut self, sealed: BTreeMap<String, String>) {
         self.sealed = sealed;
+    }
+
+    /// The session goes to another place: keeps from there what may not be set in it.
+    pub fn withhold(&mut self, refused: impl Fn(&str, &str) -> bool) {
+        let refused = self.current.iter().filter(|(name, value)| refused(name, value));
+        self.withheld = refused.map(|(name, _)| name.clone()).collect();
     }
 
     /// A statement was sent that touches a setting. Sealed ones count too: the connection must have them again before the
@@ -108,8 +116,14 @@ impl Settings {
         self.touched_all = false;
         let names = std::mem::take(&mut self.touched);
         let names = names.iter().map(|name| quote_literal(name)).collect::<Vec<_>>().join(", ");
+        // Servers differ in their defaults: a session that goes from one to another takes along what it has set, even if it
+        // is the default here.
+        let is_default = match self.reserved {
+            Some(_) => "s.source OPERATOR(pg_catalog.<>) 'session'",
+            None => "s.setting OPERATOR(pg_catalog.=) s.reset_val",
+        };
         Some(format!(
-            "SELECT n, pg_catalog.current_setting(n, true), s.setting OPERATOR(pg_catalog.=) s.reset_val \
+            "SELECT n, pg_catalog.current_setting(n, true), {is_default} \
              FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) AS n \
              LEFT JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) n"
         ))
@@ -127,6 +141,7 @@ impl Settings {
             if reserved || self.sealed.contains_key(&row.name) {
                 continue;
             }
+            self.withheld.remove(&row.name);
             match held.or_else(|| self.startup.get(&row.name).cloned()) {
                 Some(value) => Arc::make_mut(&mut self.current).insert(row.name, value),
                 None if self.current.contains_key(&row.name) => Arc::make_mut(&mut self.current).remove(&row.name),
@@ -136,11 +151,12 @@ impl Settings {
     }
 
     fn wanted(&self) -> impl Iterator<Item = (&String, &String)> {
-        self.sealed.iter().chain(self.current.iter().filter(|(name, _)| !self.sealed.contains_key(*name)))
+        let own = |name: &String| !self.sealed.contains_key(name) && !self.withheld.contains(name);
+        self.sealed.iter().chain(self.current.iter().filter(move |(name, _)| own(name)))
     }
 
     fn wants(&self, name: &str) -> bool {
-        self.sealed.contains_key(name) || self.current.contains_key(name)
+        self.sealed.contains_key(name) || (self.current.contains_key(name) && !self.withheld.contains(name))
     }
 }
 

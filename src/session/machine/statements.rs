@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
+use super::Place;
 use super::acting::Actor;
 use super::switching::Change;
 use crate::guard::Guarded;
@@ -51,7 +52,9 @@ pub struct Statement {
     pub declared: Box<[Oid]>,
     /// What it is called on servers.
     pub server: ServerStatement,
-    /// Who it was guarded for, in a session that switches tenants.
+    /// What it was made of, in a session that switches tenants.
+    pub origin: Option<Origin>,
+    /// Who it was guarded for there.
     pub actor: Actor,
     /// A comment in its text named that one.
     pub commented: bool,
@@ -70,6 +73,15 @@ pub struct Portal {
     pub statement: Arc<Statement>,
     /// An Execute of it was sent.
     pub begun: bool,
+}
+
+/// What a statement was made of: it is made anew where another tenant lives elsewhere.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The client's text.
+    pub text: Arc<str>,
+    /// Whose guard it passed.
+    pub place: Arc<Place>,
 }
 
 impl Statement {
@@ -160,7 +172,8 @@ impl Statements {
 }
 
 fn weight(statement: &Statement) -> usize {
-    statement.guarded.text().len() + statement.name.len() + 256
+    let origin = statement.origin.as_ref().map_or(0, |origin| origin.text.len());
+    statement.guarded.text().len() + origin + statement.name.len() + 256
 }
 
 /// Ids for texts, so that clients that prepare the same text share one statement on a server. Identity is the full text

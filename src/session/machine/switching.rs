@@ -3,13 +3,13 @@
 //! A statement that changes the context goes out only when nothing is outstanding, and nothing goes out behind it before
 //! its reply has come: so what is known here is what the server knows, whatever the client pipelines.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::acting::{Acting, Actor, Tenants, Variable, same};
 use super::context::Hindrance;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
-use super::{Batch, Hold, Machine, Wait};
+use super::{Batch, Hold, Machine, Pin, Place, Wait};
 use crate::guard::context::{Scope, TransactionStep};
 use crate::guard::{PinReason, TenantKeys};
 use crate::pgerror::{PgError, SqlState};
@@ -66,18 +66,36 @@ struct Tie {
 /// The tenant context of a session.
 pub(super) struct Switching {
     pub(super) tenants: Arc<dyn Tenants>,
+    /// Where the session is while it acts for nobody.
+    pub(super) home: Arc<Place>,
     /// As the client has set it.
     pub(super) asked: Variable<Actor>,
     held: Variable<Held>,
     /// The server reported an error since the last ReadyForQuery.
     failed: bool,
     tie: Option<Tie>,
+    /// Portals that the server does not know: what they run is carried out here.
+    pub(super) bound_here: HashSet<Box<str>>,
 }
 
 impl Switching {
-    pub(super) fn new(tenants: Arc<dyn Tenants>) -> Self {
+    pub(super) fn new(tenants: Arc<dyn Tenants>, home: Arc<Place>) -> Self {
         let held = Variable::new(Held { actor: None, whole: true });
-        Self { tenants, asked: Variable::new(None), held, failed: false, tie: None }
+        Self { tenants, home, asked: Variable::new(None), held, failed: false, tie: None, bound_here: HashSet::new() }
+    }
+
+    /// Whom the server connection is for.
+    pub(super) fn seated(&self) -> &Actor {
+        &self.held.value().actor
+    }
+
+    /// The end or a mark of a transaction.
+    pub(super) fn step(&mut self, step: &TransactionStep) {
+        self.asked.step(step);
+        self.held.step(step);
+        if matches!(step, TransactionStep::Commit { .. } | TransactionStep::Rollback { .. }) {
+            self.tie.take_if(|tie| tie.passing);
+        }
     }
 
     /// The actor of this name; nobody for the empty one.
@@ -107,8 +125,8 @@ impl Machine {
     /// Makes this the session of a login that acts for several tenants and has named none.
     #[must_use]
     pub fn switching(mut self, tenants: Arc<dyn Tenants>) -> Self {
-        self.switching = Some(Switching::new(tenants));
-        self.settings.reserve(&self.env.guard.policy().setting);
+        self.switching = Some(Box::new(Switching::new(tenants, Arc::clone(&self.place))));
+        self.settings.reserve(&self.place.guard.policy().setting);
         self
     }
 
@@ -129,14 +147,18 @@ impl Machine {
 
     /// A server connection is there and its settings are this actor's, or will be when it comes to what is sent next.
     pub(super) fn ready_for(&mut self, target: &Actor) -> Result<(), Hindrance> {
-        let Some(switching) = self.switching.as_ref() else { return self.ready_to_send() };
-        if self.starts() {
+        if self.switching.is_none() {
+            return self.ready_to_send();
+        }
+        let place = self.place_for(target);
+        self.move_to(&place)?;
+        let starts = self.starts();
+        let Some(switching) = self.switching.as_mut() else { return self.ready_to_send() };
+        if starts {
             let sealed = target.as_ref().map_or_else(|| switching.tenants.nobody(), |acting| acting.sealed.clone());
+            switching.held = Variable::new(Held { actor: target.clone(), whole: true });
             self.settings.seal(sealed);
             self.ready_to_send()?;
-            if let Some(switching) = self.switching.as_mut() {
-                switching.held = Variable::new(Held { actor: target.clone(), whole: true });
-            }
             self.count_for(target);
             return Ok(());
         }
@@ -168,10 +190,26 @@ impl Machine {
         self.ready_for(target)
     }
 
+    /// As [`Machine::ready_for`], for a statement that names this tenant itself.
+    pub(super) fn ready_to_switch(&mut self, to: &Actor) -> Result<(), Hindrance> {
+        let asked = self.asked();
+        let there = self.place_for(to);
+        if self.place_for(&asked).is(&there) { self.ready_for(&asked) } else { self.ready_for(to) }
+    }
+
+    /// As [`Machine::ready_for`], for a statement that means the same whoever is acted for: it runs where the session is.
+    pub(super) fn ready_as_is(&mut self) -> Result<(), Hindrance> {
+        if self.in_transaction() || (self.link.is_some() && matches!(self.pin, Pin::Statement(_))) {
+            return self.ready_to_send();
+        }
+        let asked = self.asked();
+        self.ready_for(&asked)
+    }
+
     /// Sets the server's settings within a transaction, with messages of our own.
     fn hand_over(&mut self, target: &Actor) -> Result<(), Hindrance> {
         let Some(switching) = self.switching.as_mut() else { return Ok(()) };
-        let sql = local_settings(&switching.held.value().actor, target, &self.env.guard.policy().setting);
+        let sql = local_settings(&switching.held.value().actor, target, &self.place.guard.policy().setting);
         switching.held.set(Held { actor: target.clone(), whole: true }, Scope::Local);
         let written = match self.batch {
             Batch::Closed => frontend::query(&mut self.to_server, &sql),
@@ -210,7 +248,7 @@ impl Machine {
         }
         self.hold = Hold::Drain;
         if changes.iter().any(|it| matches!(it, Change::Switch { scope: Scope::Session, .. })) {
-            let setting = self.env.guard.policy().setting.to_ascii_lowercase();
+            let setting = self.place.guard.policy().setting.to_ascii_lowercase();
             self.settings.touch(&setting);
         }
     }
@@ -235,9 +273,9 @@ impl Machine {
         match change {
             Change::None => {}
             Change::Switch { to, scope } => {
-                let settings = |actor: &Actor| actor.as_ref().map_or(0, |acting| acting.sealed.len());
+                let keys = |actor: &Actor| actor.as_ref().map_or(0, |acting| key_settings(acting).count());
                 // The client's statement sets the first setting alone.
-                let whole = settings(to).max(settings(&switching.held.value().actor)) <= FEW;
+                let whole = keys(to).max(keys(switching.seated())) <= 1;
                 switching.asked.set(to.clone(), *scope);
                 switching.held.set(Held { actor: to.clone(), whole }, *scope);
                 self.count_for(to);
@@ -246,12 +284,11 @@ impl Machine {
             Change::Transaction(step) => {
                 // COMMIT of a failed transaction says so.
                 let undone = CommandComplete::read(body).is_ok_and(|complete| complete.tag == "ROLLBACK");
-                let step = if undone && *step == TransactionStep::Commit { &TransactionStep::Rollback } else { step };
-                switching.asked.step(step);
-                switching.held.step(step);
-                if matches!(step, TransactionStep::Commit | TransactionStep::Rollback) {
-                    switching.tie.take_if(|tie| tie.passing);
-                }
+                let step = match step {
+                    TransactionStep::Commit { chain } if undone => &TransactionStep::Rollback { chain: *chain },
+                    step => step,
+                };
+                switching.step(step);
             }
             Change::Clear => switching.asked.set(None, Scope::Session),
             Change::Cursor(None) => {}
@@ -300,8 +337,11 @@ impl Machine {
     }
 }
 
-/// The tenant's setting and the search path.
-const FEW: usize = 2;
+/// The settings with a tenant's keys. The others that are sealed belong to its place: they stay as they are in a
+/// transaction.
+fn key_settings(acting: &Acting) -> impl Iterator<Item = &String> {
+    acting.sealed.keys().filter(|name| !matches!(name.as_str(), "search_path" | "role"))
+}
 
 fn local_settings(from: &Actor, to: &Actor, setting: &str) -> String {
     use crate::guard::value::quote_literal;
@@ -309,7 +349,7 @@ fn local_settings(from: &Actor, to: &Actor, setting: &str) -> String {
     let (from, to) = (own(from), own(to));
     let mut names = BTreeSet::from([setting.to_ascii_lowercase()]);
     for acting in from.iter().chain(&to) {
-        names.extend(acting.sealed.keys().filter(|name| *name != "search_path").cloned());
+        names.extend(key_settings(acting).cloned());
     }
     let value = |name: &str| to.as_ref().and_then(|acting| acting.sealed.get(name)).map_or("", String::as_str);
     let calls = names

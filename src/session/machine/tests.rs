@@ -1,16 +1,19 @@
 //! The machine with a scripted server: what goes out on both sides for what comes in.
 
+use std::future::Future;
+use std::pin::Pin as Pinned;
 use std::sync::Mutex;
 
 use bytes::BufMut;
 
 use super::*;
 use crate::guard::{
-    CopyFormat, CopyIn, CopyTenant, Deallocate, Effect, Plan, Planner, Policy, Protocol, Refusal, RefusalKind,
-    StatementKind, TenantCheck, TenantSlot,
+    CopyFormat, CopyIn, CopyTenant, Deallocate, Effect, Guard, Mode, Plan, Planner, Policy, Protocol, Refusal,
+    RefusalKind, StatementKind, TenantCheck, TenantSlot,
 };
 use crate::pgerror::SqlState;
 use crate::pool::PreparedSet;
+use crate::session::CatalogHook;
 use crate::wire::backend::Report;
 use crate::wire::encode::{backend, frontend};
 use crate::wire::frame::{LARGE_LIMIT, take_frame};
@@ -18,6 +21,7 @@ use crate::wire::frontend::{ExtraParam, Format, FrontendMessage, Target};
 
 mod copy;
 mod errors;
+mod moving;
 mod prepared;
 mod protocol;
 mod settings;
@@ -31,7 +35,7 @@ fn planner(_: &Policy, _: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Ve
 fn plan(text: &str, protocol: Protocol<'_>) -> Result<Plan, Refusal> {
     use crate::guard::Piece::{Slot, Text};
     let mut plan = crate::guard::test_plan(text);
-    let words: Vec<&str> = text.split(' ').collect();
+    let words: Vec<&str> = text.rsplit("*/ ").next().unwrap_or_default().split(' ').collect();
     match words.as_slice() {
         ["REFUSED", ..] => {
             return Err(Refusal::new(RefusalKind::Statement, SqlState::INSUFFICIENT_PRIVILEGE, "not allowed"));
@@ -96,10 +100,34 @@ impl Observer for Seen {
     fn pinned(&self, reason: PinReason) {
         self.0.lock().unwrap().push(format!("pinned by {reason}"));
     }
+}
 
-    fn catalog_changed(&self) {
+impl CatalogHook for Seen {
+    fn changed(&self) {
         self.0.lock().unwrap().push("catalog".to_owned());
     }
+
+    fn refresh(&self) -> Pinned<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async {})
+    }
+}
+
+/// A place of this mode in a database of this name.
+fn place(database: &str, pool_mode: PoolMode, mode: Mode, seen: &Arc<Seen>) -> Arc<Place> {
+    const CONFIG: &str = include_str!("../../../config/minimal.toml");
+    let loaded = crate::config::parse(CONFIG, std::path::Path::new("test.toml"), &|_| Some("secret".into()));
+    let upstream = crate::config::Upstream::clone(loaded.unwrap().config.upstreams.values().next().unwrap());
+    let upstream = Arc::new(crate::config::Upstream { database: database.to_owned(), ..upstream });
+    let policy = Policy { epoch: 1, ..Policy::empty() };
+    Arc::new(Place {
+        database: upstream.database.clone(),
+        upstream,
+        guard: Arc::new(Guard::new(Arc::new(policy), planner as Planner)),
+        catalog: seen.clone(),
+        planning_context: format!("test {mode:?}").into(),
+        mode,
+        pool_mode,
+    })
 }
 
 struct Bench {
@@ -117,18 +145,15 @@ impl Bench {
 
     fn with(pool_mode: PoolMode, mode: Mode, settings: Settings) -> Self {
         let seen = Arc::new(Seen::default());
+        let place = place("app", pool_mode, mode, &seen);
         let env = Env {
-            guard: Arc::new(Guard::new(Arc::new(Policy::empty()), planner as Planner)),
-            mode,
             keys: TenantKeys { default: Some("42".into()), ..TenantKeys::default() },
             shared: Arc::default(),
-            planning_context: "test".into(),
-            pool_mode,
             limits: ClientLimits { copy_data: LARGE_LIMIT, ..ClientLimits::default() },
             account: Arc::new(Account::new(None)),
             observer: seen.clone(),
         };
-        Self { machine: Machine::new(env, settings, Arc::default()), seen, refreshes: 0, servers: true }
+        Self { machine: Machine::new(env, place, settings, Arc::default()), seen, refreshes: 0, servers: true }
     }
 
     /// The client sends; the machine goes as far as it can.

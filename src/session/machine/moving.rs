@@ -1,0 +1,95 @@
+//! From one place to another: a session of a login whose tenants live in several ones goes where its tenant does, between
+//! transactions. Within one there is no way: what it has done stays where it was done.
+
+use std::sync::Arc;
+
+use super::acting::Actor;
+use super::context::Hindrance;
+use super::place::Place;
+use super::{Batch, Link, Machine, Pin, Wait};
+use crate::guard::{PinReason, startup_setting};
+use crate::ids::TenantName;
+use crate::pgerror::{PgError, SqlState};
+use crate::wire::backend::TransactionStatus;
+
+impl Machine {
+    /// Where server connections are taken from.
+    pub fn place(&self) -> &Arc<Place> {
+        &self.place
+    }
+
+    /// Where the statement goes that names something unknown.
+    pub fn asking(&self) -> &Arc<Place> {
+        self.asking.as_ref().unwrap_or(&self.place)
+    }
+
+    /// Who waits for a server connection, where that is not the same for all of the session.
+    pub fn party(&self) -> Option<TenantName> {
+        self.switching.as_ref()?.seated().as_ref().map(|acting| acting.name.clone())
+    }
+
+    /// Whether the server has been sent something that belongs to one transaction with what comes next.
+    pub(super) fn in_transaction(&self) -> bool {
+        self.unsent.is_none() && (self.tx != TransactionStatus::Idle || self.batch == Batch::Open)
+    }
+
+    /// Where statements of an actor go. Nobody is at home, and within a transaction where that is.
+    pub(super) fn place_for(&self, actor: &Actor) -> Arc<Place> {
+        match (actor, self.switching.as_ref()) {
+            (Some(acting), _) => Arc::clone(&acting.place),
+            (None, Some(switching)) if !self.in_transaction() => Arc::clone(&switching.home),
+            (None, _) => Arc::clone(&self.place),
+        }
+    }
+
+    /// Makes this the place that the next statement goes to.
+    pub(super) fn move_to(&mut self, place: &Arc<Place>) -> Result<(), Hindrance> {
+        if self.place.is(place) {
+            return Ok(());
+        }
+        if self.link.is_some() {
+            self.settle().map_err(Hindrance::Wait)?;
+            if self.in_transaction() {
+                return Err(Hindrance::Denied(crossing()));
+            }
+            if let Pin::Statement(reason) = self.pin {
+                return Err(Hindrance::Denied(left_behind(reason)));
+            }
+            return Err(Hindrance::Wait(Wait::Elsewhere));
+        }
+        self.place = Arc::clone(place);
+        self.pin = Pin::by(place.pool_mode);
+        let policy = place.guard.policy();
+        self.settings.withhold(|name, value| startup_setting(&policy, &place.mode, name, value).is_err());
+        Ok(())
+    }
+
+    /// Takes the server connection's state back because the session goes elsewhere.
+    pub fn detach_to_move(&mut self) -> Option<Link> {
+        if matches!(self.pin, Pin::Statement(_)) || !self.server_rests() {
+            return None;
+        }
+        let mut link = self.link.take_if(|link| link.at_boundary())?;
+        link.needs_reset |= self.pin == Pin::Mode;
+        Some(link)
+    }
+}
+
+/// 25001: the transaction is in another place.
+pub(super) fn crossing() -> PgError {
+    PgError::error(
+        SqlState::ACTIVE_SQL_TRANSACTION,
+        "cannot act for a tenant of another layout or upstream within this transaction",
+    )
+    .hint("Name the tenant first in the transaction (SET LOCAL right after BEGIN), or before it.")
+}
+
+fn left_behind(reason: PinReason) -> PgError {
+    PgError::error(
+        SqlState::ACTIVE_SQL_TRANSACTION,
+        format!(
+            "cannot act for a tenant of another layout or upstream: the session holds a server connection ({reason})"
+        ),
+    )
+    .hint("DISCARD ALL gives it back, with all that was made on it.")
+}

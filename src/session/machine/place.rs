@@ -1,0 +1,44 @@
+//! Where a session's statements go, and how they are guarded on their way there.
+
+use std::sync::Arc;
+
+use super::super::upstream::CatalogHook;
+use crate::config::{PoolMode, Upstream};
+use crate::guard::{Guard, Mode};
+
+/// A database of an upstream, as one layout sees it. A transaction stays in one place.
+pub struct Place {
+    /// The upstream.
+    pub upstream: Arc<Upstream>,
+    /// The database there.
+    pub database: String,
+    /// Passes or refuses statements.
+    pub guard: Arc<Guard>,
+    /// Keeps what the guard knows fresh.
+    pub catalog: Arc<dyn CatalogHook>,
+    /// How the guard treats the session's statements.
+    pub mode: Mode,
+    /// What besides its text decides what a prepared statement means.
+    pub planning_context: Arc<str>,
+    /// When server connections go back.
+    pub pool_mode: PoolMode,
+}
+
+impl Place {
+    /// Whether both are the same one.
+    pub fn is(&self, other: &Place) -> bool {
+        std::ptr::eq(self, other)
+            || (self.upstream.name == other.upstream.name && self.database == other.database && self.mode == other.mode)
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { upstream, database, mode, .. } = self;
+        f.debug_struct("Place")
+            .field("upstream", &upstream.name)
+            .field("database", database)
+            .field("mode", mode)
+            .finish_non_exhaustive()
+    }
+}
