@@ -94,6 +94,50 @@ pub struct Column {
     pub identity: Identity,
 }
 
+/// What a policy applies to (`pg_policy.polcmd`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PolicyCommand {
+    /// `*`
+    All,
+    /// `r`
+    Select,
+    /// `a`
+    Insert,
+    /// `w`
+    Update,
+    /// `d`
+    Delete,
+}
+
+/// A row-level security policy that applies to the upstream's role.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowPolicy {
+    /// Name.
+    pub name: String,
+    /// Permissive: any of them lets a row through; restrictive: all of them must.
+    pub permissive: bool,
+    /// The statements that it is for.
+    pub command: PolicyCommand,
+    /// USING, as the server prints it with nothing but `pg_catalog` in the search path.
+    pub using: Option<String>,
+    /// WITH CHECK, printed likewise; without it USING stands for it.
+    pub check: Option<String>,
+}
+
+/// The role that pgwarden connects as, as far as policies go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpstreamRole {
+    /// Its name.
+    pub name: String,
+    /// Superuser.
+    pub superuser: bool,
+    /// BYPASSRLS.
+    pub bypasses_rls: bool,
+    /// Settings with a dot in their names that ALTER ROLE or ALTER DATABASE gave a value, lower case: what they go back to
+    /// when they are reset.
+    pub settings: Vec<String>,
+}
+
 /// A relation that statements can name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Relation {
@@ -113,6 +157,12 @@ pub struct Relation {
     pub row_security: bool,
     /// ... and binds the owner too.
     pub force_row_security: bool,
+    /// It is enabled, and binds the upstream's role (`row_security_active`).
+    pub row_security_active: bool,
+    /// The upstream's role has the rights of its owner.
+    pub owned: bool,
+    /// Policies that apply to the upstream's role, by name; empty where row-level security is not enabled.
+    pub policies: Vec<RowPolicy>,
     /// View option `security_invoker` (Postgres 15).
     pub security_invoker: bool,
     /// Name of the extension that owns it, if one does.
@@ -210,6 +260,8 @@ pub struct TypeInfo {
 pub struct Catalog {
     /// `server_version_num`, for instance 150020.
     pub server_version_num: u32,
+    /// The upstream's role.
+    pub role: UpstreamRole,
     /// The upstream role's effective `search_path`, without `pg_catalog` unless it is listed explicitly; `"$user"` resolved.
     pub search_path: Vec<String>,
     /// All schemas.

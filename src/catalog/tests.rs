@@ -18,6 +18,7 @@ fn upstream(port: u16, password: &str, database: &str) -> Upstream {
         tls: UpstreamTls { mode: TlsMode::Prefer, root_cert: None },
         pool: PoolSettings::default(),
         connect_timeout: Duration::from_secs(10),
+        enforcement: crate::config::Enforcement::Rewrite,
     }
 }
 

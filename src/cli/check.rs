@@ -71,7 +71,12 @@ async fn check_upstreams(config: &Config) -> usize {
 async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, catalog::LoadError> {
     let catalog = Arc::new(catalog::load(upstream).await?);
     let tenants = tenants_of(config, &upstream.name);
-    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        enforcement: upstream.enforcement,
+        limits: GuardLimits::default(),
+    };
     let version = catalog.server_version_num;
     let (policy, notes) = build_policy(&input, catalog, 0);
     let mut errors = 0;
@@ -88,12 +93,13 @@ async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, c
     let guarded = policy.tables.values().filter(|r| matches!(r, TableRule::Tenant(_))).count();
     let of_layout = |wanted: fn(&Layout) -> bool| tenants.iter().filter(|t| wanted(&t.layout)).count();
     println!(
-        "upstream \"{}\" at {}: Postgres {}.{}; {guarded} tenant tables, {} shared; tenants: {} in the shared layout, {} with \
+        "upstream \"{}\" at {}: Postgres {}.{}; enforcement {}; {guarded} tenant tables, {} shared; tenants: {} in the shared layout, {} with \
          a schema, {} with the database",
         upstream.name,
         upstream.address,
         version / 10_000,
         version % 10_000,
+        upstream.enforcement.as_str(),
         policy.tables.len() - guarded,
         of_layout(|l| matches!(l, Layout::Shared)),
         of_layout(|l| matches!(l, Layout::Schema { .. })),

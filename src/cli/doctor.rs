@@ -114,7 +114,12 @@ async fn examine_all(config: &Config) -> Result<Vec<Finding>, String> {
 async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Result<Vec<Finding>, LoadError> {
     let catalog = Arc::new(catalog::load(upstream).await?);
     let tenants = tenants_of(config, &upstream.name);
-    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        enforcement: upstream.enforcement,
+        limits: GuardLimits::default(),
+    };
     let (policy, _) = build_policy(&input, catalog, 0);
     if !shared && tenant_tables(&policy) == 0 {
         return Ok(Vec::new());

@@ -51,6 +51,9 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
         Err(code) => return code,
     };
     println!("tenant   {} ({})", tenant.name, layout(&tenant.layout));
+    if tenant.layout == Layout::Shared {
+        println!("mode     enforcement {}", tenant.upstream.enforcement.as_str());
+    }
     match verdict(&guard, tenant, args) {
         Ok(guarded) => {
             forwarded(&guarded, args.extended);
@@ -66,7 +69,12 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
 async fn guard(config: &Config, tenant: &Tenant) -> Result<Guard, catalog::LoadError> {
     let catalog = Arc::new(catalog::load(&tenant.upstream).await?);
     let tenants = tenants_of(config, &tenant.upstream.name);
-    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        enforcement: tenant.upstream.enforcement,
+        limits: GuardLimits::default(),
+    };
     let (policy, _) = build_policy(&input, catalog, 0);
     Ok(Guard::new(Arc::new(policy), plan_statements))
 }

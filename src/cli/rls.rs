@@ -71,8 +71,7 @@ async fn all(config: &Config, checks: bool) -> Result<bool, String> {
             println!("{}", generate(&policy));
             continue;
         }
-        let control = catalog::connect(upstream).await.map_err(|error| told(&error))?;
-        let report = check(&control.client, &policy, &upstream.user).await.map_err(|error| told(&error))?;
+        let report = check(&policy);
         print(upstream, &report);
         complete &= report.is_complete();
     }
@@ -88,12 +87,22 @@ fn is_shared(config: &Config, upstream: &Upstream) -> bool {
 async fn policy(config: &Config, upstream: &Upstream) -> Result<Policy, catalog::LoadError> {
     let catalog = Arc::new(catalog::load(upstream).await?);
     let tenants = tenants_of(config, &upstream.name);
-    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        enforcement: upstream.enforcement,
+        limits: GuardLimits::default(),
+    };
     Ok(build_policy(&input, catalog, 0).0)
 }
 
 fn print(upstream: &Upstream, report: &Report) {
-    println!("upstream \"{}\", database \"{}\"", upstream.name, upstream.database);
+    println!(
+        "upstream \"{}\", database \"{}\", enforcement {}",
+        upstream.name,
+        upstream.database,
+        upstream.enforcement.as_str()
+    );
     report.role.iter().for_each(|text| println!("  {text}"));
     for table in &report.tables {
         println!("  {}: {}", table.table, if table.missing.is_empty() { "complete" } else { "incomplete" });

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{ConfigArgs, runtime};
 use crate::config::Config;
 use crate::observe;
-use crate::serve::Proxy;
+use crate::serve::{Proxy, check_policies};
 
 /// Options of `pgwarden serve`.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,6 +44,11 @@ async fn serve(config: Config) -> ExitCode {
         eprintln!("pgwarden: cannot handle signals");
         return ExitCode::FAILURE;
     };
+    if let Err(error) = check_policies(&config).await {
+        tracing::error!(%error, "cannot start");
+        eprintln!("pgwarden: {error}");
+        return ExitCode::FAILURE;
+    }
     let proxy = match Proxy::start(config) {
         Ok(proxy) => proxy,
         Err(error) => {

@@ -97,7 +97,12 @@ async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
         .await
         .map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?;
     let tenants = tenants_of(config, &upstream.name);
-    let rules = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let rules = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        enforcement: upstream.enforcement,
+        limits: GuardLimits::default(),
+    };
     let (policy, _) = build_policy(&rules, Arc::new(catalog), 0);
     let input =
         Input { policy: &policy, tenants: (&a, &b), connections: (args.as_a.clone(), args.as_b.clone()), suites };

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::auth::Secret;
 use crate::catalog::QualifiedName;
+pub use crate::guard::Enforcement;
 use crate::guard::{KeyName, Mode, TenantKeys};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 pub use crate::wire::tls::TlsMode;
@@ -129,6 +130,8 @@ pub struct Upstream {
     pub pool: PoolSettings,
     /// Time for TCP, TLS and authentication together.
     pub connect_timeout: Duration,
+    /// What keeps tenants of the shared layout apart there.
+    pub enforcement: Enforcement,
 }
 
 /// When a server connection goes back to the pool.

@@ -23,6 +23,51 @@ pub fn key_setting(setting: &str, key: &KeyName) -> Option<String> {
     }
 }
 
+/// What keeps the tenants of the shared layout apart on an upstream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Enforcement {
+    /// The guard puts the tenant's predicate into every statement.
+    #[default]
+    Rewrite,
+    /// Row-level security does; the guard denies what it always denies, and leaves conditions as they are.
+    Rls,
+    /// Both.
+    RewriteAndRls,
+}
+
+impl Enforcement {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Rewrite, Self::Rls, Self::RewriteAndRls];
+
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rewrite => "rewrite",
+            Self::Rls => "rls",
+            Self::RewriteAndRls => "rewrite+rls",
+        }
+    }
+
+    /// Policies are counted on.
+    pub fn uses_rls(self) -> bool {
+        match self {
+            Self::Rewrite => false,
+            Self::Rls | Self::RewriteAndRls => true,
+        }
+    }
+}
+
+/// What keeps the rows of one tenant relation apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Protection {
+    /// The guard's predicate.
+    Predicate,
+    /// The server's policies: statements on it are not rewritten.
+    Policies,
+    /// Policies should, but do not. No statement of a tenant touches it.
+    Missing(Arc<str>),
+}
+
 /// How a tenant table is guarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantTable {
@@ -34,6 +79,8 @@ pub struct TenantTable {
     pub type_name: String,
     /// Which of the tenant's keys stands in it.
     pub key: KeyName,
+    /// What keeps its rows apart.
+    pub protection: Protection,
 }
 
 /// What a tenant may do with a relation.
@@ -90,6 +137,8 @@ pub struct Policy {
     pub allow_functions: HashSet<QualifiedName>,
     /// The sealed setting, `app.tenant_id`.
     pub setting: String,
+    /// What keeps tenants of the shared layout apart.
+    pub enforcement: Enforcement,
     /// Bounds on a statement.
     pub limits: GuardLimits,
 }
@@ -104,6 +153,7 @@ impl Policy {
             search_path: Vec::new(),
             allow_functions: HashSet::new(),
             setting: "app.tenant_id".to_owned(),
+            enforcement: Enforcement::default(),
             limits: GuardLimits::default(),
         }
     }

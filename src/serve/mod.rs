@@ -1,5 +1,6 @@
 //! Puts the rooms together: a configuration in, a running proxy out.
 
+mod policies;
 mod upstreams;
 
 use std::future::Future;
@@ -14,6 +15,7 @@ use crate::config::Config;
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
 use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};
 use crate::workers::Workers;
+pub use policies::check_policies;
 use upstreams::OpenUpstreams;
 
 /// After a request to stop, transactions may go on for so long.
@@ -30,6 +32,12 @@ pub enum ServeError {
         /// What the system says.
         source: io::Error,
     },
+    /// Enforcement is `rls`, and policies would not keep tenants apart.
+    #[error(
+        "enforcement is \"rls\", but row-level security does not keep tenants apart:{0}\nMend it (`pgwarden rls generate` prints the \
+         DDL for tables, `pgwarden rls check` looks again), or set enforcement = \"rewrite\" or \"rewrite+rls\"."
+    )]
+    Policies(String),
     /// Something that the configuration names cannot be used.
     #[error(transparent)]
     Gateway(#[from] GatewayError),

@@ -12,7 +12,7 @@ use tracing::{error, warn};
 
 use crate::catalog::{Catalog, CatalogSource, RefreshTimes};
 use crate::config::{self, Config, Tenant};
-use crate::guard::{Guard, GuardLimits, Policy, plan_statements};
+use crate::guard::{Enforcement, Guard, GuardLimits, Policy, plan_statements};
 use crate::ids::UpstreamName;
 use crate::pgerror::{PgError, SqlState};
 use crate::pool::{Pools, ServerTarget};
@@ -49,13 +49,17 @@ impl OpenUpstreams {
         })?;
         let pool = self.pools.get(&target.pool_key(), || (target, upstream.pool.clone()));
         let _entered = self.runtime.enter();
-        let guard = Arc::new(Guard::new(Arc::new(Policy::empty()), plan_statements));
+        let guard = Arc::new(Guard::new(
+            Arc::new(Policy { enforcement: upstream.enforcement, ..Policy::empty() }),
+            plan_statements,
+        ));
         let source =
             CatalogSource::spawn(Arc::clone(&upstream), RefreshTimes::every(self.config.tenancy.catalog_refresh));
         let tenants = tenants_of(&self.config, &upstream.name);
         let keeper = Arc::new(Keeper {
             config: Arc::clone(&self.config),
             tenants,
+            enforcement: upstream.enforcement,
             guard: Arc::clone(&guard),
             source,
             epoch: AtomicU64::new(0),
@@ -86,6 +90,7 @@ impl Upstreams for OpenUpstreams {
 struct Keeper {
     config: Arc<Config>,
     tenants: Vec<Arc<Tenant>>,
+    enforcement: Enforcement,
     guard: Arc<Guard>,
     source: Arc<CatalogSource>,
     epoch: AtomicU64,
@@ -99,8 +104,12 @@ impl Keeper {
         if last.0.as_ref().is_some_and(|known| Arc::ptr_eq(known, catalog)) {
             return;
         }
-        let input =
-            PolicyInput { tenancy: &self.config.tenancy, tenants: &self.tenants, limits: GuardLimits::default() };
+        let input = PolicyInput {
+            tenancy: &self.config.tenancy,
+            tenants: &self.tenants,
+            enforcement: self.enforcement,
+            limits: GuardLimits::default(),
+        };
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
         let (policy, notes) = build_policy(&input, Arc::clone(catalog), epoch);
         // Said once, not at every refresh.

@@ -1,11 +1,13 @@
 //! The attacks: `tests/isolation/corpus/*.toml`, arrays of `[[attack]]` whose steps are those of tests/support/script.rs.
 //! Client A attacks; `B` is another tenant; `S` the superuser, past pgwarden.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use regex::Regex;
 use serde::Deserialize;
 
+use super::Mode;
 use super::state::Layout;
 use crate::support::lab;
 use crate::support::reply::Reply;
@@ -36,6 +38,9 @@ pub struct Attack {
     /// What A sees may look like B's.
     #[serde(default)]
     pub canaries_expected: bool,
+    /// What is different in an enforcement mode, and why.
+    #[serde(default)]
+    pub in_mode: BTreeMap<Mode, Difference>,
     /// SQL of the superuser before.
     #[serde(default)]
     pub setup: Vec<String>,
@@ -47,6 +52,31 @@ pub struct Attack {
 
 fn shared_only() -> Vec<Layout> {
     vec![Layout::Shared]
+}
+
+/// What may be different in one enforcement mode.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Difference {
+    /// For whoever reads the corpus.
+    #[allow(dead_code, reason = "it must be given all the same")]
+    pub why: String,
+    pub must_fail: Option<bool>,
+    pub sqlstate: Option<String>,
+    pub residual: Option<bool>,
+    pub leak: Option<Vec<Leak>>,
+}
+
+impl Attack {
+    /// What is expected of it in this mode.
+    pub fn in_mode(mut self, mode: Mode) -> Self {
+        let Some(difference) = self.in_mode.remove(&mode) else { return self };
+        self.must_fail = difference.must_fail.unwrap_or(self.must_fail);
+        self.sqlstate = difference.sqlstate.or(self.sqlstate);
+        self.residual = difference.residual.unwrap_or(self.residual);
+        self.leak = difference.leak.unwrap_or(self.leak);
+        self
+    }
 }
 
 /// A sign of success. Of the conditions, one is given.

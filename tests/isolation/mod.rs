@@ -181,37 +181,72 @@ impl<'a> Field<'a> {
     }
 }
 
+/// How the proxy under attack keeps tenants of the shared layout apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    Rewrite,
+    Rls,
+    Both,
+}
+
+impl Mode {
+    /// As the configuration spells it.
+    pub fn enforcement(self) -> &'static str {
+        match self {
+            Mode::Rewrite => "rewrite",
+            Mode::Rls => "rls",
+            Mode::Both => "rewrite+rls",
+        }
+    }
+
+    /// The other layouts are the same in every mode.
+    fn tries(self, layout: Layout) -> bool {
+        self == Mode::Rewrite || layout == Layout::Shared
+    }
+
+    fn setup(self) -> Setup {
+        Setup::enforcing(self.enforcement(), "shared")
+    }
+}
+
 struct Arena {
-    proxy: Proxy,
+    lab: &'static Lab,
+    proxies: BTreeMap<Mode, Proxy>,
     watches: BTreeMap<&'static str, Watch>,
 }
 
 impl Arena {
-    /// Attacks write: one at a time.
-    fn get() -> &'static Mutex<Self> {
-        static ARENA: OnceLock<Mutex<Arena>> = OnceLock::new();
-        ARENA.get_or_init(|| {
-            let proxy = Proxy::start(Lab::battlefield(), &Setup::default());
-            Mutex::new(Arena { proxy, watches: BTreeMap::new() })
-        })
+    /// Attacks write: one at a time. Those on a database with policies run beside the others, on a cluster of their own.
+    fn of(mode: Mode) -> &'static Mutex<Self> {
+        static PLAIN: OnceLock<Mutex<Arena>> = OnceLock::new();
+        static POLICED: OnceLock<Mutex<Arena>> = OnceLock::new();
+        let new = |lab| Mutex::new(Arena { lab, proxies: BTreeMap::new(), watches: BTreeMap::new() });
+        match mode {
+            Mode::Rewrite => PLAIN.get_or_init(|| new(Lab::battlefield())),
+            Mode::Rls | Mode::Both => POLICED.get_or_init(|| new(Lab::policed_battlefield())),
+        }
+    }
+
+    fn proxy(&mut self, mode: Mode) -> &mut Proxy {
+        let lab = self.lab;
+        self.proxies.entry(mode).or_insert_with(|| Proxy::start(lab, &mode.setup()))
     }
 
     fn watch(&mut self, layout: Layout) -> &mut Watch {
-        let database = layout.database();
-        self.watches.entry(database).or_insert_with(|| Watch::over(Lab::battlefield(), database, layout))
+        let (lab, database) = (self.lab, layout.database());
+        self.watches.entry(database).or_insert_with(|| Watch::over(lab, database, layout))
     }
 
-    fn ends(&self, layout: Layout) -> Ends {
+    fn ends(&mut self, mode: Mode, layout: Layout) -> Ends {
         let (a, b) = match layout {
             Layout::Shared => ("tenant_a", "tenant_b"),
             Layout::Schema => ("schema_a", "schema_b"),
             Layout::Database => ("database_a", "database_b"),
         };
-        Ends {
-            a: self.proxy.login(a),
-            b: self.proxy.login(b),
-            direct: Box::new(move || Lab::battlefield().superuser(layout.database())),
-        }
+        let lab = self.lab;
+        let proxy = self.proxy(mode);
+        Ends { a: proxy.login(a), b: proxy.login(b), direct: Box::new(move || lab.superuser(layout.database())) }
     }
 }
 
@@ -230,17 +265,18 @@ fn protocols(attack: &Attack) -> &'static [Protocol] {
     if attack.steps.iter().all(plain) { &[Protocol::Simple, Protocol::Extended] } else { &[Protocol::Simple] }
 }
 
-fn family(name: &str) {
-    let mut arena = Arena::get().lock().unwrap_or_else(PoisonError::into_inner);
+fn family(name: &str, mode: Mode) {
+    let mut arena = Arena::of(mode).lock().unwrap_or_else(PoisonError::into_inner);
     let (mut failures, mut count) = (Vec::new(), 0);
     for attack in attacks(name) {
-        for layout in &attack.layouts {
-            let ends = arena.ends(*layout);
+        let attack = attack.in_mode(mode);
+        for layout in attack.layouts.iter().filter(|it| mode.tries(**it)) {
+            let ends = arena.ends(mode, *layout);
             for protocol in protocols(&attack) {
                 count += 1;
                 arena.watch(*layout);
                 for sql in &attack.setup {
-                    let mut superuser = Lab::battlefield().superuser(layout.database());
+                    let mut superuser = arena.lab.superuser(layout.database());
                     superuser.simple(sql);
                 }
                 let mut found = run(&attack, &ends, *protocol);
@@ -251,8 +287,8 @@ fn family(name: &str) {
                 } else {
                     watch.rebuild();
                 }
-                if !arena.proxy.is_alive() {
-                    arena.proxy = Proxy::start(Lab::battlefield(), &Setup::default());
+                if !arena.proxy(mode).is_alive() {
+                    arena.proxies.remove(&mode);
                     found = Some("pgwarden has ended".to_owned());
                 }
                 match found {
@@ -265,13 +301,23 @@ fn family(name: &str) {
             }
         }
     }
-    assert!(count > 0);
+    assert!(count > 0 || mode != Mode::Rewrite);
     assert!(failures.is_empty(), "{} of {count} succeeded:\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
 macro_rules! families {
     ($($name:ident)*) => {
-        $(#[test] fn $name() { family(stringify!($name)); })*
+        $(#[test] fn $name() { family(stringify!($name), Mode::Rewrite); })*
+
+        /// The same attacks where policies alone keep tenants apart.
+        mod rls {
+            $(#[test] fn $name() { super::family(stringify!($name), super::Mode::Rls); })*
+        }
+
+        /// ... and where statements are rewritten besides.
+        mod rewrite_and_rls {
+            $(#[test] fn $name() { super::family(stringify!($name), super::Mode::Both); })*
+        }
 
         #[test]
         fn every_family_is_tried() {

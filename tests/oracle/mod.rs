@@ -7,9 +7,10 @@ mod case;
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use self::case::{Case, Compare, FILES, cases};
+use crate::isolation::Mode;
 use crate::isolation::state::{Layout, Watch};
 use crate::support::lab::Lab;
-use crate::support::proxy::{Proxy, Setup};
+use crate::support::proxy::{Proxy, Setup, police};
 use crate::support::reply::Reply;
 use crate::support::script::{self, Act, Protocol};
 use crate::support::session::Endpoint;
@@ -112,25 +113,43 @@ struct Stage {
     proxy: Proxy,
     shared: Watch,
     solo: Watch,
+    alone: Endpoint,
 }
 
-/// The cases write: one at a time.
-fn stage() -> &'static Mutex<Stage> {
-    static STAGE: OnceLock<Mutex<Stage>> = OnceLock::new();
-    STAGE.get_or_init(|| {
+impl Stage {
+    fn new(mode: Mode, shared: &'static str, solo: &'static str) -> Mutex<Self> {
         let lab = Lab::general();
-        Mutex::new(Stage {
-            proxy: Proxy::start(lab, &Setup::default()),
-            shared: Watch::over(lab, "shared", Layout::Shared),
-            solo: Watch::over(lab, "solo", Layout::Shared),
+        if mode != Mode::Rewrite {
+            lab.copy_of_shop(shared);
+            police(lab, shared);
+            lab.copy_of_shop(solo);
+            lab.script(solo, "fixture/solo.sql");
+        }
+        Mutex::new(Self {
+            proxy: Proxy::start(lab, &Setup::enforcing(mode.enforcement(), shared)),
+            shared: Watch::over(lab, shared, Layout::Shared),
+            solo: Watch::over(lab, solo, Layout::Shared),
+            alone: lab.owner(solo),
         })
-    })
+    }
+
+    /// The cases write: one at a time, in each mode.
+    fn of(mode: Mode) -> &'static Mutex<Self> {
+        static REWRITE: OnceLock<Mutex<Stage>> = OnceLock::new();
+        static RLS: OnceLock<Mutex<Stage>> = OnceLock::new();
+        static BOTH: OnceLock<Mutex<Stage>> = OnceLock::new();
+        match mode {
+            Mode::Rewrite => REWRITE.get_or_init(|| Self::new(mode, "shared", "solo")),
+            Mode::Rls => RLS.get_or_init(|| Self::new(mode, "oracle_rls", "solo_rls")),
+            Mode::Both => BOTH.get_or_init(|| Self::new(mode, "oracle_both", "solo_both")),
+        }
+    }
 }
 
-fn compare(file: &str) {
-    let mut stage = stage().lock().unwrap_or_else(PoisonError::into_inner);
-    let Stage { proxy, shared, solo } = &mut *stage;
-    compare_ends(file, (&proxy.a(), shared), (&Lab::general().owner("solo"), solo));
+fn compare(file: &str, mode: Mode) {
+    let mut stage = Stage::of(mode).lock().unwrap_or_else(PoisonError::into_inner);
+    let Stage { proxy, shared, solo, alone } = &mut *stage;
+    compare_ends(file, (&proxy.a(), shared), (alone, solo));
 }
 
 /// Runs a file of the corpus on two endpoints and puts both databases back after each case.
@@ -155,24 +174,38 @@ fn compare_ends(file: &str, (through, shared): (&Endpoint, &mut Watch), (alone, 
     assert!(failures.is_empty(), "{} of {count} differ:\n\n{}", failures.len(), failures.join("\n\n"));
 }
 
-#[test]
-fn reads_give_what_they_give_alone() {
-    compare("reads");
+macro_rules! in_every_mode {
+    ($($name:ident: $mode:expr;)*) => {$(
+        mod $name {
+            use super::{Mode, compare};
+
+            #[test]
+            fn reads_give_what_they_give_alone() {
+                compare("reads", $mode);
+            }
+
+            #[test]
+            fn writes_give_what_they_give_alone() {
+                compare("writes", $mode);
+            }
+
+            #[test]
+            fn surroundings_are_refused_or_as_alone() {
+                compare("surroundings", $mode);
+            }
+        }
+    )*};
 }
 
-#[test]
-fn writes_give_what_they_give_alone() {
-    compare("writes");
+in_every_mode! {
+    rewrite: Mode::Rewrite;
+    rls: Mode::Rls;
+    rewrite_and_rls: Mode::Both;
 }
 
 #[test]
 fn protocol_gives_what_it_gives_alone() {
-    compare("protocol");
-}
-
-#[test]
-fn surroundings_are_refused_or_as_alone() {
-    compare("surroundings");
+    compare("protocol", Mode::Rewrite);
 }
 
 /// The comparison itself is sound: a copy of the solo database gives what the solo database gives, whatever is done to it.

@@ -53,6 +53,16 @@ impl Lab {
         LAB.get_or_init(Self::build)
     }
 
+    /// As [`Lab::battlefield`], with policies on the tables of `shared`.
+    pub fn policed_battlefield() -> &'static Self {
+        static LAB: OnceLock<Lab> = OnceLock::new();
+        LAB.get_or_init(|| {
+            let lab = Self::build();
+            super::proxy::police(&lab, "shared");
+            lab
+        })
+    }
+
     fn build() -> Self {
         let settings = [
             ("max_prepared_transactions", "10"),

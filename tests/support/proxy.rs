@@ -52,7 +52,7 @@ impl Default for Setup {
 
 impl Setup {
     /// The configuration of the fixture: `tests/fixture/pgwarden.toml` with its places filled in.
-    fn text(&self, lab: &Lab, port: u16) -> String {
+    pub fn text(&self, lab: &Lab, port: u16) -> String {
         let postgres = lab.cluster.port().to_string();
         let mut text = super::lab::read("fixture/pgwarden.toml");
         for (place, value) in [
@@ -70,6 +70,33 @@ impl Setup {
         }
         text
     }
+}
+
+impl Setup {
+    /// The fixture's configuration with an enforcement mode, on this database.
+    pub fn enforcing(mode: &str, database: &str) -> Self {
+        Self { database: database.to_owned(), upstream: format!("enforcement = \"{mode}\""), ..Self::default() }
+    }
+}
+
+/// Runs a subcommand of pgwarden on a configuration: whether it succeeded, and what it said on both outputs.
+pub fn tool(lab: &Lab, setup: &Setup, arguments: &[&str]) -> (bool, String, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pgwarden.toml");
+    fs::write(&path, setup.text(lab, free_port())).unwrap();
+    let output =
+        Command::new(program()).args(arguments).arg("--config").arg(&path).env_remove("RUST_LOG").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+/// Puts the policies on a database that `pgwarden rls generate` prints for it.
+#[track_caller]
+pub fn police(lab: &Lab, database: &str) {
+    let setup = Setup { database: database.to_owned(), ..Setup::default() };
+    let (done, ddl, error) = tool(lab, &setup, &["rls", "generate"]);
+    assert!(done, "{error}");
+    lab.run(database, &ddl);
 }
 
 /// A running pgwarden. It ends with this value, or with the process.

@@ -3,6 +3,7 @@
 mod context;
 mod elsewhere;
 mod layouts;
+mod modes;
 mod rls;
 
 use crate::support::proxy::Shared;

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::queries::{ColumnRow, FunctionRow, ParentRow, Raw, RelationRow, Server, TypeRow};
-use crate::catalog::model::{Catalog, Column, Function, Operator, QualifiedName, Relation, TypeInfo};
+use super::queries::{ColumnRow, FunctionRow, ParentRow, PolicyRow, Raw, RelationRow, Server, TypeRow};
+use crate::catalog::model::{Catalog, Column, Function, Operator, QualifiedName, Relation, RowPolicy, TypeInfo};
 use crate::ids::Oid;
 
 /// Domains may stand on domains; Postgres allows no cycle, and a bound keeps a broken catalog from hanging us.
@@ -16,9 +16,10 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
     let types = types(raw.types);
     Catalog {
         server_version_num: server.version,
+        role: server.role,
         search_path: server.search_path,
         schemas: raw.schemas.into_iter().collect(),
-        relations: relations(raw.relations, raw.parents, raw.columns, &types),
+        relations: relations(raw.relations, raw.parents, raw.policies, raw.columns, &types),
         functions: functions(raw.functions, &types),
         operators: operators(raw.operators),
         types,
@@ -39,12 +40,17 @@ fn types(rows: Vec<TypeRow>) -> HashMap<Oid, TypeInfo> {
 fn relations(
     rows: Vec<RelationRow>,
     parents: Vec<ParentRow>,
+    policies: Vec<PolicyRow>,
     columns: Vec<ColumnRow>,
     types: &HashMap<Oid, TypeInfo>,
 ) -> HashMap<QualifiedName, Relation> {
     let mut parents_of: HashMap<Oid, Vec<Oid>> = HashMap::new();
     for row in parents {
         parents_of.entry(row.child).or_default().push(row.parent);
+    }
+    let mut policies_of: HashMap<Oid, Vec<RowPolicy>> = HashMap::new();
+    for row in policies {
+        policies_of.entry(row.relation).or_default().push(row.policy);
     }
     let mut columns_of: HashMap<Oid, Vec<Column>> = HashMap::new();
     for row in columns {
@@ -62,6 +68,9 @@ fn relations(
                 parents: parents_of.remove(&row.oid).unwrap_or_default(),
                 row_security: row.row_security,
                 force_row_security: row.force_row_security,
+                row_security_active: row.row_security_active,
+                owned: row.owned,
+                policies: policies_of.remove(&row.oid).unwrap_or_default(),
                 security_invoker: row.security_invoker,
                 extension: row.extension,
             };

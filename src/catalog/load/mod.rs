@@ -124,6 +124,7 @@ async fn read(client: &mut Client) -> Result<Catalog, LoadError> {
         types: queries::types(&transaction).await?,
         relations: queries::relations(&transaction).await?,
         parents: queries::parents(&transaction).await?,
+        policies: queries::policies(&transaction).await?,
         columns: queries::columns(&transaction).await?,
         functions: queries::functions(&transaction).await?,
         operators: queries::operators(&transaction).await?,

@@ -3,13 +3,20 @@
 use tokio_postgres::{Row, Transaction};
 
 use super::{LoadError, row};
-use crate::catalog::model::{Function, Generated, Identity, Operator, QualifiedName, RelKind};
+use crate::catalog::model::{Function, Generated, Identity, Operator, QualifiedName, RelKind, RowPolicy, UpstreamRole};
 use crate::ids::Oid;
 
 /// What the server says of itself and of our role.
 pub(super) struct Server {
     pub(super) version: u32,
     pub(super) search_path: Vec<String>,
+    pub(super) role: UpstreamRole,
+}
+
+/// A row of `pg_policy`.
+pub(super) struct PolicyRow {
+    pub(super) relation: Oid,
+    pub(super) policy: RowPolicy,
 }
 
 /// A row of `pg_type`.
@@ -29,6 +36,8 @@ pub(super) struct RelationRow {
     pub(super) is_partition: bool,
     pub(super) row_security: bool,
     pub(super) force_row_security: bool,
+    pub(super) row_security_active: bool,
+    pub(super) owned: bool,
     pub(super) security_invoker: bool,
     pub(super) extension: Option<String>,
 }
@@ -66,6 +75,7 @@ pub(super) struct Raw {
     pub(super) types: Vec<TypeRow>,
     pub(super) relations: Vec<RelationRow>,
     pub(super) parents: Vec<ParentRow>,
+    pub(super) policies: Vec<PolicyRow>,
     pub(super) columns: Vec<ColumnRow>,
     pub(super) functions: Vec<FunctionRow>,
     pub(super) operators: Vec<Operator>,
@@ -90,14 +100,29 @@ async fn query<T>(
 
 /// Runs with the role's own search path: nothing in it that an object there could stand for.
 pub(super) async fn server(transaction: &Transaction<'_>) -> Result<Server, LoadError> {
-    let sql = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_schemas(false)";
+    let sql = "SELECT pg_catalog.current_setting('server_version_num'), pg_catalog.current_schemas(false), \
+                      current_user::pg_catalog.text, r.rolsuper, r.rolbypassrls, \
+                      ARRAY(SELECT pg_catalog.lower(pg_catalog.split_part(s.it, '=', 1)) \
+                            FROM pg_catalog.pg_db_role_setting d, pg_catalog.unnest(d.setconfig) s(it) \
+                            WHERE d.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, r.oid]) \
+                              AND d.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, \
+                                  (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())]) \
+                              AND pg_catalog.strpos(pg_catalog.split_part(s.it, '=', 1), '.') OPERATOR(pg_catalog.>) 0 \
+                            ORDER BY 1) \
+               FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user";
     let row = transaction.query_one(sql, &[]).await?;
     let version: &str = row.try_get(0)?;
     let search_path: Vec<String> = row.try_get(1)?;
     let version = version
         .parse()
         .map_err(|_| LoadError::Unexpected { catalog: "server_version_num", what: format!("{version:?}") })?;
-    Ok(Server { version, search_path })
+    let role = UpstreamRole {
+        name: row.try_get(2)?,
+        superuser: row.try_get(3)?,
+        bypasses_rls: row.try_get(4)?,
+        settings: row.try_get(5)?,
+    };
+    Ok(Server { version, search_path, role })
 }
 
 pub(super) async fn schemas(transaction: &Transaction<'_>) -> Result<Vec<String>, LoadError> {
@@ -124,6 +149,8 @@ pub(super) async fn types(transaction: &Transaction<'_>) -> Result<Vec<TypeRow>,
 pub(super) async fn relations(transaction: &Transaction<'_>) -> Result<Vec<RelationRow>, LoadError> {
     let sql = r"
         SELECT c.oid, n.nspname, c.relname AS name, c.relkind, c.relispartition, c.relrowsecurity, c.relforcerowsecurity,
+               CASE WHEN c.relrowsecurity THEN row_security_active(c.oid) ELSE false END AS row_security_active,
+               pg_has_role(c.relowner, 'USAGE') AS owned,
                coalesce((SELECT o.option_value::bool FROM pg_options_to_table(c.reloptions) o
                          WHERE o.option_name = 'security_invoker'), false) AS security_invoker,
                e.extname
@@ -140,6 +167,8 @@ pub(super) async fn relations(transaction: &Transaction<'_>) -> Result<Vec<Relat
             is_partition: row.try_get("relispartition")?,
             row_security: row.try_get("relrowsecurity")?,
             force_row_security: row.try_get("relforcerowsecurity")?,
+            row_security_active: row.try_get("row_security_active")?,
+            owned: row.try_get("owned")?,
             security_invoker: row.try_get("security_invoker")?,
             extension: row.try_get("extname")?,
         })
@@ -151,6 +180,28 @@ pub(super) async fn relations(transaction: &Transaction<'_>) -> Result<Vec<Relat
 pub(super) async fn parents(transaction: &Transaction<'_>) -> Result<Vec<ParentRow>, LoadError> {
     let sql = "SELECT inhrelid, inhparent FROM pg_inherits ORDER BY inhrelid, inhseqno";
     let read = |row: &Row| Ok(ParentRow { child: row.try_get(0)?, parent: row.try_get(1)? });
+    query(transaction, sql, read).await
+}
+
+/// Those that apply to the role, of relations with row-level security, in the order of their names.
+pub(super) async fn policies(transaction: &Transaction<'_>) -> Result<Vec<PolicyRow>, LoadError> {
+    let sql = "
+        SELECT p.polrelid, p.polname, p.polpermissive, p.polcmd,
+               pg_get_expr(p.polqual, p.polrelid) AS using, pg_get_expr(p.polwithcheck, p.polrelid) AS check
+        FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid
+        WHERE c.relrowsecurity
+          AND EXISTS (SELECT FROM unnest(p.polroles) r(oid) WHERE r.oid = 0 OR pg_has_role(r.oid, 'USAGE'))
+        ORDER BY p.polrelid, p.polname";
+    let read = |row: &Row| {
+        let policy = RowPolicy {
+            name: row.try_get("polname")?,
+            permissive: row.try_get("polpermissive")?,
+            command: row::policy_command(letter(row, "polcmd")?)?,
+            using: row.try_get("using")?,
+            check: row.try_get("check")?,
+        };
+        Ok(PolicyRow { relation: row.try_get("polrelid")?, policy })
+    };
     query(transaction, sql, read).await
 }
 

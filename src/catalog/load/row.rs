@@ -1,7 +1,7 @@
 //! One-letter columns of the system catalogs as enums.
 
 use super::LoadError;
-use crate::catalog::model::{FunctionKind, Generated, Identity, RelKind, Volatility};
+use crate::catalog::model::{FunctionKind, Generated, Identity, PolicyCommand, RelKind, Volatility};
 
 fn unexpected(catalog: &'static str, column: &str, letter: u8) -> LoadError {
     LoadError::Unexpected { catalog, what: format!("{column} {:?}", char::from(letter)) }
@@ -57,5 +57,16 @@ pub(super) fn volatility(letter: u8) -> Result<Volatility, LoadError> {
         b's' => Volatility::Stable,
         b'v' => Volatility::Volatile,
         other => return Err(unexpected("pg_proc", "provolatile", other)),
+    })
+}
+
+pub(super) fn policy_command(letter: u8) -> Result<PolicyCommand, LoadError> {
+    Ok(match letter {
+        b'*' => PolicyCommand::All,
+        b'r' => PolicyCommand::Select,
+        b'a' => PolicyCommand::Insert,
+        b'w' => PolicyCommand::Update,
+        b'd' => PolicyCommand::Delete,
+        other => return Err(unexpected("pg_policy", "polcmd", other)),
     })
 }

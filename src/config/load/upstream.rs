@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use toml::de::DeValue;
 
 use super::super::diagnostics::{Span, did_you_mean};
-use super::super::model::{Address, GlobalPool, PoolMode, PoolSettings, TlsMode, Upstream, UpstreamTls};
+use super::super::model::{Address, Enforcement, GlobalPool, PoolMode, PoolSettings, TlsMode, Upstream, UpstreamTls};
 use super::super::section::{Keys, Section, value_type};
 use super::super::url::{TLS_MODES, UpstreamUrl, parse_tls_mode, parse_url};
 use super::{Context, Upstreams};
@@ -18,7 +18,7 @@ use crate::ids::UpstreamName;
 
 /// Keys of an upstream.
 pub(super) const UPSTREAM: Keys = Keys {
-    known: &["url", "password", "password_env", "password_file", "tls", "pool", "connect_timeout"],
+    known: &["url", "password", "password_env", "password_file", "tls", "pool", "connect_timeout", "enforcement"],
     later: &["replicas", "health_check"],
 };
 const TLS: Keys = Keys { known: &["mode", "root_cert"], later: &["cert", "key"] };
@@ -90,7 +90,19 @@ pub(super) fn read(context: &Context<'_>, section: &Section<'_>, name: UpstreamN
         tls: tls?,
         pool,
         connect_timeout,
+        enforcement: read_enforcement(context, section),
     }))
+}
+
+fn read_enforcement(context: &Context<'_>, section: &Section<'_>) -> Enforcement {
+    let Some(written) = section.nonempty("enforcement") else { return Enforcement::default() };
+    Enforcement::ALL.into_iter().find(|it| it.as_str() == written.value).unwrap_or_else(|| {
+        let names = Enforcement::ALL.map(Enforcement::as_str);
+        let hint = did_you_mean(written.value, names)
+            .unwrap_or_else(|| format!("one of {}", names.map(|it| format!("\"{it}\"")).join(", ")));
+        context.findings.error_hint(&written.span, format!("\"{}\" is no enforcement mode", written.value), hint);
+        Enforcement::default()
+    })
 }
 
 fn read_url(context: &Context<'_>, section: &Section<'_>) -> Option<UpstreamUrl> {

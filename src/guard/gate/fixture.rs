@@ -43,6 +43,9 @@ fn relation(oid: Oid, schema: &str, name: &str, kind: RelKind, columns: &[&str])
         parents: vec![],
         row_security: false,
         force_row_security: false,
+        row_security_active: false,
+        owned: false,
+        policies: Vec::new(),
         security_invoker: false,
         extension: None,
     }
@@ -206,6 +209,7 @@ pub(super) fn policy() -> Policy {
     let names = ["public", "extensions", "t_a", "t_b", "pg_catalog", "information_schema"];
     let catalog = Catalog {
         server_version_num: 150_020,
+        role: crate::catalog::UpstreamRole::default(),
         search_path: vec!["public".to_owned(), "extensions".to_owned()],
         schemas: names.iter().map(|s| (*s).to_owned()).collect(),
         relations,
@@ -219,6 +223,7 @@ pub(super) fn policy() -> Policy {
             type_oid,
             type_name: type_name.to_owned(),
             key: None,
+            protection: crate::guard::Protection::Predicate,
         })
     };
     Policy {

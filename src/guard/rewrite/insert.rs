@@ -44,9 +44,13 @@ impl<'p> Rewriter<'p> {
             let ResTarget { name: _, indirection, val: _, location: _ } = column.as_mut();
             self.subscripts(indirection)?;
         }
-        if let Target::Tenant(table, found) = target {
-            self.force(table, found, cols, select_stmt, source)?;
-            self.note(format!("{}: the tenant's value in every row", found.name));
+        match target {
+            Target::Tenant(table, found) => {
+                self.force(table, found, cols, select_stmt, source)?;
+                self.note(format!("{}: the tenant's value in every row", found.name));
+            }
+            Target::Policed(table, found) => self.fill(table, found, cols, select_stmt, source.as_deref())?,
+            Target::Free => {}
         }
         if let Some(clause) = on_conflict_clause.as_deref_mut() {
             let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
@@ -99,6 +103,49 @@ impl<'p> Rewriter<'p> {
             Some(at) if has_star(select) => self.wrap(select, cols.len(), at, table),
             Some(at) => self.check_column(select, at, table),
         }
+    }
+
+    /// The tenant's value where the client gives none; what it gives, the server's policies check.
+    fn fill(
+        &mut self,
+        table: &TenantTable,
+        found: &Relation,
+        cols: &mut Vec<Node>,
+        source: &mut Option<Box<Node>>,
+        outputs: Option<&[Output]>,
+    ) -> Result<(), Refusal> {
+        let names: Vec<&str> = match (cols.as_slice(), outputs) {
+            // By position, and nobody knows how many: the server counts.
+            ([], None) => return Ok(()),
+            ([], Some(outputs)) => found.columns.iter().take(outputs.len()).map(|c| c.name.as_str()).collect(),
+            (given, _) => given.iter().filter_map(column_name).collect(),
+        };
+        match names.iter().position(|name| *name == table.column) {
+            Some(at) if source.as_deref().is_some_and(|query| has_default(query, at)) => {
+                let slot = self.tenant_slot(table)?;
+                let own = tree::param(self.param_number(slot));
+                source.iter_mut().for_each(|query| replace_defaults(query, at, &own));
+            }
+            Some(_) => return Ok(()),
+            None => {
+                let named: Vec<Node> = names.iter().map(|name| tree::target(name, None)).collect();
+                if cols.is_empty() {
+                    *cols = named;
+                }
+                cols.push(tree::target(&table.column, None));
+                let slot = self.tenant_slot(table)?;
+                let own = tree::param(self.param_number(slot));
+                match source.as_deref_mut().map(|query| query.node.as_mut()) {
+                    Some(Some(NodeEnum::SelectStmt(select))) => append(select, &own)?,
+                    Some(_) => return Err(unsupported("this source of INSERT")),
+                    // DEFAULT VALUES
+                    None => *source = tree::boxed(NodeEnum::SelectStmt(Box::new(one_row(own)))),
+                }
+            }
+        }
+        self.rewritten = true;
+        self.note(format!("{}: the tenant's value filled in", found.name));
+        Ok(())
     }
 
     /// Checks or replaces column `at` of a query without `*`, in each arm of set operations.
@@ -154,7 +201,7 @@ impl<'p> Rewriter<'p> {
     fn on_conflict(&mut self, clause: &mut OnConflictClause, target: Target<'p>, alias: &str) -> Result<(), Refusal> {
         let action = clause.action();
         let OnConflictClause { action: _, infer, target_list, where_clause, location: _ } = clause;
-        if let Target::Tenant(_, found) = target
+        if let Target::Tenant(_, found) | Target::Policed(_, found) = target
             && let Some(level) = self.levels.last_mut()
         {
             level.items.push(Item {
@@ -190,7 +237,7 @@ impl<'p> Rewriter<'p> {
                 self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))?;
                 let pending: &[usize] = match target {
                     Target::Tenant(..) => &[0],
-                    Target::Free => &[],
+                    Target::Policed(..) | Target::Free => &[],
                 };
                 *where_clause = self.conditions(where_clause.take(), pending)?;
                 Ok(())
@@ -222,6 +269,44 @@ pub(super) fn in_their_places(items: &[Node]) -> Result<(), Refusal> {
             .hint("Write the fields out, or leave the tenant column to pgwarden."));
     }
     Ok(())
+}
+
+fn column_name(col: &Node) -> Option<&str> {
+    match col.node.as_ref() {
+        Some(NodeEnum::ResTarget(target)) => Some(&target.name),
+        Some(_) | None => None,
+    }
+}
+
+/// The rows of `VALUES`, if the query is that.
+fn rows(query: &Node) -> &[Node] {
+    match query.node.as_ref() {
+        Some(NodeEnum::SelectStmt(select)) => &select.values_lists,
+        Some(_) | None => &[],
+    }
+}
+
+/// Whether any row of `VALUES` gives DEFAULT in that place.
+fn has_default(query: &Node, at: usize) -> bool {
+    rows(query).iter().any(|row| match row.node.as_ref() {
+        Some(NodeEnum::List(List { items })) => items.get(at).is_some_and(is_default),
+        Some(_) | None => false,
+    })
+}
+
+fn replace_defaults(query: &mut Node, at: usize, own: &Node) {
+    let Some(NodeEnum::SelectStmt(select)) = query.node.as_mut() else { return };
+    for row in &mut select.values_lists {
+        if let Some(NodeEnum::List(List { items })) = row.node.as_mut()
+            && let Some(value) = items.get_mut(at).filter(|value| is_default(value))
+        {
+            *value = own.clone();
+        }
+    }
+}
+
+fn is_default(value: &Node) -> bool {
+    matches!(value.node.as_ref(), Some(NodeEnum::SetToDefault(_)))
 }
 
 fn too_few() -> Refusal {

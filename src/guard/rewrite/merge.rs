@@ -27,7 +27,7 @@ impl<'p> Rewriter<'p> {
         }
         let own: &[usize] = match target {
             Target::Tenant(..) => &[0],
-            Target::Free => &[],
+            Target::Policed(..) | Target::Free => &[],
         };
         *join_condition = self.conditions(join_condition.take(), own)?;
         let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
@@ -84,6 +84,7 @@ impl<'p> Rewriter<'p> {
                 self.exprs(values)?;
                 match target {
                     Target::Tenant(table, found) => self.force_row(table, found, target_list, values),
+                    Target::Policed(table, found) => self.fill_row(table, found, target_list, values),
                     Target::Free => Ok(()),
                 }
             }
@@ -125,6 +126,24 @@ impl<'p> Rewriter<'p> {
                 Ok(())
             }
         }
+    }
+}
+
+impl Rewriter<'_> {
+    /// The tenant's value in a row that does not give one.
+    fn fill_row(
+        &mut self,
+        table: &TenantTable,
+        found: &Relation,
+        columns: &mut Vec<Node>,
+        values: &mut Vec<Node>,
+    ) -> Result<(), Refusal> {
+        let by_position = columns.is_empty() && found.columns.iter().take(values.len()).any(|c| c.name == table.column);
+        if by_position || columns.iter().any(|c| is_named(c, &table.column)) {
+            return Ok(());
+        }
+        self.rewritten = true;
+        self.force_row(table, found, columns, values)
     }
 }
 

@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, ReturningOption, UpdateStmt};
 
-use super::from::{Place, alias_of};
+use super::from::{Place, alias_of, policed};
 use super::outputs::of_targets;
 use super::scope::{Level, Output};
 use super::{Rewriter, unsupported};
@@ -16,6 +16,8 @@ use crate::pgerror::SqlState;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Target<'p> {
     Tenant(&'p TenantTable, &'p Relation),
+    /// A tenant table that the server's policies guard: what is written must only name the tenant.
+    Policed(&'p TenantTable, &'p Relation),
     /// No tenant table: the tenant's own schema or database.
     Free,
 }
@@ -24,7 +26,7 @@ impl<'p> Target<'p> {
     pub(super) fn table(&self) -> Option<&'p TenantTable> {
         match self {
             Target::Tenant(table, _) => Some(table),
-            Target::Free => None,
+            Target::Policed(..) | Target::Free => None,
         }
     }
 }
@@ -47,6 +49,13 @@ impl<'p> Rewriter<'p> {
                 relation.relname.clone_from(&found.name.name);
                 self.add_relation(relation, found, false, Some(guard));
                 Ok(Target::Tenant(table, found))
+            }
+            Resolved::Policed(table, found) => {
+                self.note(policed(found));
+                relation.schemaname.clone_from(&found.name.schema);
+                relation.relname.clone_from(&found.name.name);
+                self.add_relation(relation, found, false, None);
+                Ok(Target::Policed(table, found))
             }
             Resolved::Shared(found) => {
                 Err(read_only(found, "a shared table: tenants may read it, and none may write it"))
@@ -104,7 +113,7 @@ impl<'p> Rewriter<'p> {
     ) -> Result<(), Refusal> {
         let mut pending = match target {
             Target::Tenant(..) => vec![0],
-            Target::Free => vec![],
+            Target::Policed(..) | Target::Free => vec![],
         };
         let own = pending.len();
         for item in from {

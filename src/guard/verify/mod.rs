@@ -21,7 +21,7 @@ use pg_query::protobuf::RawStmt;
 use self::predicate::Predicates;
 use self::scope::Scope;
 use super::plan::{TenantCheck, TenantSlot};
-use super::policy::{Policy, TableRule, TenantTable};
+use super::policy::{Policy, Protection, TableRule, TenantTable};
 use super::refusal::{Refusal, RefusalKind};
 use crate::catalog::Relation;
 use crate::pgerror::SqlState;
@@ -64,11 +64,14 @@ struct Verifier<'p> {
 }
 
 impl<'p> Verifier<'p> {
-    /// The rule of a relation as Postgres will resolve its name, if it is a tenant relation.
+    /// The rule of a relation as Postgres will resolve its name, if it is a tenant relation that no policy guards.
     fn tenant_table(&self, schema: &str, name: &str) -> Option<&'p TenantTable> {
         let relation = self.relation(schema, name)?;
         match self.policy.tables.get(&relation.name)? {
-            TableRule::Tenant(table) => Some(table),
+            TableRule::Tenant(table) => match table.protection {
+                Protection::Predicate | Protection::Missing(_) => Some(table),
+                Protection::Policies => None,
+            },
             TableRule::Shared => None,
         }
     }

@@ -29,6 +29,9 @@ fn policy() -> Policy {
         parents: vec![],
         row_security: false,
         force_row_security: false,
+        row_security_active: false,
+        owned: false,
+        policies: Vec::new(),
         security_invoker: false,
         extension: None,
     };
@@ -42,8 +45,13 @@ fn policy() -> Policy {
         operators: HashMap::from([operator("=", true), operator("<", true), operator("/", false)]),
         ..Catalog::default()
     };
-    let table =
-        TenantTable { column: "tenant_id".into(), type_oid: 23, type_name: "pg_catalog.int4".into(), key: None };
+    let table = TenantTable {
+        column: "tenant_id".into(),
+        type_oid: 23,
+        type_name: "pg_catalog.int4".into(),
+        key: None,
+        protection: crate::guard::Protection::Predicate,
+    };
     let rules = [
         ("orders", TableRule::Tenant(table.clone())),
         ("customers", TableRule::Tenant(table)),

@@ -8,7 +8,8 @@ use tokio_postgres::Client;
 
 pub use finding::{Finding, Severity};
 
-use crate::guard::{Policy, TableRule};
+use crate::guard::{Enforcement, Policy, TableRule};
+use crate::lifecycle::rls;
 
 /// Examines one upstream. `role` is the role that pgwarden connects as.
 ///
@@ -25,8 +26,31 @@ pub async fn examine(client: &Client, policy: &Policy, role: &str) -> Result<Vec
     findings.extend(checks::functions(client, policy).await?);
     findings.extend(checks::sequences(client, &schema).await?);
     findings.extend(checks::role(client, role).await?);
+    findings.extend(row_security(policy));
     findings.sort_by(|a, b| (a.severity, &a.object, a.check).cmp(&(b.severity, &b.object, b.check)));
     Ok(findings)
+}
+
+/// Where the enforcement counts on policies: what of them is missing.
+fn row_security(policy: &Policy) -> Vec<Finding> {
+    let severity = match policy.enforcement {
+        Enforcement::Rewrite => return Vec::new(),
+        Enforcement::RewriteAndRls => Severity::Medium,
+        Enforcement::Rls => Severity::High,
+    };
+    let report = rls::check(policy);
+    let finding = |object: String, what: String| Finding {
+        severity,
+        check: "row-security",
+        object,
+        what,
+        why: "enforcement counts on row-level security: with rls alone pgwarden does not serve what it does not keep apart",
+        fix: "what `pgwarden rls generate` prints, or enforcement = \"rewrite\"".to_owned(),
+    };
+    let of_role = report.role.into_iter().map(|what| finding(format!("role {}", policy.catalog.role.name), what));
+    let of_tables = report.tables.into_iter().filter(|table| !table.missing.is_empty());
+    let of_tables = of_tables.map(|table| finding(table.table, table.missing.join("; ")));
+    of_role.chain(of_tables).collect()
 }
 
 /// Number of tenant tables in a policy: a doctor that examined none has found nothing.

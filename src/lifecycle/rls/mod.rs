@@ -9,8 +9,9 @@ mod tests;
 pub use check::{Report, TableReport, check};
 pub use generate::generate;
 
-use crate::catalog::{RelKind, Relation};
+use crate::catalog::Relation;
 use crate::guard::{Policy, TableRule, TenantTable};
+use crate::tenant::policy::rls::can_have_policies;
 
 /// Name of the policies.
 pub const POLICY_NAME: &str = "pgwarden_tenant";
@@ -24,7 +25,7 @@ fn tables(policy: &Policy) -> Vec<(&Relation, &TenantTable)> {
             TableRule::Tenant(table) => Some((policy.catalog.relations.get(name)?, table)),
             TableRule::Shared => None,
         })
-        .filter(|(relation, _)| matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable))
+        .filter(|(relation, _)| can_have_policies(relation.kind))
         .collect();
     tables.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
     tables

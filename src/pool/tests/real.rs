@@ -254,6 +254,7 @@ fn upstream(cluster: &Cluster, host: &str, mode: config::TlsMode, root: Option<&
         tls: UpstreamTls { mode, root_cert: root.map(Into::into) },
         pool: settings(1),
         connect_timeout: Duration::from_secs(10),
+        enforcement: crate::config::Enforcement::Rewrite,
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::{Batch, Hold, Machine, Wait};
+use crate::guard::{Enforcement, Mode};
 use crate::pgerror::{PgError, Severity, SqlState};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
@@ -68,11 +69,16 @@ impl Machine {
             return Err(Wait::Closed);
         }
         self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Context(difference.changes)));
-        if difference.critical {
+        if difference.critical || self.relies_on_settings() {
             self.hold = Hold::Drain;
             return Err(Wait::Replies);
         }
         Ok(())
+    }
+
+    /// Policies alone tell whose rows a statement means, by a setting: nothing may be sent before it is confirmed.
+    fn relies_on_settings(&self) -> bool {
+        self.env.mode == Mode::Shared && self.env.guard.policy().enforcement == Enforcement::Rls
     }
 
     /// The settings could not be applied. What the client sent meanwhile may have run without them: nothing of it is

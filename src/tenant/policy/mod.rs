@@ -4,6 +4,7 @@
 
 mod keys;
 mod note;
+pub mod rls;
 mod rules;
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,7 @@ pub use note::{NoteLevel, PolicyNote};
 
 use crate::catalog::Catalog;
 use crate::config::{Config, Layout, Tenancy, Tenant};
-use crate::guard::{GuardLimits, Policy};
+use crate::guard::{Enforcement, GuardLimits, Policy};
 use crate::ids::UpstreamName;
 
 /// What the rules of one upstream are made from.
@@ -25,6 +26,8 @@ pub struct PolicyInput<'a> {
     pub tenancy: &'a Tenancy,
     /// The tenants that live on this upstream, of whatever layout.
     pub tenants: &'a [Arc<Tenant>],
+    /// What keeps tenants of the shared layout apart there.
+    pub enforcement: Enforcement,
     /// Bounds on a statement.
     pub limits: GuardLimits,
 }
@@ -57,6 +60,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
     let mut notes = Vec::new();
     let search_path = input.tenancy.search_path.clone().unwrap_or_else(|| catalog.search_path.clone());
     let mut tables = rules::table_rules(input, &catalog, &mut notes);
+    rls::protect(input.enforcement, &catalog, &input.tenancy.setting, &mut tables, &mut notes);
     // Only the shared layout goes by these rules; without such a tenant here there is nothing to warn of.
     if input.shared_tenants().next().is_some() {
         rules::note_unconfigured(input, &catalog, &tables, &mut notes);
@@ -74,6 +78,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         search_path,
         allow_functions: input.tenancy.allow_functions.iter().cloned().collect(),
         setting: input.tenancy.setting.clone(),
+        enforcement: input.enforcement,
         limits: input.limits,
     };
     (policy, notes)

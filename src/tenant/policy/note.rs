@@ -121,6 +121,24 @@ pub enum PolicyNote {
         /// One table that is guarded by it.
         name: QualifiedName,
     },
+    /// Policies would not bind the upstream's role.
+    #[error("row-level security does not hold here: {missing}{}", consequence(*served))]
+    RoleAndPolicies {
+        /// Why, and what mends it.
+        missing: String,
+        /// Tenant tables are served all the same: the guard rewrites too.
+        served: bool,
+    },
+    /// A tenant table's policies do not keep tenants apart.
+    #[error("row-level security on {name} is incomplete: {missing}{}", consequence(*served))]
+    NoRowSecurity {
+        /// The table.
+        name: QualifiedName,
+        /// What is missing.
+        missing: String,
+        /// It is served all the same: the guard rewrites too.
+        served: bool,
+    },
     /// Neither tenant table nor shared.
     #[error("{name} has no tenant column and is not listed: refused for tenants")]
     Unconfigured {
@@ -135,11 +153,20 @@ pub enum PolicyNote {
     },
 }
 
+fn consequence(served: bool) -> &'static str {
+    match served {
+        true => " (statements are rewritten all the same; `pgwarden rls generate` prints the DDL)",
+        false => "; tenants are refused until it is mended (`pgwarden rls generate` prints the DDL)",
+    }
+}
+
 impl PolicyNote {
     /// How bad it is.
     pub fn level(&self) -> NoteLevel {
         match self {
-            PolicyNote::MissingRelation { .. }
+            PolicyNote::RoleAndPolicies { served: false, .. }
+            | PolicyNote::NoRowSecurity { served: false, .. }
+            | PolicyNote::MissingRelation { .. }
             | PolicyNote::NotATable { .. }
             | PolicyNote::MissingColumn { .. }
             | PolicyNote::MissingPathSchema { .. }
@@ -151,9 +178,11 @@ impl PolicyNote {
             | PolicyNote::ConflictingParents { .. }
             | PolicyNote::BadKey { .. }
             | PolicyNote::SameKey { .. } => NoteLevel::Error,
-            PolicyNote::MissingFunction { .. } | PolicyNote::Unconfigured { .. } | PolicyNote::UnlistedView { .. } => {
-                NoteLevel::Warning
-            }
+            PolicyNote::RoleAndPolicies { served: true, .. }
+            | PolicyNote::NoRowSecurity { served: true, .. }
+            | PolicyNote::MissingFunction { .. }
+            | PolicyNote::Unconfigured { .. }
+            | PolicyNote::UnlistedView { .. } => NoteLevel::Warning,
         }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use super::{PolicyInput, PolicyNote};
 use crate::catalog::{Catalog, QualifiedName, RelKind, Relation};
 use crate::config::Layout;
-use crate::guard::{KeyName, TableRule, TenantTable};
+use crate::guard::{KeyName, Protection, TableRule, TenantTable};
 use crate::ids::Oid;
 
 /// Rules by relation, while they are made. `None`: there must be none, whatever the parents say.
@@ -116,6 +116,7 @@ fn tenant_rule(catalog: &Catalog, relation: &Relation, column: &str, key: &KeyNa
         type_oid: column.base_type_oid,
         type_name: type_text(catalog, column.base_type_oid)?,
         key: key.clone(),
+        protection: Protection::Predicate,
     }))
 }
 

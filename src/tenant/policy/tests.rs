@@ -19,6 +19,7 @@ struct World {
     catalog: Catalog,
     tenancy: Tenancy,
     tenants: Vec<Arc<Tenant>>,
+    enforcement: Enforcement,
 }
 
 impl World {
@@ -38,7 +39,9 @@ impl World {
             let info = TypeInfo { oid, name: q(name), typtype: 'b', base: oid };
             catalog.types.insert(oid, info);
         }
-        Self { catalog, tenancy: config.tenancy, tenants: vec![] }.tenant("acme", "1").tenant("bravo", "2")
+        Self { catalog, tenancy: config.tenancy, tenants: vec![], enforcement: Enforcement::Rewrite }
+            .tenant("acme", "1")
+            .tenant("bravo", "2")
     }
 
     fn tenant_with(mut self, name: &str, layout: Layout, keys: TenantKeys) -> Self {
@@ -51,6 +54,7 @@ impl World {
             tls: UpstreamTls { mode: TlsMode::Disable, root_cert: None },
             pool: PoolSettings::default(),
             connect_timeout: std::time::Duration::from_secs(1),
+            enforcement: Enforcement::Rewrite,
         });
         let name = TenantName::new(name);
         self.tenants.push(Arc::new(Tenant { name, layout, keys, upstream, suspended: false }));
@@ -90,6 +94,9 @@ impl World {
             parents,
             row_security: false,
             force_row_security: false,
+            row_security_active: false,
+            owned: false,
+            policies: Vec::new(),
             security_invoker: false,
             extension: None,
         };
@@ -113,7 +120,12 @@ impl World {
     }
 
     fn build(&self) -> (Policy, Vec<PolicyNote>) {
-        let input = PolicyInput { tenancy: &self.tenancy, tenants: &self.tenants, limits: GuardLimits::default() };
+        let input = PolicyInput {
+            tenancy: &self.tenancy,
+            tenants: &self.tenants,
+            enforcement: self.enforcement,
+            limits: GuardLimits::default(),
+        };
         build_policy(&input, Arc::new(self.catalog.clone()), 7)
     }
 

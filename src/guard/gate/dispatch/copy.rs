@@ -61,7 +61,10 @@ fn copy_to(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts)
     let gated = || Gated::new(StatementKind::CopyOut, Sent::Printed);
     let relation = match resolved {
         Resolved::Free(_) => return Ok(gated()),
-        Resolved::Tenant(_, relation) | Resolved::Shared(relation) | Resolved::System(relation, _) => *relation,
+        Resolved::Tenant(_, relation)
+        | Resolved::Policed(_, relation)
+        | Resolved::Shared(relation)
+        | Resolved::System(relation, _) => *relation,
     };
     let message = match relation.kind {
         RelKind::Table => None,
@@ -91,7 +94,7 @@ fn copy_to(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts)
 fn copy_from(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts) -> Result<Gated, Refusal> {
     let gated = || Gated::new(StatementKind::CopyIn, Sent::Printed);
     let (table, relation) = match resolved {
-        Resolved::Tenant(table, relation) => (*table, *relation),
+        Resolved::Tenant(table, relation) | Resolved::Policed(table, relation) => (*table, *relation),
         Resolved::Free(_) => return Ok(gated()),
         Resolved::Shared(relation) | Resolved::System(relation, _) => {
             return Err(denied(

@@ -4,7 +4,7 @@ mod system;
 mod visible;
 
 use crate::catalog::{QualifiedName, RelKind, Relation};
-use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule, TenantTable};
+use crate::guard::{Mode, Policy, Protection, Refusal, RefusalKind, TableRule, TenantTable};
 use crate::pgerror::SqlState;
 
 use super::names::{denied, foreign_schema, schema_is_own, search_path, truncated};
@@ -15,6 +15,8 @@ pub(crate) use system::Mask;
 pub(crate) enum Resolved<'p> {
     /// A tenant relation: only behind its predicate.
     Tenant(&'p TenantTable, &'p Relation),
+    /// A tenant relation that the server's policies guard.
+    Policed(&'p TenantTable, &'p Relation),
     /// A shared table: read by all, written by none.
     Shared(&'p Relation),
     /// A relation of `pg_catalog` or `information_schema`: read only, and with a mask only through it.
@@ -82,7 +84,11 @@ fn in_shared<'p>(
         return system::rule(policy, &Mode::Shared, relation);
     }
     match policy.tables.get(&relation.name) {
-        Some(TableRule::Tenant(table)) => Ok(Resolved::Tenant(table, relation)),
+        Some(TableRule::Tenant(table)) => match &table.protection {
+            Protection::Predicate => Ok(Resolved::Tenant(table, relation)),
+            Protection::Policies => Ok(Resolved::Policed(table, relation)),
+            Protection::Missing(what) => Err(unprotected(relation, what)),
+        },
         Some(TableRule::Shared) => Ok(Resolved::Shared(relation)),
         None => Err(unconfigured(&relation.name, relation.kind)),
     }
@@ -150,6 +156,17 @@ fn is_temporary(schema: &str) -> bool {
 fn undefined(schema: &str, name: &str) -> Refusal {
     let shown = if schema.is_empty() { name.to_owned() } else { format!("{schema}.{name}") };
     Refusal::new(RefusalKind::Undefined, SqlState::UNDEFINED_TABLE, format!("relation \"{shown}\" does not exist"))
+}
+
+/// Policies alone should keep tenants apart, and do not.
+fn unprotected(relation: &Relation, what: &str) -> Refusal {
+    denied(
+        RefusalKind::Relation,
+        format!("permission denied for table {}: its row-level security is incomplete", relation.name.name),
+        "Enforcement is rls, and pgwarden serves no table whose policies do not keep tenants apart. For the operator: pgwarden rls \
+         check says what is missing, pgwarden rls generate prints what mends it.",
+    )
+    .detail(what.to_owned())
 }
 
 fn unconfigured(name: &QualifiedName, kind: RelKind) -> Refusal {

@@ -13,6 +13,7 @@ fn name(mode: &Mode, name: &str) -> String {
     };
     match resolved {
         Ok(Resolved::Tenant(table, _)) => format!("tenant {}", table.column),
+        Ok(Resolved::Policed(table, _)) => format!("policed {}", table.column),
         Ok(Resolved::Shared(_)) => "shared".to_owned(),
         Ok(Resolved::System(_, None)) => "system".to_owned(),
         Ok(Resolved::System(_, Some(_))) => "masked".to_owned(),

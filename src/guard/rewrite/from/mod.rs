@@ -139,6 +139,11 @@ impl<'p> Rewriter<'p> {
         }
         match self.resolve(relation)? {
             Resolved::Tenant(table, found) => self.tenant(item, relation, table, found, place, pending),
+            Resolved::Policed(_, found) => {
+                self.note(policed(found));
+                self.keep(item, relation, found, false);
+                Ok(())
+            }
             Resolved::Shared(found) => {
                 self.keep(item, relation, found, true);
                 Ok(())
@@ -314,6 +319,11 @@ impl<'p> Rewriter<'p> {
         });
         Ok(())
     }
+}
+
+/// For `explain`.
+pub(in crate::guard::rewrite) fn policed(found: &Relation) -> String {
+    format!("{}: the server's row-level security (enforcement is rls)", found.name)
 }
 
 /// The name by which a relation's columns are referred to, with its column list.

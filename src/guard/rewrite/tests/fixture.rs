@@ -65,6 +65,9 @@ fn relation(shape: &Shape, oid: Oid) -> Relation {
         parents: vec![],
         row_security: false,
         force_row_security: false,
+        row_security_active: false,
+        owned: false,
+        policies: Vec::new(),
         security_invoker: false,
         extension: None,
     }
@@ -133,6 +136,7 @@ fn rule(name: &str) -> Option<TableRule> {
             type_oid,
             type_name: type_name.to_owned(),
             key: key.map(Into::into),
+            protection: crate::guard::Protection::Predicate,
         }))
     };
     match name {
@@ -161,6 +165,7 @@ pub(super) fn policy() -> Policy {
         epoch: 1,
         catalog: Arc::new(Catalog {
             server_version_num: 150_020,
+            role: crate::catalog::UpstreamRole::default(),
             search_path: vec!["public".to_owned()],
             schemas: HashSet::from(["public".to_owned(), "pg_catalog".to_owned()]),
             relations,

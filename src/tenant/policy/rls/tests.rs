@@ -1,0 +1,178 @@
+//! Findings for tables made by hand.
+
+use super::*;
+use crate::catalog::TypeInfo;
+
+fn table() -> TenantTable {
+    TenantTable {
+        column: "tenant_id".to_owned(),
+        type_oid: 23,
+        type_name: "pg_catalog.int4".to_owned(),
+        key: None,
+        protection: Protection::Predicate,
+    }
+}
+
+fn relation(row_security: bool, force_row_security: bool, owned: bool, policies: &[RowPolicy]) -> Relation {
+    let column = crate::catalog::Column {
+        name: "tenant_id".to_owned(),
+        attnum: 1,
+        type_oid: 23,
+        type_name: "integer".to_owned(),
+        base_type_oid: 23,
+        not_null: true,
+        has_default: false,
+        generated: crate::catalog::Generated::No,
+        identity: crate::catalog::Identity::No,
+    };
+    Relation {
+        oid: 1,
+        name: QualifiedName::new("public", "orders"),
+        kind: RelKind::Table,
+        is_partition: false,
+        columns: vec![column],
+        parents: Vec::new(),
+        row_security,
+        force_row_security,
+        row_security_active: row_security && (force_row_security || !owned),
+        owned,
+        policies: policies.to_vec(),
+        security_invoker: false,
+        extension: None,
+    }
+}
+
+fn policy(command: PolicyCommand, using: Option<&str>, check: Option<&str>) -> RowPolicy {
+    let text = |it: Option<&str>| it.map(str::to_owned);
+    RowPolicy { name: "p".to_owned(), permissive: true, command, using: text(using), check: text(check) }
+}
+
+fn catalog() -> Catalog {
+    let int4 = TypeInfo { oid: 23, name: QualifiedName::new("pg_catalog", "int4"), typtype: 'b', base: 23 };
+    let mut catalog = Catalog { types: HashMap::from([(23, int4)]), ..Catalog::default() };
+    catalog.role.name = "app".to_owned();
+    catalog
+}
+
+fn ask(relation: &Relation) -> Vec<String> {
+    shortfalls(&catalog(), relation, &table(), "app.tenant_id")
+}
+
+/// As Postgres prints the generated one.
+const OURS: &str =
+    "(tenant_id = ( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::integer AS \"nullif\"))";
+
+#[test]
+fn what_is_missing() {
+    use PolicyCommand::{All, Select};
+    let ours = policy(All, Some(OURS), None);
+    let none: Vec<String> = Vec::new();
+    assert_eq!(ask(&relation(true, true, true, &[policy(All, Some(OURS), Some(OURS))])), none);
+    assert_eq!(ask(&relation(true, true, true, std::slice::from_ref(&ours))), none);
+    assert_eq!(ask(&relation(true, false, false, std::slice::from_ref(&ours))), none);
+    assert_eq!(ask(&relation(true, false, true, std::slice::from_ref(&ours))).len(), 1);
+    assert_eq!(ask(&relation(false, true, true, std::slice::from_ref(&ours))).len(), 1);
+    assert_eq!(ask(&relation(true, true, true, &[])).len(), 4);
+    assert_eq!(ask(&relation(true, true, true, &[policy(Select, Some(OURS), None)])).len(), 3);
+    let writes = ask(&relation(true, true, true, &[policy(All, Some(OURS), Some("true"))]));
+    assert!(writes.iter().all(|it| it.starts_with("INSERT") || it.starts_with("UPDATE")), "{writes:?}");
+    let beside = ask(&relation(true, true, true, &[ours, policy(Select, Some("true"), None)]));
+    assert_eq!(beside, ["SELECT: policy \"p\" lets rows through without the setting"]);
+}
+
+#[test]
+fn a_restrictive_policy_is_enough_beside_loose_ones() {
+    let restrictive = RowPolicy { permissive: false, ..policy(PolicyCommand::All, Some(OURS), None) };
+    let loose = policy(PolicyCommand::All, Some("true"), None);
+    assert_eq!(ask(&relation(true, true, true, &[restrictive, loose])), Vec::<String>::new());
+}
+
+#[test]
+fn sound_expressions() {
+    for sound in [
+        "(tenant_id = (current_setting('app.tenant_id'::text))::integer)",
+        "(tenant_id = (current_setting('app.tenant_id'::text, true))::integer)",
+        "((current_setting('app.tenant_id'::text, true))::integer = tenant_id)",
+        "((tenant_id)::text = current_setting('app.tenant_id'::text, true))",
+        "((tenant_id)::text = (current_setting('App.Tenant_ID'::text, true))::text)",
+        "((tenant_id = (current_setting('app.tenant_id'::text))::integer) AND (NOT deleted))",
+        "(tenant_id = ( SELECT (current_setting('app.tenant_id'::text, true))::integer AS current_setting))",
+        OURS,
+    ] {
+        let policies = [policy(PolicyCommand::All, Some(sound), None)];
+        assert_eq!(ask(&relation(true, true, true, &policies)), Vec::<String>::new(), "{sound}");
+    }
+}
+
+#[test]
+fn weak_expressions() {
+    for weak in [
+        "true",
+        "((tenant_id = (current_setting('app.tenant_id'::text))::integer) OR (tenant_id IS NULL))",
+        "((tenant_id = (current_setting('app.tenant_id'::text))::integer) IS NOT NULL)",
+        "(NOT (tenant_id = (current_setting('app.tenant_id'::text))::integer))",
+        "(tenant_id <> (current_setting('app.tenant_id'::text))::integer)",
+        "(tenant_id OPERATOR(public.=) (current_setting('app.tenant_id'::text))::integer)",
+        "(tenant_id = COALESCE((current_setting('app.tenant_id'::text, true))::integer, tenant_id))",
+        "CASE WHEN true THEN true ELSE (tenant_id = (current_setting('app.tenant_id'::text))::integer) END",
+        "(tenant_id = (current_setting('other.setting'::text))::integer)",
+        "(other = (current_setting('app.tenant_id'::text))::integer)",
+        // Types of fewer values, and modifiers that cut
+        "((tenant_id)::boolean = (current_setting('app.tenant_id'::text))::boolean)",
+        "(tenant_id = ((current_setting('app.tenant_id'::text))::boolean)::integer)",
+        "((tenant_id)::character varying(1) = current_setting('app.tenant_id'::text))",
+        "(tenant_id = ANY (ARRAY[(current_setting('app.tenant_id'::text))::integer, 2]))",
+        "(tenant_id = ( SELECT (current_setting('app.tenant_id'::text))::integer FROM orders o))",
+        "(tenant_id = public.current_setting('app.tenant_id'::text)::integer)",
+        "(tenant_id = 1); SELECT (tenant_id = (current_setting('app.tenant_id'::text))::integer)",
+    ] {
+        let policies = [policy(PolicyCommand::All, Some(weak), None)];
+        assert!(!ask(&relation(true, true, true, &policies)).is_empty(), "{weak}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_the_role() {
+    let tables = HashMap::from([(QualifiedName::new("public", "orders"), TableRule::Tenant(table()))]);
+    let ask = |catalog: &Catalog| role_shortfalls(catalog, "App.tenant_id", &tables);
+    let mut it = catalog();
+    assert_eq!(ask(&it), Vec::<String>::new());
+    it.role.settings = vec!["app.other".to_owned()];
+    assert_eq!(ask(&it), Vec::<String>::new());
+    it.role.settings = vec!["app.tenant_id".to_owned()];
+    it.role.superuser = true;
+    it.role.bypasses_rls = true;
+    let said = ask(&it);
+    assert_eq!(said.len(), 3, "{said:?}");
+    assert!(said[0].contains("ALTER ROLE \"app\" NOSUPERUSER;") && said[2].contains("RESET app.tenant_id"), "{said:?}");
+}
+
+#[test]
+fn what_protects_a_table() {
+    let ours = [policy(PolicyCommand::All, Some(OURS), None)];
+    let protection = |enforcement, relation: Relation, superuser: bool| {
+        let mut catalog = catalog();
+        catalog.role.superuser = superuser;
+        let name = relation.name.clone();
+        catalog.relations.insert(name.clone(), relation);
+        let mut tables = HashMap::from([(name.clone(), TableRule::Tenant(table()))]);
+        let mut notes = Vec::new();
+        protect(enforcement, &catalog, "app.tenant_id", &mut tables, &mut notes);
+        let errors = notes.iter().filter(|note| note.level() == super::super::NoteLevel::Error).count();
+        match &tables[&name] {
+            TableRule::Tenant(table) => (table.protection.clone(), errors, notes.len()),
+            TableRule::Shared => unreachable!(),
+        }
+    };
+    use Enforcement::{Rewrite, RewriteAndRls, Rls};
+    let sound = || relation(true, true, true, &ours);
+    let bare = || relation(false, false, true, &[]);
+    let view = || Relation { kind: RelKind::View, ..bare() };
+    assert_eq!(protection(Rewrite, bare(), true), (Protection::Predicate, 0, 0));
+    assert_eq!(protection(Rls, sound(), false), (Protection::Policies, 0, 0));
+    assert!(matches!(protection(Rls, bare(), false), (Protection::Missing(_), 1, 1)));
+    assert!(matches!(protection(Rls, sound(), true), (Protection::Missing(_), 1, 1)));
+    assert_eq!(protection(Rls, view(), false), (Protection::Predicate, 0, 0));
+    assert_eq!(protection(RewriteAndRls, sound(), false), (Protection::Predicate, 0, 0));
+    assert_eq!(protection(RewriteAndRls, bare(), false), (Protection::Predicate, 0, 1));
+}
