@@ -78,7 +78,7 @@ impl Machine {
 
     /// Policies alone tell whose rows a statement means, by a setting: nothing may be sent before it is confirmed.
     fn relies_on_settings(&self) -> bool {
-        self.env.mode == Mode::Shared && self.env.guard.policy().enforcement == Enforcement::Rls
+        self.place.mode == Mode::Shared && self.place.guard.policy().enforcement == Enforcement::Rls
     }
 
     /// The settings could not be applied. What the client sent meanwhile may have run without them: nothing of it is
