@@ -6,6 +6,7 @@ use subtle::ConstantTimeEq;
 use super::md5::md5_hex;
 use super::scram::{Binding, MockKey, ScramError, ScramServer, ScramVerifier};
 use super::stored::{Md5Verifier, StoredPassword};
+use super::throttle::Blocked;
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::encode::backend as encode;
@@ -45,6 +46,9 @@ pub struct Login<'a> {
     pub method: Method,
     /// The user name as the client sent it: md5 is made with it, and error messages name it.
     pub user: &'a str,
+    /// The name of the login, without a tenant: what an unknown one is shown is made up from it, so that it is the same
+    /// whatever tenant is named.
+    pub name: &'a str,
     /// Who.
     pub account: Account<'a>,
     /// Channel binding data of the certificate that the client saw, `ServerTls::end_point`; `None` without TLS.
@@ -62,6 +66,10 @@ pub enum Failure {
     NoUsablePassword,
     /// The password is wrong.
     WrongPassword,
+    /// The client has no certificate that names the login.
+    Certificate,
+    /// The login may not be used from the client's address, whatever the proof.
+    Address,
 }
 
 impl std::fmt::Display for Failure {
@@ -70,6 +78,8 @@ impl std::fmt::Display for Failure {
             Failure::UnknownLogin => "there is no such login",
             Failure::NoUsablePassword => "the login has no password for this method",
             Failure::WrongPassword => "the password is wrong",
+            Failure::Certificate => "no client certificate names the login",
+            Failure::Address => "the address is not in the login's allow_from",
         })
     }
 }
@@ -86,6 +96,9 @@ pub enum AuthError {
     /// The proof was not accepted.
     #[error("{0}")]
     Failed(Failure),
+    /// Too many tries failed before this one. The proof was not looked at.
+    #[error(transparent)]
+    Blocked(#[from] Blocked),
     /// A password would have crossed a network in the clear. It was not asked for.
     #[error("cleartext authentication was refused on an unencrypted connection")]
     NotPrivate,
@@ -104,12 +117,28 @@ impl From<std::io::Error> for AuthError {
 }
 
 impl AuthError {
+    /// Whether this was a try at a credential that did not work.
+    pub fn is_failed_try(&self) -> bool {
+        match self {
+            AuthError::Failed(_) | AuthError::Scram(_) => true,
+            AuthError::Conn(_) | AuthError::Blocked(_) | AuthError::NotPrivate => false,
+        }
+    }
+
     /// What the client is told, if it can still listen. It is the same for an unknown login and a wrong password.
     pub fn to_pg(&self, user: &str) -> Option<PgError> {
         match self {
             AuthError::Conn(error) => error.to_pg(),
             AuthError::Scram(error) => Some(error.to_pg(user)),
+            AuthError::Failed(Failure::Certificate) => Some(PgError::fatal(
+                SqlState::INVALID_AUTHORIZATION,
+                format!("certificate authentication failed for user \"{user}\""),
+            )),
             AuthError::Failed(_) => Some(password_failed(user)),
+            AuthError::Blocked(blocked) => Some(
+                PgError::fatal(SqlState::INVALID_AUTHORIZATION, "too many failed authentication attempts")
+                    .hint(format!("Try again in {} s.", blocked.left.as_secs() + 1)),
+            ),
             AuthError::NotPrivate => Some(
                 PgError::fatal(
                     SqlState::INVALID_AUTHORIZATION,
@@ -160,7 +189,7 @@ async fn scram(conn: &mut Conn, login: &Login<'_>) -> Result<(), AuthError> {
             scram_with(conn, verifier, login, Failure::WrongPassword).await
         }
         other => {
-            let verifier = ScramVerifier::mock(login.mock, login.user);
+            let verifier = ScramVerifier::mock(login.mock, login.name);
             scram_with(conn, &verifier, login, doomed(other)).await
         }
     }
@@ -228,7 +257,7 @@ async fn cleartext(conn: &mut Conn, login: &Login<'_>) -> Result<(), AuthError> 
         Account::Password(_) => Err(AuthError::Failed(Failure::WrongPassword)),
         other => {
             // The time of a verifier, so that unknown names do not answer faster.
-            ScramVerifier::mock(login.mock, login.user).accepts(given);
+            ScramVerifier::mock(login.mock, login.name).accepts(given);
             Err(AuthError::Failed(doomed(other)))
         }
     }

@@ -10,10 +10,12 @@ mod secret;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod throttle;
 pub mod upstream;
 
 pub use client::{Account, AuthError, Failure, Login, Method, authenticate};
 pub use scram::{MockKey, ScramVerifier};
 pub use secret::Secret;
 pub use stored::{Md5Verifier, StoredPassword};
+pub use throttle::{Blocked, FailureRules, Throttle};
 pub use upstream::{ChannelBindingMode, Credentials, UpstreamAuthError, UpstreamSession, start_session};

@@ -142,7 +142,7 @@ fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str
         database: connection.get_dbname(),
         options: connection.get_options(),
         tenant_parameter: None,
-        host: None,
+        ..StartupParams::default()
     };
     let identity = registry.identify(&params).outcome().map_err(|error| format!("--as-{who}: {error}"))?;
     identity

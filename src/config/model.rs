@@ -7,11 +7,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::Secret;
+use crate::auth::{FailureRules, Secret};
 use crate::catalog::QualifiedName;
 pub use crate::guard::Enforcement;
 use crate::guard::{KeyName, Mode, TenantKeys};
 use crate::ids::{LoginName, TenantName, UpstreamName};
+use crate::tenant::{AllowList, NamePattern};
 pub use crate::wire::tls::TlsMode;
 
 /// The whole configuration.
@@ -21,6 +22,8 @@ pub struct Config {
     pub path: PathBuf,
     /// `[listen]`
     pub listen: Listen,
+    /// `[auth]`: how failed logins are answered.
+    pub failures: FailureRules,
     /// `[upstream.*]`, and one more for each tenant with an upstream of its own written inline.
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     /// `[pool]`: caps over all upstreams.
@@ -63,8 +66,36 @@ pub struct ListenTls {
     pub required: bool,
     /// Accept TLS without an SSLRequest (ALPN `postgresql`, Postgres 17 clients).
     pub direct: bool,
+    /// Whether clients are asked for certificates.
+    pub client_cert: ClientCert,
+    /// PEM: the authorities of client certificates; there if clients are asked.
+    pub client_ca: Option<PathBuf>,
+    /// Which names of a client certificate are looked at.
+    pub client_name: CertificateName,
+    /// How login and tenant stand in them. Without any, a certificate names nobody.
+    pub client_patterns: Vec<NamePattern>,
     /// `[[listen.tls.certificate]]`: further certificates, chosen by the host name that the client asks for (SNI).
     pub certificates: Vec<NamedCertificate>,
+}
+
+/// Whether clients show certificates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCert {
+    /// They are not asked.
+    None,
+    /// They may.
+    Request,
+    /// They must.
+    Require,
+}
+
+/// Which names of a client certificate count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateName {
+    /// The common name of the subject.
+    CommonName,
+    /// The subject alternative names: DNS names, mail addresses, URIs.
+    Alternative,
 }
 
 /// A certificate for some host names.
@@ -194,6 +225,8 @@ pub enum Source {
     Option,
     /// The host name in the TLS handshake, `acme.db.example.com`.
     Sni,
+    /// The client's certificate.
+    Certificate,
 }
 
 /// Which tables are whose, and how a client's tenant is found.
@@ -274,6 +307,8 @@ pub enum LoginAuth {
     Md5Hash(Secret),
     /// md5 with the password in plain text.
     Md5Plain(Secret),
+    /// The client's certificate names the login.
+    Certificate,
     /// No proof. Only for clients from loopback addresses: the session must check the peer.
     Trust,
 }
@@ -289,6 +324,8 @@ pub struct Login {
     pub tenants: TenantScope,
     /// What it is for.
     pub role: Role,
+    /// From where it may be used; `None`: from anywhere.
+    pub allow_from: Option<AllowList>,
 }
 
 /// Where a tenant's data lives.
@@ -331,6 +368,8 @@ pub struct Tenant {
     pub upstream: Arc<Upstream>,
     /// Refused at login, for now.
     pub suspended: bool,
+    /// From where it may be acted for; `None`: from anywhere.
+    pub allow_from: Option<AllowList>,
 }
 
 /// How log lines are written.

@@ -252,6 +252,58 @@ fn certificates_by_name() {
 }
 
 #[test]
+fn client_certificates() {
+    let dir = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+    let pair = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    write("a.crt", &pair.cert.pem());
+    write("a.key", &pair.signing_key.serialize_pem());
+    write("junk", "junk");
+    let with = |tls: &str, login: &str| {
+        let text =
+            BASE.replacen("[upstream", &format!("tls = {{ cert = \"a.crt\", key = \"a.key\"{tls} }}\n[upstream"), 1);
+        let text = text.replace("password = \"md50123456789abcdef0123456789abcdef\"", login);
+        parse(&text, &dir.path().join("pgwarden.toml"), &env)
+    };
+    let ca = ", client_ca = \"a.crt\"";
+    let cert = "auth = \"cert\"";
+    let loaded = with(&format!("{ca}, client_patterns = [\"{{login}}\"]"), cert).unwrap();
+    let tls = loaded.config.listen.tls.unwrap();
+    assert_eq!((tls.client_cert, tls.client_name), (ClientCert::Request, CertificateName::CommonName));
+    assert!(matches!(loaded.config.logins[0].auth, LoginAuth::Certificate));
+    let password = "password = \"md50123456789abcdef0123456789abcdef\"";
+    for (tls, login, part) in [
+        (ca.to_owned(), cert, "no pattern finds {login}"),
+        (format!("{ca}, client_patterns = [\"{{tenant}}\"]"), password, "does not list \"certificate\""),
+        (format!("{ca}, client_patterns = [\"{{user}}\"]"), password, "only {login} and {tenant}"),
+        (format!("{ca}, client_cert = \"must\""), password, "cannot be \"must\""),
+        (format!("{ca}, client_name = \"dn\""), password, "cannot be \"dn\""),
+        (", client_cert = \"require\"".to_owned(), password, "need \"client_ca\""),
+        (", client_ca = \"junk\"".to_owned(), password, "junk holds no certificate"),
+        (", client_patterns = [\"{login}\"]".to_owned(), password, "does nothing"),
+        (String::new(), "auth = \"cert\"\npassword = \"x\"", "does nothing with auth = \"cert\""),
+    ] {
+        let errors = with(&tls, login).unwrap_err().to_string();
+        assert!(errors.contains(part), "{tls} {login}: {errors}");
+    }
+}
+
+#[test]
+fn allow_lists_and_failures() {
+    let list = |list: &str| format!("allow_from = {list}\n");
+    assert!(parse_text(&format!("{BASE}{}", list("[\"10.0.0.0/8\", \"::1\"]"))).is_ok());
+    appended(&list("[\"10.1.0.0/8\"]"), &["14:15 ", "\"10.1.0.0/8\" is no network", "\"10.0.0.0/8\""]);
+    appended(&list("\"home\""), &["14:14 ", "is no network"]);
+    appended(&list("[]"), &["\"allow_from\" is empty"]);
+    appended("[auth]\naddress_failures = -1\n", &["15:20 ", "from 0 to"]);
+    appended("[auth]\nfailure_delay = \"1min\"\n", &["is above \"max_failure_delay\""]);
+    appended("[auth]\nblock_for = \"0s\"\n", &["at least 1s"]);
+    let config = parse_text(&format!("{BASE}[auth]\naddress_failures = 0\n")).unwrap().config;
+    assert_eq!(config.failures.address_failures, 0);
+    assert_eq!(config.failures.window, crate::auth::FailureRules::default().window);
+}
+
+#[test]
 fn domains_of_tenants() {
     let with = |lines: &str| BASE.replacen("[[login]]", &format!("{lines}\n[[login]]"), 1);
     let error = |lines: &str| only_error(&with(lines));

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::auth::{Md5Verifier, Method, ScramVerifier, Secret, StoredPassword};
-use crate::config::{Config, ListenTls, LoginAuth};
+use crate::auth::{FailureRules, Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword};
+use crate::config::{CertificateName, ClientCert, Config, ListenTls, LoginAuth};
 use crate::ids::LoginName;
-use crate::wire::tls::{Identity, ServerTls, TlsConfigError};
+use crate::tenant::{Found, NamePattern};
+use crate::wire::stream::Stream;
+use crate::wire::tls::{CertificateNames, ClientCertificates, Identity, ServerTls, TlsConfigError};
 
 /// Why the configuration cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,21 @@ pub struct Access {
     pub tls: Option<ServerTls>,
     /// Clients without TLS are refused.
     pub tls_required: bool,
+    /// How failed tries are answered.
+    pub failures: FailureRules,
+    client_name: CertificateName,
+    client_patterns: Vec<NamePattern>,
+}
+
+/// What a client's certificate says of it.
+#[derive(Debug)]
+pub enum CertificateClaim {
+    /// There is none, or it is not to name anybody.
+    None,
+    /// It names these.
+    Names(Found),
+    /// It fits no pattern: for the log, with what it has.
+    Stranger(String),
 }
 
 impl Access {
@@ -52,7 +69,25 @@ impl Access {
             credentials: Credentials::new(config)?,
             tls: tls.map(server_tls).transpose()?,
             tls_required: tls.is_some_and(|tls| tls.required),
+            failures: config.failures,
+            client_name: tls.map_or(CertificateName::CommonName, |tls| tls.client_name),
+            client_patterns: tls.map(|tls| tls.client_patterns.clone()).unwrap_or_default(),
         })
+    }
+
+    /// Whom a client's certificate names.
+    pub fn certificate_claim(&self, stream: &Stream) -> CertificateClaim {
+        let Some(certificate) = stream.client_certificate().filter(|_| !self.client_patterns.is_empty()) else {
+            return CertificateClaim::None;
+        };
+        let names = CertificateNames::read(certificate).unwrap_or_default();
+        let names: Vec<_> = match self.client_name {
+            CertificateName::CommonName => names.common_name.into_iter().collect(),
+            CertificateName::Alternative => names.alternative,
+        };
+        // The first pattern that fits any of the names.
+        let found = self.client_patterns.iter().find_map(|pattern| names.iter().find_map(|name| pattern.find(name)));
+        found.map_or_else(|| CertificateClaim::Stranger(names.join(", ")), CertificateClaim::Names)
     }
 }
 
@@ -60,6 +95,17 @@ impl Access {
 #[derive(Debug)]
 pub struct Credentials {
     by_login: HashMap<LoginName, Credential>,
+    /// What unknown logins look like: as many of each kind as there are of the known ones.
+    decoys: Vec<Decoy>,
+}
+
+/// What is asked of an unknown login, and how it is answered.
+#[derive(Clone, Debug)]
+enum Decoy {
+    /// SCRAM, with as many iterations as this one.
+    Scram(ScramVerifier),
+    Md5,
+    Certificate,
 }
 
 /// How one login proves itself.
@@ -67,8 +113,19 @@ pub struct Credentials {
 pub enum Credential {
     /// With a password.
     Password(Method, StoredPassword),
+    /// With a client certificate that names the login.
+    Certificate,
     /// Not at all, from a loopback address.
     Trust,
+}
+
+/// How somebody of whom there is no login is treated.
+#[derive(Debug)]
+pub enum Unknown {
+    /// As somebody with a password.
+    Password(Method, MockKey),
+    /// As somebody without the right certificate.
+    Certificate,
 }
 
 impl Credentials {
@@ -78,11 +135,23 @@ impl Credentials {
     /// A password that is none.
     pub fn new(config: &Config) -> Result<Self, GatewayError> {
         let mut by_login = HashMap::new();
+        let mut decoys = Vec::new();
         for login in &config.logins {
             let credential = Credential::new(&login.auth).ok_or_else(|| GatewayError::Password(login.name.clone()))?;
+            decoys.extend(credential.decoy());
             by_login.insert(login.name.clone(), credential);
         }
-        Ok(Self { by_login })
+        Ok(Self { by_login, decoys })
+    }
+
+    /// How an unknown login is treated: like one of the known, and always the same for the same name.
+    pub fn unknown(&self, name: &str, mock: &MockKey) -> Unknown {
+        match self.decoys.get(mock.pick(name, self.decoys.len())) {
+            None => Unknown::Password(Method::Scram, mock.clone()),
+            Some(Decoy::Scram(verifier)) => Unknown::Password(Method::Scram, mock.like(verifier)),
+            Some(Decoy::Md5) => Unknown::Password(Method::Md5, mock.clone()),
+            Some(Decoy::Certificate) => Unknown::Certificate,
+        }
     }
 
     /// How this login proves itself; `None` if there is no such login.
@@ -107,8 +176,19 @@ impl Credential {
             LoginAuth::Md5Plain(secret) => {
                 Credential::Password(Method::Md5, StoredPassword::Plain(Secret::new(secret.expose())))
             }
+            LoginAuth::Certificate => Credential::Certificate,
             LoginAuth::Trust => Credential::Trust,
         })
+    }
+
+    fn decoy(&self) -> Option<Decoy> {
+        match self {
+            Credential::Password(_, StoredPassword::Scram(verifier)) => Some(Decoy::Scram(verifier.clone())),
+            Credential::Password(_, StoredPassword::Md5(_) | StoredPassword::Plain(_)) => Some(Decoy::Md5),
+            Credential::Certificate => Some(Decoy::Certificate),
+            // For tests only: nobody would be fooled.
+            Credential::Trust => None,
+        }
     }
 }
 
@@ -118,10 +198,19 @@ fn server_tls(tls: &ListenTls) -> Result<ServerTls, GatewayError> {
         let identity = identity(&certificate.cert, &certificate.key)?;
         by_name.extend(certificate.names.iter().map(|name| (name.clone(), identity.clone())));
     }
-    Ok(ServerTls::new(identity(&tls.cert, &tls.key)?, by_name)?.with_direct(tls.direct))
+    let authorities = || tls.client_ca.as_deref().map_or(Ok(Vec::new()), read);
+    let clients = match tls.client_cert {
+        ClientCert::None => ClientCertificates::None,
+        ClientCert::Request => ClientCertificates::Request(authorities()?),
+        ClientCert::Require => ClientCertificates::Require(authorities()?),
+    };
+    Ok(ServerTls::new(identity(&tls.cert, &tls.key)?, by_name, &clients)?.with_direct(tls.direct))
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
+    std::fs::read(path).map_err(|error| GatewayError::File { path: path.into(), error })
 }
 
 fn identity(cert: &Path, key: &Path) -> Result<Identity, GatewayError> {
-    let read = |path: &Path| std::fs::read(path).map_err(|error| GatewayError::File { path: path.into(), error });
     Ok(Identity::from_pem(&read(cert)?, &read(key)?)?)
 }

@@ -11,7 +11,7 @@ use super::access::{Access, GatewayError};
 use super::directory::Directory;
 use super::machine::SharedStatements;
 use super::upstream::Upstreams;
-use crate::auth::MockKey;
+use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
 use crate::pool::{CancelRegistry, PoolKey};
 use crate::tenant::usage::Ledger;
@@ -50,6 +50,8 @@ pub struct Gateway {
     pub statements: Arc<SharedStatements>,
     /// For the exchange with unknown logins.
     pub mock: MockKey,
+    /// Failed logins of late.
+    pub throttle: Throttle,
     /// What tenants use.
     pub ledger: Arc<Ledger>,
     pub(super) greetings: Greetings,
@@ -78,6 +80,7 @@ impl Gateway {
             upstreams,
             statements: Arc::default(),
             mock: MockKey::random(),
+            throttle: Throttle::default(),
             ledger: Arc::default(),
             greetings: Cache::new(GREETINGS),
         })

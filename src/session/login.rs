@@ -143,7 +143,8 @@ async fn open(
     if let Target::Unbound { .. } = &identity.target {
         machine = machine.switching(Arc::new(LoginTenants {
             registry: Arc::clone(&gateway.registry),
-            login: identity.login.name.clone(),
+            login: Arc::clone(&identity.login),
+            peer: seat.peer().map(|peer| peer.ip()),
             upstreams: Arc::clone(&gateway.upstreams),
             home: Arc::clone(&opening.place),
             setting: gateway.setting.clone(),

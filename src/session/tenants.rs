@@ -1,13 +1,13 @@
 //! The tenants that a session may switch to.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::machine::{Acting, Place, Tenants};
 use super::opening::{place, sealed_settings, shared_path};
 use super::upstream::Upstreams;
-use crate::config::Tenant;
-use crate::ids::LoginName;
+use crate::config::{Login, Tenant};
 use crate::pgerror::{PgError, Severity};
 use crate::tenant::usage::Ledger;
 use crate::tenant::{SharedRegistry, Target};
@@ -15,7 +15,10 @@ use crate::tenant::{SharedRegistry, Target};
 /// The tenants of one login.
 pub(super) struct LoginTenants {
     pub registry: SharedRegistry,
-    pub login: LoginName,
+    /// With the rights that the session has.
+    pub login: Arc<Login>,
+    /// Where its client comes from; `None` on a Unix socket.
+    pub peer: Option<IpAddr>,
     pub upstreams: Arc<dyn Upstreams>,
     /// Where the session is while it acts for nobody.
     pub home: Arc<Place>,
@@ -38,7 +41,7 @@ impl Tenants for LoginTenants {
     fn resolve(&self, name: &str) -> Result<Arc<Acting>, PgError> {
         let registry = self.registry.load();
         let told = |error: crate::tenant::IdentifyError| PgError { severity: Severity::Error, ..error.to_pg_error() };
-        let tenant = registry.may_act(&self.login, name).map_err(told)?;
+        let tenant = registry.may_act(&self.login, name, self.peer).map_err(told)?;
         let place = self.place(&tenant)?;
         Ok(Arc::new(Acting {
             name: tenant.name.clone(),

@@ -5,6 +5,7 @@
 //! [`Claim`]: the session authenticates its login first (a mock exchange if there is none) and only then asks for its
 //! outcome.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::host::tenant_of_host;
@@ -13,7 +14,6 @@ use super::name::is_tenant_name;
 use super::registry::Registry;
 use super::startup_options::parse_startup_options;
 use crate::config::{Login, Role, Source, Tenant, TenantScope, Upstream};
-use crate::ids::LoginName;
 
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
@@ -31,6 +31,10 @@ pub struct StartupParams<'a> {
     pub tenant_parameter: Option<&'a str>,
     /// The host name in the TLS handshake (SNI), if there was one.
     pub host: Option<&'a str>,
+    /// The tenant in the client's certificate, if there is one.
+    pub certificate_tenant: Option<&'a str>,
+    /// Where the client comes from; `None`: no allow list is asked.
+    pub peer: Option<IpAddr>,
 }
 
 /// Who the client says it is.
@@ -190,6 +194,10 @@ impl Registry {
         {
             named.push(Named { source: "TLS host name", tenant });
         }
+        if let Some(tenant) = params.certificate_tenant {
+            self.require(Source::Certificate, "client certificate")?;
+            named.push(Named { source: "client certificate", tenant });
+        }
         let mut plain_database = None;
         match database {
             DatabaseClaim::Absent => {}
@@ -205,8 +213,15 @@ impl Registry {
             DatabaseClaim::Plain(name) => plain_database = Some(name),
         }
         match self.agreed_tenant(login, &named)? {
-            Some(tenant) => self.target(login, Some(tenant), plain_database),
-            None => self.target(login, self.only_tenant(login, plain_database)?, plain_database),
+            Some(tenant) => {
+                reachable(login, &tenant, params.peer)?;
+                self.target(login, Some(tenant), plain_database)
+            }
+            None => {
+                let tenant = self.only_tenant(login, plain_database)?;
+                tenant.iter().try_for_each(|tenant| reachable(login, tenant, params.peer))?;
+                self.target(login, tenant, plain_database)
+            }
         }
     }
 
@@ -261,14 +276,18 @@ impl Registry {
         active(tenant)
     }
 
-    /// The tenant of this name, if this login of role `tenant` may act for it now.
+    /// The tenant of this name, if a session of this login of role `tenant`, whose client comes from `peer`, may act for
+    /// it now. The session may have fewer rights than its login, never more.
     ///
     /// # Errors
-    /// Unknown, suspended or not the login's; the login is gone.
-    pub fn may_act(&self, login: &LoginName, name: &str) -> Result<Arc<Tenant>, IdentifyError> {
-        let unknown = || IdentifyError::UnknownLogin { login: login.to_string() };
-        let login = self.login(login.as_str()).filter(|it| matches!(it.role, Role::Tenant)).ok_or_else(unknown)?;
-        self.tenant_for(login, name)
+    /// Unknown, suspended, not the login's, or not from there; the login is gone.
+    pub fn may_act(&self, session: &Login, name: &str, peer: Option<IpAddr>) -> Result<Arc<Tenant>, IdentifyError> {
+        let unknown = || IdentifyError::UnknownLogin { login: session.name.to_string() };
+        let login = self.login(session.name.as_str()).filter(|it| matches!(it.role, Role::Tenant));
+        self.tenant_for(login.ok_or_else(unknown)?, name)?;
+        let tenant = self.tenant_for(session, name)?;
+        reachable(session, &tenant, peer)?;
+        Ok(tenant)
     }
 
     /// Without a named tenant: the login's only one; none for operators.
@@ -337,6 +356,18 @@ impl Registry {
             database: name.to_owned(),
             reason: "no such tenant or database",
         })
+    }
+}
+
+/// Whether the tenant may be acted for from that address.
+fn reachable(login: &Login, tenant: &Tenant, peer: Option<IpAddr>) -> Result<(), IdentifyError> {
+    match (&tenant.allow_from, peer) {
+        (Some(list), Some(peer)) if !list.contains(peer) => Err(IdentifyError::NotAllowed {
+            login: login.name.to_string(),
+            tenant: tenant.name.to_string(),
+            reason: "the address is not in the tenant's allow_from",
+        }),
+        _ => Ok(()),
     }
 }
 

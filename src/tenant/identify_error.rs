@@ -61,6 +61,14 @@ pub enum IdentifyError {
         /// For the log.
         reason: &'static str,
     },
+    /// The client's certificate is another login's, or nobody's.
+    #[error("login \"{login}\" came with a certificate of {owner}")]
+    OtherCertificate {
+        /// The login.
+        login: String,
+        /// For the log: whose the certificate is.
+        owner: String,
+    },
     /// The login may act for several tenants and named none.
     #[error("login \"{login}\" named no tenant")]
     NoTenant {
@@ -108,6 +116,10 @@ impl IdentifyError {
                 format!("login \"{login}\" may not act for tenant \"{tenant}\""),
             )
             .hint("The tenant must exist, be active, and be listed for this login in pgwarden's configuration."),
+            IdentifyError::OtherCertificate { login, .. } => PgError::fatal(
+                SqlState::INVALID_AUTHORIZATION,
+                format!("the client certificate is not one of login \"{login}\""),
+            ),
             IdentifyError::Suspended { tenant } => PgError::fatal(
                 SqlState::INVALID_AUTHORIZATION,
                 format!("tenant \"{tenant}\" is suspended"),

@@ -1,9 +1,11 @@
 //! Tenants: names, registry, identification, usage.
 
+mod allow;
 mod host;
 mod identify;
 mod identify_error;
 mod name;
+mod pattern;
 pub mod policy;
 mod registry;
 mod standing;
@@ -12,9 +14,11 @@ mod startup_options;
 mod tests;
 pub mod usage;
 
+pub use allow::{AllowList, parse_network};
 pub use identify::*;
 pub use identify_error::IdentifyError;
 pub use name::*;
+pub use pattern::{Found, NamePattern};
 pub use registry::*;
 pub use standing::{Lives, Withdrawn};
 pub use startup_options::parse_startup_options;

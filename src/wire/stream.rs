@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -113,6 +114,14 @@ impl Stream {
     pub fn sni(&self) -> Option<&str> {
         match self {
             Stream::TlsServer(tls) => tls.get_ref().1.server_name(),
+            Stream::Tcp(_) | Stream::Unix(_) | Stream::TlsClient(_) => None,
+        }
+    }
+
+    /// The certificate that a client showed, and an authority of ours signed.
+    pub fn client_certificate(&self) -> Option<&CertificateDer<'static>> {
+        match self {
+            Stream::TlsServer(tls) => tls.get_ref().1.peer_certificates()?.first(),
             Stream::Tcp(_) | Stream::Unix(_) | Stream::TlsClient(_) => None,
         }
     }

@@ -1,5 +1,7 @@
 //! Who a client is: host names, certificates, tokens, stored passwords, addresses, failed tries.
 
+mod certificates;
+mod guessing;
 mod papers;
 mod sni;
 
@@ -82,4 +84,15 @@ fn psql(port: u16, settings: &str, sql: &str) -> Answer {
 fn refused(answer: Answer, part: &str) {
     let error = answer.expect_err("it was let in");
     assert!(error.contains(part), "{part:?} is not in {error}");
+}
+
+/// The files that `config/identity.toml` names.
+pub fn beside_the_example() -> Folder {
+    let folder = Folder::new();
+    let authority = Authority::new("an example");
+    folder.write("clients-ca.crt", &authority.pem());
+    authority.issue(&folder, "server", &["pgwarden.example.com"]);
+    authority.issue(&folder, "wildcard", &["*.db.example.com", "db.example.com"]);
+    authority.issue(&folder, "acme", &["acme.db.example.com"]);
+    folder
 }

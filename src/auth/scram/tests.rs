@@ -137,7 +137,11 @@ fn made_up_verifiers_look_real_and_fit_nothing() {
     assert_eq!(answer(&open, LAST), Err(ScramError::Proof));
     assert!(!open.accepts(b"pencil"));
     let costly = ScramVerifier::with_salt(b"x", vec![1], 7);
-    assert_eq!(ScramVerifier::mock(&MockKey::like(&costly), "nobody").iterations, 7);
+    assert_eq!(key.pick("nobody", 5), key.pick("nobody", 5));
+    assert!((0..100).all(|name| key.pick(&name.to_string(), 3) < 3));
+    assert!((0..3).all(|number| (0..100).any(|name| key.pick(&name.to_string(), 3) == number)));
+    assert_eq!(key.pick("nobody", 0), 0);
+    assert_eq!(ScramVerifier::mock(&key.like(&costly), "nobody").iterations, 7);
 }
 
 #[test]

@@ -149,10 +149,18 @@ impl MockKey {
         Self { key: Zeroizing::new(rand::rng().random()), iterations: ITERATIONS }
     }
 
-    /// As [`MockKey::random`], with the iteration count of this verifier: give it one of the real logins', so that
-    /// unknown names look like it.
-    pub fn like(verifier: &ScramVerifier) -> Self {
-        Self { iterations: verifier.iterations, ..Self::random() }
+    /// The same key, with the iteration count of this verifier: give it one of the real logins', so that unknown names
+    /// look like it.
+    pub fn like(&self, verifier: &ScramVerifier) -> Self {
+        Self { iterations: verifier.iterations, key: self.key.clone() }
+    }
+
+    /// A number below `count` that depends on the name alone; 0 if there is none.
+    pub fn pick(&self, name: &str, count: usize) -> usize {
+        let hash = hmac(&self.key, format!("pick\0{name}").as_bytes());
+        let number = hash.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
+        let count = u64::try_from(count).unwrap_or(u64::MAX);
+        number.checked_rem(count).and_then(|number| usize::try_from(number).ok()).unwrap_or(0)
     }
 }
 

@@ -18,7 +18,7 @@ use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::encode::{backend, frontend};
 use crate::wire::frame::{AnyTag, ClientLimits};
 use crate::wire::startup::{Wish, accept};
-use crate::wire::tls::{Identity, ServerTls};
+use crate::wire::tls::{ClientCertificates, Identity, ServerTls};
 use crate::wire::{Conn, Stream};
 
 /// A proxy that authenticates, and answers every query with the user's name.
@@ -82,7 +82,7 @@ impl Server {
             "nopass" => Account::WithoutPassword,
             _ => Account::Unknown,
         };
-        Login { method: self.method, user, account, end_point, mock: &self.mock }
+        Login { method: self.method, user, name: user, account, end_point, mock: &self.mock }
     }
 }
 
@@ -224,7 +224,7 @@ async fn psql_logs_in_over_tls_with_channel_binding() {
     let identity = Identity::from_pem(cert.pem().as_bytes(), signing_key.serialize_pem().as_bytes()).unwrap();
     let root = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(root.path(), cert.pem()).unwrap();
-    let tls = Some(ServerTls::new(identity, []).unwrap());
+    let tls = Some(ServerTls::new(identity, [], &ClientCertificates::None).unwrap());
     let port = Server { tls, ..Server::new(Method::Scram, verifier()) }.start().await;
     let base = format!("host=localhost hostaddr=127.0.0.1 port={port} dbname=x gssencmode=disable");
     let verified = format!("{base} sslmode=verify-full sslrootcert={}", root.path().display());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::model::{Address, GlobalPool, Layout, Listen, Login, LoginAuth, Source, Tenancy, Tenant, Upstream};
 use super::super::section::At;
 use super::{Context, Upstreams};
+use crate::tenant::NamePattern;
 
 /// The sections as read.
 pub(super) struct Found<'f> {
@@ -24,6 +25,7 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     pool_caps(context, found);
     names_taken_for_others(context, found);
     tenants_without_host(context, found);
+    certificates_that_name(context, found);
 }
 
 /// A database, wherever it is named.
@@ -153,6 +155,39 @@ fn tenants_without_host(context: &Context<'_>, found: &Found<'_>) {
             &tenant.span,
             format!("tenant \"{}\" cannot be named by a host name: those are in lower case", tenant.value.name),
             "its clients name it in another place",
+        );
+    }
+}
+
+/// What relies on names in certificates needs patterns that find them, and the other way round.
+fn certificates_that_name(context: &Context<'_>, found: &Found<'_>) {
+    const HINT: &str = "[listen.tls]\n          client_ca = \"clients-ca.crt\"\n          client_patterns = [\"{login}.{tenant}.clients.example.com\"]";
+    let patterns = found.listen.tls.as_ref().map_or(&[][..], |tls| &tls.client_patterns);
+    let source = found.tenancy.identify.contains(&Source::Certificate);
+    match (source, patterns.iter().any(NamePattern::names_tenant)) {
+        (true, false) => context.findings.error_hint(
+            &(0..0),
+            "identification by \"certificate\" needs a pattern with {tenant}",
+            HINT,
+        ),
+        (false, true) => context.findings.error_hint(
+            &(0..0),
+            "a pattern of \"client_patterns\" names tenants, but \"identify\" does not list \"certificate\"",
+            "identify = [\"certificate\", \"database\", \"user\", \"option\"]",
+        ),
+        (true, true) | (false, false) => {}
+    }
+    if patterns.iter().any(NamePattern::names_login) {
+        return;
+    }
+    for login in found.logins.iter().filter(|l| matches!(l.value.auth, LoginAuth::Certificate)) {
+        context.findings.error_hint(
+            &login.span,
+            format!(
+                "login \"{}\" has auth = \"cert\", but no pattern finds {{login}} in a certificate",
+                login.value.name
+            ),
+            HINT,
         );
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::diagnostics::{Span, did_you_mean};
 use super::super::model::{Login, LoginAuth, Role, Tenancy, TenantScope};
 use super::super::section::{At, Keys, Section};
+use super::auth::read_allow_from;
 use super::tenancy::{MAX_IDENTIFIER, identifier};
 use super::tenant::Tenants;
 use super::{Context, Upstreams};
@@ -13,10 +14,21 @@ use crate::auth::{Md5Verifier, ScramVerifier, Secret};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
 const LOGIN: Keys = Keys {
-    known: &["name", "password", "password_env", "password_file", "auth", "tenants", "role", "upstream", "database"],
-    later: &["cert", "jwt", "limits", "valid_until"],
+    known: &[
+        "name",
+        "password",
+        "password_env",
+        "password_file",
+        "auth",
+        "tenants",
+        "role",
+        "upstream",
+        "database",
+        "allow_from",
+    ],
+    later: &["limits", "valid_until"],
 };
-const AUTHS: [&str; 3] = ["scram", "md5", "trust"];
+const AUTHS: [&str; 4] = ["scram", "md5", "cert", "trust"];
 
 pub(super) fn read_all(
     context: &Context<'_>,
@@ -40,9 +52,10 @@ pub(super) fn read_all(
         let auth = read_auth(context, &section);
         let role = read_role(context, &section, tenancy, upstreams);
         let tenants = read_scope(context, &section, role.as_ref(), tenants);
+        let allow_from = read_allow_from(context, &section);
         if let (Some(name), Some(auth), Some(role), Some(tenants)) = (name, auth, role, tenants) {
             logins.push(At {
-                value: Arc::new(Login { name: LoginName::new(name), auth, tenants, role }),
+                value: Arc::new(Login { name: LoginName::new(name), auth, tenants, role, allow_from }),
                 span: section.span.clone(),
             });
         }
@@ -83,8 +96,10 @@ fn read_auth(context: &Context<'_>, section: &Section<'_>) -> Option<LoginAuth> 
     }
     let key = context.at_most_one(section, &["password", "password_env", "password_file"]);
     let Some(key) = key else {
-        if wanted.as_ref().is_some_and(|w| w.value == "trust") {
-            return Some(LoginAuth::Trust);
+        match wanted.as_ref().map(|w| w.value) {
+            Some("trust") => return Some(LoginAuth::Trust),
+            Some("cert") => return Some(LoginAuth::Certificate),
+            _ => {}
         }
         context.findings.error_hint(
             &section.span,
@@ -96,8 +111,8 @@ fn read_auth(context: &Context<'_>, section: &Section<'_>) -> Option<LoginAuth> 
     let span = section.span_of(key);
     let stored = read_stored(context, section, key, &span)?;
     match (wanted.as_ref().map(|w| w.value), stored) {
-        (Some("trust"), _) => {
-            let message = format!("\"{key}\" does nothing with auth = \"trust\"");
+        (Some(auth @ ("trust" | "cert")), _) => {
+            let message = format!("\"{key}\" does nothing with auth = \"{auth}\"");
             context.findings.error(&span, message);
             None
         }

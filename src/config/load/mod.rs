@@ -1,5 +1,6 @@
 //! From the file to the model. One file a section; each reads on after an error, so that one run reports them all.
 
+mod auth;
 mod checks;
 mod listen;
 mod log;
@@ -146,13 +147,14 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "upstream", "pool", "tenancy", "login", "tenant", "log"],
+    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "log"],
     later: &["limits", "quotas", "admin", "metrics", "redis"],
 };
 
 fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Config> {
     let root = root.expect_keys(&ROOT_KEYS);
     let listen = listen::read(context, &root);
+    let failures = auth::read(context, &root);
     let mut upstreams = upstream::read_all(context, &root);
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
@@ -172,6 +174,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     Some(Config {
         path: path.to_owned(),
         listen,
+        failures,
         upstreams: upstreams.into_valid(),
         pool,
         tenancy,
@@ -211,6 +214,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
     let all = own
         .chain(listen::ALL)
         .chain(tls::ALL)
+        .chain(auth::ALL)
         .chain(upstream::ALL)
         .chain(tenancy::ALL)
         .chain(tenant::ALL)

@@ -130,7 +130,7 @@ fn read_setting(context: &Context<'_>, section: &Section<'_>) -> String {
 }
 
 fn read_sources(context: &Context<'_>, section: &Section<'_>) -> Vec<Source> {
-    const KNOWN: [&str; 4] = ["user", "database", "option", "sni"];
+    const KNOWN: [&str; 5] = ["user", "database", "option", "sni", "certificate"];
     let Some(words) = section.strings("identify") else {
         return vec![Source::Database, Source::User, Source::Option];
     };
@@ -141,14 +141,7 @@ fn read_sources(context: &Context<'_>, section: &Section<'_>) -> Vec<Source> {
             "database" => Source::Database,
             "option" => Source::Option,
             "sni" => Source::Sni,
-            later @ "certificate" => {
-                context.findings.error_hint(
-                    &word.span,
-                    format!("identification by \"{later}\" is not yet supported"),
-                    format!("supported: {}", KNOWN.join(", ")),
-                );
-                continue;
-            }
+            "certificate" => Source::Certificate,
             other => {
                 let hint = did_you_mean(other, KNOWN).unwrap_or_else(|| format!("one of {}", KNOWN.join(", ")));
                 let message = format!("a client cannot be identified by \"{other}\"");

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 use super::super::diagnostics::did_you_mean;
 use super::super::model::{Layout, Tenancy, Tenant, Upstream};
 use super::super::section::{At, Keys, Section, value_type};
+use super::auth::read_allow_from;
 use super::tenancy::identifier;
 use super::{Context, Upstreams, upstream};
 use crate::guard::TenantKeys;
@@ -15,7 +16,7 @@ use crate::ids::{TenantName, UpstreamName};
 use crate::tenant::is_tenant_name;
 
 const TENANT: Keys = Keys {
-    known: &["name", "key", "keys", "layout", "schema", "role", "upstream", "suspended"],
+    known: &["name", "key", "keys", "layout", "schema", "role", "upstream", "suspended", "allow_from"],
     later: &["limits", "quotas", "weight", "domain", "pool"],
 };
 
@@ -67,9 +68,10 @@ fn read(
     let layout = read_layout(context, section);
     let keys = read_keys(context, section, layout.as_ref(), tenancy);
     let suspended = section.bool("suspended").is_some_and(|b| b.value);
+    let allow_from = read_allow_from(context, section);
     let name = name?;
     let upstream = read_upstream(context, section, &name, layout.as_ref(), tenancy, upstreams);
-    Some(Tenant { name: TenantName::new(name), layout: layout?, keys, upstream: upstream?, suspended })
+    Some(Tenant { name: TenantName::new(name), layout: layout?, keys, upstream: upstream?, suspended, allow_from })
 }
 
 fn read_layout(context: &Context<'_>, section: &Section<'_>) -> Option<Layout> {

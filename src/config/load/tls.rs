@@ -1,18 +1,31 @@
 //! `[listen.tls]`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 
-use super::super::diagnostics::Span;
-use super::super::model::{ListenTls, NamedCertificate};
+use super::super::diagnostics::{Span, did_you_mean};
+use super::super::model::{CertificateName, ClientCert, ListenTls, NamedCertificate};
 use super::super::section::{At, Keys, Section};
 use super::Context;
+use crate::tenant::NamePattern;
 
-pub(super) const TLS: Keys =
-    Keys { known: &["cert", "key", "required", "direct", "certificate"], later: &["client_ca"] };
+pub(super) const TLS: Keys = Keys {
+    known: &[
+        "cert",
+        "key",
+        "required",
+        "direct",
+        "certificate",
+        "client_ca",
+        "client_cert",
+        "client_name",
+        "client_patterns",
+    ],
+    later: &[],
+};
 const CERTIFICATE: Keys = Keys { known: &["names", "cert", "key"], later: &[] };
 
 pub(super) fn read(context: &Context<'_>, section: &Section<'_>) -> Option<ListenTls> {
@@ -27,8 +40,98 @@ pub(super) fn read(context: &Context<'_>, section: &Section<'_>) -> Option<Liste
         let names = names.into_iter().map(|name| name.value).collect();
         certificates.push(NamedCertificate { names, cert: context.path(pair.cert), key: context.path(pair.key) });
     }
+    let (client_cert, client_ca) = read_clients(context, section)?;
+    let client_name = read_client_name(context, section);
+    let client_patterns = read_patterns(context, section, client_cert);
     let Pair { cert, key, .. } = pair?;
-    Some(ListenTls { cert: context.path(cert), key: context.path(key), required, direct, certificates })
+    Some(ListenTls {
+        cert: context.path(cert),
+        key: context.path(key),
+        required,
+        direct,
+        client_cert,
+        client_ca,
+        client_name,
+        client_patterns,
+        certificates,
+    })
+}
+
+/// `client_ca` and `client_cert`, which need each other.
+fn read_clients(context: &Context<'_>, section: &Section<'_>) -> Option<(ClientCert, Option<PathBuf>)> {
+    const WORDS: [&str; 3] = ["none", "request", "require"];
+    let ca = match section.has("client_ca") {
+        true => Some(section.nonempty("client_ca")?),
+        false => None,
+    };
+    let asked = match section.string("client_cert").map(|word| (word.value, word.span)) {
+        None if ca.is_some() => ClientCert::Request,
+        None | Some(("none", _)) => ClientCert::None,
+        Some(("request", _)) => ClientCert::Request,
+        Some(("require", _)) => ClientCert::Require,
+        Some((other, span)) => {
+            let hint = did_you_mean(other, WORDS).unwrap_or_else(|| format!("one of {}", WORDS.join(", ")));
+            context.findings.error_hint(&span, format!("\"client_cert\" cannot be \"{other}\""), hint);
+            return None;
+        }
+    };
+    if asked != ClientCert::None && ca.is_none() {
+        context.findings.error_hint(
+            &section.span_of("client_cert"),
+            "client certificates need \"client_ca\": the authorities that sign them",
+            "client_ca = \"clients-ca.crt\"",
+        );
+    }
+    if let Some(ca) = &ca {
+        check_authorities(context, &context.path(ca.value), &ca.span);
+    }
+    Some((asked, ca.map(|ca| context.path(ca.value))))
+}
+
+fn check_authorities(context: &Context<'_>, path: &Path, span: &Span) {
+    let mut store = rustls::RootCertStore::empty();
+    for certificate in read_chain(context, path, span).unwrap_or_default() {
+        if let Err(error) = store.add(certificate) {
+            context.findings.error(span, format!("{}: {error}", path.display()));
+        }
+    }
+}
+
+fn read_client_name(context: &Context<'_>, section: &Section<'_>) -> CertificateName {
+    match section.string("client_name").map(|word| (word.value, word.span)) {
+        None | Some(("cn", _)) => CertificateName::CommonName,
+        Some(("san", _)) => CertificateName::Alternative,
+        Some((other, span)) => {
+            context.findings.error_hint(
+                &span,
+                format!("\"client_name\" cannot be \"{other}\""),
+                "\"cn\" (common name), or \"san\" (subject alternative names: DNS, mail, URI)",
+            );
+            CertificateName::CommonName
+        }
+    }
+}
+
+fn read_patterns(context: &Context<'_>, section: &Section<'_>, asked: ClientCert) -> Vec<NamePattern> {
+    let mut patterns = Vec::new();
+    for text in section.strings("client_patterns").unwrap_or_default() {
+        match NamePattern::parse(text.value) {
+            Ok(pattern) => patterns.push(pattern),
+            Err(why) => context.findings.error_hint(
+                &text.span,
+                format!("\"{}\" is no pattern: {why}", text.value),
+                "\"{login}\", \"{tenant}.clients.example.com\", \"{login}.{tenant}.clients.example.com\"",
+            ),
+        }
+    }
+    if asked == ClientCert::None && !patterns.is_empty() {
+        context.findings.error_hint(
+            &section.span_of("client_patterns"),
+            "\"client_patterns\" does nothing: clients are not asked for certificates",
+            "client_ca = \"clients-ca.crt\"",
+        );
+    }
+    patterns
 }
 
 /// A certificate and its key as written, and the certificate as read.

@@ -8,7 +8,9 @@ use crate::wire::Stream;
 use crate::wire::conn::Conn;
 use crate::wire::encode;
 use crate::wire::startup::{StartupError, Wish, accept};
-use crate::wire::tls::{ClientTls, Identity, Roots, ServerTls, TlsConnectError, TlsMode, end_point_hash};
+use crate::wire::tls::{
+    ClientCertificates, ClientTls, Identity, Roots, ServerTls, TlsConnectError, TlsMode, end_point_hash,
+};
 
 /// A root of its own.
 struct Root {
@@ -63,7 +65,7 @@ fn certificate_refused(result: &Result<Stream, TlsConnectError>) -> bool {
 #[tokio::test]
 async fn each_mode_checks_what_it_promises() {
     let (ours, other) = (root(), root());
-    let tls = || Some(ServerTls::new(ours.identity("db.test"), []).unwrap());
+    let tls = || Some(ServerTls::new(ours.identity("db.test"), [], &ClientCertificates::None).unwrap());
     let cases = [
         (TlsMode::VerifyFull, Some(&ours), "db.test", true),
         (TlsMode::VerifyFull, Some(&ours), "other.test", false),
@@ -101,7 +103,7 @@ async fn a_self_signed_certificate_may_be_its_own_root() {
     let made = rcgen::generate_simple_self_signed(vec!["db.test".to_owned()]).unwrap();
     let pem = made.cert.pem();
     let identity = || Identity::from_pem(pem.as_bytes(), made.signing_key.serialize_pem().as_bytes()).unwrap();
-    let tls = || Some(ServerTls::new(identity(), []).unwrap());
+    let tls = || Some(ServerTls::new(identity(), [], &ClientCertificates::None).unwrap());
     let (result, _server) = connect(tls(), TlsMode::VerifyFull, Some(&pem), "db.test").await;
     assert!(matches!(result, Ok(Stream::TlsClient(_))), "{result:?}");
     let (result, _server) = connect(tls(), TlsMode::VerifyFull, Some(&pem), "other.test").await;
@@ -112,7 +114,11 @@ async fn a_self_signed_certificate_may_be_its_own_root() {
 #[tokio::test]
 async fn host_names_choose_certificates_and_both_sides_agree_on_the_binding() {
     let root = root();
-    let tls = ServerTls::new(root.identity("db.test"), [("Acme.DB.test".to_owned(), root.identity("acme.db.test"))]);
+    let tls = ServerTls::new(
+        root.identity("db.test"),
+        [("Acme.DB.test".to_owned(), root.identity("acme.db.test"))],
+        &ClientCertificates::None,
+    );
     let tls = tls.unwrap();
     for host in ["db.test", "acme.db.test"] {
         let (stream, server) = connect(Some(tls.clone()), TlsMode::VerifyFull, Some(&root.pem), host).await;
@@ -159,7 +165,7 @@ async fn direct(alpn: &[&[u8]], tls: ServerTls) -> (std::io::Result<()>, Accepte
 
 #[tokio::test]
 async fn direct_tls_needs_the_name_of_the_protocol() {
-    let tls = ServerTls::new(root().identity("db.test"), []).unwrap();
+    let tls = ServerTls::new(root().identity("db.test"), [], &ClientCertificates::None).unwrap();
     let (_, server) = direct(&[b"postgresql"], tls.clone()).await;
     assert!(matches!(server, Ok((_, Wish::Session(_)))));
     let (_, server) = direct(&[], tls.clone()).await;
@@ -174,7 +180,7 @@ async fn direct_tls_needs_the_name_of_the_protocol() {
 
 #[tokio::test]
 async fn plain_bytes_behind_the_request_never_reach_the_session() {
-    let tls = ServerTls::new(root().identity("db.test"), []).unwrap();
+    let tls = ServerTls::new(root().identity("db.test"), [], &ClientCertificates::None).unwrap();
     let (mut socket, server) = pair(Some(tls)).await;
     let mut out = bytes::BytesMut::new();
     encode::frontend::ssl_request(&mut out);

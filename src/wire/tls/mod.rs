@@ -2,11 +2,13 @@
 
 mod binding;
 mod client;
+mod names;
 mod server;
 
 pub use binding::end_point_hash;
 pub use client::{ClientTls, Roots, TlsConnectError, TlsMode};
-pub use server::{Identity, ServerTls};
+pub use names::CertificateNames;
+pub use server::{ClientCertificates, Identity, ServerTls};
 
 use std::sync::Arc;
 
@@ -30,6 +32,9 @@ pub enum TlsConfigError {
     /// A mode that verifies, without any root certificate to verify with.
     #[error("no root certificate to verify the upstream with")]
     NoRoots,
+    /// The authorities of client certificates.
+    #[error("client certificates: {0}")]
+    ClientAuthority(String),
     /// Key and certificate do not belong together, or are of a kind that is not supported.
     #[error(transparent)]
     Rustls(#[from] rustls::Error),

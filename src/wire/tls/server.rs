@@ -4,11 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
-use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
@@ -71,6 +72,35 @@ impl ResolvesServerCert for Identities {
     }
 }
 
+/// Whether clients are asked for certificates, and whose. One that another authority signed ends the handshake.
+#[derive(Clone, Debug)]
+pub enum ClientCertificates {
+    /// They are not asked.
+    None,
+    /// They may have one that an authority in this PEM text signed.
+    Request(Vec<u8>),
+    /// They must have one.
+    Require(Vec<u8>),
+}
+
+impl ClientCertificates {
+    fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, TlsConfigError> {
+        let (pem, required) = match self {
+            ClientCertificates::None => return Ok(WebPkiClientVerifier::no_client_auth()),
+            ClientCertificates::Request(pem) => (pem, false),
+            ClientCertificates::Require(pem) => (pem, true),
+        };
+        let failed = |error: &dyn std::fmt::Display| TlsConfigError::ClientAuthority(error.to_string());
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(pem) {
+            roots.add(certificate.map_err(|error| failed(&error))?)?;
+        }
+        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+        let builder = if required { builder } else { builder.allow_unauthenticated() };
+        builder.build().map_err(|error| failed(&error)).map(|verifier| verifier as Arc<dyn ClientCertVerifier>)
+    }
+}
+
 /// TLS for a listener. Cheap to clone.
 #[derive(Clone)]
 pub struct ServerTls {
@@ -94,6 +124,7 @@ impl ServerTls {
     pub fn new(
         default: Identity,
         by_name: impl IntoIterator<Item = (String, Identity)>,
+        clients: &ClientCertificates,
     ) -> Result<Self, TlsConfigError> {
         let identities = Arc::new(Identities {
             default,
@@ -101,7 +132,7 @@ impl ServerTls {
         });
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
-            .with_no_client_auth()
+            .with_client_cert_verifier(clients.verifier()?)
             .with_cert_resolver(Arc::clone(&identities) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![ALPN.to_vec()];
         Ok(Self { acceptor: TlsAcceptor::from(Arc::new(config)), identities, direct: true })
