@@ -6,6 +6,7 @@
 // Tests may fail loudly; production code may not.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
+pub mod admin;
 pub mod auth;
 pub mod catalog;
 pub mod cli;

@@ -16,6 +16,8 @@ macro_rules! sqlstates {
 }
 
 sqlstates! {
+    /// successful_completion
+    SUCCESS = b"00000";
     /// protocol_violation
     PROTOCOL_VIOLATION = b"08P01";
     /// connection_failure
@@ -64,6 +66,8 @@ sqlstates! {
     DUPLICATE_PREPARED_STATEMENT = b"42P05";
     /// too_many_connections
     TOO_MANY_CONNECTIONS = b"53300";
+    /// config_file_error
+    CONFIG_FILE_ERROR = b"F0000";
     /// configuration_limit_exceeded
     CONFIGURATION_LIMIT_EXCEEDED = b"53400";
     /// program_limit_exceeded

@@ -14,7 +14,8 @@ use crate::serve::{Proxy, check_policies};
 #[command(
     long_about = "Run the proxy in the foreground. An upstream that is down is logged and tried again; it does not keep \
                   pgwarden from starting.",
-    after_help = "SIGTERM or SIGINT: accept no more clients, let transactions end (30 s), then stop."
+    after_help = "SIGHUP: read the configuration again; a file with errors changes nothing.\n\
+                  SIGTERM or SIGINT: accept no more clients, let transactions end (listen.shutdown_timeout), then stop; the second one: stop at once."
 )]
 pub struct ServeArgs {
     #[command(flatten)]
@@ -39,8 +40,8 @@ pub(super) fn run(args: &ServeArgs) -> ExitCode {
 
 async fn serve(config: Config) -> ExitCode {
     // The handlers are there before clients are.
-    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
-    let (Ok(mut terminate), Ok(mut interrupt)) = signals else {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         eprintln!("pgwarden: cannot handle signals");
         return ExitCode::FAILURE;
     };
@@ -57,13 +58,27 @@ async fn serve(config: Config) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let shutdown = async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+    let control = proxy.control();
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            tracing::info!("SIGHUP: reading the configuration again");
+            // What it did is in the log.
+            let _ = control.reload().await;
         }
-        tracing::info!("stopping: transactions may end first");
-    };
-    proxy.run(shutdown).await;
+    });
+    let control = proxy.control();
+    tokio::spawn(async move {
+        loop {
+            let told = tokio::select! {
+                told = terminate.recv() => told,
+                told = interrupt.recv() => told,
+            };
+            match told {
+                Some(()) => control.stop(),
+                None => return,
+            }
+        }
+    });
+    proxy.run(std::future::pending()).await;
     ExitCode::SUCCESS
 }

@@ -34,6 +34,8 @@ pub struct Config {
     pub logins: Vec<Arc<Login>>,
     /// `[[tenant]]`
     pub tenants: Vec<Arc<Tenant>>,
+    /// `[admin]`
+    pub admin: Admin,
     /// `[log]`
     pub log: LogConfig,
 }
@@ -47,6 +49,10 @@ pub struct Listen {
     pub tls: Option<ListenTls>,
     /// From accept to the end of authentication.
     pub login_timeout: Duration,
+    /// After a request to stop, transactions may go on for so long.
+    pub shutdown_timeout: Duration,
+    /// Other processes may listen on the same addresses (`SO_REUSEPORT`): a new one beside an old one that stops.
+    pub reuse_port: bool,
     /// Client connections at one time, all tenants together.
     pub max_connections: usize,
     /// Threads that serve clients.
@@ -268,6 +274,8 @@ pub struct TableOverride {
 pub enum Role {
     /// Acts for tenants, guarded.
     Tenant,
+    /// Uses the console of pgwarden, and nothing else.
+    Admin,
     /// Unguarded, always audited.
     Operator {
         /// Where it works when it names no tenant.
@@ -370,6 +378,13 @@ pub struct Tenant {
     pub suspended: bool,
     /// From where it may be acted for; `None`: from anywhere.
     pub allow_from: Option<AllowList>,
+}
+
+/// `[admin]`
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Admin {
+    /// Operators that may use the console besides the logins of role `admin`.
+    pub logins: BTreeSet<LoginName>,
 }
 
 /// How log lines are written.

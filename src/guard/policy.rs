@@ -157,6 +157,20 @@ impl Policy {
             limits: GuardLimits::default(),
         }
     }
+
+    /// Whether the other policy says the same of every statement: all is equal but the epoch.
+    pub fn rules_equal(&self, other: &Self) -> bool {
+        // A policy of no catalog is none.
+        let Self { epoch, catalog, tables, search_path, allow_functions, setting, enforcement, limits } = self;
+        (*epoch == 0) == (other.epoch == 0)
+            && (Arc::ptr_eq(catalog, &other.catalog) || **catalog == *other.catalog)
+            && *tables == other.tables
+            && *search_path == other.search_path
+            && *allow_functions == other.allow_functions
+            && *setting == other.setting
+            && *enforcement == other.enforcement
+            && *limits == other.limits
+    }
 }
 
 /// A tenant's key values, as text in the input format of their types.

@@ -11,7 +11,7 @@ const VARCHAR: Oid = 1043;
 const UUID: Oid = 2950;
 
 /// A value of the tenant column's type, in a form in which equality is Postgres's equality.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum TenantValue {
     /// `int2`, `int4`, `int8`
     Int(i64),

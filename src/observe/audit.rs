@@ -9,14 +9,14 @@ use super::fingerprint;
 use super::span::loggable;
 use crate::guard::Refusal;
 use crate::ids::{LoginName, TenantName};
+use crate::pgerror::PgError;
 
 /// The target of audit events.
 pub const TARGET: &str = "pgwarden::audit";
 
-/// A client was authenticated and may act for what it named.
-pub fn login_accepted(login: &LoginName, tenant: Option<&TenantName>, operator: bool) {
+/// A client was authenticated and may act for what it named, in this role.
+pub fn login_accepted(login: &LoginName, tenant: Option<&TenantName>, role: &str) {
     let tenant = tenant.map(tracing::field::display);
-    let role = if operator { "operator" } else { "tenant" };
     tracing::info!(target: TARGET, event = "login", %login, tenant, role, "login accepted");
 }
 
@@ -51,6 +51,12 @@ pub fn refusal(refusal: &Refusal, sql: &str) {
             );
         }
     }
+}
+
+/// An administrator gave an order on the console; `failure` says why it was not carried out.
+pub fn console(login: &LoginName, command: &str, failure: Option<&PgError>) {
+    let failure = failure.map(tracing::field::display);
+    tracing::info!(target: TARGET, event = "console", %login, command = loggable(command), failure, "console command");
 }
 
 /// An operator sent a statement.

@@ -3,13 +3,14 @@
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 
 use tracing::Subscriber;
 use tracing_subscriber::filter::{EnvFilter, ParseError, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{LookupSpan, Registry};
+use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::audit;
@@ -39,10 +40,38 @@ pub enum InitError {
 /// # Errors
 /// As [`InitError`] says.
 pub fn init(config: &LogConfig) -> Result<(), InitError> {
-    let filter = std::env::var("RUST_LOG").ok().filter(|f| !f.is_empty());
-    let filter = filter.as_deref().unwrap_or(&config.level);
     let audit = open_audit(&config.audit)?;
-    Ok(subscriber(config.format, filter, io::stderr, audit)?.try_init()?)
+    let (subscriber, handle) = subscriber(config.format, filter(&level(config), audit.is_some())?, io::stderr, audit);
+    subscriber.try_init()?;
+    // The first one is the process's.
+    let _ = FILTER.set(handle);
+    Ok(())
+}
+
+/// Changes the level of the process's log, unless `RUST_LOG` is set.
+///
+/// # Errors
+/// A level that is none.
+pub fn set_level(config: &LogConfig) -> Result<(), ParseError> {
+    let Some(handle) = FILTER.get() else { return Ok(()) };
+    let filter = filter(&level(config), matches!(config.audit, AuditSink::File(_)))?;
+    // It fails only when the subscriber is gone, and the log with it.
+    let _ = handle.reload(filter);
+    Ok(())
+}
+
+/// The filter of the process's log.
+static FILTER: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+fn level(config: &LogConfig) -> String {
+    let forced = std::env::var("RUST_LOG").ok().filter(|f| !f.is_empty());
+    forced.unwrap_or_else(|| config.level.clone())
+}
+
+fn filter(level: &str, audit_elsewhere: bool) -> Result<EnvFilter, ParseError> {
+    // The audit's own directive comes last and wins. With a file of its own the audit is not for this layer.
+    let for_audit = if audit_elsewhere { "off" } else { "info" };
+    EnvFilter::try_new(format!("{level},{}={for_audit}", audit::TARGET))
 }
 
 /// The file that audit events are appended to, if they have one.
@@ -52,19 +81,22 @@ fn open_audit(sink: &AuditSink) -> Result<Option<File>, InitError> {
     opened.map(Some).map_err(|error| InitError::AuditFile { path: path.clone(), error })
 }
 
-fn subscriber<W>(format: LogFormat, filter: &str, out: W, audit: Option<File>) -> Result<impl Subscriber, ParseError>
+fn subscriber<W>(
+    format: LogFormat,
+    filter: EnvFilter,
+    out: W,
+    audit: Option<File>,
+) -> (impl Subscriber, reload::Handle<EnvFilter, Registry>)
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    // The audit's own directive comes last and wins. With a file of its own the audit is not for this layer.
-    let for_audit = if audit.is_some() { "off" } else { "info" };
-    let filter = EnvFilter::try_new(format!("{filter},{}={for_audit}", audit::TARGET))?;
+    let (filter, handle) = reload::Layer::new(filter);
     let main = layer(format, out).with_filter(filter);
     // The file has no level: the events of the one target, and the spans that they stand in.
     let audit = audit.map(|file| {
         layer(LogFormat::Json, Mutex::new(file)).with_filter(filter_fn(|m| m.is_span() || m.target() == audit::TARGET))
     });
-    Ok(Registry::default().with(main).with(audit))
+    (Registry::default().with(main).with(audit), handle)
 }
 
 type BoxedLayer<S> = Box<dyn Layer<S> + Send + Sync>;
@@ -107,10 +139,11 @@ mod tests {
     }
 
     /// What a session logs, and what of it lands in the audit file.
-    fn logged(format: LogFormat, filter: &str, audit: Option<File>) -> String {
+    fn logged(format: LogFormat, level: &str, audit: Option<File>) -> String {
         let buffer = Buffer::default();
         let out = buffer.clone();
-        let subscriber = subscriber(format, filter, move || out.clone(), audit).unwrap();
+        let filter = filter(level, audit.is_some()).unwrap();
+        let (subscriber, _) = subscriber(format, filter, move || out.clone(), audit);
         tracing::subscriber::with_default(subscriber, || {
             let span = SessionSpan::new(SessionId(7), "127.0.0.1:5".parse().ok());
             span.record_login("app\n");
@@ -122,7 +155,7 @@ mod tests {
                 audit::login_refused("mallory\u{1b}", &"no such login");
                 audit::operator_statement("DROP TABLE t");
             });
-            audit::login_accepted(&LoginName::new("app"), None, true);
+            audit::login_accepted(&LoginName::new("app"), None, "operator");
         });
         let bytes = buffer.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()

@@ -6,5 +6,5 @@ mod init;
 mod span;
 
 pub use fingerprint::fingerprint;
-pub use init::{InitError, init};
+pub use init::{InitError, init, set_level};
 pub use span::SessionSpan;

@@ -13,7 +13,7 @@ use super::inner::Inner;
 /// Counts the server connections of all pools, and lists the pools that want one and found none.
 #[derive(Debug)]
 pub(super) struct Cap {
-    max: usize,
+    max: AtomicUsize,
     state: Mutex<State>,
     /// Length of `State::starved`, readable without the lock.
     starved: AtomicUsize,
@@ -34,12 +34,22 @@ pub(super) struct Permit {
 impl Cap {
     /// At most `max` connections (at least one).
     pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max: max.max(1), state: Mutex::default(), starved: AtomicUsize::new(0) })
+        Arc::new(Self { max: AtomicUsize::new(max.max(1)), state: Mutex::default(), starved: AtomicUsize::new(0) })
     }
 
     /// The cap itself.
     pub(super) fn max(&self) -> usize {
-        self.max
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Another cap from now on. What is open above it is not closed for it, but not replaced either.
+    pub(super) fn set_max(&self, max: usize) {
+        let raised = max > self.max.swap(max.max(1), Ordering::Relaxed);
+        let waiting = if raised { self.state.lock().starved.len() } else { 0 };
+        for _ in 0..waiting {
+            let Some(inner) = self.next_starved() else { return };
+            while inner.grow() {}
+        }
     }
 
     /// Connections that are open or being opened.
@@ -73,7 +83,7 @@ impl Cap {
     }
 
     fn take(self: &Arc<Self>, state: &mut State) -> Option<Permit> {
-        if state.used >= self.max {
+        if state.used >= self.max() {
             return None;
         }
         state.used += 1;

@@ -1,5 +1,6 @@
 //! How a pool opens connections, what it does when that fails, and how it is paused, closed and tidied up.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use tracing::{debug, info, warn};
 use super::cap::Permit;
 use super::error;
 use super::inner::{Failure, Inner, Phase};
-use super::server::{Connection, Server, Slot};
+use super::server::{Connection, Server, ServerFacts, Slot};
 use super::socket::Probe;
 use super::stats::PoolStats;
 use super::{ConnectError, tidy};
@@ -44,11 +45,12 @@ impl Inner {
 
     /// Takes a place for a connection to be opened, if one is wanted.
     fn reserve(&self) -> bool {
+        let setup = self.setup();
         let mut state = self.state.lock();
-        let missing = self.settings.min_idle.saturating_sub(state.established());
+        let missing = setup.settings.min_idle.saturating_sub(state.established());
         let go = state.phase == Phase::Running
             && state.connecting < state.waiters.len().max(missing).min(PARALLEL_CONNECTS)
-            && state.open < self.settings.size.max(1)
+            && state.open < setup.settings.size.max(1)
             && state.backing_off(Instant::now()).is_none();
         if go {
             state.open += 1;
@@ -73,13 +75,14 @@ impl Inner {
     fn open(self: &Arc<Self>, permit: Permit) {
         let inner = Arc::clone(self);
         let slot = Slot::new(self, permit);
-        let limit = self.target.connect_timeout;
-        let connect = self.shared.connector.connect(Arc::clone(&self.target));
+        let setup = self.setup();
+        let (limit, generation) = (setup.target.connect_timeout, setup.generation);
+        let connect = self.shared.connector.connect(Arc::clone(&setup.target));
         // A task within the task: should the connector panic, the place is given back all the same.
         let connect = self.shared.runtime.spawn(tokio::time::timeout(limit, connect));
         self.shared.runtime.spawn(async move {
             match connect.await {
-                Ok(Ok(Ok(connection))) => inner.opened(connection, slot),
+                Ok(Ok(Ok(connection))) => inner.opened(connection, slot, generation),
                 Ok(Ok(Err(error))) => inner.failed(&error, slot),
                 Ok(Err(_)) => inner.failed(&ConnectError::Timeout, slot),
                 Err(_) => inner.failed(&ConnectError::Protocol("the connecting task ended".to_owned()), slot),
@@ -87,7 +90,7 @@ impl Inner {
         });
     }
 
-    fn opened(self: &Arc<Self>, connection: Connection, slot: Slot) {
+    fn opened(self: &Arc<Self>, connection: Connection, slot: Slot, generation: u64) {
         let recovered = {
             let mut state = self.state.lock();
             state.connecting = state.connecting.saturating_sub(1);
@@ -97,10 +100,19 @@ impl Inner {
         if recovered {
             info!(pool = %self.key, "upstream can be reached again");
         }
-        let settings = &self.settings;
-        let server = Server::new(connection, slot, settings.max_prepared, settings.lifetime);
+        let (max_prepared, lifetime) = {
+            let setup = self.setup();
+            (setup.settings.max_prepared, setup.settings.lifetime)
+        };
+        let server = Server::new(connection, slot, max_prepared, lifetime, generation);
         debug!(pool = %self.key, server = server.id(), pid = server.process_id(), "server connection opened");
-        self.give(server);
+        self.state.lock().servers.insert(server.id(), server.facts(self.setup().target.address.to_string()));
+        if generation == self.setup().generation {
+            self.give(server);
+        } else {
+            // The pool went elsewhere while it was being opened.
+            drop(server);
+        }
         self.grow();
     }
 
@@ -120,16 +132,19 @@ impl Inner {
             news
         };
         if news {
-            warn!(pool = %self.key, address = %self.target.address, %error, "cannot connect to upstream");
+            warn!(pool = %self.key, address = %self.setup().target.address, %error, "cannot connect to upstream");
         }
         // Frees the place, which tells the waiters if this was their last hope.
         drop(slot);
     }
 
     /// A place became free: a connection was closed, or could not be opened.
-    pub(super) fn slot_freed(self: &Arc<Self>, permit: Option<Permit>) {
+    pub(super) fn slot_freed(self: &Arc<Self>, permit: Option<Permit>, server: Option<u64>) {
         let (hopeless, empty) = {
             let mut state = self.state.lock();
+            if let Some(server) = server {
+                state.servers.remove(&server);
+            }
             state.open = state.open.saturating_sub(1);
             let error = match state.backing_off(Instant::now()) {
                 Some(failure) if state.open == 0 => Some(failure.error.clone()),
@@ -219,16 +234,17 @@ impl Inner {
     /// Housekeeping, about once a second: closes what is dead, too old or idle for too long, opens what is missing.
     pub(super) fn tick(self: &Arc<Self>) {
         let now = Instant::now();
-        let idle_timeout = self.settings.idle_timeout;
+        let setup = self.setup();
+        let idle_timeout = setup.settings.idle_timeout;
         let (gone, spoke) = {
             let mut state = self.state.lock();
-            let mut surplus = state.open.saturating_sub(self.settings.min_idle);
+            let mut surplus = state.open.saturating_sub(setup.settings.min_idle);
             let (mut keep, mut gone, mut spoke) = (Vec::new(), Vec::new(), Vec::new());
             for server in std::mem::take(&mut state.idle) {
                 let stale = !idle_timeout.is_zero() && now.duration_since(server.last_used()) >= idle_timeout;
                 match server.probe() {
                     Probe::Closed => gone.push(server),
-                    Probe::Quiet | Probe::Spoke if server.is_expired(now) => gone.push(server),
+                    Probe::Quiet | Probe::Spoke if self.is_over(&server, now) => gone.push(server),
                     Probe::Quiet | Probe::Spoke if stale && surplus > 0 => {
                         surplus -= 1;
                         gone.push(server);
@@ -247,9 +263,16 @@ impl Inner {
         while self.grow() {}
     }
 
+    /// All established connections.
+    pub(super) fn servers(&self) -> Vec<ServerFacts> {
+        let state = self.state.lock();
+        let idle: HashSet<_> = state.idle.iter().map(Server::id).collect();
+        state.servers.values().map(|it| ServerFacts { idle: idle.contains(&it.id), ..it.clone() }).collect()
+    }
+
     /// A snapshot for the console and the metrics.
     pub(super) fn stats(&self) -> PoolStats {
-        let mut stats = self.counters.snapshot(self.key.clone(), self.settings.size);
+        let mut stats = self.counters.snapshot(self.key.clone(), self.setup().settings.size);
         let state = self.state.lock();
         stats.idle = state.idle.len();
         stats.connecting = state.connecting;

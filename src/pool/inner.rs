@@ -5,9 +5,11 @@
 //! * A [`Server`], [`Slot`] or permit is never dropped under the pool's lock: dropping it comes back here.
 //! * Waiters and idle connections never exist together, except while the pool is paused.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
@@ -15,7 +17,7 @@ use tokio::sync::{Notify, oneshot};
 use super::error;
 use super::pools::Shared;
 use super::queue::{FairQueue, Party, Ticket};
-use super::server::Server;
+use super::server::{Server, ServerFacts};
 use super::socket::Probe;
 use super::stats::Counters;
 use super::{PoolKey, ServerTarget, tidy};
@@ -34,13 +36,21 @@ pub(super) type Reply = Result<Handoff, PgError>;
 #[derive(Debug)]
 pub(super) struct Inner {
     pub(super) key: PoolKey,
-    pub(super) target: Arc<ServerTarget>,
-    pub(super) settings: PoolSettings,
+    setup: ArcSwap<Setup>,
     pub(super) shared: Arc<Shared>,
     pub(super) counters: Counters,
     /// Rings when the last connection of a paused or closed pool is gone.
     pub(super) empty: Notify,
     pub(super) state: Mutex<State>,
+}
+
+/// Where connections go and how many there are; a reload replaces it.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) target: Arc<ServerTarget>,
+    pub(super) settings: PoolSettings,
+    /// Grows when connections go elsewhere: older ones are closed when they are idle.
+    pub(super) generation: u64,
 }
 
 #[derive(Debug)]
@@ -54,6 +64,8 @@ pub(super) struct State {
     pub(super) connecting: usize,
     pub(super) phase: Phase,
     pub(super) failure: Option<Failure>,
+    /// All that are established, by number.
+    pub(super) servers: HashMap<u64, ServerFacts>,
     /// Connections handed to clients so far.
     pub(super) checkouts: u64,
 }
@@ -144,7 +156,7 @@ impl Drop for Waiting<'_> {
 impl Waiting<'_> {
     /// Waits for a connection, an error, or the wait timeout (zero: no timeout).
     pub(super) async fn wait(mut self) -> Result<Server, PgError> {
-        let limit = self.inner.settings.wait_timeout;
+        let limit = self.inner.setup().settings.wait_timeout;
         let outcome = if limit.is_zero() {
             Ok((&mut self.reply).await)
         } else {
@@ -168,8 +180,7 @@ impl Inner {
     pub(super) fn new(key: PoolKey, target: ServerTarget, settings: PoolSettings, shared: Arc<Shared>) -> Arc<Self> {
         Arc::new(Self {
             key,
-            target: Arc::new(target),
-            settings,
+            setup: ArcSwap::from_pointee(Setup { target: Arc::new(target), settings, generation: 0 }),
             shared,
             counters: Counters::default(),
             empty: Notify::new(),
@@ -180,9 +191,50 @@ impl Inner {
                 connecting: 0,
                 phase: Phase::Running,
                 failure: None,
+                servers: HashMap::new(),
                 checkouts: 0,
             }),
         })
+    }
+
+    /// Where connections go and how many there are.
+    pub(super) fn setup(&self) -> arc_swap::Guard<Arc<Setup>> {
+        self.setup.load()
+    }
+
+    /// Other settings from now on; with another target, connections to the old one are closed as they become idle, and
+    /// those that clients wait for are opened at the new one at once. Returns whether the target is another.
+    pub(super) fn reconfigure(self: &Arc<Self>, target: ServerTarget, settings: PoolSettings) -> bool {
+        let elsewhere = !self.setup().target.leads_to_the_same(&target);
+        let closed = {
+            let mut state = self.state.lock();
+            let old = self.setup();
+            let generation = old.generation + u64::from(elsewhere);
+            let size = settings.size.max(1);
+            let target = if elsewhere { Arc::new(target) } else { Arc::clone(&old.target) };
+            self.setup.store(Arc::new(Setup { target, settings, generation }));
+            if elsewhere {
+                state.failure = None;
+            }
+            let excess =
+                if elsewhere { state.idle.len() } else { state.open.saturating_sub(size).min(state.idle.len()) };
+            // The least recently used ones come first.
+            state.idle.drain(..excess).collect::<Vec<_>>()
+        };
+        drop(closed);
+        while self.grow() {}
+        elsewhere
+    }
+
+    /// Whether a connection is too old to be used, or goes where connections no longer go.
+    pub(super) fn is_over(&self, server: &Server, now: Instant) -> bool {
+        server.is_expired(now) || server.generation() != self.setup().generation
+    }
+
+    /// Whether more connections are open than the pool may have, after it was made smaller.
+    fn is_oversized(&self) -> bool {
+        let size = self.setup().settings.size.max(1);
+        self.state.lock().open > size
     }
 
     /// The most recently used idle connection, or a place in the queue, or the error that an upstream that is down gives.
@@ -210,7 +262,7 @@ impl Inner {
     /// Looks at a connection that was idle: one that the upstream closed meanwhile is never handed out.
     pub(super) async fn vet(&self, mut server: Server) -> Option<Server> {
         let now = Instant::now();
-        if server.is_expired(now) {
+        if self.is_over(&server, now) {
             return None;
         }
         if now.duration_since(server.last_used()) >= TRUSTED_FOR {
@@ -239,7 +291,7 @@ impl Inner {
         }
         let now = Instant::now();
         server.touch(now);
-        if server.is_expired(now) || self.must_yield(&server, now) {
+        if self.is_over(&server, now) || self.is_oversized() || self.must_yield(&server, now) {
             drop(server);
         } else {
             self.give(server);
@@ -289,13 +341,13 @@ impl Inner {
     /// Takes the idle connection that was used least recently, if more than `min_idle` are open.
     pub(super) fn take_surplus(&self) -> Option<Server> {
         let mut state = self.state.lock();
-        (state.open > self.settings.min_idle && !state.idle.is_empty()).then(|| state.idle.remove(0))
+        (state.open > self.setup().settings.min_idle && !state.idle.is_empty()).then(|| state.idle.remove(0))
     }
 
     /// When the connection that [`Inner::take_surplus`] would take was last used.
     pub(super) fn surplus_since(&self) -> Option<Instant> {
         let state = self.state.lock();
-        if state.open <= self.settings.min_idle {
+        if state.open <= self.setup().settings.min_idle {
             return None;
         }
         state.idle.first().map(Server::last_used)

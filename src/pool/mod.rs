@@ -32,7 +32,7 @@ pub use error::{ConnectError, UpstreamError};
 pub use pools::{Pool, PoolKey, Pools};
 pub use prepared::{PreparedSet, StatementId};
 pub use queue::{FairQueue, Party, Ticket, Waiter};
-pub use server::{Connection, Server, ServerCounters};
+pub use server::{Connection, Server, ServerCounters, ServerFacts};
 pub use stats::PoolStats;
 pub use target::{ServerTarget, TargetError};
 

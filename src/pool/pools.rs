@@ -1,17 +1,17 @@
 //! The pools by what they connect to, and their handles.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 
 use super::cap::{Cap, Permit};
 use super::inner::{Inner, Taken};
 use super::queue::Party;
-use super::server::Server;
+use super::server::{Server, ServerFacts};
 use super::stats::PoolStats;
 use super::{Connector, ServerTarget};
 use crate::config::PoolSettings;
@@ -45,6 +45,14 @@ pub(super) struct Shared {
     pub(super) runtime: Handle,
     pub(super) cap: Arc<Cap>,
     pools: RwLock<HashMap<PoolKey, Arc<Inner>>>,
+    paused: Mutex<Paused>,
+}
+
+/// What the operator paused: pools that are made meanwhile are paused too.
+#[derive(Debug, Default)]
+struct Paused {
+    all: bool,
+    upstreams: HashSet<UpstreamName>,
 }
 
 impl Shared {
@@ -103,6 +111,7 @@ impl Pools {
             runtime: Handle::current(),
             cap: Cap::new(max_connections),
             pools: RwLock::default(),
+            paused: Mutex::default(),
         });
         let weak = Arc::downgrade(&shared);
         shared.runtime.spawn(async move {
@@ -125,7 +134,12 @@ impl Pools {
         let mut pools = self.shared.pools.write();
         let inner = pools.entry(key.clone()).or_insert_with(|| {
             let (target, settings) = make();
-            Inner::new(key.clone(), target, settings, Arc::clone(&self.shared))
+            let inner = Inner::new(key.clone(), target, settings, Arc::clone(&self.shared));
+            let paused = self.shared.paused.lock();
+            if paused.all || paused.upstreams.contains(&key.upstream) {
+                inner.pause();
+            }
+            inner
         });
         Pool { inner: Arc::clone(inner) }
     }
@@ -145,6 +159,49 @@ impl Pools {
     /// Server connections of all pools, open or being opened, and the cap on them.
     pub fn connections(&self) -> (usize, usize) {
         (self.shared.cap.used(), self.shared.cap.max())
+    }
+
+    /// Lets clients of an upstream (of all) wait from now on, and returns when its server connections have come back and are
+    /// closed.
+    pub async fn pause(&self, upstream: Option<&UpstreamName>) {
+        {
+            let mut paused = self.shared.paused.lock();
+            match upstream {
+                Some(name) => {
+                    paused.upstreams.insert(name.clone());
+                }
+                None => paused.all = true,
+            }
+        }
+        let concerned = self.of(upstream);
+        concerned.iter().for_each(|inner| inner.pause());
+        for inner in concerned {
+            inner.emptied().await;
+        }
+    }
+
+    /// Ends a pause.
+    pub fn resume(&self, upstream: Option<&UpstreamName>) {
+        {
+            let mut paused = self.shared.paused.lock();
+            match upstream {
+                Some(name) => {
+                    paused.upstreams.remove(name);
+                }
+                None => *paused = Paused::default(),
+            }
+        }
+        self.of(upstream).iter().for_each(|inner| inner.resume());
+    }
+
+    fn of(&self, upstream: Option<&UpstreamName>) -> Vec<Arc<Inner>> {
+        let concerns = |inner: &Arc<Inner>| upstream.is_none_or(|name| inner.key.upstream == *name);
+        self.shared.all().into_iter().filter(concerns).collect()
+    }
+
+    /// Another cap on the server connections of all pools together. What is open above it is not closed for it.
+    pub fn set_max_connections(&self, max: usize) {
+        self.shared.cap.set_max(max);
     }
 
     /// Takes a pool out and closes it: sessions that still have it are refused, a new one can be made for the key (with the
@@ -174,7 +231,7 @@ impl Pools {
         let mut unused = Vec::new();
         self.shared.pools.write().retain(|_, inner| {
             // With the lock held nobody can get a new handle from here; a handle elsewhere is counted.
-            let keep = Arc::strong_count(inner) > 1 || inner.is_demanding() || inner.settings.min_idle > 0;
+            let keep = Arc::strong_count(inner) > 1 || inner.is_demanding() || inner.setup().settings.min_idle > 0;
             if !keep {
                 unused.push(Arc::clone(inner));
             }
@@ -197,13 +254,19 @@ impl Pool {
     }
 
     /// Where its connections go.
-    pub fn target(&self) -> &ServerTarget {
-        &self.inner.target
+    pub fn target(&self) -> Arc<ServerTarget> {
+        Arc::clone(&self.inner.setup().target)
     }
 
     /// Its settings. The pool mode in them is the session's matter.
-    pub fn settings(&self) -> &PoolSettings {
-        &self.inner.settings
+    pub fn settings(&self) -> PoolSettings {
+        self.inner.setup().settings.clone()
+    }
+
+    /// Other settings from now on, and another target: connections to the old one end as their transactions do. Returns
+    /// whether the target is another.
+    pub fn reconfigure(&self, target: ServerTarget, settings: PoolSettings) -> bool {
+        self.inner.reconfigure(target, settings)
     }
 
     /// Takes a clean server connection for `party`: one that is idle, else the next that becomes free or is opened, in fair
@@ -239,6 +302,11 @@ impl Pool {
     /// Ends a pause.
     pub fn resume(&self) {
         self.inner.resume();
+    }
+
+    /// All established connections.
+    pub fn servers(&self) -> Vec<ServerFacts> {
+        self.inner.servers()
     }
 
     /// Numbers of this moment.

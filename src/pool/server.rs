@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::RngExt;
 use tokio::runtime::{self, Handle};
@@ -26,6 +26,21 @@ pub struct Connection {
     pub parameters: BTreeMap<String, String>,
     /// Where and with which key its statements are cancelled.
     pub cancel: Arc<CancelTarget>,
+}
+
+/// A server connection as the console lists it.
+#[derive(Clone, Debug)]
+pub struct ServerFacts {
+    /// Its number.
+    pub id: u64,
+    /// Process id of the backend.
+    pub process_id: u32,
+    /// When it was opened.
+    pub since: SystemTime,
+    /// Where it goes.
+    pub address: String,
+    /// No client has it.
+    pub idle: bool,
 }
 
 /// What a server connection did since it was opened.
@@ -74,6 +89,7 @@ pub struct ServerState {
     /// The runtime that watches the socket.
     home: runtime::Id,
     id: u64,
+    generation: u64,
     // Last: the place is freed after the socket is closed.
     slot: Slot,
 }
@@ -83,11 +99,13 @@ pub struct ServerState {
 pub(super) struct Slot {
     inner: Weak<Inner>,
     permit: Option<Permit>,
+    /// Number of the connection in it, once there is one.
+    server: Option<u64>,
 }
 
 impl Slot {
     pub(super) fn new(inner: &Arc<Inner>, permit: Permit) -> Self {
-        Self { inner: Arc::downgrade(inner), permit: Some(permit) }
+        Self { inner: Arc::downgrade(inner), permit: Some(permit), server: None }
     }
 }
 
@@ -95,7 +113,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let permit = self.permit.take();
         if let Some(inner) = self.inner.upgrade() {
-            inner.slot_freed(permit);
+            inner.slot_freed(permit, self.server);
         }
     }
 }
@@ -104,8 +122,17 @@ impl Drop for Slot {
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl Server {
-    pub(super) fn new(connection: Connection, slot: Slot, max_prepared: usize, lifetime: Duration) -> Self {
+    pub(super) fn new(
+        connection: Connection,
+        slot: Slot,
+        max_prepared: usize,
+        lifetime: Duration,
+        generation: u64,
+    ) -> Self {
         let now = Instant::now();
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let mut slot = slot;
+        slot.server = Some(id);
         let state = ServerState {
             conn: connection.conn,
             parameters: connection.parameters,
@@ -121,7 +148,8 @@ impl Server {
             expires: expiry(now, lifetime),
             last_used: now,
             home: Handle::current().id(),
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            id,
+            generation,
             slot,
         };
         Self { state: Box::new(state) }
@@ -130,6 +158,10 @@ impl Server {
     /// Number of this connection in the life of the process.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    pub(super) fn facts(&self, address: String) -> ServerFacts {
+        ServerFacts { id: self.id, process_id: self.process_id(), since: SystemTime::now(), address, idle: false }
     }
 
     /// Process id of the backend, as its BackendKeyData gave it.
@@ -178,6 +210,11 @@ impl Server {
             Some(inner) => inner.take_back(self),
             None => drop(self),
         }
+    }
+
+    /// Of the pool's targets, which one it goes to.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(super) fn is_poisoned(&self) -> bool {

@@ -22,6 +22,8 @@ pub struct ServerTarget {
     pub password: Option<Secret>,
     /// TLS towards it.
     pub tls: ClientTls,
+    /// What `tls` was made of: mode and trusted roots.
+    pub trust: (TlsMode, Option<Vec<u8>>),
     /// `application_name` of the connection.
     pub application_name: String,
     /// Settings that the connection starts with: startup parameters, to which RESET and DISCARD ALL return. They come from
@@ -55,18 +57,31 @@ impl ServerTarget {
     /// # Errors
     /// If that file cannot be read or holds no root.
     pub fn new(upstream: &Upstream) -> Result<Self, TargetError> {
+        let (tls, roots) = client_tls(&upstream.tls)?;
         Ok(Self {
             upstream: upstream.name.clone(),
             address: upstream.address.clone(),
             database: upstream.database.clone(),
             user: upstream.user.clone(),
             password: upstream.password.clone(),
-            tls: client_tls(&upstream.tls)?,
+            tls,
+            trust: (upstream.tls.mode, roots),
             application_name: "pgwarden".to_owned(),
             settings: Vec::new(),
             protocol_3_2: false,
             connect_timeout: upstream.connect_timeout,
         })
+    }
+
+    /// Whether a connection to one does for the other: all is equal but the time that connecting may take.
+    pub(super) fn leads_to_the_same(&self, other: &Self) -> bool {
+        let password = |it: &Self| it.password.as_ref().map(|secret| secret.expose().to_owned());
+        self.address == other.address
+            && self.database == other.database
+            && self.user == other.user
+            && password(self) == password(other)
+            && self.trust == other.trust
+            && self.settings == other.settings
     }
 
     /// The key of the pool for this target.
@@ -79,7 +94,7 @@ impl ServerTarget {
     }
 }
 
-fn client_tls(settings: &UpstreamTls) -> Result<ClientTls, TargetError> {
+fn client_tls(settings: &UpstreamTls) -> Result<(ClientTls, Option<Vec<u8>>), TargetError> {
     let mode = match settings.mode {
         config::TlsMode::Disable => TlsMode::Disable,
         config::TlsMode::Prefer => TlsMode::Prefer,
@@ -96,5 +111,5 @@ fn client_tls(settings: &UpstreamTls) -> Result<ClientTls, TargetError> {
         (None, TlsMode::VerifyCa | TlsMode::VerifyFull) => Some(Roots::System),
         (None, TlsMode::Disable | TlsMode::Prefer | TlsMode::Require) => None,
     };
-    Ok(ClientTls::new(mode, roots)?)
+    Ok((ClientTls::new(mode, roots)?, pem))
 }

@@ -1,25 +1,30 @@
 //! Puts the rooms together: a configuration in, a running proxy out.
 
+mod control;
+mod keeper;
 mod policies;
+mod reload;
+mod rules;
 mod upstreams;
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tracing::info;
 
+use crate::admin::Console;
 use crate::config::Config;
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
 use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};
 use crate::workers::Workers;
+pub use control::Control;
 pub use policies::check_policies;
+use reload::Reloader;
+pub use reload::{ReloadError, Reloaded};
+use rules::Rules;
 use upstreams::OpenUpstreams;
-
-/// After a request to stop, transactions may go on for so long.
-const GRACE: Duration = Duration::from_secs(30);
 
 /// Why the proxy cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +55,7 @@ pub enum ServeError {
 pub struct Proxy {
     listener: Listener,
     pools: Pools,
+    control: Control,
     // Last: the runtimes that watch the server connections' sockets.
     _workers: Arc<Workers>,
 }
@@ -63,21 +69,28 @@ impl Proxy {
     pub fn start(config: Config) -> Result<Self, ServeError> {
         let connector: Arc<dyn Connector> = Arc::new(NetConnector::default());
         let pools = Pools::new(Arc::clone(&connector), config.pool.max_server_connections);
-        let upstreams = Arc::new(OpenUpstreams::new(config.clone(), pools.clone()));
+        let config = Arc::new(config);
+        let upstreams = Arc::new(OpenUpstreams::new(Rules::new(Arc::clone(&config)), pools.clone()));
         // Its catalog is read before the first client asks for it.
         if let Some(main) = config.upstreams.get(&config.tenancy.upstream)
             && let Err(error) = upstreams.open(main, &main.database)
         {
             tracing::error!(upstream = %main.name, %error, "upstream cannot be used");
         }
-        let gateway = Gateway::new(&config, CancelRegistry::new(connector), upstreams)?;
+        let gateway = Gateway::new(&config, CancelRegistry::new(connector), Arc::clone(&upstreams) as _)?;
+        let gateway = Arc::new(gateway);
+        let reloader = Reloader::new(Arc::clone(&config), Arc::clone(&gateway), upstreams, pools.clone());
+        let control = Control::new(reloader, pools.clone());
+        let console = Console::new(Arc::clone(&gateway), pools.clone(), Arc::new(control.clone()));
+        // The gateway is new: there is none yet.
+        let _ = gateway.console.set(Arc::new(console));
         let workers = Arc::new(Workers::start(config.listen.workers).map_err(ServeError::Workers)?);
-        let bound = Listener::bind(&config.listen.addresses, Arc::new(gateway), Arc::clone(&workers));
+        let bound = Listener::bind(&config.listen.addresses, config.listen.reuse_port, gateway, Arc::clone(&workers));
         let listener = bound.map_err(|source| {
             let addresses: Vec<_> = config.listen.addresses.iter().map(ToString::to_string).collect();
             ServeError::Listen { addresses: addresses.join(", "), source }
         })?;
-        Ok(Self { listener, pools, _workers: workers })
+        Ok(Self { listener, pools, control, _workers: workers })
     }
 
     /// The addresses that clients can connect to, with the ports that the system chose.
@@ -85,11 +98,23 @@ impl Proxy {
         self.listener.addresses()
     }
 
-    /// Serves until `shutdown` is ready, then lets transactions end and closes what is left.
+    /// For signals: what can be asked of the proxy while it runs.
+    pub fn control(&self) -> Control {
+        self.control.clone()
+    }
+
+    /// Serves until `shutdown` is ready or the control says so, then lets transactions end and closes what is left.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         info!(addresses = addresses.join(", "), "pgwarden is ready");
-        self.listener.serve(shutdown, GRACE).await;
+        let mut serving = std::pin::pin!(self.listener.serve(self.control.ending()));
+        tokio::select! {
+            () = &mut serving => {}
+            () = shutdown => {
+                self.control.stop();
+                serving.await;
+            }
+        }
         self.pools.close().await;
         info!("pgwarden has stopped");
     }

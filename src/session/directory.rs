@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 
 use super::machine::Acting;
 use crate::config::Login;
-use crate::ids::SessionId;
+use crate::ids::{SessionId, TenantName};
 use crate::pgerror::{PgError, SqlState};
 use crate::tenant::{Lives, SharedRegistry, Target, Withdrawn};
 
@@ -26,8 +26,10 @@ pub enum Order {
     Run,
     /// To look, between transactions, whether what it was admitted for still holds.
     Check,
-    /// To end when its transaction ends.
+    /// To end when its transaction ends; a client that has just come may have its first one.
     Drain,
+    /// To end when it has no transaction.
+    Leave,
     /// To end now.
     Now,
 }
@@ -38,6 +40,7 @@ impl Order {
             0 => Order::Run,
             1 => Order::Check,
             2 => Order::Drain,
+            3 => Order::Leave,
             _ => Order::Now,
         }
     }
@@ -103,6 +106,17 @@ impl Seat {
         self.occupant.lock().as_deref().cloned()
     }
 
+    /// The tenant that it was admitted for.
+    pub fn tenant(&self) -> Option<TenantName> {
+        let occupant = self.occupant.lock();
+        occupant.as_deref().and_then(|it| it.target.tenant()).map(|tenant| tenant.name.clone())
+    }
+
+    /// Whether it was admitted for this tenant.
+    pub fn acts_for(&self, tenant: &str) -> bool {
+        self.tenant().is_some_and(|it| it.as_str() == tenant)
+    }
+
     /// What it is doing, and the number of the server connection that it has.
     pub fn doing(&self) -> (Doing, Option<u64>) {
         match self.doing.load(Ordering::Relaxed) {
@@ -142,11 +156,11 @@ impl Seat {
         }
     }
 
-    /// Ready when the session is to end.
-    pub async fn stopped(&self) {
+    /// Ready when at least this order was given. One task at a time may wait.
+    pub async fn told(&self, order: Order) {
         std::future::poll_fn(|cx| {
             self.bell.register(cx.waker());
-            if self.order() >= Order::Drain { Poll::Ready(()) } else { Poll::Pending }
+            if self.order() >= order { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }

@@ -1,13 +1,14 @@
 //! What all sessions share: who may log in, where upstreams are, how clients are spoken to.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
 use super::access::{Access, GatewayError};
+use super::console::ConsoleHost;
 use super::directory::Directory;
 use super::machine::SharedStatements;
 use super::upstream::Upstreams;
@@ -34,12 +35,10 @@ pub struct Gateway {
     /// Certificates and credentials; a reload replaces them by `access.store(Arc::new(Access::new(&config)?))`. Sessions
     /// that are logging in go on with what they began with.
     pub access: ArcSwap<Access>,
-    /// Time from accept to the end of authentication.
-    pub login_timeout: Duration,
+    /// What a reload may change of how clients are met.
+    pub manners: ArcSwap<Manners>,
     /// Client connections at one time.
     pub max_connections: usize,
-    /// How long messages of clients may be.
-    pub limits: ClientLimits,
     /// The sealed setting that carries the tenant's key.
     pub setting: String,
     /// Cancel keys.
@@ -54,6 +53,8 @@ pub struct Gateway {
     pub throttle: Throttle,
     /// What tenants use.
     pub ledger: Arc<Ledger>,
+    /// The console, once there is one.
+    pub console: OnceLock<Arc<dyn ConsoleHost>>,
     pub(super) greetings: Greetings,
 }
 
@@ -72,9 +73,8 @@ impl Gateway {
             directory: Directory::new(Arc::clone(&registry)),
             registry,
             access: ArcSwap::from_pointee(Access::new(config)?),
-            login_timeout: config.listen.login_timeout,
+            manners: ArcSwap::from_pointee(Manners::new(config)),
             max_connections: config.listen.max_connections,
-            limits: client_limits(config.listen.max_message_bytes),
             setting: config.tenancy.setting.clone(),
             cancel,
             upstreams,
@@ -82,8 +82,32 @@ impl Gateway {
             mock: MockKey::random(),
             throttle: Throttle::default(),
             ledger: Arc::default(),
+            console: OnceLock::new(),
             greetings: Cache::new(GREETINGS),
         })
+    }
+}
+
+impl Gateway {
+    /// What servers reported is asked anew: they may be others now.
+    pub fn forget_greetings(&self) {
+        self.greetings.clear();
+    }
+}
+
+/// How clients are met.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    /// Time from accept to the end of authentication.
+    pub login_timeout: Duration,
+    /// How long messages of clients may be.
+    pub limits: ClientLimits,
+}
+
+impl Manners {
+    /// As the configuration says.
+    pub fn new(config: &Config) -> Self {
+        Self { login_timeout: config.listen.login_timeout, limits: client_limits(config.listen.max_message_bytes) }
     }
 }
 

@@ -1,20 +1,20 @@
 //! Accepting clients: one task each, a limit on their number, an orderly end.
 
-use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, error, info, warn};
 
 use super::directory::{Order, Seat, Taken};
 use super::gateway::Gateway;
-use super::login::{LoginError, Session, log_in};
+use super::login::{Admitted, LoginError, Session, log_in};
 use super::relay::Relay;
 use super::upstream::PoolSource;
 use crate::observe::SessionSpan;
@@ -27,6 +27,8 @@ use crate::workers::{Placement, Workers};
 const BACKLOG: u32 = 1_024;
 /// After an error that more accepting would only repeat (no file descriptors), so long a pause is made.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// While it stops, clients that have just come get so long for their first transaction.
+const FIRST_TRANSACTION: Duration = Duration::from_secs(2);
 /// After the grace period, sessions get so long to say goodbye.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -34,6 +36,17 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 pub struct Listener {
     sockets: Vec<TcpListener>,
     sessions: Arc<Sessions>,
+}
+
+/// How serving ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// When the last client has left.
+    WhenEmpty,
+    /// Sessions end as their transactions do; those that are left after this time end then.
+    Drain(Duration),
+    /// All sessions end now.
+    Now,
 }
 
 /// Boxed: moved about, it would be part of the session's future more than once.
@@ -53,8 +66,13 @@ impl Listener {
     ///
     /// # Errors
     /// What the system says of the first address that cannot be bound.
-    pub fn bind(addresses: &[SocketAddr], gateway: Arc<Gateway>, workers: Arc<Workers>) -> io::Result<Self> {
-        let sockets = addresses.iter().map(|address| bind_one(*address)).collect::<io::Result<Vec<_>>>()?;
+    pub fn bind(
+        addresses: &[SocketAddr],
+        reuse_port: bool,
+        gateway: Arc<Gateway>,
+        workers: Arc<Workers>,
+    ) -> io::Result<Self> {
+        let sockets = addresses.iter().map(|address| bind_one(*address, reuse_port)).collect::<io::Result<Vec<_>>>()?;
         let max = u32::try_from(gateway.max_connections).unwrap_or(u32::MAX).min(1 << 28);
         let sessions = Sessions { gateway, places: Arc::new(Semaphore::new(max as usize)), max, workers };
         Ok(Self { sockets, sessions: Arc::new(sessions) })
@@ -65,28 +83,42 @@ impl Listener {
         self.sockets.iter().filter_map(|socket| socket.local_addr().ok()).collect()
     }
 
-    /// Serves clients until `shutdown` is ready; then accepts no more, ends sessions as their transactions end, and after
-    /// `grace` ends those that are left.
-    pub async fn serve(self, shutdown: impl Future<Output = ()>, grace: Duration) {
+    /// Serves clients until it is to end; then accepts no more, and ends sessions as it is told. A later word that is more
+    /// urgent is heard.
+    pub async fn serve(self, mut ending: watch::Receiver<Option<Ending>>) {
         let Self { sockets, sessions } = self;
         let mut accepting = JoinSet::new();
         for socket in sockets {
-            accepting.spawn(accept_loop(socket, Arc::clone(&sessions)));
+            accepting.spawn(accept_until(socket, Arc::clone(&sessions), ending.clone()));
         }
-        shutdown.await;
-        accepting.shutdown().await;
-        sessions.end(grace).await;
+        // Whoever could end it is gone: it ends.
+        let how = ending.wait_for(Option::is_some).await.map_or(Some(Ending::Now), |how| *how);
+        while accepting.join_next().await.is_some() {}
+        sessions.end(how.unwrap_or(Ending::Now), ending).await;
     }
 }
 
-fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_one(address: SocketAddr, reuse_port: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     socket.set_reuseaddr(true)?;
+    socket.set_reuseport(reuse_port)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-async fn accept_loop(socket: TcpListener, sessions: Arc<Sessions>) {
+/// Accepts clients until it is to end. Those that wait to be accepted at that moment are not lost: closing the socket would
+/// reset their connections.
+async fn accept_until(socket: TcpListener, sessions: Arc<Sessions>, mut ending: watch::Receiver<Option<Ending>>) {
+    tokio::select! {
+        () = accept_loop(&socket, &sessions) => {}
+        _ = ending.wait_for(Option::is_some) => {}
+    }
+    while let Some(Ok((client, peer))) = socket.accept().now_or_never() {
+        sessions.admit(client, peer);
+    }
+}
+
+async fn accept_loop(socket: &TcpListener, sessions: &Arc<Sessions>) {
     loop {
         match socket.accept().await {
             Ok((client, peer)) => sessions.admit(client, peer),
@@ -151,11 +183,17 @@ impl Sessions {
         }
         let session = tokio::select! {
             session = log_in(&self.gateway, Stream::from(client), peer, seat, span) => session,
-            () = seat.stopped() => return None,
+            () = seat.told(Order::Leave) => return None,
         };
         match session {
-            Ok(session) => {
-                let Session { conn, machine, source } = session?;
+            Ok(None) => return None,
+            Ok(Some(Admitted::Console(session))) => {
+                if let Some(console) = self.gateway.console.get() {
+                    console.serve(session).await;
+                }
+            }
+            Ok(Some(Admitted::Session(session))) => {
+                let Session { conn, machine, source } = *session;
                 return Some(Box::new(Relay::new(conn.stream, machine, source, Arc::clone(seat))));
             }
             Err(LoginError::Gone(why)) => debug!(why, "no session"),
@@ -165,17 +203,53 @@ impl Sessions {
         None
     }
 
-    async fn end(&self, grace: Duration) {
-        self.gateway.directory.tell_all(Order::Drain);
-        if tokio::time::timeout(grace, self.places.acquire_many(self.max)).await.is_ok() {
-            return;
+    async fn end(&self, mut how: Ending, mut ending: watch::Receiver<Option<Ending>>) {
+        let mut order = Order::Drain;
+        loop {
+            let since = *ending.borrow_and_update();
+            if since == Some(Ending::Now) {
+                how = Ending::Now;
+            }
+            let limit = match how {
+                Ending::WhenEmpty => None,
+                Ending::Drain(grace) => {
+                    self.gateway.directory.tell_all(order);
+                    Some(if order == Order::Drain { grace.min(FIRST_TRANSACTION) } else { grace })
+                }
+                Ending::Now => {
+                    self.gateway.directory.tell_all(Order::Now);
+                    Some(LAST_WORDS)
+                }
+            };
+            tokio::select! {
+                _ = self.places.acquire_many(self.max) => return,
+                () = sleep_for(limit) => {}
+                Ok(later) = ending.wait_for(|it| *it != since) => {
+                    how = later.unwrap_or(how);
+                    continue;
+                }
+            }
+            if let (Ending::Drain(grace), Order::Drain) = (how, order) {
+                order = Order::Leave;
+                how = Ending::Drain(grace.saturating_sub(FIRST_TRANSACTION));
+                continue;
+            }
+            if how == Ending::Now {
+                warn!("some sessions did not end in time");
+                return;
+            }
+            let left = self.max as usize - self.places.available_permits();
+            warn!(sessions = left, "the grace period is over: ending sessions in mid-transaction");
+            how = Ending::Now;
         }
-        let left = self.max as usize - self.places.available_permits();
-        warn!(sessions = left, "the grace period is over: ending sessions in mid-transaction");
-        self.gateway.directory.tell_all(Order::Now);
-        if tokio::time::timeout(LAST_WORDS, self.places.acquire_many(self.max)).await.is_err() {
-            warn!("some sessions did not end in time");
-        }
+    }
+}
+
+/// Never ready without a limit.
+async fn sleep_for(limit: Option<Duration>) {
+    match limit {
+        Some(limit) => tokio::time::sleep(limit).await,
+        None => std::future::pending().await,
     }
 }
 

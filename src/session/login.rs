@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use tokio::time::timeout;
 
+use super::console::{ConsoleSession, greet as greet_console};
 use super::directory::{Occupant, Seat};
 use super::gateway::Gateway;
 use super::machine::{Env, Machine};
@@ -32,6 +33,14 @@ pub(super) struct Session {
     pub conn: Conn,
     pub machine: Machine,
     pub source: PoolSource,
+}
+
+/// What a client got.
+pub(super) enum Admitted {
+    /// A session.
+    Session(Box<Session>),
+    /// The console.
+    Console(ConsoleSession),
 }
 
 /// Why no session came about; the client has been told where it could be.
@@ -76,7 +85,7 @@ pub(super) async fn log_in(
     peer: SocketAddr,
     seat: &Arc<Seat>,
     span: &SessionSpan,
-) -> Result<Option<Session>, LoginError> {
+) -> Result<Option<Admitted>, LoginError> {
     let begin = async {
         // One and the same for all of the login, whatever is reloaded meanwhile.
         let access = gateway.access.load_full();
@@ -93,7 +102,7 @@ pub(super) async fn log_in(
             }
         }
     };
-    let begun = timeout(gateway.login_timeout, begin).await.map_err(|_| LoginError::Timeout)??;
+    let begun = timeout(gateway.manners.load().login_timeout, begin).await.map_err(|_| LoginError::Timeout)??;
     match begun {
         None => Ok(None),
         // Waiting for an upstream has limits of its own.
@@ -109,7 +118,7 @@ async fn open(
     identity: Identity,
     seat: &Arc<Seat>,
     span: &SessionSpan,
-) -> Result<Session, LoginError> {
+) -> Result<Admitted, LoginError> {
     let occupant = Occupant {
         login: Arc::clone(&identity.login),
         target: identity.target.clone(),
@@ -118,6 +127,11 @@ async fn open(
     };
     if let Err(withdrawn) = seat.occupy(occupant) {
         return refuse(&mut conn, withdrawn.to_pg_error(), withdrawn).await;
+    }
+    if let Target::Console = identity.target {
+        let key = gateway.cancel.register(message.version().has_long_cancel_keys());
+        greet_console(&mut conn, &key).await?;
+        return Ok(Admitted::Console(ConsoleSession { conn, login: identity.login, seat: Arc::clone(seat) }));
     }
     let (upstream, opening) = match parts(gateway, &identity.target, message).await {
         Ok(parts) => parts,
@@ -152,7 +166,7 @@ async fn open(
         }));
     }
     machine.client_bytes(&conn.inbox);
-    Ok(Session { conn, machine, source })
+    Ok(Admitted::Session(Box::new(Session { conn, machine, source })))
 }
 
 /// What the client calls itself, cut as Postgres cuts it.
@@ -164,7 +178,10 @@ fn application_name(message: &StartupMessage) -> &str {
 }
 
 async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> Result<(Upstream, Opening), PgError> {
-    let upstream = gateway.upstreams.open(target.upstream(), target.database())?;
+    let (Some(upstream), Some(database)) = (target.upstream(), target.database()) else {
+        return Err(PgError::fatal(SqlState::INTERNAL_ERROR, "the console has no upstream"));
+    };
+    let upstream = gateway.upstreams.open(upstream, database)?;
     if upstream.guard.policy().epoch == 0 {
         // The first client of an upstream: its catalog is on its way.
         upstream.catalog.refresh().await;
@@ -177,7 +194,7 @@ async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> 
 fn account(gateway: &Gateway, target: &Target) -> Arc<usage::Account> {
     match target {
         Target::Tenant(tenant) => gateway.ledger.account(&tenant.name),
-        Target::Unbound { .. } | Target::Operator { .. } => gateway.ledger.nobody(),
+        Target::Unbound { .. } | Target::Operator { .. } | Target::Console => gateway.ledger.nobody(),
     }
 }
 
@@ -191,7 +208,7 @@ fn machine(
     let env = Env {
         keys: opening.keys.clone(),
         shared: Arc::clone(&gateway.statements),
-        limits: gateway.limits,
+        limits: gateway.manners.load().limits,
         account,
         observer: Arc::new(Watcher::new(span.span())),
     };

@@ -5,6 +5,7 @@
 //! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own.
 
 pub mod access;
+mod console;
 pub mod directory;
 pub mod gateway;
 pub mod listener;
@@ -20,7 +21,8 @@ pub mod upstream;
 mod watch;
 
 pub use access::{Access, Credential, Credentials, GatewayError};
+pub use console::{ConsoleHost, ConsoleSession};
 pub use directory::{Directory, Doing, Occupant, Order, Seat};
-pub use gateway::Gateway;
-pub use listener::Listener;
+pub use gateway::{Gateway, Manners};
+pub use listener::{Ending, Listener};
 pub use upstream::{CatalogHook, Upstream, Upstreams};

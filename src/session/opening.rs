@@ -32,12 +32,14 @@ impl Opening {
         message: &StartupMessage,
     ) -> Result<Self, PgError> {
         let guard = &upstream.guard;
-        let place = place(target, upstream);
+        let place = place(target, upstream).ok_or_else(no_place)?;
         let (keys, sealed, mut startup) = match target {
             Target::Tenant(tenant) => {
                 (tenant.keys.clone(), sealed_settings(tenant, guard, sealed_setting), BTreeMap::new())
             }
             Target::Unbound { .. } => (TenantKeys::default(), shared_path(guard), BTreeMap::new()),
+            // Opened elsewhere; were it opened here, nothing on any relation would be allowed.
+            Target::Console => (TenantKeys::default(), BTreeMap::new(), BTreeMap::new()),
             Target::Operator { tenant, .. } => {
                 let startup = tenant.as_deref().map(schema_path).unwrap_or_default();
                 (TenantKeys::default(), BTreeMap::new(), startup)
@@ -53,25 +55,30 @@ impl Opening {
     }
 }
 
+/// The console has no place among upstreams.
+pub(super) fn no_place() -> PgError {
+    PgError::fatal(SqlState::INTERNAL_ERROR, "the console has no upstream")
+}
+
 /// Where a session on `target` works.
-pub(super) fn place(target: &Target, upstream: &Upstream) -> Arc<Place> {
+pub(super) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Place>> {
     let (mode, role) = match target {
         Target::Tenant(tenant) => match &tenant.layout {
             Layout::Schema { role, .. } => (tenant.layout.mode(), role.as_deref()),
             Layout::Shared | Layout::Database => (tenant.layout.mode(), None),
         },
-        Target::Unbound { .. } => (Mode::Shared, None),
+        Target::Unbound { .. } | Target::Console => (Mode::Shared, None),
         Target::Operator { .. } => (Mode::Operator, None),
     };
-    Arc::new(Place {
-        upstream: Arc::clone(target.upstream()),
-        database: target.database().to_owned(),
+    Some(Arc::new(Place {
+        upstream: Arc::clone(target.upstream()?),
+        database: target.database()?.to_owned(),
         guard: Arc::clone(&upstream.guard),
         catalog: Arc::clone(&upstream.catalog),
         planning_context: format!("{mode:?} {role:?}").into(),
         mode,
         pool_mode: upstream.pool.settings().mode,
-    })
+    }))
 }
 
 /// The pinned search path of the shared layout.

@@ -93,8 +93,12 @@ impl Arrival<'_> {
         if let Some(tenant) = tenant {
             self.span.record_tenant(tenant);
         }
-        let operator = matches!(identity.target, Target::Operator { .. });
-        audit::login_accepted(&identity.login.name, tenant, operator);
+        let role = match identity.target {
+            Target::Tenant(_) | Target::Unbound { .. } => "tenant",
+            Target::Operator { .. } => "operator",
+            Target::Console => "admin",
+        };
+        audit::login_accepted(&identity.login.name, tenant, role);
         identity
     }
 

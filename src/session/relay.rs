@@ -98,13 +98,25 @@ pub struct Relay<C, S: Source> {
     machine: Machine,
     seat: Arc<Seat>,
     heard: Order,
+    /// It has had a server connection.
+    served: bool,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
     pub fn new(client: C, machine: Machine, source: S, seat: Arc<Seat>) -> Self {
         let heard = Order::Run;
-        Self { client, unflushed: false, server_unflushed: false, source, server: None, machine, seat, heard }
+        Self {
+            client,
+            unflushed: false,
+            server_unflushed: false,
+            source,
+            server: None,
+            machine,
+            seat,
+            heard,
+            served: false,
+        }
     }
 
     /// Serves the client until one side ends it. The server connection has been given back afterwards. What is logged at the
@@ -161,8 +173,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         match self.seat.order() {
             Order::Run => None,
             Order::Check if self.machine.idle() => self.recheck(),
-            Order::Drain if self.machine.idle() => Some(self.told(&Seat::farewell())),
-            Order::Check | Order::Drain => None,
+            Order::Drain if self.served && self.machine.idle() => Some(self.told(&Seat::farewell())),
+            Order::Leave if self.machine.idle() => Some(self.told(&Seat::farewell())),
+            Order::Check | Order::Drain | Order::Leave => None,
             Order::Now => Some(self.told(&Seat::farewell())),
         }
     }
@@ -288,6 +301,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         match got {
             Ok(Ok((server, link))) => {
                 self.server = Some(server);
+                self.served = true;
                 self.machine.attach(link);
                 None
             }

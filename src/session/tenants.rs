@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::machine::{Acting, Place, Tenants};
-use super::opening::{place, sealed_settings, shared_path};
+use super::opening::{no_place, place, sealed_settings, shared_path};
 use super::upstream::Upstreams;
 use crate::config::{Login, Tenant};
 use crate::pgerror::{PgError, Severity};
@@ -32,7 +32,7 @@ impl LoginTenants {
             .upstreams
             .open(&tenant.upstream, &tenant.upstream.database)
             .map_err(|error| PgError { severity: Severity::Error, ..error })?;
-        let place = place(&Target::Tenant(Arc::clone(tenant)), &upstream);
+        let place = place(&Target::Tenant(Arc::clone(tenant)), &upstream).ok_or_else(no_place)?;
         Ok(if place.is(&self.home) { Arc::clone(&self.home) } else { place })
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::watch;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::*;
@@ -80,7 +80,7 @@ impl Upstreams for OneUpstream {
 struct Proxy {
     address: SocketAddr,
     database: String,
-    stop: Option<oneshot::Sender<()>>,
+    stop: watch::Sender<Option<Ending>>,
     done: tokio::task::JoinHandle<()>,
 }
 
@@ -108,16 +108,11 @@ impl Proxy {
         let cancel = CancelRegistry::new(connector);
         let gateway = Arc::new(Gateway::new(&config, cancel, Arc::new(upstreams)).unwrap());
         let workers = Arc::new(crate::workers::Workers::start(2).unwrap());
-        let listener = Listener::bind(&config.listen.addresses, gateway, workers).unwrap();
+        let listener = Listener::bind(&config.listen.addresses, false, gateway, workers).unwrap();
         let address = listener.addresses()[0];
-        let (stop, stopped) = oneshot::channel::<()>();
-        let done = tokio::spawn(listener.serve(
-            async {
-                let _ = stopped.await;
-            },
-            Duration::from_secs(2),
-        ));
-        Self { address, database, stop: Some(stop), done }
+        let stop = watch::Sender::new(None);
+        let done = tokio::spawn(listener.serve(stop.subscribe()));
+        Self { address, database, stop, done }
     }
 
     fn config(&self, user: &str) -> tokio_postgres::Config {

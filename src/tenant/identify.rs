@@ -18,6 +18,9 @@ use crate::config::{Login, Role, Source, Tenant, TenantScope, Upstream};
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
 
+/// The database that is pgwarden's console.
+pub const CONSOLE_DATABASE: &str = "pgwarden";
+
 /// What a client says before authentication, as far as it identifies it.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct StartupParams<'a> {
@@ -89,6 +92,8 @@ pub enum Target {
         /// Where the session works.
         upstream: Arc<Upstream>,
     },
+    /// The console of pgwarden itself.
+    Console,
     /// An operator on an upstream, unguarded.
     Operator {
         /// The upstream.
@@ -102,19 +107,21 @@ pub enum Target {
 
 impl Target {
     /// The upstream that the session works on.
-    pub fn upstream(&self) -> &Arc<Upstream> {
+    pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         match self {
-            Target::Tenant(tenant) => &tenant.upstream,
-            Target::Unbound { upstream } | Target::Operator { upstream, .. } => upstream,
+            Target::Tenant(tenant) => Some(&tenant.upstream),
+            Target::Unbound { upstream } | Target::Operator { upstream, .. } => Some(upstream),
+            Target::Console => None,
         }
     }
 
     /// The database on that upstream.
-    pub fn database(&self) -> &str {
+    pub fn database(&self) -> Option<&str> {
         match self {
-            Target::Tenant(tenant) => &tenant.upstream.database,
-            Target::Unbound { upstream } => &upstream.database,
-            Target::Operator { database, .. } => database,
+            Target::Tenant(tenant) => Some(&tenant.upstream.database),
+            Target::Unbound { upstream } => Some(&upstream.database),
+            Target::Operator { database, .. } => Some(database),
+            Target::Console => None,
         }
     }
 
@@ -122,7 +129,7 @@ impl Target {
     pub fn tenant(&self) -> Option<&Arc<Tenant>> {
         match self {
             Target::Tenant(tenant) => Some(tenant),
-            Target::Unbound { .. } => None,
+            Target::Unbound { .. } | Target::Console => None,
             Target::Operator { tenant, .. } => tenant.as_ref(),
         }
     }
@@ -177,6 +184,9 @@ impl Registry {
         user_tenant: Option<&str>,
         params: &StartupParams<'_>,
     ) -> Result<Target, IdentifyError> {
+        if let Some(console) = self.console(login, user_tenant, params) {
+            return console;
+        }
         let option_tenant = option_tenant(params)?;
         let database = self.read_database(params);
         let mut named = Vec::new();
@@ -223,6 +233,28 @@ impl Registry {
                 self.target(login, tenant, plain_database)
             }
         }
+    }
+
+    /// The console, for those who may use it and ask for it: a login of role `admin` may use nothing else. To others it is
+    /// a database that does not exist.
+    fn console(
+        &self,
+        login: &Login,
+        user_tenant: Option<&str>,
+        params: &StartupParams<'_>,
+    ) -> Option<Result<Target, IdentifyError>> {
+        let asked = params.database == Some(CONSOLE_DATABASE) && user_tenant.is_none();
+        if asked && self.may_use_console(login) {
+            return Some(Ok(Target::Console));
+        }
+        if login.role != Role::Admin {
+            return None;
+        }
+        Some(Err(IdentifyError::WrongDatabase {
+            login: login.name.to_string(),
+            database: params.database.unwrap_or(params.user).to_owned(),
+            reason: "a login of role admin may use the console alone",
+        }))
     }
 
     fn is_own_tenant(&self, login: &Login, name: &str) -> bool {
@@ -294,7 +326,7 @@ impl Registry {
     fn only_tenant(&self, login: &Login, database: Option<&str>) -> Result<Option<Arc<Tenant>>, IdentifyError> {
         let no_tenant = || IdentifyError::NoTenant { login: login.name.to_string() };
         match (&login.role, &login.tenants) {
-            (Role::Operator { .. }, _) => Ok(None),
+            (Role::Operator { .. } | Role::Admin, _) => Ok(None),
             (Role::Tenant, TenantScope::Only(names)) if names.len() == 1 => {
                 let tenant = names.first().and_then(|name| self.tenant(name.as_str())).ok_or_else(no_tenant)?;
                 active(tenant).map(Some)
@@ -323,6 +355,8 @@ impl Registry {
                 let upstream = self.default_upstream().map(Arc::clone).ok_or_else(no_upstream)?;
                 Ok(Target::Unbound { upstream })
             }
+            // It was sent to the console, or away.
+            (Role::Admin, _) => Err(no_upstream()),
             (Role::Operator { .. }, Some(tenant)) => {
                 self.check_database(login, &tenant.upstream.database, database)?;
                 Ok(Target::Operator {
@@ -346,7 +380,7 @@ impl Registry {
         let Some(name) = database else { return Ok(()) };
         let by_default = match login.role {
             Role::Tenant => self.default_upstream().is_some_and(|u| u.database == name),
-            Role::Operator { .. } => false,
+            Role::Operator { .. } | Role::Admin => false,
         };
         if name == own || by_default {
             return Ok(());

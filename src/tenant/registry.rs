@@ -1,11 +1,11 @@
 //! All tenants and logins by name. Immutable; a reload swaps in a new one.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::config::{Config, Login, Source, Tenant, Upstream};
+use crate::config::{Config, Login, Role, Source, Tenant, Upstream};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
 /// A registry that a reload can replace while sessions read it.
@@ -17,6 +17,8 @@ pub struct Registry {
     tenants: HashMap<TenantName, Arc<Tenant>>,
     logins: HashMap<LoginName, Arc<Login>>,
     upstreams: HashMap<UpstreamName, Arc<Upstream>>,
+    /// Operators that may use the console.
+    console: BTreeSet<LoginName>,
     default_upstream: UpstreamName,
     sources: Vec<Source>,
     domains: Vec<String>,
@@ -29,6 +31,7 @@ impl Registry {
             tenants: config.tenants.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect(),
             logins: config.logins.iter().map(|l| (l.name.clone(), Arc::clone(l))).collect(),
             upstreams: config.upstreams.iter().map(|(name, u)| (name.clone(), Arc::clone(u))).collect(),
+            console: config.admin.logins.clone(),
             default_upstream: config.tenancy.upstream.clone(),
             sources: config.tenancy.identify.clone(),
             domains: config.tenancy.domains.clone(),
@@ -68,6 +71,20 @@ impl Registry {
     /// Below which host names tenants have theirs.
     pub fn domains(&self) -> &[String] {
         &self.domains
+    }
+
+    /// Whether this login may use the console.
+    pub fn may_use_console(&self, login: &Login) -> bool {
+        match login.role {
+            Role::Admin => true,
+            Role::Operator { .. } => self.console.contains(&login.name),
+            Role::Tenant => false,
+        }
+    }
+
+    /// All tenants, in no order.
+    pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
+        self.tenants.values()
     }
 
     /// How many tenants there are.

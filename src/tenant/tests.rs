@@ -87,8 +87,9 @@ fn params<'a>(user: &'a str, database: &'a str, options: &'a str) -> StartupPara
 
 fn outcome(registry: &Registry, params: &StartupParams<'_>) -> Result<String, IdentifyError> {
     registry.identify(params).outcome().map(|identity| match &identity.target {
-        Target::Tenant(tenant) => format!("{}>{}@{}", identity.login.name, tenant.name, identity.target.database()),
+        Target::Tenant(tenant) => format!("{}>{}@{}", identity.login.name, tenant.name, tenant.upstream.database),
         Target::Unbound { upstream } => format!("{}>?@{}", identity.login.name, upstream.database),
+        Target::Console => format!("{}:console", identity.login.name),
         Target::Operator { upstream, database, tenant } => {
             let tenant = tenant.as_ref().map_or("-", |t| t.name.as_str());
             format!("{}!{}/{database}:{tenant}", identity.login.name, upstream.name)

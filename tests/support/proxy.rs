@@ -174,6 +174,51 @@ impl Proxy {
         self.directory.path().join("pgwarden.toml")
     }
 
+    /// Changes its configuration file, and tells it to read it again: SIGHUP. Returns when it has.
+    #[track_caller]
+    pub fn reload(&self, change: impl FnOnce(String) -> String) {
+        let path = self.config();
+        let text = change(fs::read_to_string(&path).unwrap());
+        fs::write(&path, text).unwrap();
+        let before = self.reloads();
+        self.signal("HUP");
+        self.wait_for("an end of the reload", |proxy| proxy.reloads() > before);
+    }
+
+    fn reloads(&self) -> usize {
+        let log = self.log();
+        log.matches("configuration reloaded").count() + log.matches("configuration not reloaded").count()
+    }
+
+    /// Sends its process a signal.
+    #[track_caller]
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([format!("-{name}"), self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits until something is so.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, is_so: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !is_so(self) {
+            assert!(Instant::now() < deadline, "no {what} in time");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits for its end; its exit code.
+    pub fn wait(&mut self, limit: Duration) -> Option<i32> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return status.code(),
+                None if Instant::now() > deadline => return None,
+                None => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+    }
+
     /// What it has logged so far.
     pub fn log(&self) -> String {
         fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()

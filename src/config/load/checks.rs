@@ -35,30 +35,46 @@ fn place(upstream: &Upstream) -> (&Address, &str) {
 
 /// A tenant's own database or schema must be nobody else's.
 fn same_place(context: &Context<'_>, tenants: &[At<Arc<Tenant>>]) {
-    for (i, tenant) in tenants.iter().enumerate() {
-        for (j, other) in tenants.iter().enumerate() {
-            if i == j || place(&tenant.value.upstream) != place(&other.value.upstream) {
-                continue;
-            }
-            let (name, other_name) = (&tenant.value.name, &other.value.name);
-            match (&tenant.value.layout, &other.value.layout) {
-                // Reported once, at the later of two of the same kind.
-                (Layout::Database, Layout::Database) if i < j => {}
-                (Layout::Database, _) => context.findings.error_hint(
-                    &tenant.span,
-                    format!("tenant \"{name}\" has layout \"database\", but tenant \"{other_name}\" lives in the same database"),
-                    "give it an upstream of its own, or layout = \"schema\"",
-                ),
-                (Layout::Schema { schema, .. }, Layout::Schema { schema: theirs, .. })
-                    if schema == theirs && i > j =>
-                {
-                    context.findings.error(
-                        &tenant.span,
-                        format!("tenants \"{other_name}\" and \"{name}\" have the same schema \"{schema}\""),
-                    );
-                }
-                (Layout::Schema { .. } | Layout::Shared, _) => {}
-            }
+    let mut by_place: HashMap<_, Vec<&At<Arc<Tenant>>>> = HashMap::new();
+    for tenant in tenants {
+        by_place.entry(place(&tenant.value.upstream)).or_default().push(tenant);
+    }
+    for tenants in by_place.into_values() {
+        own_database(context, &tenants);
+        own_schemas(context, &tenants);
+    }
+}
+
+/// Of the tenants of one database, one of layout "database" must be the only one. Of two of that kind the later is reported.
+fn own_database(context: &Context<'_>, tenants: &[&At<Arc<Tenant>>]) {
+    let [first, _, ..] = tenants else { return };
+    let lone = |tenant: &At<Arc<Tenant>>| tenant.value.layout == Layout::Database;
+    let other_than_database = tenants.iter().find(|tenant| !lone(tenant));
+    for (i, tenant) in tenants.iter().enumerate().filter(|(_, tenant)| lone(tenant)) {
+        let other = match (i, other_than_database) {
+            (_, Some(other)) => other,
+            (0, None) => continue,
+            (_, None) => first,
+        };
+        context.findings.error_hint(
+            &tenant.span,
+            format!(
+                "tenant \"{}\" has layout \"database\", but tenant \"{}\" lives in the same database",
+                tenant.value.name, other.value.name
+            ),
+            "give it an upstream of its own, or layout = \"schema\"",
+        );
+    }
+}
+
+fn own_schemas(context: &Context<'_>, tenants: &[&At<Arc<Tenant>>]) {
+    let mut seen = HashMap::new();
+    for tenant in tenants {
+        let Layout::Schema { schema, .. } = &tenant.value.layout else { continue };
+        let name = &tenant.value.name;
+        if let Some(other) = seen.insert(schema, name) {
+            let message = format!("tenants \"{other}\" and \"{name}\" have the same schema \"{schema}\"");
+            context.findings.error(&tenant.span, message);
         }
     }
 }

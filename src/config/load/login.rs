@@ -186,6 +186,18 @@ fn read_role(
             }
             Some(Role::Tenant)
         }
+        "admin" => {
+            for key in ["upstream", "database", "tenants"] {
+                if section.has(key) {
+                    context.findings.error_hint(
+                        &section.span_of(key),
+                        format!("\"{key}\" does nothing for a login of role \"admin\": it uses the console alone"),
+                        "remove it, or use role = \"operator\"",
+                    );
+                }
+            }
+            Some(Role::Admin)
+        }
         "operator" => {
             let upstream = match section.has("upstream") {
                 true => {
@@ -198,8 +210,8 @@ fn read_role(
             Some(Role::Operator { upstream, database: identifier(context, section, "database") })
         }
         other => {
-            let hint =
-                did_you_mean(other, ["tenant", "operator"]).unwrap_or_else(|| "\"tenant\" or \"operator\"".to_owned());
+            let hint = did_you_mean(other, ["tenant", "operator", "admin"])
+                .unwrap_or_else(|| "\"tenant\", \"operator\" or \"admin\"".to_owned());
             let message = format!("\"{other}\" is no role of a login");
             context.findings.error_hint(&section.span_of("role"), message, hint);
             None
@@ -214,7 +226,7 @@ fn read_scope(
     tenants: &Tenants,
 ) -> Option<TenantScope> {
     if !section.has("tenants") {
-        if let Some(Role::Operator { .. }) = role {
+        if let Some(Role::Operator { .. } | Role::Admin) = role {
             return Some(TenantScope::Only(BTreeSet::new()));
         }
         context.findings.error_hint(

@@ -1,5 +1,6 @@
 //! From the file to the model. One file a section; each reads on after an error, so that one run reports them all.
 
+mod admin;
 mod auth;
 mod checks;
 mod listen;
@@ -147,8 +148,8 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "log"],
-    later: &["limits", "quotas", "admin", "metrics", "redis"],
+    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "admin", "log"],
+    later: &["limits", "quotas", "metrics", "redis"],
 };
 
 fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Config> {
@@ -160,6 +161,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let tenancy = tenancy::read(context, &root, &upstreams);
     let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams);
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams);
+    let admin = admin::read(context, &root, &logins);
     let log = log::read(context, &root);
     let (listen, tenancy, log) = (listen?, tenancy?, log?);
     let found = checks::Found {
@@ -180,6 +182,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         tenancy,
         logins: logins.into_iter().map(|l| l.value).collect(),
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
+        admin,
         log,
     })
 }
@@ -219,6 +222,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(tenancy::ALL)
         .chain(tenant::ALL)
         .chain(login::ALL)
+        .chain(admin::ALL)
         .chain(log::ALL);
     all.flat_map(|keys| keys.known).copied()
 }

@@ -13,7 +13,7 @@ use super::tenancy::identifier;
 use super::{Context, Upstreams, upstream};
 use crate::guard::TenantKeys;
 use crate::ids::{TenantName, UpstreamName};
-use crate::tenant::is_tenant_name;
+use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
 
 const TENANT: Keys = Keys {
     known: &["name", "key", "keys", "layout", "schema", "role", "upstream", "suspended", "allow_from"],
@@ -50,6 +50,11 @@ fn read_name(context: &Context<'_>, section: &Section<'_>, tenants: &mut Tenants
             format!("\"{}\" is no name for a tenant", name.value),
             "letters, digits, _ and -, starting with a letter or digit, at most 63",
         );
+    }
+    if name.value == CONSOLE_DATABASE {
+        context
+            .findings
+            .error(&name.span, format!("\"{CONSOLE_DATABASE}\" is the name of the console: no tenant can have it"));
     }
     if tenants.names.insert(name.value.to_owned(), name.span.clone()).is_some() {
         let message = format!("tenant \"{}\" is configured twice", name.value);

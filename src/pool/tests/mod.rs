@@ -150,6 +150,7 @@ pub(super) fn target(name: &str) -> ServerTarget {
         user: "app".to_owned(),
         password: None,
         tls: ClientTls::new(TlsMode::Disable, None).unwrap(),
+        trust: (TlsMode::Disable, None),
         application_name: "pgwarden".to_owned(),
         settings: Vec::new(),
         protocol_3_2: false,

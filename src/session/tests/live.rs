@@ -233,7 +233,7 @@ async fn shutdown_lets_transactions_end() {
     let (idle, busy) = (proxy.client().await, proxy.client().await);
     idle.batch_execute("SELECT 1").await.unwrap();
     busy.batch_execute("BEGIN").await.unwrap();
-    proxy.stop.take().unwrap().send(()).unwrap();
+    proxy.stop.send_replace(Some(Ending::Drain(Duration::from_secs(2))));
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert!(idle.is_closed());
     busy.batch_execute("SELECT 1").await.unwrap();

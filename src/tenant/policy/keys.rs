@@ -19,7 +19,7 @@ pub(super) fn check_keys(
 ) {
     let mut refused = Vec::new();
     for ((key, type_oid), (table, type_name)) in wanted(tables) {
-        let mut values: Vec<(TenantValue, &TenantName)> = Vec::new();
+        let mut values: HashMap<TenantValue, &TenantName> = HashMap::new();
         for tenant in input.shared_tenants() {
             let bad = |reason: String| PolicyNote::BadKey {
                 tenant: tenant.name.clone(),
@@ -35,7 +35,7 @@ pub(super) fn check_keys(
                 notes.push(bad(format!("\"{text}\" is no {type_name}")));
                 continue;
             };
-            if let Some((_, first)) = values.iter().find(|(other, _)| *other == value) {
+            if let Some(first) = values.insert(value, &tenant.name) {
                 notes.push(PolicyNote::SameKey {
                     key: describe(&key),
                     first: TenantName::clone(first),
@@ -44,7 +44,6 @@ pub(super) fn check_keys(
                 });
                 refused.push((key.clone(), type_oid));
             }
-            values.push((value, &tenant.name));
         }
     }
     tables.retain(|_, rule| match rule {

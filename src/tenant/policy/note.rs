@@ -13,7 +13,7 @@ pub enum NoteLevel {
 }
 
 /// A finding about the tenancy rules and the catalog that they are applied to.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum PolicyNote {
     /// Named in the configuration, not there.
     #[error("{list} names {name}, which does not exist")]

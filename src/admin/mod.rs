@@ -1,0 +1,80 @@
+//! The console: a database called `pgwarden` that answers SHOW and takes operators' orders, over psql or any driver, like
+//! PgBouncer's.
+//!
+//! What SHOW can show stands in a list of [`ShowTable`]s: other rooms' tables are added where the process is put together.
+
+mod command;
+mod conversation;
+mod run;
+pub mod table;
+mod tables;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+pub use command::{Command, Shutdown};
+pub use table::{Cell, Column, ShowTable, View};
+
+use crate::config::Config;
+use crate::ids::UpstreamName;
+use crate::pgerror::PgError;
+use crate::pool::Pools;
+use crate::session::{ConsoleHost, ConsoleSession, Gateway};
+
+/// A future of the console.
+pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// What the console can have done.
+pub trait Operations: Send + Sync {
+    /// The configuration in force.
+    fn config(&self) -> Arc<Config>;
+    /// Reads the configuration again. What an operator should know of it comes back a line each.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    fn reload(&self) -> Boxed<'_, Result<Vec<String>, PgError>>;
+    /// Lets clients of an upstream (of all) wait; returns when its server connections are closed.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    fn pause<'a>(&'a self, upstream: Option<&'a UpstreamName>) -> Boxed<'a, Result<(), PgError>>;
+    /// Ends a pause.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    fn resume(&self, upstream: Option<&UpstreamName>) -> Result<(), PgError>;
+    /// Stops the process.
+    fn shut_down(&self, how: Shutdown);
+}
+
+/// The console.
+pub struct Console {
+    gateway: Arc<Gateway>,
+    pools: Pools,
+    operations: Arc<dyn Operations>,
+    tables: Vec<Box<dyn ShowTable>>,
+}
+
+impl Console {
+    /// A console with the tables of this room.
+    pub fn new(gateway: Arc<Gateway>, pools: Pools, operations: Arc<dyn Operations>) -> Self {
+        Self { gateway, pools, operations, tables: tables::all() }
+    }
+
+    /// Adds something to SHOW.
+    pub fn show(mut self, table: impl ShowTable + 'static) -> Self {
+        self.tables.push(Box::new(table));
+        self
+    }
+
+    fn view(&self) -> View {
+        View { gateway: Arc::clone(&self.gateway), pools: self.pools.clone(), config: self.operations.config() }
+    }
+}
+
+impl ConsoleHost for Console {
+    fn serve(&self, session: ConsoleSession) -> Boxed<'_, ()> {
+        Box::pin(conversation::serve(self, session))
+    }
+}

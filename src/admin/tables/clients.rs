@@ -1,0 +1,67 @@
+//! SHOW CLIENTS
+
+use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
+use super::moment;
+use crate::session::{Doing, Seat};
+use crate::tenant::Target;
+
+const COLUMNS: &[Column] = &[
+    number("id"),
+    text("type"),
+    text("user"),
+    text("tenant"),
+    text("upstream"),
+    text("database"),
+    text("state"),
+    text("addr"),
+    number("port"),
+    text("connect_time"),
+    text("application_name"),
+    text("tls"),
+    number("link"),
+];
+
+pub(super) const CLIENTS: Plain = Plain {
+    name: "CLIENTS",
+    about: "clients; link is the id of the server connection that one has",
+    columns: COLUMNS,
+    rows,
+};
+
+fn rows(view: &View) -> Rows {
+    view.gateway.directory.all().iter().map(|seat| row(seat)).collect()
+}
+
+fn row(seat: &Seat) -> Vec<Cell> {
+    let occupant = seat.occupant();
+    let target = occupant.as_ref().map(|it| &it.target);
+    let kind = match target {
+        None => "-",
+        Some(Target::Tenant(_)) => "tenant",
+        Some(Target::Unbound { .. }) => "tenants",
+        Some(Target::Operator { .. }) => "operator",
+        Some(Target::Console) => "console",
+    };
+    let (doing, link) = seat.doing();
+    let state = match (&occupant, doing) {
+        (None, _) => "login",
+        (Some(_), Doing::Idle) => "idle",
+        (Some(_), Doing::Waiting) => "waiting",
+        (Some(_), Doing::Active) => "active",
+    };
+    vec![
+        Cell::int(seat.id().0),
+        Cell::text(kind),
+        Cell::maybe(occupant.as_ref().map(|it| &it.login.name)),
+        Cell::maybe(seat.tenant()),
+        Cell::maybe(target.and_then(Target::upstream).map(|it| &it.name)),
+        Cell::maybe(target.and_then(Target::database)),
+        Cell::text(state),
+        Cell::maybe(seat.peer().map(|it| it.ip())),
+        seat.peer().map_or(Cell::Null, |it| Cell::int(it.port())),
+        Cell::Text(moment(seat.since())),
+        Cell::maybe(occupant.as_ref().map(|it| &it.application_name)),
+        Cell::maybe(occupant.as_ref().map(|it| if it.encrypted { "yes" } else { "no" })),
+        link.map_or(Cell::Null, Cell::int),
+    ]
+}

@@ -1,0 +1,97 @@
+//! SHOW CONFIG, SHOW VERSION
+
+use super::super::table::{Cell, Column, Plain, Rows, View, text};
+use crate::config::{AuditSink, Config, LogFormat, PoolMode, Source};
+
+const CONFIG_COLUMNS: &[Column] = &[text("key"), text("value"), text("changeable")];
+
+pub(super) const CONFIG: Plain = Plain {
+    name: "CONFIG",
+    about: "the configuration in force, without secrets; whether RELOAD can change it",
+    columns: CONFIG_COLUMNS,
+    rows: config_rows,
+};
+
+pub(super) const VERSION: Plain = Plain {
+    name: "VERSION",
+    about: "the version of pgwarden",
+    columns: &[text("version")],
+    rows: |_| vec![vec![Cell::text(concat!("pgwarden ", env!("CARGO_PKG_VERSION")))]],
+};
+
+fn config_rows(view: &View) -> Rows {
+    let mut rows = Rows::new();
+    let mut say = |key: String, value: String, changeable: bool| {
+        rows.push(vec![Cell::Text(key), Cell::Text(value), Cell::yes(changeable)]);
+    };
+    general(&view.config, &mut say);
+    tenancy(&view.config, &mut say);
+    upstreams(&view.config, &mut say);
+    rows
+}
+
+fn list<T: ToString>(items: impl IntoIterator<Item = T>) -> String {
+    items.into_iter().map(|it| it.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn general(config: &Config, say: &mut impl FnMut(String, String, bool)) {
+    let listen = &config.listen;
+    say("config_file".to_owned(), config.path.display().to_string(), false);
+    say("listen.address".to_owned(), list(&listen.addresses), false);
+    say("listen.login_timeout".to_owned(), format!("{:?}", listen.login_timeout), true);
+    say("listen.max_connections".to_owned(), listen.max_connections.to_string(), false);
+    say("listen.max_message_bytes".to_owned(), listen.max_message_bytes.to_string(), true);
+    say("pool.max_server_connections".to_owned(), config.pool.max_server_connections.to_string(), true);
+    let format = match config.log.format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    };
+    say("log.format".to_owned(), format.to_owned(), false);
+    say("log.level".to_owned(), config.log.level.clone(), true);
+    let audit = match &config.log.audit {
+        AuditSink::Log => "log".to_owned(),
+        AuditSink::File(path) => path.display().to_string(),
+    };
+    say("log.audit".to_owned(), audit, false);
+    say("logins".to_owned(), config.logins.len().to_string(), true);
+    say("tenants".to_owned(), config.tenants.len().to_string(), true);
+}
+
+fn tenancy(config: &Config, say: &mut impl FnMut(String, String, bool)) {
+    let tenancy = &config.tenancy;
+    say("tenancy.upstream".to_owned(), tenancy.upstream.to_string(), true);
+    say("tenancy.column".to_owned(), tenancy.column.clone(), true);
+    say("tenancy.setting".to_owned(), tenancy.setting.clone(), false);
+    let source = |source: &Source| match source {
+        Source::Sni => "sni",
+        Source::User => "user",
+        Source::Database => "database",
+        Source::Option => "option",
+    };
+    say("tenancy.identify".to_owned(), list(tenancy.identify.iter().map(source)), true);
+    say("tenancy.shared_tables".to_owned(), list(&tenancy.shared_tables), true);
+    say("tenancy.allow_functions".to_owned(), list(&tenancy.allow_functions), true);
+    say("tenancy.catalog_refresh".to_owned(), format!("{:?}", tenancy.catalog_refresh), true);
+}
+
+fn upstreams(config: &Config, say: &mut impl FnMut(String, String, bool)) {
+    for (name, upstream) in &config.upstreams {
+        let mut of = |key: &str, value: String| say(format!("upstream.{name}.{key}"), value, true);
+        of("address", upstream.address.to_string());
+        of("user", upstream.user.clone());
+        of("database", upstream.database.clone());
+        of("tls", format!("{:?}", upstream.tls.mode));
+        of("connect_timeout", format!("{:?}", upstream.connect_timeout));
+        let mode = match upstream.pool.mode {
+            PoolMode::Transaction => "transaction",
+            PoolMode::Session => "session",
+        };
+        of("pool.mode", mode.to_owned());
+        of("pool.size", upstream.pool.size.to_string());
+        of("pool.min_idle", upstream.pool.min_idle.to_string());
+        of("pool.wait_timeout", format!("{:?}", upstream.pool.wait_timeout));
+        of("pool.idle_timeout", format!("{:?}", upstream.pool.idle_timeout));
+        of("pool.lifetime", format!("{:?}", upstream.pool.lifetime));
+        of("pool.max_prepared", upstream.pool.max_prepared.to_string());
+    }
+}

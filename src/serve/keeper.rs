@@ -1,0 +1,200 @@
+//! Gives an upstream's guard the policy of the newest catalog and the newest rules.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+use tracing::{error, warn};
+
+use super::rules::Rules;
+use crate::catalog::{Catalog, CatalogSource, RefreshTimes};
+use crate::config;
+use crate::guard::{Guard, GuardLimits, Policy};
+use crate::ids::UpstreamName;
+use crate::session::CatalogHook;
+use crate::tenant::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy};
+
+/// So many findings are logged at once.
+const MAX_SAID: usize = 100;
+
+/// Gives a guard its policy.
+pub(super) struct Keeper {
+    rules: Arc<ArcSwap<Rules>>,
+    guard: Arc<Guard>,
+    runtime: Handle,
+    epoch: AtomicU64,
+    source: Mutex<Source>,
+    /// What the policy in force was made of, and what was said of it.
+    last: Mutex<Last>,
+}
+
+struct Source {
+    upstream: Arc<config::Upstream>,
+    catalogs: Arc<CatalogSource>,
+    /// The task that waits for its catalogs.
+    following: Option<AbortHandle>,
+}
+
+#[derive(Default)]
+struct Last {
+    catalog: Option<Arc<Catalog>>,
+    rules: Option<Arc<Rules>>,
+    notes: Vec<PolicyNote>,
+}
+
+impl Keeper {
+    /// Begins to read the catalog. Must be called within a tokio runtime.
+    pub fn new(rules: Arc<ArcSwap<Rules>>, guard: Arc<Guard>, upstream: Arc<config::Upstream>) -> Arc<Self> {
+        let catalogs = read_catalogs(&rules.load(), &upstream);
+        let keeper = Arc::new(Self {
+            rules,
+            guard,
+            runtime: Handle::current(),
+            epoch: AtomicU64::new(0),
+            source: Mutex::new(Source { upstream, catalogs, following: None }),
+            last: Mutex::default(),
+        });
+        keeper.follow();
+        keeper
+    }
+
+    /// The upstream as it is configured.
+    pub fn upstream(&self) -> Arc<config::Upstream> {
+        Arc::clone(&self.source.lock().upstream)
+    }
+
+    fn catalogs(&self) -> Arc<CatalogSource> {
+        Arc::clone(&self.source.lock().catalogs)
+    }
+
+    /// The configuration was replaced. With `reconnect` the catalog is read over other connections from now on; `elsewhere`:
+    /// it is another server's, and nothing that is known of the old one holds.
+    pub fn reload(self: &Arc<Self>, upstream: &Arc<config::Upstream>, reconnect: bool, elsewhere: bool) {
+        let interval = |rules: &Option<Arc<Rules>>| rules.as_ref().map(|it| it.config.tenancy.catalog_refresh);
+        let refreshes = interval(&self.last.lock().rules) != interval(&Some(self.rules.load_full()));
+        if elsewhere {
+            *self.last.lock() = Last::default();
+            self.guard.set_policy(Arc::new(Policy { enforcement: upstream.enforcement, ..Policy::empty() }));
+        }
+        {
+            let mut source = self.source.lock();
+            source.upstream = Arc::clone(upstream);
+            if reconnect || refreshes {
+                let _within = self.runtime.enter();
+                source.catalogs = read_catalogs(&self.rules.load(), upstream);
+            }
+        }
+        if reconnect || refreshes {
+            self.follow();
+        }
+        if !elsewhere {
+            self.reapply();
+        }
+    }
+
+    /// Applies the rules of this moment to the catalog that is known.
+    pub fn reapply(&self) {
+        let known = self.last.lock().catalog.clone();
+        if let Some(catalog) = known.or_else(|| self.catalogs().current()) {
+            self.apply(&catalog);
+        }
+    }
+
+    fn apply(&self, catalog: &Arc<Catalog>) {
+        let mut last = self.last.lock();
+        let rules = self.rules.load_full();
+        let same_rules = last.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, &rules));
+        if same_rules && last.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, catalog)) {
+            return;
+        }
+        let upstream = self.upstream();
+        let input = PolicyInput {
+            tenancy: &rules.config.tenancy,
+            tenants: rules.tenants_of(&upstream.name),
+            enforcement: upstream.enforcement,
+            limits: GuardLimits::default(),
+        };
+        let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        let (policy, notes) = build_policy(&input, Arc::clone(catalog), epoch);
+        say(&upstream.name, &last.notes, &notes);
+        // Where it says the same, the verdicts that it gave stay cached.
+        if !self.guard.policy().rules_equal(&policy) {
+            self.guard.set_policy(Arc::new(policy));
+        }
+        *last = Last { catalog: Some(Arc::clone(catalog)), rules: Some(rules), notes };
+    }
+
+    /// Applies each new catalog of the source, until there is another source or the keeper is gone.
+    fn follow(self: &Arc<Self>) {
+        let keeper = Arc::downgrade(self);
+        let catalogs = self.catalogs();
+        let task = self.runtime.spawn(async move {
+            let mut seen = None;
+            loop {
+                let catalog = catalogs.changed_from(seen.as_ref()).await;
+                let Some(keeper) = keeper.upgrade() else { return };
+                if !Arc::ptr_eq(&keeper.catalogs(), &catalogs) {
+                    return;
+                }
+                keeper.apply(&catalog);
+                seen = Some(catalog);
+            }
+        });
+        let earlier = self.source.lock().following.replace(task.abort_handle());
+        if let Some(earlier) = earlier {
+            earlier.abort();
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        if let Some(following) = &self.source.get_mut().following {
+            following.abort();
+        }
+    }
+}
+
+/// Logs what was not said before.
+fn say(upstream: &UpstreamName, before: &[PolicyNote], now: &[PolicyNote]) {
+    let before: HashSet<_> = before.iter().collect();
+    let new: Vec<_> = now.iter().filter(|note| !before.contains(note)).collect();
+    for note in new.iter().take(MAX_SAID) {
+        match note.level() {
+            NoteLevel::Error => error!(%upstream, "{note}"),
+            NoteLevel::Warning => warn!(%upstream, "{note}"),
+        }
+    }
+    if new.len() > MAX_SAID {
+        error!(%upstream, "and {} more of the kind", new.len() - MAX_SAID);
+    }
+}
+
+fn read_catalogs(rules: &Rules, upstream: &Arc<config::Upstream>) -> Arc<CatalogSource> {
+    CatalogSource::spawn(Arc::clone(upstream), RefreshTimes::every(rules.config.tenancy.catalog_refresh))
+}
+
+/// What sessions have of a keeper.
+pub(super) struct Hook(pub Arc<Keeper>);
+
+impl CatalogHook for Hook {
+    fn changed(&self) {
+        self.0.catalogs().notice_ddl();
+    }
+
+    fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let keeper = Arc::clone(&self.0);
+        Box::pin(async move {
+            let seen = Arc::clone(&keeper.guard.policy().catalog);
+            if let Some(catalog) = keeper.catalogs().refresh_for_unknown(&seen).await {
+                keeper.apply(&catalog);
+            }
+        })
+    }
+}

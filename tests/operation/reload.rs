@@ -1,0 +1,153 @@
+//! SIGHUP: a new configuration without dropping a client.
+
+use super::proxy;
+use crate::support::session::Session;
+
+/// Something that only the tenant sees.
+fn orders(session: &mut Session) -> String {
+    session.simple("SELECT count(*) FROM orders").ok().value()
+}
+
+/// The session was told to end with this SQLSTATE and a text that says why.
+#[track_caller]
+fn ended(mut session: Session, sqlstate: &str, word: &str) {
+    let reply = session.collect(1);
+    assert_eq!(reply.sqlstate(), sqlstate, "{}", reply.text());
+    assert!(reply.text().contains(word), "{}", reply.text());
+    assert!(reply.closed, "{}", reply.text());
+}
+
+#[test]
+fn a_file_with_errors_changes_nothing_and_says_why() {
+    let proxy = proxy("op_reload_bad");
+    let mut session = proxy.a().connect();
+    proxy.reload(|text| {
+        text.replace("name = \"tenant_b\"", "name = \"tenant_b\"\ncolour = 1").replace("key = \"2\"", "")
+    });
+    let log = proxy.log();
+    assert!(log.contains("pgwarden.toml:") && log.contains("colour"), "{log}");
+    assert!(log.contains("layout \"shared\" needs \"key\""), "all errors at once:\n{log}");
+    orders(&mut session);
+    orders(&mut proxy.b().connect());
+}
+
+#[test]
+fn logins_and_tenants_come_and_go() {
+    let proxy = proxy("op_reload_tenants");
+    let (mut a, b, mut schema) = (proxy.a().connect(), proxy.b().connect(), proxy.login("schema_a").connect());
+    let before = orders(&mut a);
+    proxy.reload(|text| {
+        let text = text.replace("key = \"2\"", "key = \"2\"\nsuspended = true");
+        format!("{text}\n[[login]]\nname = \"late\"\npassword = \"late_pw\"\ntenants = [\"a\"]\n")
+    });
+    // The suspended tenant's session ends by itself, with the reason; new ones are refused; the others go on.
+    ended(b, "28000", "suspended");
+    proxy.b().try_connect().1.refused("28000");
+    assert_eq!(orders(&mut a), before);
+    schema.simple("SELECT count(*) FROM customers").ok();
+    assert_eq!(orders(&mut proxy.login("late").connect()), before);
+    // A login that is gone.
+    proxy.reload(|text| {
+        let text = text.replace("key = \"2\"\nsuspended = true", "key = \"2\"");
+        let start = text.find("[[login]]\nname = \"schema_a\"").unwrap();
+        let end = start + text[start..].find("tenants = [\"sa\"]\n").unwrap() + "tenants = [\"sa\"]\n".len();
+        format!("{}{}", &text[..start], &text[end..])
+    });
+    ended(schema, "28000", "removed");
+    orders(&mut proxy.b().connect());
+    assert_eq!(orders(&mut a), before);
+}
+
+#[test]
+fn a_transaction_ends_before_its_session_does() {
+    let proxy = proxy("op_reload_transaction");
+    let mut b = proxy.b().connect();
+    b.simple("BEGIN; UPDATE customers SET name = 'changed' WHERE id = (SELECT min(id) FROM customers)").ok();
+    proxy.reload(|text| text.replace("key = \"2\"", "key = \"2\"\nsuspended = true"));
+    // It may go on, and commit.
+    b.simple("SELECT 1").ok();
+    let reply = b.simple("COMMIT");
+    assert_eq!(reply.tags, ["COMMIT"], "{}", reply.text());
+    if reply.errors.is_empty() {
+        ended(b, "28000", "suspended");
+    }
+    proxy.reload(|text| text.replace("suspended = true", "suspended = false"));
+    let changed = proxy.b().connect().simple("SELECT count(*) FROM customers WHERE name = 'changed'").ok().value();
+    assert_eq!(changed, "1");
+}
+
+#[test]
+fn a_login_of_several_tenants_loses_one() {
+    let proxy = proxy("op_reload_shared_login");
+    let mut session = proxy.login("app").connect();
+    let mut other = proxy.login("app").connect();
+    session.simple("SET app.tenant_id = 'b'").ok();
+    other.simple("SET app.tenant_id = 'a'").ok();
+    let a = orders(&mut other);
+    proxy.reload(|text| text.replace("tenants = [\"a\", \"b\"]", "tenants = [\"a\"]"));
+    ended(session, "28000", "tenant \"b\"");
+    assert_eq!(orders(&mut other), a);
+    other.simple("SET app.tenant_id = 'b'").refused("28000");
+}
+
+#[test]
+fn a_key_that_changes_ends_the_sessions_that_had_the_old_one() {
+    let proxy = proxy("op_reload_key");
+    let (a, mut b) = (proxy.a().connect(), proxy.b().connect());
+    proxy.reload(|text| text.replace("key = \"1\"", "key = \"77\""));
+    ended(a, "57P01", "changed");
+    orders(&mut b);
+    assert_eq!(orders(&mut proxy.a().connect()), "0");
+}
+
+#[test]
+fn rules_for_tables_and_functions_change() {
+    let proxy = proxy("op_reload_rules");
+    let mut session = proxy.a().connect();
+    session.simple("SELECT count(*) FROM countries").ok();
+    session.simple("SELECT count(order_label(o)) FROM orders o").ok();
+    proxy.reload(|text| {
+        text.replace("shared_tables = [\"public.countries\"]", "shared_tables = []")
+            .replace("allow_functions = [\"public.order_label\"]", "allow_functions = []")
+    });
+    session.simple("SELECT count(*) FROM countries").refused("42501");
+    session.simple("SELECT count(order_label(o)) FROM orders o").refused("42501");
+    proxy.reload(|text| text.replace("shared_tables = []", "shared_tables = [\"public.countries\"]"));
+    session.simple("SELECT count(*) FROM countries").ok();
+}
+
+/// Another password, size and address of an upstream: clients stay connected.
+#[test]
+fn pools_are_changed_under_their_clients() {
+    let proxy = proxy("op_reload_pool");
+    let mut session = proxy.a().connect();
+    let mut busy = proxy.a().connect();
+    busy.simple("BEGIN").ok();
+    let backend = busy.simple("SELECT pg_backend_pid()").ok().value();
+    // The same server by another name: connections go elsewhere.
+    proxy
+        .reload(|text| text.replacen("app_owner@127.0.0.1", "app_owner@localhost", 1).replace("size = 10", "size = 3"));
+    assert!(proxy.log().contains("server connections are replaced"), "{}", proxy.log());
+    orders(&mut session);
+    assert_eq!(busy.simple("SELECT pg_backend_pid()").ok().value(), backend, "its transaction goes on where it began");
+    busy.simple("COMMIT").ok();
+    orders(&mut busy);
+    let (ok, pools) = super::psql(&super::console(&proxy).url(), "SHOW SERVERS");
+    assert!(ok && !pools.contains("127.0.0.1:") && pools.contains("localhost:"), "{pools}");
+    let (_, pools) = super::psql(&super::console(&proxy).url(), "SHOW POOLS");
+    assert!(
+        pools.lines().any(|line| line.starts_with("main|op_reload_pool|") && line.contains("|3|transaction|")),
+        "{pools}"
+    );
+}
+
+#[test]
+fn what_needs_a_restart_is_said_and_left() {
+    let proxy = proxy("op_reload_restart");
+    proxy.reload(|text| text.replace("[listen]\n", "[listen]\nmax_connections = 7\n"));
+    let log = proxy.log();
+    assert!(log.contains("only after a restart") && log.contains("listen.max_connections"), "{log}");
+    proxy.reload(|text| format!("{text}\n[log]\nlevel = \"debug\"\n"));
+    proxy.a().connect().quit();
+    proxy.wait_for("debug line", |proxy| proxy.log().contains("DEBUG"));
+}
