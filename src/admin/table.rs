@@ -8,6 +8,8 @@ use crate::pgerror::PgError;
 use crate::pool::Pools;
 use crate::session::Gateway;
 
+pub use super::tables::moment;
+
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Cell {

@@ -6,6 +6,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Control, LoadError, connect, load};
+pub use load::{Control, ListenError, Listening, LoadError, connect, listen, load};
 pub use model::*;
 pub use source::{CatalogSource, RefreshTimes};

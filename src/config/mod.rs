@@ -14,5 +14,5 @@ mod values;
 
 pub use crate::auth::Secret;
 pub use diagnostics::{ConfigErrors, Diagnostic};
-pub use load::{Env, Loaded, load, parse};
+pub use load::{Env, Loaded, load, parse, upstream_at};
 pub use model::*;

@@ -30,6 +30,8 @@ pub struct Config {
     pub pool: GlobalPool,
     /// `[tenancy]`
     pub tenancy: Tenancy,
+    /// `[tenants_from]`
+    pub tenants_from: Option<TenantsFrom>,
     /// `[[login]]`
     pub logins: Vec<Arc<Login>>,
     /// `[[tenant]]`
@@ -254,10 +256,88 @@ pub struct Tenancy {
     pub allow_functions: Vec<QualifiedName>,
     /// How often each upstream's catalog is read anew.
     pub catalog_refresh: Duration,
+    /// Where tenants live that are not listed, if any may.
+    pub pattern: Option<Pattern>,
     /// The pinned search path of the shared layout; without it, the upstream role's own.
     pub search_path: Option<Vec<String>>,
     /// Tables whose column or key differs, and views, materialised views and foreign tables that tenants may read.
     pub tables: BTreeMap<QualifiedName, TableOverride>,
+}
+
+/// A name with the tenant's in it: `t_{name}`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Template {
+    before: Box<str>,
+    after: Box<str>,
+}
+
+impl Template {
+    const PLACE: &'static str = "{name}";
+
+    /// Reads a template: `{name}` once, no other braces, no control characters.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (before, after) = text.split_once(Self::PLACE)?;
+        let plain = |part: &str| !part.contains(|c: char| matches!(c, '{' | '}') || c.is_control());
+        (plain(before) && plain(after)).then(|| Self { before: before.into(), after: after.into() })
+    }
+
+    /// With the name in its place.
+    pub fn fill(&self, name: &str) -> String {
+        [&self.before, name, &self.after].concat()
+    }
+
+    /// Whether it is nothing but the name.
+    pub fn is_bare(&self) -> bool {
+        self.before.is_empty() && self.after.is_empty()
+    }
+
+    /// The name in a text that was made of it.
+    pub fn name_in<'t>(&self, text: &'t str) -> Option<&'t str> {
+        text.strip_prefix(&*self.before)?.strip_suffix(&*self.after)
+    }
+}
+
+/// What a tenant that is not listed has of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PatternLayout {
+    /// A key.
+    Shared,
+    /// A schema, and perhaps a role.
+    Schema {
+        /// The schema.
+        schema: Template,
+        /// The role.
+        role: Option<Template>,
+    },
+    /// A database on the pattern's upstream.
+    Database {
+        /// The database.
+        database: Template,
+    },
+}
+
+/// `[tenancy.pattern]`: where a tenant lives that is not listed. Only logins that may act for all tenants come by it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pattern {
+    /// Where they live.
+    pub upstream: UpstreamName,
+    /// What they have of their own.
+    pub layout: PatternLayout,
+    /// Their key.
+    pub key: Option<Template>,
+}
+
+/// `[tenants_from]`: a table of tenants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantsFrom {
+    /// Where it is.
+    pub upstream: UpstreamName,
+    /// The query that gives them.
+    pub query: String,
+    /// NOTIFY on it: something changed.
+    pub channel: Option<String>,
+    /// It is read anew after this time anyway.
+    pub interval: Duration,
 }
 
 /// An entry of `[tenancy.tables]`.

@@ -22,8 +22,8 @@ pub struct Control {
 }
 
 impl Control {
-    pub(super) fn new(reloader: Reloader, pools: Pools) -> Self {
-        Self { reloader: Arc::new(reloader), pools, ending: watch::Sender::new(None) }
+    pub(super) fn new(reloader: Arc<Reloader>, pools: Pools) -> Self {
+        Self { reloader, pools, ending: watch::Sender::new(None) }
     }
 
     /// Reads the configuration file again and puts it in force; what was wrong or done is logged.

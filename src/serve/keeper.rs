@@ -1,6 +1,6 @@
 //! Gives an upstream's guard the policy of the newest catalog and the newest rules.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use super::rules::Rules;
 use crate::catalog::{Catalog, CatalogSource, RefreshTimes};
 use crate::config;
 use crate::guard::{Guard, GuardLimits, Policy};
-use crate::ids::UpstreamName;
+use crate::ids::{TenantName, UpstreamName};
 use crate::session::CatalogHook;
 use crate::tenant::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy};
 
@@ -30,7 +30,9 @@ pub(super) struct Keeper {
     runtime: Handle,
     epoch: AtomicU64,
     source: Mutex<Source>,
-    /// What the policy in force was made of, and what was said of it.
+    /// One policy is made at a time.
+    making: Mutex<()>,
+    /// What the policy in force was made of, and what was said of it. Not locked while one is made: logins look here.
     last: Mutex<Last>,
 }
 
@@ -45,7 +47,9 @@ struct Source {
 struct Last {
     catalog: Option<Arc<Catalog>>,
     rules: Option<Arc<Rules>>,
-    notes: Vec<PolicyNote>,
+    notes: Arc<Vec<PolicyNote>>,
+    /// Tenants whose keys fit no column, and why.
+    unfit: HashMap<TenantName, String>,
 }
 
 impl Keeper {
@@ -58,6 +62,7 @@ impl Keeper {
             runtime: Handle::current(),
             epoch: AtomicU64::new(0),
             source: Mutex::new(Source { upstream, catalogs, following: None }),
+            making: Mutex::default(),
             last: Mutex::default(),
         });
         keeper.follow();
@@ -67,6 +72,11 @@ impl Keeper {
     /// The upstream as it is configured.
     pub fn upstream(&self) -> Arc<config::Upstream> {
         Arc::clone(&self.source.lock().upstream)
+    }
+
+    /// Tenants whose keys fit no column, and why.
+    pub fn unfit(&self) -> Vec<(TenantName, String)> {
+        self.last.lock().unfit.iter().map(|(name, why)| (name.clone(), why.clone())).collect()
     }
 
     fn catalogs(&self) -> Arc<CatalogSource> {
@@ -107,27 +117,33 @@ impl Keeper {
     }
 
     fn apply(&self, catalog: &Arc<Catalog>) {
-        let mut last = self.last.lock();
+        let _turn = self.making.lock();
         let rules = self.rules.load_full();
-        let same_rules = last.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, &rules));
-        if same_rules && last.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, catalog)) {
-            return;
-        }
+        let said = {
+            let last = self.last.lock();
+            let same_rules = last.rules.as_ref().is_some_and(|known| Arc::ptr_eq(known, &rules));
+            if same_rules && last.catalog.as_ref().is_some_and(|known| Arc::ptr_eq(known, catalog)) {
+                return;
+            }
+            Arc::clone(&last.notes)
+        };
         let upstream = self.upstream();
         let input = PolicyInput {
             tenancy: &rules.config.tenancy,
-            tenants: rules.tenants_of(&upstream.name),
+            tenants: rules.tenants_of(&upstream),
             enforcement: upstream.enforcement,
             limits: GuardLimits::default(),
         };
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
         let (policy, notes) = build_policy(&input, Arc::clone(catalog), epoch);
-        say(&upstream.name, &last.notes, &notes);
+        say(&upstream.name, &said, &notes);
         // Where it says the same, the verdicts that it gave stay cached.
         if !self.guard.policy().rules_equal(&policy) {
             self.guard.set_policy(Arc::new(policy));
         }
-        *last = Last { catalog: Some(Arc::clone(catalog)), rules: Some(rules), notes };
+        let unfit = notes.iter().filter_map(unfit).collect();
+        let notes = Arc::new(notes);
+        *self.last.lock() = Last { catalog: Some(Arc::clone(catalog)), rules: Some(rules), notes, unfit };
     }
 
     /// Applies each new catalog of the source, until there is another source or the keeper is gone.
@@ -142,7 +158,11 @@ impl Keeper {
                 if !Arc::ptr_eq(&keeper.catalogs(), &catalogs) {
                     return;
                 }
-                keeper.apply(&catalog);
+                let known = Arc::clone(&catalog);
+                // With very many tenants it takes a while.
+                if tokio::task::spawn_blocking(move || keeper.apply(&known)).await.is_err() {
+                    error!("a policy could not be made: the one in force stays");
+                }
                 seen = Some(catalog);
             }
         });
@@ -158,6 +178,13 @@ impl Drop for Keeper {
         if let Some(following) = &self.source.get_mut().following {
             following.abort();
         }
+    }
+}
+
+fn unfit(note: &PolicyNote) -> Option<(TenantName, String)> {
+    match note {
+        PolicyNote::BadKey { tenant, .. } => Some((tenant.clone(), note.to_string())),
+        _ => None,
     }
 }
 
@@ -184,6 +211,10 @@ fn read_catalogs(rules: &Rules, upstream: &Arc<config::Upstream>) -> Arc<Catalog
 pub(super) struct Hook(pub Arc<Keeper>);
 
 impl CatalogHook for Hook {
+    fn objection(&self, tenant: &TenantName) -> Option<String> {
+        self.0.last.lock().unfit.get(tenant).cloned()
+    }
+
     fn changed(&self) {
         self.0.catalogs().notice_ddl();
     }
@@ -193,7 +224,10 @@ impl CatalogHook for Hook {
         Box::pin(async move {
             let seen = Arc::clone(&keeper.guard.policy().catalog);
             if let Some(catalog) = keeper.catalogs().refresh_for_unknown(&seen).await {
-                keeper.apply(&catalog);
+                let applied = tokio::task::spawn_blocking(move || keeper.apply(&catalog)).await;
+                if applied.is_err() {
+                    error!("a policy could not be made: the one in force stays");
+                }
             }
         })
     }

@@ -5,6 +5,8 @@ mod keeper;
 mod policies;
 mod reload;
 mod rules;
+mod shown;
+mod tenants;
 mod upstreams;
 
 use std::future::Future;
@@ -24,6 +26,8 @@ pub use policies::check_policies;
 use reload::Reloader;
 pub use reload::{ReloadError, Reloaded};
 use rules::Rules;
+use shown::{RegistryTable, RejectedTable};
+use tenants::TenantSource;
 use upstreams::OpenUpstreams;
 
 /// Why the proxy cannot run.
@@ -80,8 +84,13 @@ impl Proxy {
         let gateway = Gateway::new(&config, CancelRegistry::new(connector), Arc::clone(&upstreams) as _)?;
         let gateway = Arc::new(gateway);
         let reloader = Reloader::new(Arc::clone(&config), Arc::clone(&gateway), upstreams, pools.clone());
-        let control = Control::new(reloader, pools.clone());
-        let console = Console::new(Arc::clone(&gateway), pools.clone(), Arc::new(control.clone()));
+        let reloader = Arc::new(reloader);
+        let source = TenantSource::start(Arc::clone(&reloader));
+        reloader.tell(&source);
+        let control = Control::new(Arc::clone(&reloader), pools.clone());
+        let console = Console::new(Arc::clone(&gateway), pools.clone(), Arc::new(control.clone()))
+            .show(RegistryTable(source))
+            .show(RejectedTable(reloader));
         // The gateway is new: there is none yet.
         let _ = gateway.console.set(Arc::new(console));
         let workers = Arc::new(Workers::start(config.listen.workers).map_err(ServeError::Workers)?);

@@ -1,20 +1,27 @@
 //! A new configuration for a running proxy. It is read and checked as a whole, away from the sessions; then it is swapped in.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
 use super::check_policies;
 use super::rules::Rules;
+use super::tenants::TenantSource;
 use super::upstreams::OpenUpstreams;
 use crate::config::{Config, ConfigErrors, Loaded, load};
 use crate::observe;
 use crate::pool::Pools;
 use crate::session::{Access, Gateway, GatewayError, Manners};
 use crate::tenant::Registry;
+use crate::tenant::table::{Rejected, Row, merge};
+
+/// So many rows are complained of at once.
+const MAX_SAID: usize = 100;
 
 /// Why a reload changed nothing.
 #[derive(Debug, thiserror::Error)]
@@ -63,19 +70,94 @@ pub(super) struct Reloader {
     /// That of everything but the sessions.
     runtime: Handle,
     /// One at a time. The configuration in force.
-    current: Mutex<Arc<Config>>,
+    state: Mutex<State>,
+    /// The configuration in force, with the tenants of the table.
+    effective: ArcSwap<Config>,
+    source: OnceLock<Weak<TenantSource>>,
+}
+
+/// What the configuration in force was made of.
+struct State {
+    file: Arc<Config>,
+    rows: Vec<Row>,
+    rejected: Arc<Vec<Rejected>>,
+}
+
+/// What other rows did.
+pub(super) struct RowsTaken {
+    pub tenants: usize,
+    pub rejected: usize,
+    pub concerned: usize,
 }
 
 impl Reloader {
     /// Must be called within a tokio runtime.
     pub fn new(config: Arc<Config>, gateway: Arc<Gateway>, upstreams: Arc<OpenUpstreams>, pools: Pools) -> Self {
         let path = config.path.clone();
-        Self { path, gateway, upstreams, pools, runtime: Handle::current(), current: Mutex::new(config) }
+        Self {
+            path,
+            gateway,
+            upstreams,
+            pools,
+            runtime: Handle::current(),
+            effective: ArcSwap::new(Arc::clone(&config)),
+            state: Mutex::new(State { file: config, rows: Vec::new(), rejected: Arc::default() }),
+            source: OnceLock::new(),
+        }
     }
 
     /// The configuration in force.
     pub fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.current.lock())
+        self.effective.load_full()
+    }
+
+    /// Told of new configurations from now on.
+    pub fn tell(&self, source: &Arc<TenantSource>) {
+        // There is one.
+        let _ = self.source.set(Arc::downgrade(source));
+    }
+
+    /// Rows that are left out, and tenants whose keys fit no column.
+    pub fn rejected(&self) -> Vec<Rejected> {
+        let rejected = Arc::clone(&self.state.lock().rejected);
+        let unfit = self.upstreams.unfit().into_iter().map(|(name, why)| Rejected { name: name.to_string(), why });
+        rejected.iter().cloned().chain(unfit).collect()
+    }
+
+    /// Tenants of the file, and rows that are left out.
+    pub fn counts(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.file.tenants.len(), state.rejected.len())
+    }
+
+    /// The rows of the tenants' table. `None`: they are those that are known.
+    pub fn take_rows(&self, rows: Vec<Row>) -> Option<RowsTaken> {
+        let mut state = self.state.lock();
+        if state.rows == rows {
+            return None;
+        }
+        state.rows = rows;
+        let concerned = self.put_in_force(&mut state, None);
+        Some(RowsTaken { tenants: self.config().tenants.len(), rejected: state.rejected.len(), concerned })
+    }
+
+    /// Swaps in what the state says: the rules of the guards first, then who may have a session, then the sessions that are
+    /// there are looked at. Returns how many of them it may concern.
+    fn put_in_force(&self, state: &mut State, access: Option<Access>) -> usize {
+        let rows = if state.file.tenants_from.is_some() { state.rows.as_slice() } else { &[] };
+        let merged = merge(&state.file, rows);
+        say(&state.rejected, &merged.rejected);
+        state.rejected = Arc::new(merged.rejected);
+        let config = Arc::new(Config { tenants: merged.tenants, ..Config::clone(&state.file) });
+        let registry = Arc::new(Registry::new(&config));
+        self.upstreams.reload(Rules::new(Arc::clone(&config)), access.is_some());
+        if let Some(access) = access {
+            self.gateway.access.store(Arc::new(access));
+        }
+        self.gateway.registry.store(registry);
+        self.effective.store(config);
+        self.gateway.forget_greetings();
+        self.gateway.directory.registry_changed()
     }
 
     /// Reads the file again and puts it in force. What was wrong or done is logged.
@@ -110,26 +192,36 @@ impl Reloader {
         }
         let checked = self.runtime.block_on(check_policies(&config));
         checked.map_err(|error| ReloadError::Policies(error.to_string()))?;
-        let mut current = self.current.lock();
-        let (config, needs_restart) = keep_what_needs_a_restart(config, &current);
+        let mut state = self.state.lock();
+        let (config, needs_restart) = keep_what_needs_a_restart(config, &state.file);
         let config = Arc::new(config);
-        let registry = Arc::new(Registry::new(&config));
-        let access = Arc::new(Access::new(&config)?);
-        let rules = Rules::new(Arc::clone(&config));
+        let access = Access::new(&config)?;
         // Nothing can fail from here on.
         self.gateway.manners.store(Arc::new(Manners::new(&config)));
-        self.gateway.access.store(access);
         self.pools.set_max_connections(config.pool.max_server_connections);
-        self.upstreams.reload(rules);
-        self.gateway.registry.store(registry);
-        self.gateway.forget_greetings();
-        let concerned = self.gateway.directory.registry_changed();
+        state.file = Arc::clone(&config);
+        let concerned = self.put_in_force(&mut state, Some(access));
+        drop(state);
+        if let Some(source) = self.source.get().and_then(Weak::upgrade) {
+            source.config_changed();
+        }
         if let Err(error) = observe::set_level(&config.log) {
             error!(%error, "log level");
         }
         let tenants = config.tenants.len();
-        *current = config;
         Ok(Reloaded { needs_restart, concerned, tenants })
+    }
+}
+
+/// Logs what was not said before.
+fn say(before: &[Rejected], now: &[Rejected]) {
+    let before: HashSet<_> = before.iter().collect();
+    let new: Vec<_> = now.iter().filter(|it| !before.contains(it)).collect();
+    for Rejected { name, why } in new.iter().take(MAX_SAID) {
+        error!(tenant = name, why, "a row of the tenants' table is left out");
+    }
+    if new.len() > MAX_SAID {
+        error!("and {} more rows: SHOW REJECTED lists them", new.len() - MAX_SAID);
     }
 }
 
@@ -143,6 +235,10 @@ fn keep_what_needs_a_restart(mut new: Config, old: &Config) -> (Config, Vec<&'st
     if new.listen.reuse_port != old.listen.reuse_port {
         changed.push("listen.reuse_port");
         new.listen.reuse_port = old.listen.reuse_port;
+    }
+    if new.listen.workers != old.listen.workers {
+        changed.push("listen.workers");
+        new.listen.workers = old.listen.workers;
     }
     if new.listen.max_connections != old.listen.max_connections {
         changed.push("listen.max_connections");

@@ -9,10 +9,10 @@ use tokio::runtime::Handle;
 use tracing::{error, info};
 
 use super::keeper::{Hook, Keeper};
-use super::rules::Rules;
-use crate::config::{self, Role};
+use super::rules::{Place, Rules, with_database};
+use crate::config;
 use crate::guard::{Guard, Policy, plan_statements};
-use crate::ids::UpstreamName;
+use crate::ids::TenantName;
 use crate::pgerror::{PgError, SqlState};
 use crate::pool::{Pools, ServerTarget};
 use crate::session::{Upstream, Upstreams};
@@ -26,9 +26,7 @@ pub(super) struct OpenUpstreams {
     open: RwLock<HashMap<Place, Open>>,
 }
 
-/// An upstream and a database there.
-type Place = (UpstreamName, String);
-
+#[derive(Clone)]
 struct Open {
     parts: Upstream,
     keeper: Arc<Keeper>,
@@ -47,23 +45,34 @@ impl OpenUpstreams {
 
     /// Other rules from now on: pools go where they now should, guards get a new policy where it differs. What is no longer
     /// configured is closed as its sessions' transactions end.
-    pub fn reload(&self, rules: Rules) {
+    /// Without `all`, only tenants came or went.
+    pub fn reload(&self, rules: Rules, all: bool) {
         self.rules.store(Arc::new(rules));
-        let rules = self.rules.load();
+        let rules = self.rules.load_full();
+        // Not under the lock: logins want it, and with very many tenants this takes a while.
+        let open: Vec<_> = self.open.read().iter().map(|(place, open)| (place.clone(), open.clone())).collect();
         let mut gone = Vec::new();
-        self.open.write().retain(|place, open| {
-            let keep = wanted(&rules, place, &open.keeper.upstream());
-            if let Some(now) = &keep {
-                self.adjust(open, now);
-            } else {
-                gone.push(open.parts.pool.key().clone());
+        for (place, open) in open {
+            let was = open.keeper.upstream();
+            match rules.upstream_at(&place).filter(|now| now.user == was.user) {
+                Some(now) if all || is_elsewhere(&now, &was) => self.adjust(&open, &now),
+                Some(_) => open.keeper.reapply(),
+                None => {
+                    self.open.write().remove(&place);
+                    gone.push(open.parts.pool.key().clone());
+                }
             }
-            keep.is_some()
-        });
+        }
         for key in gone {
             info!(pool = %key, "no longer configured: its connections are closed as transactions end");
             self.pools.remove(&key);
         }
+    }
+
+    /// Tenants whose keys fit no column, and why.
+    pub fn unfit(&self) -> Vec<(TenantName, String)> {
+        let keepers: Vec<_> = self.open.read().values().map(|open| Arc::clone(&open.keeper)).collect();
+        keepers.iter().flat_map(|keeper| keeper.unfit()).collect()
     }
 
     fn adjust(&self, open: &Open, now: &Arc<config::Upstream>) {
@@ -80,6 +89,14 @@ impl OpenUpstreams {
             info!(upstream = %now.name, "server connections are replaced as transactions end");
         }
         open.keeper.reload(now, reconnect, elsewhere);
+    }
+
+    /// Lets go of an upstream's database that nobody can use.
+    fn let_go(&self, place: &Place) {
+        let gone = self.open.write().remove(place);
+        if let Some(open) = gone {
+            self.pools.remove(open.parts.pool.key());
+        }
     }
 
     fn make(&self, upstream: &Arc<config::Upstream>, database: &str) -> Result<Open, PgError> {
@@ -115,21 +132,14 @@ impl Upstreams for OpenUpstreams {
         all.insert(key, made);
         Ok(parts)
     }
-}
 
-fn with_database(upstream: &Arc<config::Upstream>, database: &str) -> Arc<config::Upstream> {
-    if upstream.database == database {
-        return Arc::clone(upstream);
+    fn forget(&self, upstream: &config::Upstream) {
+        self.let_go(&(upstream.name.clone(), upstream.database.clone()));
     }
-    Arc::new(config::Upstream { database: database.to_owned(), ..config::Upstream::clone(upstream) })
 }
 
-/// What an open upstream should be now; `None` if nothing leads to it any more, or only another role.
-fn wanted(rules: &Rules, (name, database): &Place, was: &config::Upstream) -> Option<Arc<config::Upstream>> {
-    let now = rules.config.upstreams.get(name).filter(|now| now.user == was.user)?;
-    let operators = rules.config.logins.iter().any(|login| match &login.role {
-        Role::Operator { upstream, database: Some(own) } => upstream == name && own == database,
-        Role::Operator { database: None, .. } | Role::Tenant | Role::Admin => false,
-    });
-    (now.database == *database || operators).then(|| with_database(now, database))
+/// Whether another row of a tenants' table leads elsewhere.
+fn is_elsewhere(now: &config::Upstream, was: &config::Upstream) -> bool {
+    let password = |it: &config::Upstream| it.password.as_ref().map(|secret| secret.expose().to_owned());
+    now.address != was.address || password(now) != password(was)
 }

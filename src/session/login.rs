@@ -16,11 +16,14 @@ use super::relay::{Condition, Source};
 use super::tenants::LoginTenants;
 use super::upstream::{PoolSource, Upstream};
 use super::watch::Watcher;
+use crate::config::{Layout, Login, Tenant};
+use crate::guard::value::TenantValue;
+use crate::guard::{Policy, TableRule};
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 use crate::pool::Server;
 use crate::tenant::usage;
-use crate::tenant::{Identity, Target};
+use crate::tenant::{IdentifyError, Identity, Target};
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::encode::{backend, frontend};
@@ -133,7 +136,7 @@ async fn open(
         greet_console(&mut conn, &key).await?;
         return Ok(Admitted::Console(ConsoleSession { conn, login: identity.login, seat: Arc::clone(seat) }));
     }
-    let (upstream, opening) = match parts(gateway, &identity.target, message).await {
+    let (upstream, opening) = match parts(gateway, &identity, message).await {
         Ok(parts) => parts,
         Err(error) => {
             let why = error.to_string();
@@ -147,6 +150,7 @@ async fn open(
     let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
         Ok(reported) => reported,
         Err(error) => {
+            let error = no_such_database(gateway, &identity, error);
             let why = error.to_string();
             return refuse(&mut conn, error, why).await;
         }
@@ -177,7 +181,12 @@ fn application_name(message: &StartupMessage) -> &str {
     name.get(..end).unwrap_or_default()
 }
 
-async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> Result<(Upstream, Opening), PgError> {
+async fn parts(
+    gateway: &Gateway,
+    identity: &Identity,
+    message: &StartupMessage,
+) -> Result<(Upstream, Opening), PgError> {
+    let target = &identity.target;
     let (Some(upstream), Some(database)) = (target.upstream(), target.database()) else {
         return Err(PgError::fatal(SqlState::INTERNAL_ERROR, "the console has no upstream"));
     };
@@ -186,8 +195,64 @@ async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> 
         // The first client of an upstream: its catalog is on its way.
         upstream.catalog.refresh().await;
     }
+    if let Target::Tenant(tenant) = target {
+        fitting(gateway, &identity.login, tenant, &upstream).await?;
+    }
     let opening = Opening::new(target, &upstream, &gateway.setting, message)?;
     Ok((upstream, opening))
+}
+
+/// Whether the tenant can be served: its keys are values of the columns, and if it is not listed, its schema is there and
+/// nobody else's.
+async fn fitting(gateway: &Gateway, login: &Login, tenant: &Tenant, upstream: &Upstream) -> Result<(), PgError> {
+    let derived = !gateway.registry.load().is_listed(tenant.name.as_str());
+    if let Some(why) = upstream.catalog.objection(&tenant.name) {
+        tracing::error!(tenant = %tenant.name, why, "tenant cannot be served");
+        return Err(PgError::fatal(
+            SqlState::INVALID_AUTHORIZATION,
+            format!("tenant \"{}\" cannot be served: its key does not fit the tenant column", tenant.name),
+        ));
+    }
+    if !derived {
+        return Ok(());
+    }
+    let fits = || derived_fits(tenant, &upstream.guard.policy());
+    if !fits() {
+        // It may be new.
+        upstream.catalog.refresh().await;
+    }
+    if fits() { Ok(()) } else { Err(IdentifyError::unknown_tenant(login, &tenant.name).to_pg_error()) }
+}
+
+/// Whether what a pattern made of a name is there.
+fn derived_fits(tenant: &Tenant, policy: &Policy) -> bool {
+    match &tenant.layout {
+        Layout::Schema { schema, .. } => {
+            policy.catalog.schemas.contains(&**schema) && !policy.search_path.iter().any(|name| **name == **schema)
+        }
+        Layout::Shared => policy.tables.values().all(|rule| match rule {
+            TableRule::Tenant(table) if table.key.is_none() => {
+                tenant.keys.default.as_ref().is_some_and(|key| TenantValue::from_text(table.type_oid, key).is_some())
+            }
+            TableRule::Tenant(_) => false,
+            TableRule::Shared => true,
+        }),
+        Layout::Database => true,
+    }
+}
+
+/// A database that a pattern named and that is not there: the tenant is unknown, and nothing is kept for it.
+fn no_such_database(gateway: &Gateway, identity: &Identity, error: PgError) -> PgError {
+    match &identity.target {
+        Target::Tenant(tenant)
+            if error.code == SqlState::INVALID_CATALOG_NAME
+                && !gateway.registry.load().is_listed(tenant.name.as_str()) =>
+        {
+            gateway.upstreams.forget(&tenant.upstream);
+            IdentifyError::unknown_tenant(&identity.login, &tenant.name).to_pg_error()
+        }
+        Target::Tenant(_) | Target::Unbound { .. } | Target::Operator { .. } | Target::Console => error,
+    }
 }
 
 /// Where the session's use is counted. An operator's is nobody's, whichever tenant it names.

@@ -59,6 +59,10 @@ impl CatalogHook for Catalog {
     fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async {})
     }
+
+    fn objection(&self, _: &crate::ids::TenantName) -> Option<String> {
+        None
+    }
 }
 
 struct OneUpstream {
@@ -74,6 +78,8 @@ impl Upstreams for OneUpstream {
         let pool = self.pools.get(&key, || (target, upstream.pool.clone()));
         Ok(Upstream { pool, guard: Arc::clone(&self.guard), catalog: Arc::new(Catalog::default()) })
     }
+
+    fn forget(&self, _: &config::Upstream) {}
 }
 
 /// A proxy in front of a database of its own.

@@ -22,6 +22,8 @@ pub trait Upstreams: Send + Sync {
     /// # Errors
     /// If the upstream cannot be used as it is configured.
     fn open(&self, upstream: &Arc<config::Upstream>, database: &str) -> Result<Upstream, PgError>;
+    /// There is no such database: whatever was opened for it is let go of.
+    fn forget(&self, upstream: &config::Upstream);
 }
 
 /// The parts of one upstream's database.
@@ -41,6 +43,8 @@ pub trait CatalogHook: Send + Sync {
     fn changed(&self);
     /// A relation is unknown: reads the catalog anew, unless that was done a moment ago. Returns when the guard knows it.
     fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+    /// Why a tenant cannot be served here: its key is no value of a tenant column.
+    fn objection(&self, tenant: &TenantName) -> Option<String>;
 }
 
 /// Server connections of a pool, for one client.

@@ -258,7 +258,14 @@ impl Registry {
     }
 
     fn is_own_tenant(&self, login: &Login, name: &str) -> bool {
-        self.enabled(Source::Database) && self.tenant(name).is_some_and(|t| login.tenants.contains(&t.name))
+        let listed = || self.tenant(name).map(|tenant| login.tenants.contains(&tenant.name));
+        // With a pattern any name is a tenant's, but for that of the database which is there for all.
+        let derived = || {
+            let shared = self.default_upstream().is_some_and(|upstream| upstream.database == name);
+            let any = login.role == Role::Tenant && login.tenants == TenantScope::All;
+            any && !shared && self.derive(name).is_some()
+        };
+        self.enabled(Source::Database) && listed().unwrap_or_else(derived)
     }
 
     fn require(&self, source: Source, source_name: &'static str) -> Result<(), IdentifyError> {
@@ -301,7 +308,11 @@ impl Registry {
         if !is_tenant_name(name) {
             return Err(refused("not a tenant name"));
         }
-        let tenant = self.tenant(name).ok_or_else(|| refused("unknown tenant"))?;
+        let Some(tenant) = self.tenant(name) else {
+            // Only those who may act for all come by the pattern.
+            let derived = (login.tenants == TenantScope::All).then(|| self.derive(name)).flatten();
+            return derived.ok_or_else(|| refused("unknown tenant"));
+        };
         if !login.tenants.contains(&tenant.name) {
             return Err(refused("not in the login's list"));
         }

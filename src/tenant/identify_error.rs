@@ -1,5 +1,7 @@
 //! Why an identification fails, for the log and for the client.
 
+use crate::config::Login;
+use crate::ids::TenantName;
 use crate::pgerror::{PgError, SqlState};
 
 /// Why a client may not act for what it named. `Display` is for the log; [`IdentifyError::to_pg_error`] for the client.
@@ -84,6 +86,12 @@ pub enum IdentifyError {
 }
 
 impl IdentifyError {
+    /// There is no such tenant, as far as this login is concerned.
+    pub fn unknown_tenant(login: &Login, tenant: &TenantName) -> Self {
+        let (login, tenant) = (login.name.to_string(), tenant.to_string());
+        IdentifyError::NotAllowed { login, tenant, reason: "unknown tenant" }
+    }
+
     /// What an authenticated client is told. An unknown tenant, a suspended one and another login's give the same text.
     pub fn to_pg_error(&self) -> PgError {
         match self {

@@ -1,6 +1,7 @@
 //! Tenants: names, registry, identification, usage.
 
 mod allow;
+mod derive;
 mod host;
 mod identify;
 mod identify_error;
@@ -10,6 +11,7 @@ pub mod policy;
 mod registry;
 mod standing;
 mod startup_options;
+pub mod table;
 #[cfg(test)]
 mod tests;
 pub mod usage;

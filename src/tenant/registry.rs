@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
+use super::derive::Deriver;
 use crate::config::{Config, Login, Role, Source, Tenant, Upstream};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
@@ -19,6 +20,7 @@ pub struct Registry {
     upstreams: HashMap<UpstreamName, Arc<Upstream>>,
     /// Operators that may use the console.
     console: BTreeSet<LoginName>,
+    pattern: Option<Deriver>,
     default_upstream: UpstreamName,
     sources: Vec<Source>,
     domains: Vec<String>,
@@ -31,6 +33,7 @@ impl Registry {
             tenants: config.tenants.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect(),
             logins: config.logins.iter().map(|l| (l.name.clone(), Arc::clone(l))).collect(),
             upstreams: config.upstreams.iter().map(|(name, u)| (name.clone(), Arc::clone(u))).collect(),
+            pattern: Deriver::new(config),
             console: config.admin.logins.clone(),
             default_upstream: config.tenancy.upstream.clone(),
             sources: config.tenancy.identify.clone(),
@@ -46,6 +49,16 @@ impl Registry {
     /// A tenant by name.
     pub fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {
         self.tenants.get(name)
+    }
+
+    /// A tenant that is not listed, where there is a pattern for such.
+    pub fn derive(&self, name: &str) -> Option<Arc<Tenant>> {
+        self.pattern.as_ref()?.tenant(name).map(Arc::new)
+    }
+
+    /// Whether a tenant of this name is listed.
+    pub fn is_listed(&self, name: &str) -> bool {
+        self.tenants.contains_key(name)
     }
 
     /// A login by name.

@@ -7,6 +7,8 @@ use crate::support::proxy::{Proxy, Setup};
 use crate::support::session::Endpoint;
 
 mod console;
+mod drain;
+mod registry;
 mod reload;
 
 /// A login for the console.

@@ -21,7 +21,7 @@ pub(super) fn all() -> Vec<Box<dyn ShowTable>> {
 }
 
 /// A moment as `2026-11-25 22:41:43 UTC`.
-fn moment(time: std::time::SystemTime) -> String {
+pub fn moment(time: std::time::SystemTime) -> String {
     let seconds = time.duration_since(std::time::UNIX_EPOCH).map_or(0, |it| it.as_secs());
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
     let (year, month, day) = civil(i64::try_from(days).unwrap_or(0));

@@ -6,13 +6,16 @@ mod row;
 
 use std::time::Duration;
 
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, IsolationLevel, NoTls};
+use tokio::time::timeout;
+use tokio_postgres::tls::NoTlsStream;
+use tokio_postgres::{AsyncMessage, Client, Connection, IsolationLevel, NoTls};
 
 use super::model::Catalog;
 use crate::config::Upstream;
 use crate::pool::{ConnectError, ServerTarget, TargetError, open_stream};
-use crate::wire::stream::Keepalive;
+use crate::wire::stream::{Keepalive, Stream};
 
 /// For connecting, all queries and reading the answers. A catalog of 10,000 tables takes about a second.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -77,23 +80,27 @@ async fn connect_and_read(upstream: &Upstream) -> Result<Catalog, LoadError> {
 /// # Errors
 /// As [`LoadError`] says.
 pub async fn connect(upstream: &Upstream) -> Result<Control, LoadError> {
-    let target = ServerTarget::new(upstream)?;
-    let connecting = async {
-        let stream = open_stream(&target, Keepalive::default()).await?;
-        let mut config = tokio_postgres::Config::new();
-        config.user(&upstream.user).dbname(&upstream.database).application_name("pgwarden catalog");
-        // TLS, if there is any, is on already.
-        config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-        if let Some(password) = &upstream.password {
-            config.password(password.expose());
-        }
-        Ok::<_, LoadError>(config.connect_raw(stream, NoTls).await?)
-    };
-    let (client, connection) = tokio::time::timeout(upstream.connect_timeout, connecting)
+    let (client, connection) = timeout(upstream.connect_timeout, open(upstream, "pgwarden catalog"))
         .await
         .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
     // Queries only move on while the connection is polled.
     Ok(Control { client, connection: tokio::spawn(connection) })
+}
+
+async fn open(
+    upstream: &Upstream,
+    application_name: &str,
+) -> Result<(Client, Connection<Stream, NoTlsStream>), LoadError> {
+    let target = ServerTarget::new(upstream)?;
+    let stream = open_stream(&target, Keepalive::default()).await?;
+    let mut config = tokio_postgres::Config::new();
+    config.user(&upstream.user).dbname(&upstream.database).application_name(application_name);
+    // TLS, if there is any, is on already.
+    config.ssl_mode(tokio_postgres::config::SslMode::Disable);
+    if let Some(password) = &upstream.password {
+        config.password(password.expose());
+    }
+    Ok(config.connect_raw(stream, NoTls).await?)
 }
 
 /// A connection of the control plane; it ends when this is dropped.
@@ -108,6 +115,54 @@ impl Drop for Control {
     fn drop(&mut self) {
         self.connection.abort();
     }
+}
+
+/// Why a listening connection could not be had.
+pub type ListenError = LoadError;
+
+/// A connection of the control plane that hears notifications; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Listening {
+    /// Runs queries.
+    pub client: Client,
+    /// One for each time that something was heard and not yet received; closed when the connection is.
+    pub notified: mpsc::Receiver<()>,
+    connection: JoinHandle<()>,
+}
+
+impl Drop for Listening {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Connects to an upstream as its own role, read-only, and listens on a channel.
+///
+/// # Errors
+/// As [`LoadError`] says.
+pub async fn listen(upstream: &Upstream, channel: Option<&str>) -> Result<Listening, LoadError> {
+    let (client, mut connection) = timeout(upstream.connect_timeout, open(upstream, "pgwarden tenants"))
+        .await
+        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
+    let (heard, notified) = mpsc::channel(1);
+    let connection = tokio::spawn(async move {
+        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
+            if let AsyncMessage::Notification(_) = message {
+                // One that was not received yet stands for this one too.
+                let _ = heard.try_send(());
+            }
+        }
+    });
+    let listening = Listening { client, notified, connection };
+    let mut sql = String::new();
+    if let Some(channel) = channel {
+        sql = format!("LISTEN \"{}\"; ", channel.replace('"', "\"\""));
+    }
+    sql.push_str("SET default_transaction_read_only = on; SET statement_timeout = '60s'");
+    timeout(upstream.connect_timeout, listening.client.batch_execute(&sql))
+        .await
+        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
+    Ok(listening)
 }
 
 async fn read(client: &mut Client) -> Result<Catalog, LoadError> {

@@ -13,6 +13,8 @@ pub(super) struct Found<'f> {
     pub(super) listen: &'f Listen,
     pub(super) pool: &'f GlobalPool,
     pub(super) tenancy: &'f Tenancy,
+    /// Tenants come from elsewhere too.
+    pub(super) more_tenants: bool,
     pub(super) upstreams: &'f Upstreams,
     pub(super) tenants: &'f [At<Arc<Tenant>>],
     pub(super) logins: &'f [At<Arc<Login>>],
@@ -134,7 +136,10 @@ fn pool_caps(context: &Context<'_>, found: &Found<'_>) {
 
 /// Names that a client may give for one thing and pgwarden takes for another.
 fn names_taken_for_others(context: &Context<'_>, found: &Found<'_>) {
-    if found.tenants.is_empty() && found.logins.iter().all(|l| l.value.role == super::super::model::Role::Tenant) {
+    if !found.more_tenants
+        && found.tenants.is_empty()
+        && found.logins.iter().all(|l| l.value.role == super::super::model::Role::Tenant)
+    {
         context.findings.warning(
             &(0..0),
             "no [[tenant]] is configured",

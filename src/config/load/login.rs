@@ -12,6 +12,7 @@ use super::tenant::Tenants;
 use super::{Context, Upstreams};
 use crate::auth::{Md5Verifier, ScramVerifier, Secret};
 use crate::ids::{LoginName, TenantName, UpstreamName};
+use crate::tenant::is_tenant_name;
 
 const LOGIN: Keys = Keys {
     known: &[
@@ -51,7 +52,7 @@ pub(super) fn read_all(
         let name = read_name(context, &section, &mut names);
         let auth = read_auth(context, &section);
         let role = read_role(context, &section, tenancy, upstreams);
-        let tenants = read_scope(context, &section, role.as_ref(), tenants);
+        let tenants = read_scope(context, &section, role.as_ref(), tenants, root.has("tenants_from"));
         let allow_from = read_allow_from(context, &section);
         if let (Some(name), Some(auth), Some(role), Some(tenants)) = (name, auth, role, tenants) {
             logins.push(At {
@@ -224,6 +225,7 @@ fn read_scope(
     section: &Section<'_>,
     role: Option<&Role>,
     tenants: &Tenants,
+    more_tenants: bool,
 ) -> Option<TenantScope> {
     if !section.has("tenants") {
         if let Some(Role::Operator { .. } | Role::Admin) = role {
@@ -251,7 +253,7 @@ fn read_scope(
     }
     let mut scope = BTreeSet::new();
     for name in written {
-        if tenants.names.contains_key(name.value) {
+        if tenants.names.contains_key(name.value) || (more_tenants && is_tenant_name(name.value)) {
             scope.insert(TenantName::new(name.value));
             continue;
         }

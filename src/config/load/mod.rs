@@ -6,8 +6,10 @@ mod checks;
 mod listen;
 mod log;
 mod login;
+mod pattern;
 mod tenancy;
 mod tenant;
+mod tenants_from;
 mod tls;
 mod upstream;
 
@@ -22,6 +24,7 @@ use super::model::{Config, Upstream};
 use super::section::{self, Keys, Section};
 use crate::auth::Secret;
 use crate::ids::UpstreamName;
+pub use upstream::upstream_at;
 
 /// Where environment variables come from; a function so that tests need not change the process's own.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
@@ -148,7 +151,7 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "admin", "log"],
+    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "tenants_from", "admin", "log"],
     later: &["limits", "quotas", "metrics", "redis"],
 };
 
@@ -160,6 +163,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
     let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams);
+    let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams);
     let admin = admin::read(context, &root, &logins);
     let log = log::read(context, &root);
@@ -168,6 +172,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         listen: &listen,
         pool: &pool,
         tenancy: &tenancy,
+        more_tenants: tenants_from.is_some() || tenancy.pattern.is_some(),
         upstreams: &upstreams,
         tenants: &tenants.read,
         logins: &logins,
@@ -180,6 +185,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         upstreams: upstreams.into_valid(),
         pool,
         tenancy,
+        tenants_from,
         logins: logins.into_iter().map(|l| l.value).collect(),
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         admin,
@@ -223,6 +229,8 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(tenant::ALL)
         .chain(login::ALL)
         .chain(admin::ALL)
+        .chain(tenants_from::ALL)
+        .chain(pattern::ALL)
         .chain(log::ALL);
     all.flat_map(|keys| keys.known).copied()
 }

@@ -11,7 +11,7 @@ use super::super::model::{Source, TableOverride, Tenancy};
 use super::super::section::{Keys, Section, value_type};
 use super::super::values::parse_qualified_name;
 use super::tls::is_host_name;
-use super::{Context, Upstreams};
+use super::{Context, Upstreams, pattern};
 use crate::catalog::QualifiedName;
 use crate::ids::UpstreamName;
 
@@ -27,6 +27,7 @@ const TENANCY: Keys = Keys {
         "search_path",
         "tables",
         "domain",
+        "pattern",
     ],
     later: &[],
 };
@@ -58,8 +59,11 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
     let tables = read_tables(context, &section, &shared_tables);
     let identify = read_sources(context, &section);
     let domains = read_domains(context, &section, &identify);
+    let upstream = UpstreamName::new(upstream.map_or("", |u| u.value));
+    let pattern = pattern::read(context, &section, upstreams, &upstream);
     Some(Tenancy {
-        upstream: UpstreamName::new(upstream.map_or("", |u| u.value)),
+        upstream,
+        pattern,
         column: column.unwrap_or_default(),
         setting: read_setting(context, &section),
         identify,

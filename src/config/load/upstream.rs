@@ -71,6 +71,21 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
+/// An upstream that a tenants' table names by its url: all that the url does not say is as in `base`.
+///
+/// # Errors
+/// What is wrong with the url.
+pub fn upstream_at(url: &str, name: UpstreamName, base: &Upstream) -> Result<Upstream, String> {
+    // It may hold a password: the text itself is not repeated.
+    let url = parse_url(url).map_err(|reason| format!("its url cannot be read: {reason}"))?;
+    let tls = match url.sslmode {
+        Some(mode) => UpstreamTls { mode, ..base.tls.clone() },
+        None => base.tls.clone(),
+    };
+    let password = url.password.map(Secret::new);
+    Ok(Upstream { name, address: url.address, user: url.user, database: url.database, password, tls, ..base.clone() })
+}
+
 /// One upstream.
 pub(super) fn read(context: &Context<'_>, section: &Section<'_>, name: UpstreamName) -> Option<Arc<Upstream>> {
     let url = read_url(context, section);

@@ -103,6 +103,10 @@ impl Observer for Seen {
 }
 
 impl CatalogHook for Seen {
+    fn objection(&self, _: &crate::ids::TenantName) -> Option<String> {
+        None
+    }
+
     fn changed(&self) {
         self.0.lock().unwrap().push("catalog".to_owned());
     }

@@ -15,9 +15,10 @@ use std::sync::Arc;
 pub use note::{NoteLevel, PolicyNote};
 
 use crate::catalog::Catalog;
-use crate::config::{Config, Layout, Tenancy, Tenant};
+use crate::config::{Config, Layout, PatternLayout, Tenancy, Tenant};
 use crate::guard::{Enforcement, GuardLimits, Policy};
 use crate::ids::UpstreamName;
+use crate::tenant::is_tenant_name;
 
 /// What the rules of one upstream are made from.
 #[derive(Clone, Copy, Debug)]
@@ -44,14 +45,21 @@ impl<'a> PolicyInput<'a> {
 
     /// Schemas that belong to one tenant of the schema layout each: nothing in them is anybody else's, whatever columns
     /// it has.
-    fn private_schemas(&self) -> HashSet<&'a str> {
-        self.tenants
-            .iter()
-            .filter_map(|t| match &t.layout {
-                Layout::Schema { schema, .. } => Some(schema.as_ref()),
-                Layout::Shared | Layout::Database => None,
-            })
-            .collect()
+    fn private_schemas<'c>(&self, catalog: &'c Catalog) -> HashSet<&'c str>
+    where
+        'a: 'c,
+    {
+        let derived = |schema: &&str| match self.tenancy.pattern.as_ref().map(|pattern| &pattern.layout) {
+            Some(PatternLayout::Schema { schema: template, .. }) => {
+                template.name_in(schema).is_some_and(is_tenant_name)
+            }
+            Some(PatternLayout::Shared | PatternLayout::Database { .. }) | None => false,
+        };
+        let listed = self.tenants.iter().filter_map(|t| match &t.layout {
+            Layout::Schema { schema, .. } => Some(schema.as_ref()),
+            Layout::Shared | Layout::Database => None,
+        });
+        listed.chain(catalog.schemas.iter().map(AsRef::as_ref).filter(derived)).collect()
     }
 }
 

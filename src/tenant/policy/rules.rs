@@ -38,7 +38,7 @@ pub(super) fn table_rules(
     notes: &mut Vec<PolicyNote>,
 ) -> HashMap<QualifiedName, TableRule> {
     let family = Family::new(catalog);
-    let private = input.private_schemas();
+    let private = input.private_schemas(catalog);
     let mut draft = own_rules(input, catalog, &private, notes);
     inherit(input, &family, &mut draft, notes);
     withdraw_shared_parents(&family, &mut draft, notes);
@@ -254,7 +254,7 @@ pub(super) fn note_unconfigured(
     tables: &HashMap<QualifiedName, TableRule>,
     notes: &mut Vec<PolicyNote>,
 ) {
-    let private = input.private_schemas();
+    let private = input.private_schemas(catalog);
     let told: HashSet<&QualifiedName> = input.tenancy.tables.keys().chain(&input.tenancy.shared_tables).collect();
     let open: BTreeMap<_, _> = catalog
         .relations

@@ -1,0 +1,162 @@
+//! The file's tenants and the table's, together.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::row::Row;
+use crate::config::{Address, Config, Layout, Tenant};
+use crate::guard::KeyName;
+use crate::guard::value::TenantValue;
+
+/// A row that gave no tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Rejected {
+    /// The name in it, cut.
+    pub name: String,
+    /// Why.
+    pub why: String,
+}
+
+/// What became of the rows.
+#[derive(Debug, Default)]
+pub struct Merged {
+    /// The file's tenants, and behind them the table's.
+    pub tenants: Vec<Arc<Tenant>>,
+    /// Rows that are left out.
+    pub rejected: Vec<Rejected>,
+}
+
+/// A database, wherever it is named.
+type Place<'t> = (&'t Address, &'t str);
+
+/// Something that no two tenants may have.
+#[derive(PartialEq, Eq, Hash)]
+enum Claim<'t> {
+    Key(Place<'t>, KeyName, TenantValue),
+    Schema(Place<'t>, &'t str),
+}
+
+#[derive(Default)]
+struct Lodgers {
+    /// Tenants of layout `database`.
+    alone: u32,
+    others: u32,
+}
+
+/// Puts the table's tenants beside those of the file.
+pub fn merge(config: &Config, rows: &[Row]) -> Merged {
+    let mut merged = Merged { tenants: config.tenants.clone(), rejected: Vec::new() };
+    let in_file: HashSet<&str> = config.tenants.iter().map(|tenant| tenant.name.as_str()).collect();
+    let mut names: HashMap<&str, u32> = HashMap::new();
+    for name in rows.iter().filter_map(|row| row.name.as_deref()) {
+        *names.entry(name).or_default() += 1;
+    }
+    let mut candidates = Vec::new();
+    for row in rows {
+        let name = row.name.as_deref().unwrap_or_default();
+        let tenant = if in_file.contains(name) {
+            Err("a tenant of this name is configured in the file, which stands".to_owned())
+        } else if names.get(name).is_some_and(|count| *count > 1) {
+            Err("the name comes more than once".to_owned())
+        } else {
+            row.tenant(config)
+        };
+        match tenant {
+            Ok(tenant) => candidates.push(Arc::new(tenant)),
+            Err(why) => merged.reject(name, why),
+        }
+    }
+    let disputes: Vec<_> = {
+        let all = config.tenants.iter().chain(&candidates);
+        let disputes = Disputes::new(all.map(Arc::as_ref));
+        candidates.iter().map(|tenant| disputes.of(tenant)).collect()
+    };
+    for (tenant, dispute) in candidates.into_iter().zip(disputes) {
+        match dispute {
+            None => merged.tenants.push(tenant),
+            Some(why) => merged.reject(tenant.name.as_str(), why),
+        }
+    }
+    merged
+}
+
+impl Merged {
+    fn reject(&mut self, name: &str, why: String) {
+        // It may be anything: what is logged and shown is one line.
+        let name = name.chars().take(63).flat_map(char::escape_debug).collect();
+        self.rejected.push(Rejected { name, why });
+    }
+}
+
+/// What more than one tenant claims.
+struct Disputes<'t> {
+    places: HashMap<Place<'t>, Lodgers>,
+    claims: HashMap<Claim<'t>, u32>,
+}
+
+impl<'t> Disputes<'t> {
+    fn new(tenants: impl Iterator<Item = &'t Tenant>) -> Self {
+        let mut disputes = Self { places: HashMap::new(), claims: HashMap::new() };
+        for tenant in tenants {
+            let lodgers = disputes.places.entry(place(tenant)).or_default();
+            match tenant.layout {
+                Layout::Database => lodgers.alone += 1,
+                Layout::Shared | Layout::Schema { .. } => lodgers.others += 1,
+            }
+            for claim in claims(tenant) {
+                *disputes.claims.entry(claim).or_default() += 1;
+            }
+        }
+        disputes
+    }
+
+    /// Why this tenant cannot be beside the others.
+    fn of(&self, tenant: &Tenant) -> Option<String> {
+        let lodgers = self.places.get(&place(tenant))?;
+        let (alone, others) = (lodgers.alone, lodgers.others);
+        match tenant.layout {
+            Layout::Database if alone > 1 || others > 0 => {
+                return Some("another tenant lives in its database".to_owned());
+            }
+            Layout::Shared | Layout::Schema { .. } if alone > 0 => {
+                return Some("it would live in another tenant's own database".to_owned());
+            }
+            Layout::Database | Layout::Shared | Layout::Schema { .. } => {}
+        }
+        let disputed =
+            claims(tenant).into_iter().find(|claim| self.claims.get(claim).is_some_and(|count| *count > 1))?;
+        Some(match disputed {
+            Claim::Schema(..) => "another tenant has the same schema".to_owned(),
+            Claim::Key(_, None, _) => "another tenant has the same key".to_owned(),
+            Claim::Key(_, Some(name), _) => format!("another tenant has the same key \"{name}\""),
+        })
+    }
+}
+
+fn place(tenant: &Tenant) -> Place<'_> {
+    (&tenant.upstream.address, tenant.upstream.database.as_str())
+}
+
+fn claims(tenant: &Tenant) -> Vec<Claim<'_>> {
+    let place = place(tenant);
+    match &tenant.layout {
+        Layout::Database => Vec::new(),
+        Layout::Schema { schema, .. } => vec![Claim::Schema(place, schema)],
+        Layout::Shared => {
+            let named = tenant.keys.named.iter().map(|(name, key)| (Some(Arc::clone(name)), key));
+            let all = tenant.keys.default.iter().map(|key| (None, key)).chain(named);
+            all.map(|(name, key)| Claim::Key(place, name, any_type(key))).collect()
+        }
+    }
+}
+
+/// The value that a key could be, whatever the type of its column: two spellings of a number or of a uuid are one.
+pub(in crate::tenant) fn any_type(key: &str) -> TenantValue {
+    const INT8: u32 = 20;
+    const UUID: u32 = 2950;
+    const BPCHAR: u32 = 1042;
+    [INT8, UUID, BPCHAR]
+        .into_iter()
+        .find_map(|oid| TenantValue::from_text(oid, key))
+        .unwrap_or_else(|| TenantValue::Other(key.to_owned()))
+}

@@ -1,0 +1,126 @@
+use std::path::Path;
+use std::time::Instant;
+
+use super::*;
+use crate::config::{Config, parse};
+
+const CONFIG: &str = r#"
+[listen]
+address = "127.0.0.1:6432"
+[upstream.main]
+url = "postgres://app@127.0.0.1:5432/app"
+[upstream.eu]
+url = "postgres://app@127.0.0.1:5433/app"
+[tenancy]
+upstream = "main"
+column = "tenant_id"
+[tenants_from]
+query = "SELECT name FROM tenants"
+[[login]]
+name = "app"
+password = "SCRAM-SHA-256$4096:cGd3YXJkZW4tZGVtby0xNg==$vvfduhBriwiTJaThiOvr4ohOZftwjs6wwj4ZL/1Tmug=:DIeG2Uu8SZoxAUfu2UncYBm2r+109uREXmnOkZW3Mro="
+tenants = ["acme", "comes-from-the-table"]
+[[tenant]]
+name = "acme"
+key = 1
+[[tenant]]
+name = "lone"
+layout = "database"
+upstream = { url = "postgres://app@127.0.0.1:5432/lone" }
+"#;
+
+fn config() -> Config {
+    parse(CONFIG, Path::new("test.toml"), &|_| None).map_err(|found| found.errors).unwrap().config
+}
+
+/// A row from `column=value` words.
+fn row(text: &str) -> Row {
+    let pairs: Vec<_> = text.split(' ').map(|pair| pair.split_once('=').unwrap()).collect();
+    let shape = Shape::new(pairs.iter().map(|(column, _)| *column)).unwrap();
+    shape.row(|i| Some(pairs[i].1))
+}
+
+/// Names of the tenants that come of rows, and why the others do not.
+fn outcome(rows: &[&str]) -> (Vec<String>, Vec<String>) {
+    let rows: Vec<_> = rows.iter().map(|text| row(text)).collect();
+    let merged = merge(&config(), &rows);
+    let names = merged.tenants.iter().skip(2).map(|tenant| tenant.name.to_string()).collect();
+    (names, merged.rejected.into_iter().map(|it| format!("{}: {}", it.name, it.why)).collect())
+}
+
+#[test]
+fn good_rows_become_tenants() {
+    let (names, rejected) = outcome(&[
+        "name=a key=7",
+        "name=b key=8 suspended=t layout=shared upstream=eu",
+        "name=c layout=schema schema=c role=c_role",
+        "name=d layout=database database=tenant_d",
+        "name=e layout=database url=postgres://u:p@127.0.0.1:6000/e",
+        r#"name=f key=9 keys={"uuid":"6f1c0f5e-93a4-4f0e-9f0a-0d8a3f5b7c11","n":5}"#,
+    ]);
+    assert_eq!(rejected, Vec::<String>::new());
+    assert_eq!(names, ["a", "b", "c", "d", "e", "f"]);
+}
+
+#[test]
+fn a_bad_row_is_out_and_no_other() {
+    for bad in [
+        "name=a.b key=7",
+        "name=pgwarden key=7",
+        "name=x",
+        "name=x key=",
+        "name=x layout=nonesuch key=7",
+        "name=x layout=schema",
+        "name=x layout=schema schema=pg_catalog",
+        "name=x key=7 schema=x",
+        "name=x key=7 database=x",
+        "name=x layout=database",
+        "name=x layout=database database=a url=postgres://u@h/a",
+        "name=x layout=database url=mysql://x",
+        "name=x key=7 upstream=nonesuch",
+        "name=x key=7 suspended=perhaps",
+        "name=x key=7 keys=[1]",
+        r#"name=x key=7 keys={"a":1.5}"#,
+        // The file stands
+        "name=acme key=7",
+        "name=x key=1",
+        "name=x key=01",
+        "name=x layout=database database=app",
+        "name=x key=7 upstream=main layout=database database=lone",
+    ] {
+        let (names, rejected) = outcome(&["name=good key=100", bad]);
+        assert_eq!((names, rejected.len()), (vec!["good".to_owned()], 1), "{bad}: {rejected:?}");
+    }
+}
+
+#[test]
+fn of_two_that_would_share_a_place_both_are_out() {
+    for pair in [
+        ["name=x key=7", "name=y key=007"],
+        ["name=x key=7", "name=x key=8"],
+        ["name=x layout=schema schema=s", "name=y layout=schema schema=s"],
+        ["name=x layout=database database=s", "name=y layout=database database=s"],
+    ] {
+        let (names, rejected) = outcome(&[pair[0], "name=good key=100", pair[1]]);
+        assert_eq!((names, rejected.len()), (vec!["good".to_owned()], 2), "{pair:?}: {rejected:?}");
+    }
+    // On another upstream a key is another's.
+    assert_eq!(outcome(&["name=x key=7", "name=y key=7 upstream=eu"]).0.len(), 2);
+}
+
+#[test]
+fn shapes_are_checked() {
+    assert!(matches!(Shape::new(["name", "colour"]), Err(ShapeError::Unknown(_))));
+    assert!(matches!(Shape::new(["name", "name"]), Err(ShapeError::Twice("name"))));
+    assert!(matches!(Shape::new(["key"]), Err(ShapeError::NoName)));
+}
+
+#[test]
+fn a_hundred_thousand_rows_take_no_minute() {
+    let rows: Vec<_> = (0..100_000).map(|i| row(&format!("name=t{i} key={}", i + 2))).collect();
+    let config = config();
+    let started = Instant::now();
+    let merged = merge(&config, &rows);
+    assert_eq!((merged.tenants.len(), merged.rejected.len()), (100_002, 0));
+    println!("{:?}", started.elapsed());
+}
