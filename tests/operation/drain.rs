@@ -19,7 +19,7 @@ fn transactions_end_before_the_process_does() {
     let mut proxy = proxy("op_drain");
     let (mut idle, mut busy) = (proxy.a().connect(), proxy.a().connect());
     idle.simple("SELECT 1").ok();
-    busy.simple("BEGIN; INSERT INTO customers (id, name) VALUES (900001, 'late')").ok();
+    busy.simple("BEGIN; INSERT INTO customers (id, name, email) VALUES (900001, 'late', 'late@x')").ok();
     proxy.signal("TERM");
     told_to_go(&mut idle);
     proxy.wait_for("closed port", |proxy| std::net::TcpStream::connect(("127.0.0.1", proxy.port)).is_err());
@@ -43,7 +43,7 @@ fn a_transaction_that_goes_on_is_ended_in_time() {
     };
     let mut proxy = Proxy::start(lab, &setup);
     let mut busy = proxy.a().connect();
-    busy.simple("BEGIN; INSERT INTO customers (id, name) VALUES (900001, 'lost')").ok();
+    busy.simple("BEGIN; INSERT INTO customers (id, name, email) VALUES (900001, 'lost', 'lost@x')").ok();
     proxy.signal("TERM");
     assert_eq!(proxy.wait(Duration::from_secs(1)), None, "its transaction may end first");
     told_to_go(&mut busy);
@@ -86,7 +86,9 @@ fn a_new_process_takes_over_without_a_failure() {
                     let mut session = end.connect();
                     let id = 1_000_000 + client * 100_000 + turn;
                     session.simple("BEGIN").ok();
-                    session.simple(format!("INSERT INTO customers (id, name) VALUES ({id}, 'moved')")).ok();
+                    session
+                        .simple(format!("INSERT INTO customers (id, name, email) VALUES ({id}, 'moved', 'm{id}@x')"))
+                        .ok();
                     // It may be told to go behind its commit.
                     assert_eq!(session.simple("COMMIT").tags, ["COMMIT"]);
                     session.quit();

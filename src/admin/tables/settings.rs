@@ -67,6 +67,7 @@ fn tenancy(config: &Config, say: &mut impl FnMut(String, String, bool)) {
         Source::User => "user",
         Source::Database => "database",
         Source::Option => "option",
+        Source::Certificate => "certificate",
     };
     say("tenancy.identify".to_owned(), list(tenancy.identify.iter().map(source)), true);
     say("tenancy.shared_tables".to_owned(), list(&tenancy.shared_tables), true);
