@@ -8,7 +8,9 @@ use futures_util::{SinkExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
+
+use super::connection::Connection;
 
 /// How long one statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -70,7 +72,7 @@ impl Answer {
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
-    config: Config,
+    connection: Connection,
     client: Client,
     heard: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
@@ -81,8 +83,8 @@ impl Session {
     ///
     /// # Errors
     /// The server's answer.
-    pub async fn connect(config: &Config) -> Result<Self, tokio_postgres::Error> {
-        let (client, mut connection) = config.connect(NoTls).await?;
+    pub async fn connect(to: &Connection) -> Result<Self, String> {
+        let (client, mut connection) = to.connect().await?;
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ears = Arc::clone(&heard);
         let task = tokio::spawn(async move {
@@ -98,16 +100,16 @@ impl Session {
                 }
             }
         });
-        Ok(Self { config: config.clone(), client, heard, task })
+        Ok(Self { connection: to.clone(), client, heard, task })
     }
 
     /// Connects anew if the connection is gone.
     ///
     /// # Errors
     /// The server's answer.
-    pub async fn revive(&mut self) -> Result<(), tokio_postgres::Error> {
+    pub async fn revive(&mut self) -> Result<(), String> {
         if self.client.is_closed() {
-            *self = Self::connect(&self.config).await?;
+            *self = Self::connect(&self.connection).await?;
         }
         Ok(())
     }
