@@ -3,6 +3,7 @@
 
 mod attack;
 mod canary;
+mod predicates;
 pub mod state;
 
 use std::collections::BTreeMap;
