@@ -3,6 +3,7 @@
 mod context;
 mod elsewhere;
 mod layouts;
+mod loads;
 mod modes;
 mod rls;
 

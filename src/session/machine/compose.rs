@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::acting::{Actor, Variable, same};
 use super::admit::is_harmless;
 use super::context::Hindrance;
+use super::load::LoadProtocol;
 use super::moving::crossing;
 use super::replies::{Kind, Run, Subject};
 use super::statements::Statement;
@@ -125,6 +126,11 @@ impl Machine {
 
     fn send_composed(&mut self, composed: Composed) -> Flow {
         let Composed { guarded, changes, step, .. } = composed;
+        match Self::load_of(&guarded, LoadProtocol::Simple) {
+            Ok(None) => {}
+            Ok(Some(load)) => return self.start_load(load),
+            Err(error) => return self.refuse_query(error),
+        }
         let tag = self.deallocation(&guarded);
         let text = if tag.is_some() { "".into() } else { guarded.text() };
         if let Err(error) = frontend::query(&mut self.to_server, &text) {

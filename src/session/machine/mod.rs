@@ -13,6 +13,7 @@ mod extended;
 mod failure;
 mod intake;
 mod link;
+mod load;
 mod moving;
 mod place;
 mod progress;
@@ -185,6 +186,8 @@ pub struct Machine {
     link: Option<Link>,
     replies: Replies,
     copying: CopyStream,
+    /// A COPY whose rows go out as INSERTs.
+    load: Option<Box<load::Load>>,
     statements: Statements,
     portals: HashMap<Box<str>, Portal>,
     settings: Settings,
@@ -230,6 +233,7 @@ impl Machine {
             link: None,
             replies: Replies::default(),
             copying: CopyStream::None,
+            load: None,
             statements: Statements::default(),
             portals: HashMap::new(),
             settings,
