@@ -6,6 +6,7 @@
 
 mod bind;
 pub mod context;
+pub mod copy_rows;
 pub mod copy_stream;
 mod gate;
 mod nodes;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::policy::KeyName;
+use crate::catalog::QualifiedName;
 use crate::ids::Oid;
 
 /// How the statement arrived, which decides how the tenant's value is put into it.
@@ -217,6 +218,42 @@ pub struct CopyIn {
     pub tenant: CopyTenant,
     /// Slot with the tenant's value.
     pub slot: usize,
+    /// How the rows get into the table.
+    pub by: CopyBy,
+}
+
+/// How the rows of a COPY stream get into their table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CopyBy {
+    /// The server's own COPY takes the rewritten stream.
+    Copy,
+    /// INSERTs: the server takes no COPY FROM into a table with row-level security.
+    Insert(Arc<CopyTarget>),
+}
+
+impl CopyIn {
+    /// What the rows are inserted into, if they are.
+    pub fn target(&self) -> Option<&Arc<CopyTarget>> {
+        match &self.by {
+            CopyBy::Copy => None,
+            CopyBy::Insert(target) => Some(target),
+        }
+    }
+}
+
+/// What a COPY stream is inserted into, and how its fields are read besides its format.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CopyTarget {
+    /// The table.
+    pub table: QualifiedName,
+    /// Columns of each row of the rewritten stream: those that the client sends, and the tenant's if it does not.
+    pub columns: Vec<String>,
+    /// The header must name the client's columns (HEADER MATCH).
+    pub header_matches: bool,
+    /// By column: FORCE_NULL (an empty or NULL field is NULL even in quotes).
+    pub force_null: Vec<bool>,
+    /// By column: FORCE_NOT_NULL (no field is NULL).
+    pub force_not_null: Vec<bool>,
 }
 
 /// Where the tenant column stands in a COPY stream.

@@ -190,6 +190,11 @@ macro_rules! in_every_mode {
             }
 
             #[test]
+            fn protocol_gives_what_it_gives_alone() {
+                compare("protocol", $mode);
+            }
+
+            #[test]
             fn surroundings_are_refused_or_as_alone() {
                 compare("surroundings", $mode);
             }
@@ -201,11 +206,6 @@ in_every_mode! {
     rewrite: Mode::Rewrite;
     rls: Mode::Rls;
     rewrite_and_rls: Mode::Both;
-}
-
-#[test]
-fn protocol_gives_what_it_gives_alone() {
-    compare("protocol", Mode::Rewrite);
 }
 
 /// The comparison itself is sound: a copy of the solo database gives what the solo database gives, whatever is done to it.

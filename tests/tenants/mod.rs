@@ -4,6 +4,7 @@ mod context;
 mod defaults;
 mod elsewhere;
 mod layouts;
+mod loads;
 mod modes;
 mod rls;
 

@@ -44,7 +44,7 @@ fn text_field(delimiter: u8, null: &[u8], value: &str) -> Result<Vec<u8>, Refusa
 }
 
 /// Backslash sequences of a text field, as `CopyReadAttributesText` reads them.
-pub(super) fn unescape(raw: &[u8]) -> Vec<u8> {
+pub(in crate::guard) fn unescape(raw: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(raw.len());
     let mut bytes = raw.iter().copied().peekable();
     while let Some(byte) = bytes.next() {

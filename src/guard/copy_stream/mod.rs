@@ -10,6 +10,7 @@ mod field;
 
 use binary::Binary;
 use delimited::Delimited;
+pub(super) use field::unescape;
 
 use super::value::TenantValue;
 use super::{CopyFormat, CopyIn, Refusal, RefusalKind};

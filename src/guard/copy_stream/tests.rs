@@ -15,7 +15,7 @@ fn csv() -> CopyFormat {
 }
 
 fn copy(format: CopyFormat, columns: usize, tenant: CopyTenant) -> CopyIn {
-    CopyIn { format, client_columns: columns, tenant, slot: 0 }
+    CopyIn { format, client_columns: columns, tenant, slot: 0, by: crate::guard::CopyBy::Copy }
 }
 
 fn run(copy: &CopyIn, own: (&str, Oid), chunks: &[&[u8]]) -> Result<Vec<u8>, Refusal> {

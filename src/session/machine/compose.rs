@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::acting::{Actor, Variable};
 use super::context::Hindrance;
+use super::load::LoadProtocol;
 use super::replies::{Kind, Run, Subject};
 use super::route::{Needs, Route};
 use super::switching::{Change, tenant_required};
@@ -62,6 +63,11 @@ impl Machine {
 
     fn send_composed(&mut self, composed: Composed) -> Flow {
         let Composed { guarded, changes, step, .. } = composed;
+        match Self::load_of(&guarded, LoadProtocol::Simple) {
+            Ok(None) => {}
+            Ok(Some(load)) => return self.start_load(load),
+            Err(error) => return self.refuse_query(error),
+        }
         let tag = self.deallocation(&guarded);
         let text = if tag.is_some() { "".into() } else { guarded.text() };
         if let Err(error) = frontend::query(&mut self.to_server, &text) {

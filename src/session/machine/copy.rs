@@ -38,6 +38,8 @@ pub(super) enum CopyStream {
     Forward,
     /// The stream as the guard rewrites it.
     Rewrite(Box<CopyRewriter>),
+    /// Its rows, as INSERTs.
+    Insert,
     /// Nothing more: the stream was refused, and the server was told that it ends.
     Refused,
 }
@@ -59,13 +61,13 @@ impl Machine {
     /// The head of a CopyData message: its body is dealt with as it comes.
     pub(super) fn begin_copy_data(&mut self, input: &mut BytesMut, head: Head) -> Flow {
         match &self.copying {
-            CopyStream::None if self.replies.awaits_copy() => {
+            CopyStream::None if self.replies.awaits_copy() || self.replies.awaits_load() => {
                 self.ask_for_replies();
                 return Flow::Stop(Wait::Replies);
             }
             // The head goes as it came; what follows is counted only.
             CopyStream::Forward => self.to_server.extend_from_slice(input.get(..Head::LEN).unwrap_or_default()),
-            CopyStream::None | CopyStream::Rewrite(_) | CopyStream::Refused => {}
+            CopyStream::None | CopyStream::Rewrite(_) | CopyStream::Insert | CopyStream::Refused => {}
         }
         input.advance(Head::LEN);
         let forwards = matches!(self.copying, CopyStream::Forward);
@@ -90,6 +92,10 @@ impl Machine {
                 Ok(()) => self.send_copy_data(&out),
                 Err(refusal) => self.refuse_stream(refusal),
             }
+        } else if let CopyStream::Insert = &self.copying
+            && let Err(refusal) = self.load_data(part)
+        {
+            self.refuse_load(refusal);
         }
         input.advance(count);
         Flow::Done
@@ -106,6 +112,7 @@ impl Machine {
         match std::mem::replace(&mut self.copying, CopyStream::None) {
             CopyStream::None | CopyStream::Refused => {}
             CopyStream::Forward => self.end_stream(),
+            CopyStream::Insert => self.end_load(),
             CopyStream::Rewrite(mut rewriter) => {
                 let mut out = Vec::new();
                 match rewriter.finish(&mut out) {
@@ -128,6 +135,10 @@ impl Machine {
 
     pub(super) fn on_copy_fail(&mut self, reason: &str) -> Flow {
         let stream = std::mem::replace(&mut self.copying, CopyStream::None);
+        if let CopyStream::Insert = stream {
+            self.abandon_load(reason);
+            return Flow::Done;
+        }
         let runs = matches!(stream, CopyStream::Forward | CopyStream::Rewrite(_));
         // The text came from a terminated string: it can be written.
         if runs && frontend::copy_fail(&mut self.to_server, reason).is_ok() {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::admit::Admission;
 use super::compose::tag_of;
 use super::context::Hindrance;
+use super::load::{LoadProtocol, starts_load};
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::statements::{Origin, Portal, ServerStatement, Statement};
 use super::switching::Change;
@@ -305,6 +306,15 @@ impl Machine {
         }
         if let Err(hindrance) = self.ready_to_execute(execute.portal) {
             return self.hindered(hindrance);
+        }
+        if starts_load(&self.portals, execute.portal)
+            && let Some(portal) = self.portals.remove(execute.portal)
+        {
+            return match Self::load_of(&portal.statement.guarded, LoadProtocol::Extended) {
+                Ok(Some(load)) => self.start_load(load),
+                Ok(None) => Flow::Done,
+                Err(error) => self.refuse_extended(error),
+            };
         }
         if let Err(error) = frontend::execute(&mut self.to_server, execute.portal, execute.max_rows) {
             return self.refuse_extended(error.to_pg());

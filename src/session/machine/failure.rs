@@ -46,8 +46,12 @@ impl Machine {
             self.report_error(&report)?;
         }
         self.copying = CopyStream::None;
+        let ends_query = self.load_failed();
         if let Extent::UpToSync = extent {
             self.skip_to_sync();
+        }
+        if ends_query {
+            self.end_failed_load();
         }
         Ok(())
     }
@@ -84,6 +88,7 @@ impl Machine {
     /// Tells the client of an error.
     fn report_error(&mut self, report: &Report<'_>) -> Result<(), Broken> {
         let hides = self.place.mode == Mode::Shared;
+        let context = self.load_context(report);
         let Some(expected) = self.replies.head() else { return Ok(()) };
         if let Fate::Refused(error) = &expected.fate
             && is_ours(report)
@@ -91,14 +96,16 @@ impl Machine {
             backend::error_response(&mut self.to_client, error);
             return Ok(());
         }
-        let rewritten = is_rewritten(expected);
+        let rewritten = is_rewritten(expected) || matches!(expected.fate, Fate::Swallow(Errand::Load(_)));
         if let Some(error) = foreign_value(report).filter(|_| rewritten) {
             backend::error_response(&mut self.to_client, &error);
             return Ok(());
         }
         let telling = hides && report.sqlstate().is_some_and(|state| TELLING.contains(&state));
         let names = names_of(expected);
-        rewrite_report(&mut self.to_client, b'E', report, |field, value| match field {
+        let added = context.as_deref().map(|text| (code::WHERE, text));
+        rewrite_report(&mut self.to_client, b'E', report, added, |field, value| match field {
+            code::WHERE if added.is_some() => FieldChange::Drop,
             code::DETAIL if telling => FieldChange::Drop,
             code::POSITION if rewritten => FieldChange::Drop,
             code::MESSAGE => names.as_ref().map_or(FieldChange::Keep, |names| rename(value, names)),
@@ -144,6 +151,7 @@ fn statement_of(expected: &Expected) -> Option<&Statement> {
         | Kind::Close
         | Kind::Sync
         | Kind::Local(_)
+        | Kind::Loaded
         | Kind::OwnBind => None,
     }
 }

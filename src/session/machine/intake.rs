@@ -187,6 +187,10 @@ impl Machine {
         let stream = matches!(message, M::CopyDone | M::CopyFail(_));
         let quiet = matches!(message, M::Sync | M::Flush | M::Terminate);
         if matches!(self.copying, CopyStream::None) {
+            // A Sync sent early belongs to the stream, or ends what failed before it began.
+            if self.replies.awaits_load() && !matches!(message, M::Terminate) {
+                return Some(Flow::Stop(Wait::Replies));
+            }
             let early = !quiet && self.replies.awaits_copy();
             return early.then(|| {
                 self.ask_for_replies();

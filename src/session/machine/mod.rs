@@ -14,6 +14,7 @@ mod failure;
 mod following;
 mod intake;
 mod link;
+mod load;
 mod moving;
 mod place;
 mod progress;
@@ -187,6 +188,8 @@ pub struct Machine {
     link: Option<Link>,
     replies: Replies,
     copying: CopyStream,
+    /// A COPY whose rows go out as INSERTs.
+    load: Option<Box<load::Load>>,
     statements: Statements,
     portals: HashMap<Box<str>, Portal>,
     settings: Settings,
@@ -232,6 +235,7 @@ impl Machine {
             link: None,
             replies: Replies::default(),
             copying: CopyStream::None,
+            load: None,
             statements: Statements::default(),
             portals: HashMap::new(),
             settings,

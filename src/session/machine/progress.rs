@@ -3,6 +3,7 @@
 use super::Machine;
 use super::backend::Broken;
 use super::copy::CopyStream;
+use super::load::LoadPart;
 use super::replies::{Errand, Expected, Fate, Kind, Run, SettingRow};
 use super::switching::Change;
 use crate::guard::{Deallocate, Effect, Guarded};
@@ -40,6 +41,7 @@ impl Machine {
         if let b'C' | b'I' | b's' = tag {
             self.note_statement_end(tag, body);
         }
+        self.note_loaded(tag, body);
         let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
         let progress = progress(&mut expected.kind, tag)?;
         let forwards = matches!(expected.fate, Fate::Forward);
@@ -52,7 +54,7 @@ impl Machine {
         if forwards {
             self.forward_reply(tag, frame, body)?;
         }
-        if tag == b'C' {
+        if tag == b'C' && !matches!(self.copying, CopyStream::Insert | CopyStream::Refused) {
             self.copying = CopyStream::None;
         }
         if let Progress::Completes = progress {
@@ -80,7 +82,10 @@ impl Machine {
     /// The head's reply is complete.
     fn completed(&mut self) {
         if let Some(expected) = self.replies.pop() {
-            self.conclude(&expected);
+            match expected.fate {
+                Fate::Swallow(Errand::Load(LoadPart::Begin(load))) => self.begin_load(load),
+                _ => self.conclude(&expected),
+            }
         }
         self.send_local();
     }
@@ -134,9 +139,10 @@ impl Machine {
 
     /// Sends bytes of ours whose turn it is.
     pub(super) fn send_local(&mut self) {
-        while matches!(self.replies.head(), Some(Expected { kind: Kind::Local(_), .. })) {
-            if let Some(Expected { kind: Kind::Local(bytes), .. }) = self.replies.pop() {
-                self.to_client.extend_from_slice(&bytes);
+        while let Some(Expected { kind: Kind::Local(_) | Kind::Loaded, .. }) = self.replies.head() {
+            match self.replies.pop().map(|it| it.kind) {
+                Some(Kind::Local(bytes)) => self.to_client.extend_from_slice(&bytes),
+                Some(_) | None => self.loaded(),
             }
         }
     }

@@ -24,6 +24,7 @@ impl Machine {
                 backend::ready_for_query(&mut self.to_client, status);
             }
             (Kind::Sync, _) => {
+                self.loaded();
                 self.context_settled(status);
                 backend::ready_for_query(&mut self.to_client, status);
             }
@@ -45,7 +46,7 @@ impl Machine {
             Errand::Begin => self.begun(failed),
             Errand::Fail if failed => {}
             Errand::Fail => self.context_failed(),
-            Errand::Prepared => {}
+            Errand::Prepared | Errand::Load(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::load::LoadPart;
 use super::statements::{ParseUndo, Statement};
 use super::switching::Change;
 use bytes::BytesMut;
@@ -33,6 +34,8 @@ pub enum Errand {
     Context(Vec<(String, Option<String>)>),
     /// The outcome of settings that the client's transaction touched is asked for.
     Outcome(Vec<SettingRow>),
+    /// Rows of a COPY that the server does not take as one.
+    Load(LoadPart),
     /// A prepared statement that this server lacks, or one more than it may hold.
     Prepared,
     /// A transaction that the client was told of before it began.
@@ -128,6 +131,8 @@ pub enum Kind {
     Close,
     /// Sync: ReadyForQuery.
     Sync,
+    /// No message at all: all rows of a load were sent, and what stands before says whether the server took them.
+    Loaded,
     /// No message at all: bytes of ours that follow on what stands before.
     Local(BytesMut),
 }
@@ -196,6 +201,11 @@ impl Replies {
             Kind::Query(run) | Kind::Execute(run) => copies_in(run),
             _ => false,
         })
+    }
+
+    /// A load has been announced to the server, and may begin.
+    pub fn awaits_load(&self) -> bool {
+        self.queue.iter().any(|e| matches!(e.fate, Fate::Swallow(Errand::Load(LoadPart::Begin(_)))))
     }
 
     /// The extended protocol failed at the head: everything up to the next Sync is skipped by the server and taken out

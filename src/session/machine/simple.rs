@@ -2,6 +2,7 @@
 
 use super::admit::Admission;
 use super::context::Hindrance;
+use super::load::LoadProtocol;
 use super::replies::{Kind, Run, Subject};
 use super::{Batch, Flow, Machine, Wait};
 use crate::guard::{Deallocate, Effect, Guarded, Protocol, StatementKind};
@@ -39,6 +40,11 @@ impl Machine {
     }
 
     fn send_query(&mut self, guarded: Guarded, sql: &str) -> Flow {
+        match Self::load_of(&guarded, LoadProtocol::Simple) {
+            Ok(None) => {}
+            Ok(Some(load)) => return self.start_load(load),
+            Err(error) => return self.refuse_query(error),
+        }
         let tag = self.deallocation(&guarded);
         let text = if tag.is_some() { "".into() } else { guarded.text() };
         if let Err(error) = frontend::query(&mut self.to_server, &text) {

@@ -60,6 +60,7 @@ fn plan(text: &str, protocol: Protocol<'_>) -> Result<Plan, Refusal> {
                 client_columns: 2,
                 tenant: CopyTenant::Check(0),
                 slot: 0,
+                by: crate::guard::CopyBy::Copy,
             });
         }
         // `TENANT n`: a statement of n parameters on a tenant table.

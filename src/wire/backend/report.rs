@@ -97,7 +97,7 @@ pub enum FieldChange {
     Replace(String),
 }
 
-/// Writes a report (`tag`: `E` or `N`) with fields kept, dropped or replaced.
+/// Writes a report (`tag`: `E` or `N`) with fields kept, dropped or replaced, and one added.
 ///
 /// # Errors
 /// A NUL in a new value. `out` is as before.
@@ -105,6 +105,7 @@ pub fn rewrite_report(
     out: &mut BytesMut,
     tag: u8,
     report: &Report<'_>,
+    added: Option<(u8, &str)>,
     mut change: impl FnMut(u8, &[u8]) -> FieldChange,
 ) -> Result<(), WireError> {
     frame(out, tag, |out| {
@@ -116,6 +117,10 @@ pub fn rewrite_report(
             };
             out.put_u8(code);
             put_cstr_bytes(out, "ErrorResponse", &value)?;
+        }
+        if let Some((code, text)) = added {
+            out.put_u8(code);
+            put_cstr_bytes(out, "ErrorResponse", text.as_bytes())?;
         }
         out.put_u8(0);
         Ok(())

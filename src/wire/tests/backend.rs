@@ -34,7 +34,7 @@ fn fields_are_dropped_and_replaced() {
     let original = b"SERROR\0VERROR\0C23505\0Mduplicate key\0DKey (id)=(7) exists.\0P20\0torders\0\0";
     let report = Report::read(original).unwrap();
     let mut out = BytesMut::new();
-    rewrite_report(&mut out, b'E', &report, |field, _| match field {
+    rewrite_report(&mut out, b'E', &report, None, |field, _| match field {
         code::DETAIL => FieldChange::Drop,
         code::POSITION => FieldChange::Replace("3".into()),
         _ => FieldChange::Keep,
@@ -147,7 +147,7 @@ proptest! {
         }
         bytes.push(0);
         let mut out = BytesMut::new();
-        rewrite_report(&mut out, b'N', &Report::read(&bytes).unwrap(), |_, _| FieldChange::Keep).unwrap();
+        rewrite_report(&mut out, b'N', &Report::read(&bytes).unwrap(), None, |_, _| FieldChange::Keep).unwrap();
         prop_assert_eq!(body(&out), &bytes[..]);
     }
 }

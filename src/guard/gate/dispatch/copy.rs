@@ -9,7 +9,7 @@ use super::{Gated, Parts, Sent, refused, session, unsupported};
 use crate::catalog::{Generated, RelKind, Relation};
 use crate::guard::gate::names::denied;
 use crate::guard::gate::relations::{Resolved, resolve};
-use crate::guard::{CopyIn, CopyTenant, Mode, Policy, Refusal, RefusalKind, StatementKind, TenantTable};
+use crate::guard::{CopyBy, CopyIn, CopyTenant, Mode, Policy, Refusal, RefusalKind, StatementKind, TenantTable};
 use crate::pgerror::SqlState;
 
 pub(super) fn gate(
@@ -140,12 +140,18 @@ fn tenant_copy_in(
     let sent = columns.iter().position(|name| *name == table.column);
     let tenant = sent.map_or(CopyTenant::Append, CopyTenant::Check);
     let format = options::read(&stmt.options, &table.column, tenant)?;
+    let given = columns.clone();
     if sent.is_none() {
         columns.push(table.column.clone());
     }
     stmt.attlist = columns.iter().map(|name| string(name)).collect();
     qualify(stmt.relation.as_mut(), relation);
-    Ok(CopyIn { format, client_columns, tenant, slot: parts.slot(table)? })
+    let by = if relation.row_security_active {
+        CopyBy::Insert(options::target(&stmt.options, &given, relation.name.clone(), columns)?.into())
+    } else {
+        CopyBy::Copy
+    };
+    Ok(CopyIn { format, client_columns, tenant, slot: parts.slot(table)?, by })
 }
 
 fn qualify(name: Option<&mut RangeVar>, relation: &Relation) {

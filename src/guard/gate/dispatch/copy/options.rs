@@ -4,7 +4,8 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{self, DefElem, Node};
 
 use super::super::unsupported;
-use crate::guard::{CopyFormat, CopyTenant, Refusal, RefusalKind};
+use crate::catalog::QualifiedName;
+use crate::guard::{CopyFormat, CopyTarget, CopyTenant, Refusal, RefusalKind};
 use crate::pgerror::SqlState;
 
 /// Reads the options, old and new syntax alike (the grammar makes the same of both).
@@ -20,6 +21,58 @@ pub(super) fn read(options: &[Node], tenant_column: &str, tenant: CopyTenant) ->
         read.option(elem, tenant_column, tenant)?;
     }
     read.format()
+}
+
+/// How rows are inserted where the server takes no COPY.
+///
+/// # Errors
+/// 0A000 for options that only the server's own COPY can carry out, 42703 for a column that is not copied.
+pub(super) fn target(
+    options: &[Node],
+    given: &[String],
+    table: QualifiedName,
+    columns: Vec<String>,
+) -> Result<CopyTarget, Refusal> {
+    let none = vec![false; columns.len()];
+    let mut target =
+        CopyTarget { table, columns, header_matches: false, force_null: none.clone(), force_not_null: none };
+    for option in options {
+        let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else { continue };
+        match elem.defname.as_str() {
+            "header" => target.header_matches = text(elem).is_ok_and(|it| it.eq_ignore_ascii_case("match")),
+            "force_null" => force(elem, given, &mut target.force_null)?,
+            "force_not_null" => force(elem, given, &mut target.force_not_null)?,
+            "on_error" if text(elem).is_ok_and(|it| it.eq_ignore_ascii_case("stop")) => {}
+            name @ ("on_error" | "reject_limit") => {
+                return Err(unsupported(format!(
+                    "COPY option {} is not supported for tables with row-level security",
+                    name.to_uppercase()
+                )));
+            }
+            _ => {}
+        }
+    }
+    Ok(target)
+}
+
+/// Marks the columns of a list.
+fn force(elem: &DefElem, given: &[String], flags: &mut [bool]) -> Result<(), Refusal> {
+    let Some(NodeEnum::List(names)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return Ok(()) };
+    for name in &names.items {
+        let Some(NodeEnum::String(name)) = name.node.as_ref() else { continue };
+        let at = given.iter().position(|it| *it == name.sval);
+        match at.and_then(|at| flags.get_mut(at)) {
+            Some(flag) => *flag = true,
+            None => {
+                return Err(Refusal::new(
+                    RefusalKind::Undefined,
+                    SqlState::UNDEFINED_COLUMN,
+                    format!("{} column \"{}\" not referenced by COPY", elem.defname.to_uppercase(), name.sval),
+                ));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The old syntax (`CSV HEADER`) makes booleans of what the new one, which is printed, leaves out or makes strings of.
