@@ -2,6 +2,7 @@
 
 mod auth;
 mod checks;
+mod jwt;
 mod listen;
 mod log;
 mod login;
@@ -147,7 +148,7 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "log"],
+    known: &["listen", "auth", "jwt", "upstream", "pool", "tenancy", "login", "tenant", "log"],
     later: &["limits", "quotas", "admin", "metrics", "redis"],
 };
 
@@ -155,6 +156,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let root = root.expect_keys(&ROOT_KEYS);
     let listen = listen::read(context, &root);
     let failures = auth::read(context, &root);
+    let tokens = jwt::read(context, &root);
     let mut upstreams = upstream::read_all(context, &root);
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
@@ -169,12 +171,14 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         upstreams: &upstreams,
         tenants: &tenants.read,
         logins: &logins,
+        tokens: root.has("jwt").then_some(tokens.as_ref()),
     };
     checks::run(context, &found);
     Some(Config {
         path: path.to_owned(),
         listen,
         failures,
+        tokens,
         upstreams: upstreams.into_valid(),
         pool,
         tenancy,
@@ -215,6 +219,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(listen::ALL)
         .chain(tls::ALL)
         .chain(auth::ALL)
+        .chain(jwt::ALL)
         .chain(upstream::ALL)
         .chain(tenancy::ALL)
         .chain(tenant::ALL)
