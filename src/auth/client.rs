@@ -7,11 +7,12 @@ use super::md5::md5_hex;
 use super::scram::{Binding, MockKey, ScramError, ScramServer, ScramVerifier};
 use super::stored::{Md5Verifier, StoredPassword};
 use super::throttle::Blocked;
+use super::token::TokenError;
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::encode::backend as encode;
 use crate::wire::error::WireError;
-use crate::wire::frame::{Frame, LoginLimits};
+use crate::wire::frame::{Frame, LoginLimits, PASSWORD_LIMIT};
 use crate::wire::frontend::{SaslInitialResponse, password, sasl_response};
 
 /// How clients prove who they are.
@@ -96,6 +97,17 @@ pub enum AuthError {
     /// The proof was not accepted.
     #[error("{0}")]
     Failed(Failure),
+    /// A token that is not accepted.
+    #[error("{error}")]
+    Token {
+        /// Why.
+        error: TokenError,
+        /// It came by OAUTHBEARER, not as a password.
+        bearer: bool,
+    },
+    /// The client had no token, and asked who gives one.
+    #[error("the client asked where to get a token")]
+    Discovery,
     /// Too many tries failed before this one. The proof was not looked at.
     #[error(transparent)]
     Blocked(#[from] Blocked),
@@ -120,8 +132,8 @@ impl AuthError {
     /// Whether this was a try at a credential that did not work.
     pub fn is_failed_try(&self) -> bool {
         match self {
-            AuthError::Failed(_) | AuthError::Scram(_) => true,
-            AuthError::Conn(_) | AuthError::Blocked(_) | AuthError::NotPrivate => false,
+            AuthError::Failed(_) | AuthError::Scram(_) | AuthError::Token { .. } => true,
+            AuthError::Conn(_) | AuthError::Blocked(_) | AuthError::Discovery | AuthError::NotPrivate => false,
         }
     }
 
@@ -134,7 +146,11 @@ impl AuthError {
                 SqlState::INVALID_AUTHORIZATION,
                 format!("certificate authentication failed for user \"{user}\""),
             )),
-            AuthError::Failed(_) => Some(password_failed(user)),
+            AuthError::Token { bearer: true, .. } | AuthError::Discovery => Some(PgError::fatal(
+                SqlState::INVALID_AUTHORIZATION,
+                format!("OAuth bearer authentication failed for user \"{user}\""),
+            )),
+            AuthError::Failed(_) | AuthError::Token { bearer: false, .. } => Some(password_failed(user)),
             AuthError::Blocked(blocked) => Some(
                 PgError::fatal(SqlState::INVALID_AUTHORIZATION, "too many failed authentication attempts")
                     .hint(format!("Try again in {} s.", blocked.left.as_secs() + 1)),
@@ -265,8 +281,13 @@ async fn cleartext(conn: &mut Conn, login: &Login<'_>) -> Result<(), AuthError> 
 
 /// Sends what was asked and waits for the answer.
 async fn ask(conn: &mut Conn) -> Result<Frame, AuthError> {
+    ask_within(conn, PASSWORD_LIMIT).await
+}
+
+/// As [`ask`], for an answer whose length field is at most this.
+pub(super) async fn ask_within(conn: &mut Conn, limit: u32) -> Result<Frame, AuthError> {
     conn.flush().await?;
-    let frame = conn.next_frame(&LoginLimits).await?;
+    let frame = conn.next_frame(&LoginLimits(limit)).await?;
     match frame.tag() {
         b'p' => Ok(frame),
         b'X' => Err(ConnError::Closed.into()),

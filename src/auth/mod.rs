@@ -3,6 +3,7 @@
 //! [`client`] asks a client for its password, [`upstream`] answers an upstream that asks for ours. [`scram`] holds stored
 //! secrets and the server's side of SCRAM.
 
+pub mod bearer;
 pub mod client;
 mod md5;
 pub mod scram;
@@ -11,6 +12,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 mod throttle;
+pub mod token;
 pub mod upstream;
 
 pub use client::{Account, AuthError, Failure, Login, Method, authenticate};
@@ -18,4 +20,5 @@ pub use scram::{MockKey, ScramVerifier};
 pub use secret::Secret;
 pub use stored::{Md5Verifier, StoredPassword};
 pub use throttle::{Blocked, FailureRules, Throttle};
+pub use token::{TokenError, TokenKey, TokenRules, TokenVerifier};
 pub use upstream::{ChannelBindingMode, Credentials, UpstreamAuthError, UpstreamSession, start_session};

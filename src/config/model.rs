@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::{FailureRules, Secret};
+use crate::auth::{FailureRules, Secret, TokenRules};
 use crate::catalog::QualifiedName;
 pub use crate::guard::Enforcement;
 use crate::guard::{KeyName, Mode, TenantKeys};
@@ -24,6 +24,8 @@ pub struct Config {
     pub listen: Listen,
     /// `[auth]`: how failed logins are answered.
     pub failures: FailureRules,
+    /// `[jwt]`: which tokens are accepted.
+    pub tokens: Option<TokenConfig>,
     /// `[upstream.*]`, and one more for each tenant with an upstream of its own written inline.
     pub upstreams: BTreeMap<UpstreamName, Arc<Upstream>>,
     /// `[pool]`: caps over all upstreams.
@@ -115,6 +117,17 @@ pub struct NamedCertificate {
     pub cert: PathBuf,
     /// PEM: private key.
     pub key: PathBuf,
+}
+
+/// Tokens of clients. The files were readable when the configuration was loaded.
+#[derive(Clone, Debug)]
+pub struct TokenConfig {
+    /// What is asked of them.
+    pub rules: TokenRules,
+    /// PEM files of public keys.
+    pub public_keys: Vec<PathBuf>,
+    /// A JWK set.
+    pub jwks_file: Option<PathBuf>,
 }
 
 /// Where an upstream listens.
@@ -397,6 +410,10 @@ pub enum LoginAuth {
     Md5Plain(Secret),
     /// The client's certificate names the login.
     Certificate,
+    /// A token as password.
+    Token,
+    /// A token by OAUTHBEARER.
+    OAuth,
     /// No proof. Only for clients from loopback addresses: the session must check the peer.
     Trust,
 }

@@ -289,6 +289,42 @@ fn client_certificates() {
 }
 
 #[test]
+fn tokens() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let der = rcgen::PublicKeyData::subject_public_key_info(&key);
+    let text = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, der);
+    let pem = format!("-----BEGIN PUBLIC KEY-----\n{text}\n-----END PUBLIC KEY-----\n");
+    std::fs::write(dir.path().join("k.pem"), pem).unwrap();
+    std::fs::write(dir.path().join("secret.json"), r#"{"keys":[{"kty":"oct","k":"c2VjcmV0"}]}"#).unwrap();
+    let jwt = "[jwt]\nissuer = \"https://id.test\"\naudience = \"x\"\npublic_keys = [\"k.pem\"]\n";
+    let base = BASE.replace("password = \"md50123456789abcdef0123456789abcdef\"", "auth = \"jwt\"");
+    let with = |from: &str, to: &str| {
+        let text = format!("{base}{jwt}").replace(from, to);
+        parse(&text, &dir.path().join("pgwarden.toml"), &env)
+    };
+    let rules = with("", "").unwrap().config.tokens.unwrap().rules;
+    assert_eq!((rules.tenant_claim.as_str(), rules.clock_skew.as_secs()), ("tenant", 30));
+    for (from, to, part) in [
+        (jwt, "", "there is no section [jwt]"),
+        ("audience = \"x\"", "", "needs \"audience\""),
+        ("issuer = \"https://id.test\"", "", "needs \"issuer\""),
+        ("public_keys = [\"k.pem\"]", "", "needs \"public_keys\" or \"jwks_file\""),
+        ("public_keys = [\"k.pem\"]", "jwks_file = \"secret.json\"", "is symmetric"),
+        ("k.pem", "no.pem", "No such file"),
+        ("k.pem", "secret.json", "no public key in PEM"),
+        ("audience", "algorithms = [\"none\"]\naudience", "cannot be signed with \"none\""),
+        ("audience", "algorithms = [\"HS256\"]\naudience", "cannot be signed with \"HS256\""),
+        ("audience", "algorithms = [\"RS256\"]\naudience", "none of the keys can be used"),
+        ("tenants = [\"acme\"]", "role = \"operator\"", "any token of the issuer would serve as operator"),
+    ] {
+        let errors = with(from, to).unwrap_err().to_string();
+        assert!(errors.contains(part), "{to}: {errors}");
+    }
+    assert!(with("tenants = [\"acme\"]", "role = \"operator\"").is_err());
+}
+
+#[test]
 fn allow_lists_and_failures() {
     let list = |list: &str| format!("allow_from = {list}\n");
     assert!(parse_text(&format!("{BASE}{}", list("[\"10.0.0.0/8\", \"::1\"]"))).is_ok());

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::auth::{FailureRules, Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword};
-use crate::config::{CertificateName, ClientCert, Config, ListenTls, LoginAuth};
+use crate::auth::token::KeyError;
+use crate::auth::{
+    FailureRules, Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword, TokenKey, TokenVerifier,
+};
+use crate::config::{CertificateName, ClientCert, Config, ListenTls, LoginAuth, TokenConfig};
 use crate::ids::LoginName;
 use crate::tenant::{Found, NamePattern};
 use crate::wire::stream::Stream;
@@ -14,13 +17,21 @@ use crate::wire::tls::{CertificateNames, ClientCertificates, Identity, ServerTls
 /// Why the configuration cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum GatewayError {
-    /// A file of `[listen.tls]`.
+    /// A file of `[listen.tls]` or `[jwt]`.
     #[error("cannot read {path}: {error}")]
     File {
         /// The file.
         path: PathBuf,
         /// What the system says.
         error: io::Error,
+    },
+    /// Keys of `[jwt]`.
+    #[error("{path}: {error}")]
+    TokenKeys {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: KeyError,
     },
     /// The certificate or its key.
     #[error("TLS certificate: {0}")]
@@ -42,6 +53,8 @@ pub struct Access {
     pub tls_required: bool,
     /// How failed tries are answered.
     pub failures: FailureRules,
+    /// Which tokens are accepted.
+    pub tokens: Option<TokenVerifier>,
     client_name: CertificateName,
     client_patterns: Vec<NamePattern>,
 }
@@ -58,7 +71,7 @@ pub enum CertificateClaim {
 }
 
 impl Access {
-    /// What this configuration says. Reads the files of `[listen.tls]`; takes some milliseconds for each password in plain
+    /// What this configuration says. Reads the files of `[listen.tls]` and `[jwt]`; takes some milliseconds for each password in plain
     /// text, so not within a task that serves clients.
     ///
     /// # Errors
@@ -70,6 +83,7 @@ impl Access {
             tls: tls.map(server_tls).transpose()?,
             tls_required: tls.is_some_and(|tls| tls.required),
             failures: config.failures,
+            tokens: config.tokens.as_ref().map(token_verifier).transpose()?,
             client_name: tls.map_or(CertificateName::CommonName, |tls| tls.client_name),
             client_patterns: tls.map(|tls| tls.client_patterns.clone()).unwrap_or_default(),
         })
@@ -106,6 +120,8 @@ enum Decoy {
     Scram(ScramVerifier),
     Md5,
     Certificate,
+    Token,
+    OAuth,
 }
 
 /// How one login proves itself.
@@ -115,6 +131,11 @@ pub enum Credential {
     Password(Method, StoredPassword),
     /// With a client certificate that names the login.
     Certificate,
+    /// With a token, by OAUTHBEARER or as a password.
+    Token {
+        /// By OAUTHBEARER.
+        bearer: bool,
+    },
     /// Not at all, from a loopback address.
     Trust,
 }
@@ -126,6 +147,11 @@ pub enum Unknown {
     Password(Method, MockKey),
     /// As somebody without the right certificate.
     Certificate,
+    /// As somebody with a token.
+    Token {
+        /// By OAUTHBEARER.
+        bearer: bool,
+    },
 }
 
 impl Credentials {
@@ -151,6 +177,8 @@ impl Credentials {
             Some(Decoy::Scram(verifier)) => Unknown::Password(Method::Scram, mock.like(verifier)),
             Some(Decoy::Md5) => Unknown::Password(Method::Md5, mock.clone()),
             Some(Decoy::Certificate) => Unknown::Certificate,
+            Some(Decoy::Token) => Unknown::Token { bearer: false },
+            Some(Decoy::OAuth) => Unknown::Token { bearer: true },
         }
     }
 
@@ -177,6 +205,8 @@ impl Credential {
                 Credential::Password(Method::Md5, StoredPassword::Plain(Secret::new(secret.expose())))
             }
             LoginAuth::Certificate => Credential::Certificate,
+            LoginAuth::Token => Credential::Token { bearer: false },
+            LoginAuth::OAuth => Credential::Token { bearer: true },
             LoginAuth::Trust => Credential::Trust,
         })
     }
@@ -186,10 +216,27 @@ impl Credential {
             Credential::Password(_, StoredPassword::Scram(verifier)) => Some(Decoy::Scram(verifier.clone())),
             Credential::Password(_, StoredPassword::Md5(_) | StoredPassword::Plain(_)) => Some(Decoy::Md5),
             Credential::Certificate => Some(Decoy::Certificate),
+            Credential::Token { bearer: false } => Some(Decoy::Token),
+            Credential::Token { bearer: true } => Some(Decoy::OAuth),
             // For tests only: nobody would be fooled.
             Credential::Trust => None,
         }
     }
+}
+
+fn token_verifier(tokens: &TokenConfig) -> Result<TokenVerifier, GatewayError> {
+    let mut keys = Vec::new();
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        |error| GatewayError::TokenKeys { path, error }
+    };
+    for path in &tokens.public_keys {
+        keys.extend(TokenKey::from_pem(&read(path)?).map_err(failed(path))?);
+    }
+    if let Some(path) = &tokens.jwks_file {
+        keys.extend(TokenKey::from_jwks(&read(path)?).map_err(failed(path))?);
+    }
+    Ok(TokenVerifier::new(tokens.rules.clone(), keys))
 }
 
 fn server_tls(tls: &ListenTls) -> Result<ServerTls, GatewayError> {

@@ -1,13 +1,19 @@
 //! Who a client is: its login, the proof of it, and then its tenant.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::access::{Access, CertificateClaim, Credential, Unknown};
 use super::gateway::Gateway;
 use super::login::LoginError;
 use super::opening::tenant_option;
-use crate::auth::{Account, AuthError, Failure, Login, Method, MockKey, authenticate};
+use crate::auth::bearer::{bearer_token, reject, token_as_password};
+use crate::auth::token::Claims;
+use crate::auth::{Account, AuthError, Failure, Login, Method, MockKey, TokenError, TokenVerifier, authenticate};
+use crate::config::{self, Role, TenantScope};
+use crate::ids::TenantName;
 use crate::observe::{SessionSpan, audit};
 use crate::pgerror::{PgError, Severity, SqlState};
 use crate::tenant::{Claim, Found, IdentifyError, Identity, StartupParams, Target};
@@ -62,10 +68,11 @@ impl Arrival<'_> {
             peer: Some(self.peer.ip()),
         });
         self.span.record_login(claim.login_name);
-        if let Err(error) = self.try_to_prove(conn, &claim, found, host.as_deref()).await {
-            return self.turned_away(conn, claim.login_name, error).await;
-        }
-        match same_owner(&claim, &certificate).and_then(|()| claim.outcome()) {
+        let login = match self.try_to_prove(conn, &claim, found, host.as_deref()).await {
+            Ok(login) => login,
+            Err(error) => return self.turned_away(conn, claim.login_name, error).await,
+        };
+        match same_owner(&claim, &certificate).and_then(|()| claim.outcome_as(login)) {
             Ok(identity) => Ok(self.accepted(identity)),
             Err(error) => {
                 audit::login_refused(claim.login_name, &error);
@@ -110,7 +117,7 @@ impl Arrival<'_> {
         claim: &Claim<'_>,
         certificate: Option<&Found>,
         host: Option<&str>,
-    ) -> Result<(), AuthError> {
+    ) -> Result<Arc<config::Login>, AuthError> {
         let (throttle, address) = (&self.gateway.throttle, self.peer.ip());
         throttle.check(address, claim.login_name, Instant::now())?;
         let outcome = self.prove(conn, claim, certificate, host).await;
@@ -123,44 +130,92 @@ impl Arrival<'_> {
         outcome
     }
 
-    /// Lets the client prove its login. What else stands in the way of a right proof looks like a wrong one.
+    /// Lets the client prove its login; gives it with the rights that the proof leaves it. What else stands in the way of a right proof looks like a wrong one.
     async fn prove(
         &self,
         conn: &mut Conn,
         claim: &Claim<'_>,
         certificate: Option<&Found>,
         host: Option<&str>,
-    ) -> Result<(), AuthError> {
+    ) -> Result<Arc<config::Login>, AuthError> {
         let address = self.peer.ip();
-        match self.access.credentials.get(claim.login_name).filter(|_| claim.login.is_some()) {
-            None => {
-                let failure = match self.access.credentials.unknown(claim.login_name, &self.gateway.mock) {
-                    Unknown::Password(method, mock) => {
-                        self.ask(conn, claim, (method, Account::Unknown), &mock, host).await?;
-                        Failure::UnknownLogin
-                    }
-                    Unknown::Certificate => Failure::Certificate,
-                };
-                return Err(AuthError::Failed(failure));
-            }
-            Some(Credential::Password(method, stored)) => {
+        let known =
+            claim.login.as_ref().and_then(|login| Some((login, self.access.credentials.get(claim.login_name)?)));
+        let Some((login, credential)) = known else {
+            return Err(self.pretend(conn, claim, host).await);
+        };
+        let mut login = Arc::clone(login);
+        match credential {
+            Credential::Password(method, stored) => {
                 let proof = (*method, Account::Password(stored));
                 self.ask(conn, claim, proof, &self.gateway.mock, host).await?;
             }
-            Some(Credential::Certificate) => {
+            Credential::Certificate => {
                 if certificate.and_then(|found| found.login.as_deref()) != Some(claim.login_name) {
                     return Err(AuthError::Failed(Failure::Certificate));
                 }
             }
-            Some(Credential::Trust) if address.to_canonical().is_loopback() => {}
-            Some(Credential::Trust) => return Err(AuthError::Failed(Failure::NoUsablePassword)),
+            Credential::Token { bearer } => login = self.token(conn, &login, *bearer).await?,
+            Credential::Trust if address.to_canonical().is_loopback() => {}
+            Credential::Trust => return Err(AuthError::Failed(Failure::NoUsablePassword)),
         }
-        if let Some(list) = claim.login.as_ref().and_then(|login| login.allow_from.as_ref())
-            && !list.contains(address)
+        match &login.allow_from {
+            Some(list) if !list.contains(address) => Err(AuthError::Failed(Failure::Address)),
+            Some(_) | None => Ok(login),
+        }
+    }
+
+    /// The exchange with somebody of whom there is no login.
+    async fn pretend(&self, conn: &mut Conn, claim: &Claim<'_>, host: Option<&str>) -> AuthError {
+        match self.access.credentials.unknown(claim.login_name, &self.gateway.mock) {
+            Unknown::Password(method, mock) => {
+                let outcome = self.ask(conn, claim, (method, Account::Unknown), &mock, host).await;
+                outcome.err().unwrap_or(AuthError::Failed(Failure::UnknownLogin))
+            }
+            Unknown::Certificate => AuthError::Failed(Failure::Certificate),
+            Unknown::Token { bearer } => match self.claims(conn, bearer).await {
+                Err(error) => error,
+                Ok(_) => self.not_accepted(conn, TokenError::OtherLogin("(no such login)".to_owned()), bearer).await,
+            },
+        }
+    }
+
+    /// Asks for a token; gives the login with the rights that both have.
+    async fn token(
+        &self,
+        conn: &mut Conn,
+        login: &Arc<config::Login>,
+        bearer: bool,
+    ) -> Result<Arc<config::Login>, AuthError> {
+        let claims = self.claims(conn, bearer).await?;
+        let tokens = self.access.tokens.as_ref().ok_or(TokenError::NotConfigured);
+        match tokens.and_then(|tokens| bound_by(tokens, &claims, login)) {
+            Ok(login) => Ok(login),
+            Err(error) => Err(self.not_accepted(conn, error, bearer).await),
+        }
+    }
+
+    async fn claims(&self, conn: &mut Conn, bearer: bool) -> Result<Claims, AuthError> {
+        let Some(tokens) = &self.access.tokens else {
+            return Err(AuthError::Token { error: TokenError::NotConfigured, bearer });
+        };
+        let token = match bearer {
+            true => bearer_token(conn, tokens.rules()).await?,
+            false => token_as_password(conn).await?,
+        };
+        match tokens.verify(&token) {
+            Ok(claims) => Ok(claims),
+            Err(error) => Err(self.not_accepted(conn, error, bearer).await),
+        }
+    }
+
+    async fn not_accepted(&self, conn: &mut Conn, error: TokenError, bearer: bool) -> AuthError {
+        if let Some(tokens) = self.access.tokens.as_ref().filter(|_| bearer)
+            && let Err(error) = reject(conn, tokens.rules()).await
         {
-            return Err(AuthError::Failed(Failure::Address));
+            return error;
         }
-        Ok(())
+        AuthError::Token { error, bearer }
     }
 
     async fn ask(
@@ -189,4 +244,24 @@ fn same_owner(claim: &Claim<'_>, certificate: &CertificateClaim) -> Result<(), I
         CertificateClaim::Stranger(names) => format!("\"{names}\", which fits no pattern"),
     };
     Err(IdentifyError::OtherCertificate { login: claim.login_name.to_owned(), owner })
+}
+
+/// The login with the tenants that its token names too: both bind.
+fn bound_by(
+    tokens: &TokenVerifier,
+    claims: &Claims,
+    login: &Arc<config::Login>,
+) -> Result<Arc<config::Login>, TokenError> {
+    tokens.check_login(claims, login.name.as_str())?;
+    let claim = || tokens.rules().tenant_claim.clone();
+    if let Role::Operator { .. } = login.role {
+        return if tokens.is_for_tenants(claims) { Err(TokenError::Operator(claim())) } else { Ok(Arc::clone(login)) };
+    }
+    let named = tokens.tenants(claims)?;
+    let both = named.into_iter().map(TenantName::new).filter(|tenant| login.tenants.contains(tenant));
+    let both: BTreeSet<_> = both.collect();
+    if both.is_empty() {
+        return Err(TokenError::OtherTenants(claim()));
+    }
+    Ok(Arc::new(config::Login { tenants: TenantScope::Only(both), ..config::Login::clone(login) }))
 }

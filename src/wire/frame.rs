@@ -57,14 +57,14 @@ impl Limits for AnyTag {
     }
 }
 
-/// Before authentication: nothing but password messages and Terminate.
+/// Before authentication: nothing but password messages, with at most this length field, and Terminate.
 #[derive(Clone, Copy, Debug)]
-pub struct LoginLimits;
+pub struct LoginLimits(pub u32);
 
 impl Limits for LoginLimits {
     fn limit(&self, tag: u8) -> Result<u32, WireError> {
         match tag {
-            b'p' => Ok(PASSWORD_LIMIT),
+            b'p' => Ok(self.0),
             b'X' => Ok(4),
             _ => Err(WireError::UnknownTag(tag)),
         }

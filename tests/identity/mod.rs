@@ -4,6 +4,7 @@ mod certificates;
 mod guessing;
 mod papers;
 mod sni;
+mod tokens;
 
 use std::process::Command;
 
@@ -94,5 +95,6 @@ pub fn beside_the_example() -> Folder {
     authority.issue(&folder, "server", &["pgwarden.example.com"]);
     authority.issue(&folder, "wildcard", &["*.db.example.com", "db.example.com"]);
     authority.issue(&folder, "acme", &["acme.db.example.com"]);
+    folder.write("issuer.pem", &tokens::Issuer::new().pem());
     folder
 }

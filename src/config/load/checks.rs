@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::model::{Address, GlobalPool, Layout, Listen, Login, LoginAuth, Source, Tenancy, Tenant, Upstream};
+use super::super::model::{
+    Address, GlobalPool, Layout, Listen, Login, LoginAuth, Role, Source, Tenancy, Tenant, TokenConfig, Upstream,
+};
 use super::super::section::At;
 use super::{Context, Upstreams};
 use crate::tenant::NamePattern;
@@ -18,6 +20,8 @@ pub(super) struct Found<'f> {
     pub(super) upstreams: &'f Upstreams,
     pub(super) tenants: &'f [At<Arc<Tenant>>],
     pub(super) logins: &'f [At<Arc<Login>>],
+    /// `[jwt]`, if it is there, and if it can be read.
+    pub(super) tokens: Option<Option<&'f TokenConfig>>,
 }
 
 pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
@@ -28,6 +32,7 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     names_taken_for_others(context, found);
     tenants_without_host(context, found);
     certificates_that_name(context, found);
+    tokens_that_bind(context, found);
 }
 
 /// A database, wherever it is named.
@@ -136,10 +141,7 @@ fn pool_caps(context: &Context<'_>, found: &Found<'_>) {
 
 /// Names that a client may give for one thing and pgwarden takes for another.
 fn names_taken_for_others(context: &Context<'_>, found: &Found<'_>) {
-    if !found.more_tenants
-        && found.tenants.is_empty()
-        && found.logins.iter().all(|l| l.value.role == super::super::model::Role::Tenant)
-    {
+    if !found.more_tenants && found.tenants.is_empty() && found.logins.iter().all(|l| l.value.role == Role::Tenant) {
         context.findings.warning(
             &(0..0),
             "no [[tenant]] is configured",
@@ -210,5 +212,27 @@ fn certificates_that_name(context: &Context<'_>, found: &Found<'_>) {
             ),
             HINT,
         );
+    }
+}
+
+/// Logins that rely on tokens need rules for them; an operator's token must be its own.
+fn tokens_that_bind(context: &Context<'_>, found: &Found<'_>) {
+    for login in found.logins.iter().filter(|l| matches!(l.value.auth, LoginAuth::Token | LoginAuth::OAuth)) {
+        let name = &login.value.name;
+        match (&found.tokens, &login.value.role) {
+            (None, _) => context.findings.error_hint(
+                &login.span,
+                format!("login \"{name}\" is known by tokens, but there is no section [jwt]"),
+                "[jwt]\n          issuer = \"https://id.example.com\"\n          audience = \"pgwarden\"\n          public_keys = [\"issuer.pem\"]",
+            ),
+            (Some(Some(tokens)), Role::Operator { .. }) if tokens.rules.login_claim.is_none() => {
+                context.findings.error_hint(
+                    &login.span,
+                    format!("any token of the issuer would serve as operator \"{name}\""),
+                    "login_claim = \"sub\" in [jwt]: the claim that must name the login",
+                );
+            }
+            (Some(_), _) => {}
+        }
     }
 }

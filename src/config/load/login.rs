@@ -29,7 +29,7 @@ const LOGIN: Keys = Keys {
     ],
     later: &["limits", "valid_until"],
 };
-const AUTHS: [&str; 4] = ["scram", "md5", "cert", "trust"];
+const AUTHS: [&str; 6] = ["scram", "md5", "cert", "jwt", "oauth", "trust"];
 
 pub(super) fn read_all(
     context: &Context<'_>,
@@ -100,6 +100,8 @@ fn read_auth(context: &Context<'_>, section: &Section<'_>) -> Option<LoginAuth> 
         match wanted.as_ref().map(|w| w.value) {
             Some("trust") => return Some(LoginAuth::Trust),
             Some("cert") => return Some(LoginAuth::Certificate),
+            Some("jwt") => return Some(LoginAuth::Token),
+            Some("oauth") => return Some(LoginAuth::OAuth),
             _ => {}
         }
         context.findings.error_hint(
@@ -112,7 +114,7 @@ fn read_auth(context: &Context<'_>, section: &Section<'_>) -> Option<LoginAuth> 
     let span = section.span_of(key);
     let stored = read_stored(context, section, key, &span)?;
     match (wanted.as_ref().map(|w| w.value), stored) {
-        (Some(auth @ ("trust" | "cert")), _) => {
+        (Some(auth @ ("trust" | "cert" | "jwt" | "oauth")), _) => {
             let message = format!("\"{key}\" does nothing with auth = \"{auth}\"");
             context.findings.error(&span, message);
             None

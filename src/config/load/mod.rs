@@ -3,6 +3,7 @@
 mod admin;
 mod auth;
 mod checks;
+mod jwt;
 mod listen;
 mod log;
 mod login;
@@ -151,7 +152,7 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "tenants_from", "admin", "log"],
+    known: &["listen", "auth", "jwt", "upstream", "pool", "tenancy", "login", "tenant", "tenants_from", "admin", "log"],
     later: &["limits", "quotas", "metrics", "redis"],
 };
 
@@ -159,6 +160,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let root = root.expect_keys(&ROOT_KEYS);
     let listen = listen::read(context, &root);
     let failures = auth::read(context, &root);
+    let tokens = jwt::read(context, &root);
     let mut upstreams = upstream::read_all(context, &root);
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
@@ -176,12 +178,14 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         upstreams: &upstreams,
         tenants: &tenants.read,
         logins: &logins,
+        tokens: root.has("jwt").then_some(tokens.as_ref()),
     };
     checks::run(context, &found);
     Some(Config {
         path: path.to_owned(),
         listen,
         failures,
+        tokens,
         upstreams: upstreams.into_valid(),
         pool,
         tenancy,
@@ -224,6 +228,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(listen::ALL)
         .chain(tls::ALL)
         .chain(auth::ALL)
+        .chain(jwt::ALL)
         .chain(upstream::ALL)
         .chain(tenancy::ALL)
         .chain(tenant::ALL)

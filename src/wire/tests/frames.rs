@@ -46,12 +46,12 @@ fn wrong_lengths_are_refused_before_the_body_comes() {
     assert_eq!(peek_head(&head(b'Q', 101), &limits), Err(too_long(b'Q', 101, 100)));
     assert_eq!(peek_head(&head(b'S', u32::MAX), &limits), Err(too_long(b'S', u32::MAX, 10_000)));
     assert_eq!(
-        peek_head(&head(b'p', PASSWORD_LIMIT + 1), &LoginLimits),
+        peek_head(&head(b'p', PASSWORD_LIMIT + 1), &LoginLimits(PASSWORD_LIMIT)),
         Err(too_long(b'p', PASSWORD_LIMIT + 1, PASSWORD_LIMIT))
     );
     // Password messages have no place after the login, and queries none before its end.
     assert_eq!(peek_head(&head(b'p', 8), &limits), Err(WireError::UnknownTag(b'p')));
-    assert_eq!(peek_head(b"Q", &LoginLimits), Err(WireError::UnknownTag(b'Q')));
+    assert_eq!(peek_head(b"Q", &LoginLimits(PASSWORD_LIMIT)), Err(WireError::UnknownTag(b'Q')));
     assert_eq!(peek_head(&head(b'D', 1 << 29), &UpstreamLimits).unwrap().unwrap().frame_len(), (1 << 29) + 1);
     assert!(peek_head(&head(b'E', 1 << 29), &UpstreamLimits).is_err());
 }
