@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::plan::{Piece, Plan, TenantCheck};
 use super::policy::TenantKeys;
 use super::refusal::{Refusal, RefusalKind};
@@ -17,8 +19,13 @@ use crate::pgerror::SqlState;
 pub struct Guarded {
     script: Arc<Script>,
     /// Per statement, the values of its slots.
-    values: Vec<Vec<Arc<str>>>,
+    values: PerStatement,
 }
+
+/// Values of one statement's slots: nearly always none or one.
+type Values = SmallVec<[Arc<str>; 1]>;
+/// Values for each statement of a text: nearly always one statement.
+pub(super) type PerStatement = SmallVec<[Values; 1]>;
 
 /// One parameter of a client's Bind message.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +44,7 @@ impl Script {
     /// # Errors
     /// 42501 where a literal names another tenant, or where the tenant has no key of the needed name.
     pub fn bind(self: &Arc<Self>, keys: &TenantKeys) -> Result<Guarded, Refusal> {
-        let values = self.statements.iter().map(|plan| slot_values(plan, keys)).collect::<Result<Vec<_>, _>>()?;
+        let values = self.statements.iter().map(|plan| slot_values(plan, keys)).collect::<Result<PerStatement, _>>()?;
         for (plan, values) in self.statements.iter().zip(&values) {
             self.check_literals(plan, values)?;
         }
@@ -65,12 +72,15 @@ impl Script {
 }
 
 impl Guarded {
-    pub(super) fn from_parts(script: Arc<Script>, values: Vec<Vec<Arc<str>>>) -> Self {
-        Self { script, values }
+    pub(super) fn from_parts<V: IntoIterator<Item = Arc<str>>>(
+        script: Arc<Script>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self { script, values: values.into_iter().map(Values::from_iter).collect() }
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Arc<Plan>>, Vec<Vec<Arc<str>>>) {
-        (self.script.statements.clone(), self.values)
+    pub(super) fn into_parts(self) -> (Vec<Arc<Plan>>, PerStatement) {
+        (self.script.statements.to_vec(), self.values)
     }
 
     /// The same statements for another tenant.
@@ -94,7 +104,7 @@ impl Guarded {
     /// The text to send: for a Query all statements with the tenant's values as literals, for a Parse the one statement
     /// with `$n` in their places.
     pub fn text(&self) -> Cow<'_, str> {
-        match (self.script.statements.as_slice(), self.values.as_slice()) {
+        match (&*self.script.statements, self.values.as_slice()) {
             ([plan], [values]) => self.statement_text(plan, values),
             (plans, values) => {
                 let texts: Vec<_> = plans.iter().zip(values).map(|(p, v)| self.statement_text(p, v)).collect();
@@ -193,7 +203,7 @@ fn push_slot(out: &mut String, plan: &Plan, values: &[Arc<str>], slot: usize, ex
     }
 }
 
-fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Vec<Arc<str>>, Refusal> {
+fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Values, Refusal> {
     plan.slots.iter().map(|slot| keys.get(&slot.key).cloned().ok_or_else(|| missing_key(slot.key.as_deref()))).collect()
 }
 

@@ -28,7 +28,7 @@ mod tally;
 mod tests;
 mod unsent;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -43,7 +43,7 @@ pub use tally::Sent;
 
 use self::copy::{CopyPart, CopyStream};
 use self::replies::Replies;
-use self::statements::{Portal, Statements};
+use self::statements::{Portals, Statements};
 use self::tally::Tally;
 use crate::config::PoolMode;
 use crate::guard::{Guarded, PinReason, TenantKeys};
@@ -186,7 +186,7 @@ pub struct Machine {
     replies: Replies,
     copying: CopyStream,
     statements: Statements,
-    portals: HashMap<Box<str>, Portal>,
+    portals: Portals,
     settings: Settings,
     /// ParameterStatus values as the client knows them.
     reported: Arc<BTreeMap<String, String>>,
@@ -231,7 +231,7 @@ impl Machine {
             replies: Replies::default(),
             copying: CopyStream::None,
             statements: Statements::default(),
-            portals: HashMap::new(),
+            portals: Portals::default(),
             settings,
             reported,
             admitted: None,
