@@ -13,6 +13,9 @@ use super::value::{TenantValue, push_literal};
 use crate::ids::Oid;
 use crate::pgerror::SqlState;
 
+/// A statement may end in a comment: what separates it from the next must not stand in it.
+const SEPARATOR: &str = "\n;";
+
 /// Statements with one tenant's values in them. Only the guard can make one, so that a session without enforcement
 /// does not compile.
 #[derive(Clone, Debug)]
@@ -108,8 +111,7 @@ impl Guarded {
             ([plan], [values]) => self.statement_text(plan, values),
             (plans, values) => {
                 let texts: Vec<_> = plans.iter().zip(values).map(|(p, v)| self.statement_text(p, v)).collect();
-                // A statement may end in a comment: the separator must not stand in it.
-                Cow::Owned(texts.join("\n;"))
+                Cow::Owned(texts.join(SEPARATOR))
             }
         }
     }
@@ -119,16 +121,29 @@ impl Guarded {
             return Cow::Borrowed(text);
         }
         let mut out = String::with_capacity(plan.pieces.len() * 64);
+        self.statement_pieces(plan, values, &mut |piece| out.push_str(piece));
+        Cow::Owned(out)
+    }
+
+    /// [`Guarded::text`] piece by piece, without putting it together.
+    pub fn pieces(&self, put: &mut impl FnMut(&str)) {
+        let statements = self.script.statements.iter().zip(&self.values);
+        for (i, (plan, values)) in statements.enumerate() {
+            if i > 0 {
+                put(SEPARATOR);
+            }
+            self.statement_pieces(plan, values, put);
+        }
+    }
+
+    fn statement_pieces(&self, plan: &Plan, values: &[Arc<str>], put: &mut impl FnMut(&str)) {
         for piece in &plan.pieces {
             match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Slot(slot) => {
-                    push_slot(&mut out, plan, values, *slot, self.script.extended && !plan.inline_slots)
-                }
-                Piece::Literal(i) => out.push_str(self.script.literal_token(*i)),
+                Piece::Text(text) => put(text),
+                Piece::Slot(slot) => put_slot(put, plan, values, *slot, self.script.extended && !plan.inline_slots),
+                Piece::Literal(i) => put(self.script.literal_token(*i)),
             }
         }
-        Cow::Owned(out)
     }
 
     /// Parameter types for the Parse message: the client's, padded with 0 (unspecified), then those of the slots.
@@ -190,16 +205,16 @@ impl BindValue<'_> {
     }
 }
 
-fn push_slot(out: &mut String, plan: &Plan, values: &[Arc<str>], slot: usize, extended: bool) {
+fn put_slot(put: &mut impl FnMut(&str), plan: &Plan, values: &[Arc<str>], slot: usize, extended: bool) {
     if extended {
-        out.push('$');
-        out.push_str(&(usize::from(plan.client_params) + slot + 1).to_string());
+        put("$");
+        put(&(usize::from(plan.client_params) + slot + 1).to_string());
     } else if let (Some(value), Some(target)) = (values.get(slot), plan.slots.get(slot)) {
-        out.push_str("CAST(");
-        push_literal(out, value);
-        out.push_str(" AS ");
-        out.push_str(&target.type_name);
-        out.push(')');
+        let mut literal = String::with_capacity(value.len() + 2);
+        push_literal(&mut literal, value);
+        for piece in ["CAST(", &literal, " AS ", &target.type_name, ")"] {
+            put(piece);
+        }
     }
 }
 
