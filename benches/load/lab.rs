@@ -224,7 +224,8 @@ fn start_warden(dir: &Path, cluster: &Cluster, tenants: &str) -> Result<Running,
         upstream_url(cluster, "bench")
     );
     fs::write(&file, text).map_err(|e| e.to_string())?;
-    let mut command = Command::new(env!("CARGO_BIN_EXE_pgwarden"));
+    let program = std::env::var_os("PGWARDEN_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pgwarden").into());
+    let mut command = Command::new(program);
     command.arg("serve").arg("--config").arg(&file);
     Running::start(command, port, "pgwarden")
 }

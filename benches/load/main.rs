@@ -5,7 +5,7 @@
 //! [--protocols simple,extended,prepared] [--only section,section]`
 //!
 //! Sections: `idle`, `connect`, `latency`, `cells` (pgbench: cases x protocols x clients), `bulk`, `alternatives`, `tenants`,
-//! `databases`. Needs the Debian packages `postgresql` and `pgbouncer`.
+//! `databases`. Needs the Debian packages `postgresql` and `pgbouncer`. `PGWARDEN_TEST_PROGRAM` names another pgwarden.
 //!
 //! PgBouncer gets the statements with the tenant predicate written by hand; pgwarden gets them without, and adds it.
 //! Debian's PgBouncer 1.18 has no prepared statements in transaction mode: there it is compared in session mode.

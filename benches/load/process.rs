@@ -5,9 +5,6 @@ use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Kernel clock ticks in a second: `sysconf(_SC_CLK_TCK)` is 100 on every Linux.
-const TICKS: f64 = 100.0;
-
 /// A child that ends with this process's interest in it.
 pub struct Running {
     child: Child,
@@ -33,12 +30,16 @@ impl Running {
         Err(format!("{what} does not listen"))
     }
 
-    /// User and system time so far (fields 14 and 15 of `/proc/PID/stat`, proc(5)).
+    /// CPU time of its threads so far (first field of `/proc/PID/task/TID/schedstat`, in nanoseconds: `/proc/PID/stat` counts
+    /// in hundredths of a second). Threads that ended are not in it; proxies have none that do.
     pub fn cpu_seconds(&self) -> Result<f64, String> {
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).map_err(|e| e.to_string())?;
-        let after_name = stat.rsplit(") ").next().unwrap_or_default();
-        let ticks: f64 = after_name.split(' ').skip(11).take(2).filter_map(|n| n.parse::<f64>().ok()).sum();
-        Ok(ticks / TICKS)
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).map_err(|e| e.to_string())?;
+        let mut nanoseconds = 0.0;
+        for task in tasks.flatten() {
+            let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+            nanoseconds += text.split(' ').next().and_then(|n| n.parse::<f64>().ok()).unwrap_or(0.0);
+        }
+        Ok(nanoseconds / 1e9)
     }
 
     /// Resident memory.
