@@ -89,7 +89,12 @@ fn main_upstream(config: &Config) -> &Arc<config::Upstream> {
 
 fn policy(config: &Config, catalog: Arc<Catalog>) -> Arc<Policy> {
     let tenants = tenants_of(config, &config.tenancy.upstream);
-    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        limits: GuardLimits::default(),
+        enforcement: pgwarden::guard::Enforcement::default(),
+    };
     Arc::new(build_policy(&input, catalog, 1).0)
 }
 

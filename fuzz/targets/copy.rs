@@ -2,7 +2,7 @@
 //! and then fields, unlike the rewriter, which goes byte by byte.
 
 use pgwarden::guard::copy_stream::CopyRewriter;
-use pgwarden::guard::{CopyFormat, CopyIn, CopyTenant};
+use pgwarden::guard::{CopyBy, CopyFormat, CopyIn, CopyTenant};
 
 const INT4: u32 = 23;
 const TEXT: u32 = 25;
@@ -39,7 +39,7 @@ fn check(format: CopyFormat, place: u8, cut: u8, own: &str, type_oid: u32, strea
         0 => CopyTenant::Append,
         _ => CopyTenant::Check(usize::from(place >> 4) % client_columns),
     };
-    let copy = CopyIn { format: format.clone(), client_columns, tenant, slot: 0 };
+    let copy = CopyIn { format: format.clone(), client_columns, tenant, slot: 0, by: CopyBy::Copy };
     let (whole, ok) = rewritten(&copy, own, type_oid, stream, usize::MAX);
     let (pieces, ok_in_pieces) = rewritten(&copy, own, type_oid, stream, 1 + usize::from(cut));
     assert_eq!(ok, ok_in_pieces, "the outcome depends on where the stream is cut");

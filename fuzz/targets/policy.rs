@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use pgwarden::catalog::{
     Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, QualifiedName, RelKind, Relation, TypeInfo,
-    Volatility,
+    UpstreamRole, Volatility,
 };
-use pgwarden::guard::{Policy, TableRule, TenantTable};
+use pgwarden::guard::{Policy, Protection, TableRule, TenantTable};
 
 const BOOL: u32 = 16;
 const INT8: u32 = 20;
@@ -41,6 +41,7 @@ pub fn policy() -> Policy {
             search_path: vec!["public".to_owned()],
             schemas: ["public", "pg_catalog"].map(str::to_owned).into(),
             relations,
+            role: UpstreamRole::default(),
             functions: functions(),
             operators: operators(),
             types: types(),
@@ -72,6 +73,9 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
         parents: vec![],
         row_security: false,
         force_row_security: false,
+        row_security_active: false,
+        owned: false,
+        policies: vec![],
         security_invoker: false,
         extension: None,
     }
@@ -79,7 +83,13 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
 
 fn tenant(column: &str, type_oid: u32, type_name: &str, key: Option<&str>) -> TableRule {
     let [column, type_name] = [column, type_name].map(str::to_owned);
-    TableRule::Tenant(TenantTable { column, type_oid, type_name, key: key.map(Into::into) })
+    TableRule::Tenant(TenantTable {
+        column,
+        type_oid,
+        type_name,
+        key: key.map(Into::into),
+        protection: Protection::Predicate,
+    })
 }
 
 fn functions() -> HashMap<String, Vec<Function>> {

@@ -2,7 +2,6 @@
 //! gets all the replies of one, and its rows go out as INSERTs in the extended protocol, without a Sync until the stream has
 //! ended. So they are one transaction, or a part of the client's: all of them stay, or none.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -10,6 +9,7 @@ use bytes::BytesMut;
 use super::copy::CopyStream;
 use super::refuse::MUST_FAIL;
 use super::replies::{Errand, Fate, Kind, Replies, Run, Subject};
+use super::statements::Portals;
 use super::{Batch, Flow, Hold, Machine, Wait};
 use crate::guard::copy_rows::{Batch as Rows, CopyInserts};
 use crate::guard::{CopyTarget, Guarded, Refusal};
@@ -278,7 +278,7 @@ impl Machine {
 }
 
 /// Whether a portal is one that starts a load.
-pub(super) fn starts_load(portals: &HashMap<Box<str>, super::statements::Portal>, name: &str) -> bool {
+pub(super) fn starts_load(portals: &Portals, name: &str) -> bool {
     portals.get(name).is_some_and(|portal| {
         let plans = portal.statement.guarded.plans();
         plans.iter().any(|plan| plan.copy_in.as_ref().is_some_and(|copy| copy.target().is_some()))

@@ -119,13 +119,9 @@ impl Portals {
         }
     }
 
-    /// Drops a portal.
-    pub fn remove(&mut self, name: &str) {
-        if name.is_empty() {
-            self.unnamed = None;
-        } else {
-            self.named.remove(name);
-        }
+    /// Takes a portal out.
+    pub fn remove(&mut self, name: &str) -> Option<Portal> {
+        if name.is_empty() { self.unnamed.take() } else { self.named.remove(name) }
     }
 
     /// Drops all.
