@@ -40,6 +40,8 @@ enum Claim<'t> {
 struct Lodgers {
     /// Tenants of layout `database`.
     alone: u32,
+    /// Of these, the file's.
+    alone_in_file: u32,
     others: u32,
 }
 
@@ -67,8 +69,8 @@ pub fn merge(config: &Config, rows: &[Row]) -> Merged {
         }
     }
     let disputes: Vec<_> = {
-        let all = config.tenants.iter().chain(&candidates);
-        let disputes = Disputes::new(all.map(Arc::as_ref));
+        let in_file = config.tenants.iter().map(|tenant| (tenant.as_ref(), true));
+        let disputes = Disputes::new(in_file.chain(candidates.iter().map(|tenant| (tenant.as_ref(), false))));
         candidates.iter().map(|tenant| disputes.of(tenant)).collect()
     };
     for (tenant, dispute) in candidates.into_iter().zip(disputes) {
@@ -95,12 +97,16 @@ struct Disputes<'t> {
 }
 
 impl<'t> Disputes<'t> {
-    fn new(tenants: impl Iterator<Item = &'t Tenant>) -> Self {
+    /// Tenants, and whether they are the file's.
+    fn new(tenants: impl Iterator<Item = (&'t Tenant, bool)>) -> Self {
         let mut disputes = Self { places: HashMap::new(), claims: HashMap::new() };
-        for tenant in tenants {
+        for (tenant, in_file) in tenants {
             let lodgers = disputes.places.entry(place(tenant)).or_default();
             match tenant.layout {
-                Layout::Database => lodgers.alone += 1,
+                Layout::Database => {
+                    lodgers.alone += 1;
+                    lodgers.alone_in_file += u32::from(in_file);
+                }
                 Layout::Shared | Layout::Schema { .. } => lodgers.others += 1,
             }
             for claim in claims(tenant) {
@@ -118,7 +124,8 @@ impl<'t> Disputes<'t> {
             Layout::Database if alone > 1 || others > 0 => {
                 return Some("another tenant lives in its database".to_owned());
             }
-            Layout::Shared | Layout::Schema { .. } if alone > 0 => {
+            // A row that claims a database in which others live must not put them out: it is out itself.
+            Layout::Shared | Layout::Schema { .. } if lodgers.alone_in_file > 0 => {
                 return Some("it would live in another tenant's own database".to_owned());
             }
             Layout::Database | Layout::Shared | Layout::Schema { .. } => {}
