@@ -6,13 +6,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueEnum;
-use tokio_postgres::Config as Connection;
 
 use super::{ConfigArgs, runtime};
 use crate::catalog;
 use crate::config::{Config, Tenant};
-use crate::guard::GuardLimits;
-use crate::lifecycle::verify_isolation::{Input, Report, suite, verify};
+use crate::guard::{GuardLimits, Policy};
+use crate::lifecycle::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
 use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
 use crate::tenant::{Registry, StartupParams};
 
@@ -92,7 +91,23 @@ async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
     if a.name == b.name {
         return Err(format!("both connections are of the tenant \"{}\"", a.name));
     }
-    let upstream = &a.upstream;
+    let (own, others) = (policy(config, &a).await?, policy(config, &b).await?);
+    let input = Input {
+        policies: (&own, &others),
+        tenants: (&a, &b),
+        connections: (args.as_a.clone(), args.as_b.clone()),
+        rights: rights_of(&a, &b, &others).await?,
+        suites,
+    };
+    let terminal = std::io::stderr().is_terminal();
+    let report = verify(&input, &mut |what| show_progress(terminal, what)).await.map_err(|error| error.to_string());
+    show_progress(terminal, "");
+    report
+}
+
+/// What is known of the database where a tenant lives.
+async fn policy(config: &Config, tenant: &Tenant) -> Result<Policy, String> {
+    let upstream = &tenant.upstream;
     let catalog = catalog::load(upstream)
         .await
         .map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?;
@@ -103,13 +118,14 @@ async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
         enforcement: upstream.enforcement,
         limits: GuardLimits::default(),
     };
-    let (policy, _) = build_policy(&rules, Arc::new(catalog), 0);
-    let input =
-        Input { policy: &policy, tenants: (&a, &b), connections: (args.as_a.clone(), args.as_b.clone()), suites };
-    let terminal = std::io::stderr().is_terminal();
-    let report = verify(&input, &mut |what| show_progress(terminal, what)).await.map_err(|error| error.to_string());
-    show_progress(terminal, "");
-    report
+    Ok(build_policy(&rules, Arc::new(catalog), 0).0)
+}
+
+/// What the upstream lets the attacker's role do with the other's tables.
+async fn rights_of(a: &Tenant, b: &Tenant, others: &Policy) -> Result<Vec<Right>, String> {
+    let told = |error: &dyn std::fmt::Display| format!("upstream \"{}\": {error}", a.upstream.name);
+    let control = catalog::connect(&a.upstream).await.map_err(|error| told(&error))?;
+    rights(&control.client, a, b, others).await.map_err(|error| told(&error))
 }
 
 /// One line that is written over on a terminal; a line each in a log.
@@ -138,10 +154,11 @@ fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str
         return registry.tenant(name).map(Arc::clone).ok_or_else(|| format!("--tenant-{who}: no tenant \"{name}\""));
     }
     let params = StartupParams {
-        user: connection.get_user().unwrap_or_default(),
-        database: connection.get_dbname(),
-        options: connection.get_options(),
+        user: connection.config().get_user().unwrap_or_default(),
+        database: connection.config().get_dbname(),
+        options: connection.config().get_options(),
         tenant_parameter: None,
+        host: connection.server_name(),
         ..StartupParams::default()
     };
     let identity = registry.identify(&params).outcome().map_err(|error| format!("--as-{who}: {error}"))?;

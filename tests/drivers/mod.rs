@@ -9,6 +9,7 @@ use std::sync::Once;
 
 use crate::support::lab::file;
 use crate::support::proxy::Shared;
+use crate::support::session::Endpoint;
 
 static PROXY: Shared = Shared::over("drivers");
 
@@ -32,6 +33,7 @@ fn run(mut command: Command) {
     let output = command
         .env("DATABASE_URL", proxy.a().url())
         .env("DATABASE_URL_B", proxy.b().url())
+        .env("DATABASE_URL_JOBS", Endpoint::new(proxy.port, "jobs", "jobs_pw", "drivers").url())
         .env("DATABASE_URL_OPERATOR", proxy.login("operator").url())
         .output()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
@@ -56,6 +58,11 @@ fn script_path(folder: &str, script: &str) -> PathBuf {
 #[test]
 fn psycopg() {
     python("psycopg_test.py");
+}
+
+#[test]
+fn psycopg_for_all_tenants() {
+    python("switching_test.py");
 }
 
 #[test]

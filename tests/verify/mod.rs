@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::lab::Lab;
-use crate::support::proxy::{Proxy, Setup, program};
+use crate::support::proxy::{Proxy, Setup, police, program};
 use crate::support::session::Endpoint;
 
 /// A proxy over a database of its own.
@@ -23,6 +23,98 @@ fn verify(proxy: &Proxy, a: &Endpoint, further: &[&str]) -> Output {
         .args(further)
         .output()
         .expect("pgwarden runs")
+}
+
+/// As two tenants by their logins.
+fn verify_as(proxy: &Proxy, a: &str, b: &str, further: &[&str]) -> Output {
+    Command::new(program())
+        .args(["verify-isolation", "--config"])
+        .arg(proxy.config())
+        .args(["--as-a", a, "--as-b", b])
+        .args(further)
+        .output()
+        .expect("pgwarden runs")
+}
+
+/// Tenants of all layouts, in pairs.
+#[test]
+fn passes_in_and_across_all_layouts() {
+    let proxy = proxy("verify_layouts");
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("report.json");
+    let pairs = [
+        ("schema_a", "schema_b", "t_b.orders"),
+        ("database_a", "database_b", "public.orders"),
+        ("tenant_a", "schema_b", "t_b.customers"),
+        ("schema_a", "tenant_b", "public.invoices"),
+        ("tenant_a", "database_b", "public.orders"),
+        ("database_a", "tenant_b", "public.User"),
+    ];
+    for (a, b, table) in pairs {
+        let urls = [a, b].map(|login| proxy.login(login).url());
+        let output = verify_as(&proxy, &urls[0], &urls[1], &["--json", json.to_str().unwrap()]);
+        let shown = text(&output.stdout);
+        assert!(output.status.success(), "{a} on {b}: {shown}\n{}", text(&output.stderr));
+        assert!(shown.contains(table), "{a} on {b}: {shown}");
+    }
+}
+
+/// Isolation that policies keep, alone and beside the rewriting.
+#[test]
+fn passes_in_each_enforcement_mode() {
+    let lab = Lab::general();
+    for (mode, database) in [("rls", "verify_rls"), ("rewrite+rls", "verify_both")] {
+        lab.copy_of_shop(database);
+        police(lab, database);
+        let proxy = Proxy::start(lab, &Setup::enforcing(mode, database));
+        let output = verify(&proxy, &proxy.a(), &[]);
+        let shown = text(&output.stdout);
+        assert!(output.status.success(), "{mode}: {shown}\n{}", text(&output.stderr));
+        assert!(shown.contains("public.invoices"), "{shown}");
+    }
+}
+
+/// The operator's login used as a tenant of each layout, and a schema that opens another one.
+#[test]
+fn finds_what_is_broken_in_each_layout() {
+    let proxy = proxy("verify_broken");
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("report.json");
+    let further = |tenant: &'static str| ["--tenant-a", tenant, "--json"].map(str::to_owned);
+    let mut operator = proxy.login("operator");
+    for (tenant, b, families) in [
+        ("sa", "schema_b", &["list", "by id", "search", "subquery", "copy", "cursor", "update", "ddl", "context"][..]),
+        ("da", "database_b", &["context"][..]),
+    ] {
+        operator.user = format!("operator@{tenant}");
+        operator.database = if tenant == "sa" { "schemas" } else { "db_tenant_a" }.to_owned();
+        let [one, two, three] = further(tenant);
+        let further = [one.as_str(), &two, &three, json.to_str().unwrap()];
+        let output = verify_as(&proxy, &operator.url(), &proxy.login(b).url(), &further);
+        assert_eq!(output.status.code(), Some(1), "{}\n{}", text(&output.stdout), text(&output.stderr));
+        let leaks = leaks(&json);
+        for family in families {
+            assert!(leaks.iter().any(|(found, _)| found == family), "{tenant}: {family}\n{}", text(&output.stdout));
+        }
+    }
+    // The guard cannot look into a view, and the role may read what it should not.
+    let lab = Lab::general();
+    lab.run(
+        "schemas",
+        "CREATE VIEW t_a.all_of_it AS SELECT * FROM t_b.customers; GRANT SELECT ON t_a.all_of_it TO t_a_role; \
+         GRANT USAGE ON SCHEMA t_b TO t_a_role; GRANT SELECT ON t_b.orders TO t_a_role",
+    );
+    let urls = ["schema_a", "schema_b"].map(|login| proxy.login(login).url());
+    let output = verify_as(&proxy, &urls[0], &urls[1], &["--json", json.to_str().unwrap()]);
+    lab.run(
+        "schemas",
+        "DROP VIEW t_a.all_of_it; REVOKE USAGE ON SCHEMA t_b FROM t_a_role; REVOKE SELECT ON t_b.orders FROM t_a_role",
+    );
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
+    let leaks = leaks(&json);
+    for (family, target) in [("function", "functions"), ("rights", "t_b.orders")] {
+        assert!(leaks.contains(&(family.to_owned(), target.to_owned())), "{family}\n{}", text(&output.stdout));
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

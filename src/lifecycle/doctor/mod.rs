@@ -23,6 +23,7 @@ pub async fn examine(client: &Client, policy: &Policy, role: &str) -> Result<Vec
     findings.extend(checks::foreign_keys(client, &schema).await?);
     findings.extend(checks::indexes(client, &schema).await?);
     findings.extend(checks::views(client, &schema).await?);
+    findings.extend(checks::rules(client, &schema).await?);
     findings.extend(checks::functions(client, policy).await?);
     findings.extend(checks::sequences(client, &schema).await?);
     findings.extend(checks::role(client, role).await?);

@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
-use tokio_postgres::{AsyncMessage, Client, Config, NoTls, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
+
+use super::connection::Connection;
 
 /// How long one statement may take.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -70,10 +73,13 @@ impl Answer {
 /// One connection.
 #[derive(Debug)]
 pub struct Session {
-    config: Config,
+    connection: Connection,
     client: Client,
     heard: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
+    /// A COPY FROM failed before its stream: tokio-postgres sends one Sync too many then, and takes the answer to it for the
+    /// end of the connection.
+    stale: AtomicBool,
 }
 
 impl Session {
@@ -81,8 +87,8 @@ impl Session {
     ///
     /// # Errors
     /// The server's answer.
-    pub async fn connect(config: &Config) -> Result<Self, tokio_postgres::Error> {
-        let (client, mut connection) = config.connect(NoTls).await?;
+    pub async fn connect(to: &Connection) -> Result<Self, String> {
+        let (client, mut connection) = to.connect().await?;
         let heard = Arc::new(Mutex::new(Vec::new()));
         let ears = Arc::clone(&heard);
         let task = tokio::spawn(async move {
@@ -98,16 +104,16 @@ impl Session {
                 }
             }
         });
-        Ok(Self { config: config.clone(), client, heard, task })
+        Ok(Self { connection: to.clone(), client, heard, task, stale: AtomicBool::new(false) })
     }
 
     /// Connects anew if the connection is gone.
     ///
     /// # Errors
     /// The server's answer.
-    pub async fn revive(&mut self) -> Result<(), tokio_postgres::Error> {
-        if self.client.is_closed() {
-            *self = Self::connect(&self.config).await?;
+    pub async fn revive(&mut self) -> Result<(), String> {
+        if self.client.is_closed() || self.stale.load(Ordering::Relaxed) {
+            *self = Self::connect(&self.connection).await?;
         }
         Ok(())
     }
@@ -155,7 +161,9 @@ impl Session {
             let affected = sink.as_mut().finish().await?;
             Ok(Answer { affected, ..Answer::default() })
         };
-        self.finish(tokio::time::timeout(STATEMENT_TIMEOUT, run).await)
+        let answer = self.finish(tokio::time::timeout(STATEMENT_TIMEOUT, run).await);
+        self.stale.fetch_or(answer.error.is_some(), Ordering::Relaxed);
+        answer
     }
 
     fn finish(&self, result: Result<Result<Answer, tokio_postgres::Error>, tokio::time::error::Elapsed>) -> Answer {

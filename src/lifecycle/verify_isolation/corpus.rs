@@ -38,7 +38,7 @@ pub struct Template {
     pub expect: Expect,
 }
 
-const fn simple(family: &'static str, steps: &'static [&'static str], expect: Expect) -> Template {
+pub(super) const fn simple(family: &'static str, steps: &'static [&'static str], expect: Expect) -> Template {
     Template { family, via: Via::Simple, steps, expect }
 }
 
@@ -161,22 +161,26 @@ pub const TABLE_ATTACKS: &[Template] = &[
     simple("context", &["RESET ROLE", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
 ];
 
+/// Attacks that are about no table, where the database is not the attacker's own.
+pub const DATABASE_ATTACKS: &[Template] = &[
+    simple("server", &["DO $$ BEGIN PERFORM 1; END $$"], Refused),
+    simple("server", &["SELECT database_to_xml(true, false, '')"], Refused),
+    simple("server", &["SELECT schema_to_xml('public', true, false, '')"], Refused),
+    simple("server", &["CREATE FUNCTION pgwarden_attack() RETURNS int LANGUAGE sql AS 'SELECT 1'"], Refused),
+    simple("server", &["LISTEN pgwarden_attack"], Refused),
+];
+
 /// Attacks that are about no table.
 pub const GENERAL_ATTACKS: &[Template] = &[
-    simple("server", &["DO $$ BEGIN PERFORM 1; END $$"], Refused),
     simple("server", &["COPY (SELECT 1) TO PROGRAM 'true'"], Refused),
     simple("server", &["COPY (SELECT 1) TO '/tmp/pgwarden-verify-isolation'"], Refused),
     simple("server", &["SELECT pg_read_file('PG_VERSION')"], Refused),
     simple("server", &["SELECT pg_ls_dir('.')"], Refused),
     simple("server", &["SELECT lo_import('/etc/hostname')"], Refused),
     simple("server", &["SELECT pg_terminate_backend(0)"], Refused),
-    simple("server", &["SELECT database_to_xml(true, false, '')"], Refused),
-    simple("server", &["SELECT schema_to_xml('public', true, false, '')"], Refused),
     simple("server", &["SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query <> ''"], NoRows),
-    simple("server", &["CREATE FUNCTION pgwarden_attack() RETURNS int LANGUAGE sql AS 'SELECT 1'"], Refused),
     simple("server", &["CREATE ROLE pgwarden_attack"], Refused),
     simple("server", &["ALTER SYSTEM SET work_mem = '4MB'"], Refused),
-    simple("server", &["LISTEN pgwarden_attack"], Refused),
     simple("server", &["SET SESSION AUTHORIZATION postgres"], Refused),
     simple("server", &["SET ROLE postgres"], Refused),
 ];

@@ -1,7 +1,9 @@
 //! `pgwarden verify-isolation`: attacks a running proxy with the user's own schema, as one tenant on another, and judges
 //! what comes back. Every attack runs in a transaction that is rolled back.
 
+mod beyond;
 mod client;
+mod connection;
 mod corpus;
 mod judge;
 mod report;
@@ -10,13 +12,14 @@ mod target;
 
 use std::collections::HashSet;
 
-use tokio_postgres::Config;
-
+pub use beyond::rights;
+pub use connection::Connection;
 pub use judge::Verdict;
 pub use report::{Case, Report, TableNote};
 
+use self::beyond::{BEYOND, IN_ONE_DATABASE};
 use self::client::{Answer, Session};
-use self::corpus::{GENERAL_ATTACKS, TABLE_ATTACKS, Template, Via};
+use self::corpus::{DATABASE_ATTACKS, GENERAL_ATTACKS, TABLE_ATTACKS, Template, Via};
 use self::judge::{Expect, Marks, Owned, judge};
 use self::suite::{Actor, Block};
 use self::target::{Examined, Subject, Target};
@@ -49,15 +52,28 @@ pub enum VerifyError {
     Nothing(String),
 }
 
+/// A right of the attacker's role on the upstream.
+#[derive(Clone, Debug)]
+pub struct Right {
+    /// The other tenant's table.
+    pub table: String,
+    /// The role.
+    pub role: String,
+    /// It is the attacker's alone, so that it should not have the right.
+    pub own_role: bool,
+}
+
 /// What is attacked, and as whom.
 #[derive(Debug)]
 pub struct Input<'a> {
-    /// Which tables are whose.
-    pub policy: &'a Policy,
+    /// Which tables are whose, where each of the tenants lives.
+    pub policies: (&'a Policy, &'a Policy),
     /// The attacker and the other tenant.
     pub tenants: (&'a Tenant, &'a Tenant),
     /// How each connects to the proxy.
-    pub connections: (Config, Config),
+    pub connections: (Connection, Connection),
+    /// What the attacker's role on the upstream may do with the other's tables, were the proxy not there.
+    pub rights: Vec<Right>,
     /// The user's own tests, by file.
     pub suites: Vec<(String, Vec<Block>)>,
 }
@@ -74,14 +90,27 @@ pub async fn verify(input: &Input<'_>, progress: &mut dyn FnMut(&str)) -> Result
         marks: Marks::default(),
         report: Report::new(input.tenants.0.name.as_str(), input.tenants.1.name.as_str()),
     };
-    let targets = run.examine(input, progress).await?;
+    let (attacker, other) = input.tenants;
+    // Where both share tables, each table is attacked as the attacker's own.
+    let shares =
+        attacker.layout == Layout::Shared && other.layout == Layout::Shared && beyond::in_one_database(attacker, other);
+    let targets =
+        if shares { run.examine(input, progress).await? } else { run.examine_beyond(input, progress).await? };
     let before = run.fingerprints(&targets).await;
     for (at, target) in targets.iter().enumerate() {
         progress(&format!("table {} of {}: {}", at + 1, targets.len(), target.name));
-        run.attack_table(target).await;
+        if shares {
+            run.attack_table(target, TABLE_ATTACKS).await;
+        } else {
+            run.attack_table(target, BEYOND).await;
+        }
+        if !shares && beyond::in_one_database(attacker, other) {
+            run.attack_table(target, IN_ONE_DATABASE).await;
+        }
     }
     progress("functions, settings, the server");
-    run.attack_server(input.policy).await;
+    run.attack_server(input.policies.0, attacker).await;
+    run.weigh(&input.rights);
     for (file, blocks) in &input.suites {
         progress(&format!("suite {file}: {} tests", blocks.len()));
         run.suite(file, blocks, input.tenants).await;
@@ -91,9 +120,8 @@ pub async fn verify(input: &Input<'_>, progress: &mut dyn FnMut(&str)) -> Result
     Ok(run.report)
 }
 
-async fn connect(who: &'static str, config: &Config) -> Result<Session, VerifyError> {
-    let session =
-        Session::connect(config).await.map_err(|error| VerifyError::Connect { who, error: describe(&error) })?;
+async fn connect(who: &'static str, to: &Connection) -> Result<Session, VerifyError> {
+    let session = Session::connect(to).await.map_err(|error| VerifyError::Connect { who, error })?;
     // So that an attack that gets through does not wait for others; refused is fine as well.
     session.simple("SET lock_timeout = '3s'").await;
     Ok(session)
@@ -115,20 +143,17 @@ impl Run {
     /// Looks at every tenant table as both tenants.
     async fn examine(&mut self, input: &Input<'_>, progress: &mut dyn FnMut(&str)) -> Result<Vec<Target>, VerifyError> {
         let (attacker, other) = input.tenants;
-        if attacker.layout != Layout::Shared || other.layout != Layout::Shared {
-            return Err(VerifyError::Nothing("both tenants must be of the shared layout".to_owned()));
-        }
+        let policy = input.policies.0;
         let mut own = HashSet::new();
         let mut targets = Vec::new();
         let mut subjects: Vec<Subject<'_>> = Vec::new();
-        for (name, rule) in &input.policy.tables {
+        for (name, rule) in &policy.tables {
             let TableRule::Tenant(rule) = rule else { continue };
             let keys = (attacker.keys.get(&rule.key), other.keys.get(&rule.key));
-            let (Some(relation), (Some(own_key), Some(other_key))) = (input.policy.catalog.relations.get(name), keys)
-            else {
+            let (Some(relation), (Some(own_key), Some(other_key))) = (policy.catalog.relations.get(name), keys) else {
                 continue;
             };
-            let setting = &input.policy.setting;
+            let setting = &policy.setting;
             let other_name = other.name.as_str();
             subjects.push(Subject { relation, column: &rule.column, own_key, other_key, other_name, setting });
         }
@@ -146,6 +171,10 @@ impl Run {
             targets.push(target);
         }
         self.marks.forget(&own);
+        self.worth_it(targets)
+    }
+
+    fn worth_it(&self, targets: Vec<Target>) -> Result<Vec<Target>, VerifyError> {
         if targets.iter().all(|it| it.other_rows == 0) || self.marks.is_empty() {
             let what = "tenant b has no row of its own in any tenant table: attacks on it would prove nothing";
             return Err(VerifyError::Nothing(what.to_owned()));
@@ -153,19 +182,65 @@ impl Run {
         Ok(targets)
     }
 
-    async fn attack_table(&mut self, target: &Target) {
-        for template in TABLE_ATTACKS {
+    /// Looks at the tables of a tenant who lives elsewhere, and at what the attacker holds itself.
+    async fn examine_beyond(
+        &mut self,
+        input: &Input<'_>,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<Vec<Target>, VerifyError> {
+        let (attacker, other) = input.tenants;
+        let mut own = HashSet::new();
+        for (relation, rows) in beyond::readable(input.policies.0, attacker) {
+            progress(&format!("reading {} of tenant a", relation.name));
+            let filter = rows.map(|(column, key)| format!("{} = {}", target::ident(column), quote_literal(key)));
+            own.extend(target::held(relation, filter.as_deref(), &self.a).await?);
+        }
+        let mut targets = Vec::new();
+        for table in beyond::tables(input.policies.1, other) {
+            progress(&format!("reading {}", table.0.name));
+            let setting = &input.policies.1.setting;
+            let Examined { target, own: _, other } = beyond::examine(table, other, setting, &own, &self.b).await?;
+            self.marks.learn(other);
+            self.report.tables.push(TableNote {
+                table: target.name.to_string(),
+                own_rows: 0,
+                other_rows: target.other_rows,
+            });
+            targets.push(target);
+        }
+        self.marks.forget(&own);
+        self.worth_it(targets)
+    }
+
+    /// What the upstream itself would let the attacker's role do.
+    fn weigh(&mut self, rights: &[Right]) {
+        for right in rights {
+            let what = format!("the upstream's role {} may use it", right.role);
+            if right.own_role {
+                let verdict = Verdict::Leak(format!("{what}: only the proxy stands between"));
+                self.report.add(&right.table, "rights", &format!("as {}", right.role), verdict);
+            } else {
+                self.report
+                    .notes
+                    .push(format!("{}: {what}; a role of the tenant's own would be a second line", right.table));
+            }
+        }
+    }
+
+    async fn attack_table(&mut self, target: &Target, templates: &[Template]) {
+        for template in templates {
             let Some(steps) = target.fill(template) else { continue };
             let owned = Owned { key: &target.own_key, rows: target.own_rows };
-            let data = target.copy_row().unwrap_or_default();
-            let verdict = self.attack(template, &steps, data, &target.other_key, owned).await;
+            let data = target.copy_row().map(|row| format!("{row}\n")).unwrap_or_default();
+            let verdict = self.attack(template, &steps, &data, &target.other_key, owned).await;
             self.report.add(&target.name.to_string(), template.family, &steps.join("; "), verdict);
         }
     }
 
-    async fn attack_server(&mut self, policy: &Policy) {
+    async fn attack_server(&mut self, policy: &Policy, attacker: &Tenant) {
         let nobody = Owned { key: "", rows: 0 };
-        for template in GENERAL_ATTACKS {
+        let further = if attacker.layout == Layout::Database { &[] } else { DATABASE_ATTACKS };
+        for template in GENERAL_ATTACKS.iter().chain(further) {
             let steps: Vec<String> = template.steps.iter().map(|it| (*it).to_owned()).collect();
             let verdict = self.attack(template, &steps, "", "", nobody).await;
             self.report.add("server", template.family, &steps.join("; "), verdict);
@@ -180,6 +255,7 @@ impl Run {
             .map(|it| format!("SELECT * FROM \"{}\".\"{}\"()", it.schema, it.name))
             .collect();
         calls.sort();
+        calls.extend(beyond::views(policy, attacker));
         for sql in calls {
             let verdict = self.attack(&call, std::slice::from_ref(&sql), "", "", nobody).await;
             self.report.add("functions", "function", &sql, verdict);
@@ -196,7 +272,7 @@ impl Run {
         owned: Owned<'_>,
     ) -> Verdict {
         if let Err(error) = self.a.revive().await {
-            return Verdict::Failed(describe(&error));
+            return Verdict::Failed(error);
         }
         let asked = format!("{} {data} {key}", steps.join(" "));
         self.a.simple("BEGIN").await;
@@ -228,7 +304,7 @@ impl Run {
                 Actor::B => &mut self.b,
             };
             let verdict = match session.revive().await {
-                Err(error) => Verdict::Failed(describe(&error)),
+                Err(error) => Verdict::Failed(error),
                 Ok(()) => {
                     session.simple("BEGIN").await;
                     let answer = session.simple(&sql).await;
@@ -255,7 +331,7 @@ impl Run {
     /// Nothing of the other tenant's has changed, whatever was rolled back.
     async fn compare(&mut self, targets: &[Target], before: Vec<Answer>) {
         if let Err(error) = self.b.revive().await {
-            self.report.add("server", "unchanged", "connecting as tenant b", Verdict::Failed(describe(&error)));
+            self.report.add("server", "unchanged", "connecting as tenant b", Verdict::Failed(error));
             return;
         }
         let after = self.fingerprints(targets).await;

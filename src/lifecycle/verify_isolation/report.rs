@@ -44,6 +44,8 @@ pub struct Report {
     pub tables: Vec<TableNote>,
     /// All attacks, in order.
     pub cases: Vec<Case>,
+    /// What is worth knowing besides.
+    pub notes: Vec<String>,
 }
 
 /// Counts by outcome.
@@ -66,7 +68,8 @@ pub struct Tally {
 impl Report {
     /// Nothing yet.
     pub(super) fn new(tenant_a: &str, tenant_b: &str) -> Self {
-        Self { tenant_a: tenant_a.to_owned(), tenant_b: tenant_b.to_owned(), tables: Vec::new(), cases: Vec::new() }
+        let [tenant_a, tenant_b] = [tenant_a, tenant_b].map(str::to_owned);
+        Self { tenant_a, tenant_b, tables: Vec::new(), cases: Vec::new(), notes: Vec::new() }
     }
 
     pub(super) fn add(&mut self, target: &str, family: &str, statement: &str, verdict: Verdict) {
@@ -212,6 +215,9 @@ impl fmt::Display for Report {
                     one_line(&case.statement)
                 )?;
             }
+        }
+        for note in &self.notes {
+            writeln!(f, "\nnote: {note}")?;
         }
         for note in self.tables.iter().filter(|it| it.other_rows == 0) {
             writeln!(f, "\nnote: {} has no row in {}: attacks that read it prove nothing", self.tenant_b, note.table)?;

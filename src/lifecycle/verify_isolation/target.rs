@@ -55,6 +55,23 @@ pub struct Subject<'a> {
     pub setting: &'a str,
 }
 
+/// A table of the other tenant alone, or its rows of one.
+#[derive(Clone, Copy, Debug)]
+pub struct Foreign<'a> {
+    /// As the catalog has it.
+    pub relation: &'a Relation,
+    /// What picks its rows out, if the table is not all its own.
+    pub filter: Option<&'a str>,
+    /// Its database.
+    pub database: &'a str,
+    /// The role that it works as.
+    pub role: &'a str,
+    /// Its name.
+    pub other_name: &'a str,
+    /// The sealed setting.
+    pub setting: &'a str,
+}
+
 /// What a look at a table gave.
 #[derive(Debug)]
 pub struct Examined {
@@ -67,8 +84,35 @@ pub struct Examined {
 }
 
 /// An SQL identifier, quoted.
-fn ident(name: &str) -> String {
+pub fn ident(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
+}
+
+/// A relation's name, qualified and quoted.
+pub fn qualified(name: &QualifiedName) -> String {
+    format!("{}.{}", ident(&name.schema), ident(&name.name))
+}
+
+/// The values that a tenant holds in a table, up to a limit: what it holds itself tells of nobody else.
+///
+/// # Errors
+/// It cannot read its own rows.
+pub async fn held(
+    relation: &Relation,
+    filter: Option<&str>,
+    session: &Session,
+) -> Result<HashSet<String>, VerifyError> {
+    let sql = select(&all_columns(relation), relation, filter, OWN_SAMPLE);
+    own_answer(session, &relation.name, &sql).await.map(|answer| values(&answer))
+}
+
+fn all_columns(relation: &Relation) -> String {
+    let list: Vec<String> = relation.columns.iter().map(|it| ident(&it.name)).collect();
+    list.join(", ")
+}
+
+fn select(what: &str, relation: &Relation, filter: Option<&str>, limit: usize) -> String {
+    format!("SELECT {what} FROM {} WHERE {} LIMIT {limit}", qualified(&relation.name), filter.unwrap_or("true"))
 }
 
 impl Target {
@@ -78,12 +122,10 @@ impl Target {
     /// A tenant cannot read its own rows: nothing could be proven.
     pub async fn examine(subject: Subject<'_>, a: &Session, b: &Session) -> Result<Examined, VerifyError> {
         let Subject { relation, column, own_key, other_key, other_name, setting } = subject;
-        let table = format!("{}.{}", ident(&relation.name.schema), ident(&relation.name.name));
-        let query = |what: &str, key: &str, limit: usize| {
-            format!("SELECT {what} FROM {table} WHERE {} = {} LIMIT {limit}", ident(column), quote_literal(key))
-        };
-        let list: Vec<String> = relation.columns.iter().map(|it| ident(&it.name)).collect();
-        let list = list.join(", ");
+        let table = qualified(&relation.name);
+        let filter = |key: &str| format!("{} = {}", ident(column), quote_literal(key));
+        let query = |what: &str, key: &str, limit: usize| select(what, relation, Some(&filter(key)), limit);
+        let list = all_columns(relation);
         let other = own_answer(b, &relation.name, &query(&list, other_key, SAMPLE)).await?;
         let own = own_answer(a, &relation.name, &query(&list, own_key, OWN_SAMPLE)).await?;
         let own_rows = counted(a, &relation.name, &query("count(*)", own_key, 1)).await?;
@@ -104,15 +146,50 @@ impl Target {
                 ("{setting}", setting.to_owned()),
             ],
             copy_row: None,
-            fingerprint: fingerprint(&table, &relation.columns, column, other_key),
+            fingerprint: fingerprint(&table, &relation.columns, &filter(other_key)),
         };
-        target.tell_apart(&relation.columns, column, &own, &other);
+        target.tell_apart(&relation.columns, column, &values(&own), &other);
+        if let Some(row) = target.copy_row.as_mut() {
+            row.push('\t');
+            row.push_str(&copy_text(other_key));
+        }
         Ok(Examined { target, own: values(&own), other: values(&other) })
     }
 
+    /// Reads the other tenant's rows of a table that the attacker has no business with. `own`: the attacker's values.
+    ///
+    /// # Errors
+    /// The other tenant cannot read its own rows.
+    pub async fn beyond(foreign: Foreign<'_>, own: &HashSet<String>, b: &Session) -> Result<Examined, VerifyError> {
+        let Foreign { relation, filter, database, role, other_name, setting } = foreign;
+        let name = &relation.name;
+        let other = own_answer(b, name, &select(&all_columns(relation), relation, filter, SAMPLE)).await?;
+        let other_rows = counted(b, name, &select("count(*)", relation, filter, 1)).await?;
+        let mut target = Self {
+            name: name.clone(),
+            own_key: String::new(),
+            other_key: String::new(),
+            own_rows: 0,
+            other_rows,
+            places: vec![
+                ("{t}", qualified(name)),
+                ("{bare}", ident(&name.name)),
+                ("{schema}", ident(&name.schema)),
+                ("{db}", ident(database)),
+                ("{dbname}", database.replace('\'', "''")),
+                ("{role}", ident(role)),
+                ("{bname}", quote_literal(other_name)),
+                ("{setting}", setting.to_owned()),
+            ],
+            copy_row: None,
+            fingerprint: fingerprint(&qualified(name), &relation.columns, filter.unwrap_or("true")),
+        };
+        target.tell_apart(&relation.columns, "", own, &other);
+        Ok(Examined { target, own: HashSet::new(), other: values(&other) })
+    }
+
     /// Finds the columns that the templates need.
-    fn tell_apart(&mut self, columns: &[Column], tenant_column: &str, own: &Answer, other: &Answer) {
-        let held = values(own);
+    fn tell_apart(&mut self, columns: &[Column], tenant_column: &str, held: &HashSet<String>, other: &Answer) {
         if let Some((id, value)) =
             first_value(columns, other, |it, value| it.name != tenant_column && !held.contains(value))
         {
@@ -152,7 +229,7 @@ impl Target {
             .collect();
         self.places.push(("{cols}", names.join(", ")));
         self.places.push(("{vals}", literals.join(", ")));
-        self.copy_row = Some(format!("{}\t{}\n", copied.join("\t"), copy_text(&self.other_key)));
+        self.copy_row = Some(copied.join("\t"));
     }
 
     /// The statements of an attack on this table; `None` if the table has not what it takes.
@@ -161,8 +238,13 @@ impl Target {
     }
 
     fn fill_one(&self, step: &str) -> Option<String> {
-        const PLACES: [&str; 14] = [
+        const PLACES: [&str; 19] = [
             "{bname}",
+            "{bare}",
+            "{schema}",
+            "{db}",
+            "{dbname}",
+            "{role}",
             "{t}",
             "{name}",
             "{col}",
@@ -216,15 +298,13 @@ fn first_value<'c, 'a>(
     })
 }
 
-fn fingerprint(table: &str, columns: &[Column], column: &str, key: &str) -> String {
+fn fingerprint(table: &str, columns: &[Column], filter: &str) -> String {
     let parts: Vec<String> = columns.iter().map(|it| format!("coalesce({}::text, '-')", ident(&it.name))).collect();
     format!(
         "SELECT count(*), md5(string_agg(md5(concat_ws('|', {})), '' ORDER BY md5(concat_ws('|', {})))) FROM {table} \
-         WHERE {} = {}",
+         WHERE {filter}",
         parts.join(", "),
-        parts.join(", "),
-        ident(column),
-        quote_literal(key)
+        parts.join(", ")
     )
 }
 

@@ -2,21 +2,18 @@
 
 use std::sync::Arc;
 
-use super::acting::{Actor, Variable, same};
-use super::admit::is_harmless;
+use super::acting::{Actor, Variable};
 use super::context::Hindrance;
 use super::load::LoadProtocol;
-use super::moving::crossing;
 use super::replies::{Kind, Run, Subject};
-use super::statements::Statement;
-use super::switching::{Change, keys_of, tenant_required};
+use super::route::{Needs, Route};
+use super::switching::{Change, tenant_required};
 use super::{Flow, Machine, Place, Wait};
 use crate::guard::context::{self, Form, Outline, Step, TransactionStep, Value};
 use crate::guard::{Effect, Guarded, Protocol, Refusal, RefusalKind};
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::frontend;
-use crate::wire::frontend::Bind;
 
 /// A text that may be sent.
 pub(super) struct Composed {
@@ -35,63 +32,12 @@ pub(super) struct Composed {
     pub(super) step: Step,
 }
 
-/// What a text needs of the server connection.
-pub(super) enum Needs {
-    /// Nothing: it means the same whoever is acted for.
-    Nothing,
-    /// The settings of this actor.
-    Settings(Actor),
-    /// The same, and nothing that was made for another one: it runs something.
-    All(Actor),
-}
-
 /// Why a text is not sent.
 pub(super) enum Obstacle {
     /// Something must come first.
     Wait(Wait),
     /// It is refused.
     Error(PgError),
-}
-
-/// Where the statements of one text go.
-struct Route {
-    /// What has run already ties the rest to it.
-    fixed: Option<Arc<Place>>,
-    /// Where those go that the text has named since.
-    headed: Option<Actor>,
-    /// Something runs.
-    runs: bool,
-}
-
-impl Route {
-    /// A tenant is named.
-    fn heads_for(&mut self, to: &Actor) -> Result<(), Obstacle> {
-        let Some(acting) = to else { return Ok(()) };
-        match &self.fixed {
-            Some(fixed) if !fixed.is(&acting.place) => Err(Obstacle::Error(crossing())),
-            Some(_) => {
-                self.headed.get_or_insert_with(|| to.clone());
-                Ok(())
-            }
-            None => {
-                self.headed = Some(to.clone());
-                Ok(())
-            }
-        }
-    }
-
-    /// A statement runs for an actor whose place this is.
-    fn runs_in(&mut self, place: Arc<Place>, actor: &Actor) -> Result<Arc<Place>, Obstacle> {
-        self.runs = true;
-        match &self.fixed {
-            Some(fixed) if actor.is_some() && !fixed.is(&place) => Err(Obstacle::Error(crossing())),
-            Some(fixed) => Ok(Arc::clone(fixed)),
-            None => {
-                self.fixed = Some(Arc::clone(&place));
-                Ok(place)
-            }
-        }
-    }
 }
 
 impl Machine {
@@ -112,15 +58,6 @@ impl Machine {
             Err(Hindrance::Wait(wait)) => Flow::Stop(wait),
             Err(Hindrance::Denied(error)) => self.refuse_query(error),
             Ok(()) => self.send_composed(composed),
-        }
-    }
-
-    /// The server connection is as a text needs it, or will be when it comes to what is sent next.
-    pub(super) fn ready(&mut self, needs: &Needs) -> Result<(), Hindrance> {
-        match needs {
-            Needs::Nothing => self.ready_as_is(),
-            Needs::Settings(actor) => self.ready_for(actor),
-            Needs::All(actor) => self.ready_to_run(actor),
         }
     }
 
@@ -196,7 +133,7 @@ impl Machine {
         let commented = named.is_some();
         let mut course = self.switching.as_ref().map(|it| it.asked.clone()).unwrap_or_else(|| Variable::new(None));
         let fixed = self.in_transaction().then(|| Arc::clone(&self.place));
-        let mut route = Route { fixed, headed: None, runs: false };
+        let mut route = Route::new(fixed);
         let (mut parts, mut changes) = (Vec::new(), Vec::new());
         let single = outline.len() == 1;
         let mut only = Step::None;
@@ -227,39 +164,6 @@ impl Machine {
         let switches = changes.iter().any(|it| matches!(it, Change::Switch { .. }));
         let (place, needs) = self.needs(route, &actor, switches)?;
         Ok(Composed { guarded, changes, actor, commented, needs, place, step: only })
-    }
-
-    /// Where a statement of a text goes.
-    fn route(&self, route: &mut Route, step: &Step, current: &Actor, change: &Change) -> Result<Arc<Place>, Obstacle> {
-        match (step, change) {
-            (Step::Switch { .. }, Change::Switch { to, .. }) => {
-                route.heads_for(to)?;
-                Ok(self.place_for(to))
-            }
-            (Step::None | Step::Cursor, _) => route.runs_in(self.place_for(current), current),
-            // DISCARD ALL is for what the session holds, wherever that is.
-            (Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Show(_) | Step::Clear, _) => {
-                Ok(Arc::clone(&self.place))
-            }
-        }
-    }
-
-    /// Where a text goes, and what it needs there.
-    fn needs(&self, route: Route, actor: &Actor, switches: bool) -> Result<(Arc<Place>, Needs), Obstacle> {
-        let Route { fixed, headed, runs } = route;
-        if !runs && !switches {
-            return Ok((Arc::clone(&self.place), Needs::Nothing));
-        }
-        let own = self.place_for(actor);
-        let headed = headed.or_else(|| fixed.is_none().then(|| None));
-        let place = fixed.or_else(|| headed.as_ref().map(|to| self.place_for(to))).unwrap_or_else(|| Arc::clone(&own));
-        // The settings of the place hold from the start.
-        let begins = match headed {
-            _ if own.is(&place) => actor.clone(),
-            Some(to) if self.place_for(&to).is(&place) => to,
-            Some(_) | None => return Err(Obstacle::Error(crossing())),
-        };
-        Ok((place, if runs { Needs::All(begins) } else { Needs::Settings(begins) }))
     }
 
     fn guard_step(
@@ -336,82 +240,6 @@ impl Machine {
             Change::Clear => course.set(None, context::Scope::Session),
         }
     }
-
-    /// The statement as it is for who is acted for now, where it was prepared for somebody else.
-    pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, Obstacle> {
-        let now = self.asked();
-        if self.switching.is_none() || statement.commented {
-            return Ok(statement);
-        }
-        let place = self.place_for(&now);
-        let stays = statement.origin.as_ref().is_none_or(|origin| origin.place.is(&place));
-        if stays && same(&statement.actor, &now) {
-            return Ok(statement);
-        }
-        let refused = |refusal: Refusal| Obstacle::Error(*refusal.error);
-        let guarded = match &statement.step {
-            Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear => return Ok(statement),
-            Step::Show(form) => context::show(&place.guard.policy(), form, &name_of(&now)).map_err(refused)?,
-            Step::None | Step::Cursor if stays => {
-                self.check_need(&place, &statement.guarded, &now).map_err(refused)?;
-                statement.guarded.rebind(&keys_of(&now)).map_err(refused)?
-            }
-            Step::None | Step::Cursor => {
-                let text = statement.origin.as_ref().map(|origin| Arc::clone(&origin.text)).unwrap_or_default();
-                let protocol = Protocol::Extended { param_types: &statement.declared };
-                self.admit_for(&place, protocol, &text, &now)?
-            }
-        };
-        let renewed = Statement { actor: now, ..Statement::clone(&statement) };
-        Ok(self.renew(renewed, guarded, place))
-    }
-
-    /// Replaces a statement of the client by what it means now.
-    fn renew(&mut self, mut renewed: Statement, guarded: Guarded, place: Arc<Place>) -> Arc<Statement> {
-        let same_name = guarded.text() == renewed.text()
-            && renewed.origin.as_ref().is_none_or(|origin| origin.place.planning_context == place.planning_context);
-        renewed.guarded = guarded;
-        if matches!(renewed.change, Change::Cursor(_)) {
-            renewed.change = Change::Cursor(renewed.actor.clone());
-        }
-        if let Some(origin) = renewed.origin.as_mut() {
-            origin.place = place;
-        }
-        if !same_name {
-            self.name_on_server(&mut renewed);
-        }
-        self.statements.remove(&renewed.name);
-        let renewed = Arc::new(renewed);
-        self.statements.insert(Arc::clone(&renewed));
-        renewed
-    }
-
-    fn check_need(&self, place: &Place, guarded: &Guarded, actor: &Actor) -> Result<(), Refusal> {
-        let harmless = guarded.plans().iter().all(|plan| is_harmless(place, plan));
-        if actor.is_some() || harmless { Ok(()) } else { Err(no_tenant(&place.guard.policy().setting)) }
-    }
-
-    /// A statement that takes the tenant's name as its parameter, with that of this Bind.
-    pub(super) fn with_named_tenant(
-        &self,
-        statement: Arc<Statement>,
-        bind: &Bind<'_>,
-    ) -> Result<Arc<Statement>, PgError> {
-        let (Step::Switch { value: Value::Param, scope, form }, Some(switching)) =
-            (&statement.step, self.switching.as_ref())
-        else {
-            return Ok(statement);
-        };
-        let given = bind.params.iter().next().flatten().unwrap_or_default();
-        let name = std::str::from_utf8(given).map_err(|_| {
-            PgError::error(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "the tenant's name is not valid UTF-8")
-        })?;
-        let to = switching.resolve(name)?;
-        let key = to.as_ref().and_then(|acting| acting.keys.default.as_deref()).unwrap_or_default();
-        let guarded = context::switch(&self.place.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;
-        let change = Change::Switch { to, scope: *scope };
-        Ok(Arc::new(Statement { guarded, change, ..Statement::clone(&statement) }))
-    }
 }
 
 /// Whether something of it stays on the server connection.
@@ -429,6 +257,6 @@ pub(super) fn tag_of(step: &Step) -> Option<&'static str> {
     matches!(step, Step::Show(Form::Command)).then_some("SHOW")
 }
 
-fn name_of(actor: &Actor) -> String {
+pub(super) fn name_of(actor: &Actor) -> String {
     actor.as_ref().map(|acting| acting.name.to_string()).unwrap_or_default()
 }

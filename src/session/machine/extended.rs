@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::admit::Admission;
-use super::compose::{Composed, Needs, Obstacle, tag_of};
+use super::compose::tag_of;
 use super::context::Hindrance;
 use super::load::{LoadProtocol, starts_load};
 use super::replies::{Errand, Fate, Kind, Run, Subject};
@@ -67,40 +67,11 @@ impl Machine {
         })
     }
 
-    /// A Parse of a session that switches tenants.
-    fn on_switching_parse(&mut self, parse: &Parse<'_>, declared: Box<[Oid]>) -> Flow {
-        let composed = match self.compose(Protocol::Extended { param_types: &declared }, parse.sql) {
-            Ok(composed) => composed,
-            Err(Obstacle::Wait(wait)) => return Flow::Stop(wait),
-            Err(Obstacle::Error(error)) => return self.refuse_extended(error),
-        };
-        let here = self.waits_for_bind(&composed.step);
-        let ready = match &composed.needs {
-            _ if here => Ok(()),
-            Needs::Nothing => self.ready_as_is(),
-            Needs::Settings(actor) | Needs::All(actor) => self.ready_for(actor),
-        };
-        if let Err(hindrance) = ready {
-            return self.hindered(hindrance);
-        }
-        let Composed { guarded, changes, actor, commented, needs: _, place, step } = composed;
-        let origin = Some(Origin { text: parse.sql.into(), place });
-        let mut statement = self.statement_of(parse.name, guarded, declared, origin);
-        statement.change = changes.into_iter().next().unwrap_or(Change::None);
-        (statement.actor, statement.commented, statement.step) = (actor, commented, step);
-        if !here {
-            return self.prepare(statement);
-        }
-        self.statements.insert(Arc::new(statement));
-        self.answer(backend::parse_complete);
-        Flow::Done
-    }
-
     fn statement(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Statement {
         self.statement_of(name, guarded, declared, None)
     }
 
-    fn statement_of(
+    pub(super) fn statement_of(
         &mut self,
         name: &str,
         guarded: Guarded,
@@ -135,7 +106,7 @@ impl Machine {
         };
     }
 
-    fn prepare(&mut self, statement: Statement) -> Flow {
+    pub(super) fn prepare(&mut self, statement: Statement) -> Flow {
         let statement = Arc::new(statement);
         if self.knows(&statement) && !self.is_doomed(&statement) {
             self.statements.insert(statement);
@@ -219,30 +190,6 @@ impl Machine {
             self.send_parse(statement.clone(), Some(Errand::Prepared));
         }
         Ok(statement)
-    }
-
-    /// The statement for who is acted for now, and a server connection for it.
-    fn for_now(&mut self, statement: Arc<Statement>, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, Flow> {
-        let mut statement = self.up_to_date(statement).map_err(|obstacle| match obstacle {
-            Obstacle::Wait(wait) => Flow::Stop(wait),
-            Obstacle::Error(error) => self.refuse_extended(error),
-        })?;
-        if let Some(bind) = bind {
-            statement = self.with_named_tenant(statement, bind).map_err(|error| self.refuse_extended(error))?;
-        }
-        self.ready_for_statement(&statement, bind.is_some()).map_err(|hindrance| self.hindered(hindrance))?;
-        Ok(statement)
-    }
-
-    pub(super) fn ready_for_statement(&mut self, statement: &Statement, runs: bool) -> Result<(), Hindrance> {
-        match (&statement.step, &statement.change) {
-            (Step::None | Step::Cursor, _) if runs => self.ready_to_run(&statement.actor),
-            (Step::None | Step::Cursor, _) => self.ready_for(&statement.actor),
-            (Step::Switch { .. }, Change::Switch { to, .. }) => self.ready_to_switch(to),
-            (Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear | Step::Show(_), _) => {
-                self.ready_as_is()
-            }
-        }
     }
 
     pub(super) fn on_bind(&mut self, bind: &Bind<'_>) -> Flow {
@@ -454,7 +401,7 @@ impl Machine {
         Flow::Done
     }
 
-    fn hindered(&mut self, hindrance: Hindrance) -> Flow {
+    pub(super) fn hindered(&mut self, hindrance: Hindrance) -> Flow {
         match hindrance {
             Hindrance::Wait(wait) => Flow::Stop(wait),
             Hindrance::Denied(error) => self.refuse_extended(error),

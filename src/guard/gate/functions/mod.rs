@@ -222,14 +222,18 @@ fn effects(bare: &str) -> Vec<Effect> {
 }
 
 fn refused(bare: &str) -> Refusal {
-    denied(
-        RefusalKind::Function,
-        format!("permission denied for function {bare}"),
-        format!(
+    let hint = match bare {
+        "currval" | "lastval" => format!(
+            "{bare}() tells what the last client of the server connection drew, whoever that was: use INSERT ... RETURNING, \
+             or nextval() before the INSERT."
+        ),
+        "setval" => "A sequence is shared by all tenants: an operator login may set it.".to_owned(),
+        _ => format!(
             "{bare}() reaches beyond the tenant's own rows, or pgwarden has no rule for it. \
              An operator login may call it."
         ),
-    )
+    };
+    denied(RefusalKind::Function, format!("permission denied for function {bare}"), hint)
 }
 
 fn refused_function(function: &Function) -> Refusal {

@@ -1,0 +1,73 @@
+//! The checks, one function each.
+
+mod code;
+mod keys;
+mod role;
+mod tables;
+
+use tokio_postgres::{Client, Error, Row};
+
+pub(super) use code::{functions, rules, views};
+pub(super) use keys::{foreign_keys, sequences, unique_keys};
+pub(super) use role::role;
+pub(super) use tables::{columns, indexes, unconfigured};
+
+use super::{Finding, Severity};
+use crate::catalog::RelKind;
+use crate::guard::{Policy, TableRule};
+use crate::ids::Oid;
+
+/// The tenant tables of a policy as parallel arrays, for queries that join them to the system catalogs.
+pub(super) struct Schema {
+    oids: Vec<Oid>,
+    columns: Vec<String>,
+}
+
+/// `t(oid, col)`: the tenant tables. Parameters $1 and $2 of every query that uses it.
+const TENANT_TABLES: &str =
+    "WITH t AS (SELECT * FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::text[])) AS t(oid, col))";
+
+impl Schema {
+    /// The tenant tables of a policy that are stored (no views).
+    pub fn of(policy: &Policy) -> Self {
+        let mut schema = Self { oids: Vec::new(), columns: Vec::new() };
+        for (name, rule) in &policy.tables {
+            let TableRule::Tenant(table) = rule else { continue };
+            let Some(relation) = policy.catalog.relations.get(name) else { continue };
+            if matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable) {
+                schema.oids.push(relation.oid);
+                schema.columns.push(table.column.clone());
+            }
+        }
+        schema
+    }
+
+    /// What is to be said of each row of a query over the tenant tables.
+    async fn findings(
+        &self,
+        client: &Client,
+        rest: &str,
+        finding: impl Fn(&Line<'_>) -> Option<Finding>,
+    ) -> Result<Vec<Finding>, Error> {
+        let rows = client.query(&format!("{TENANT_TABLES} {rest}"), &[&self.oids, &self.columns]).await?;
+        Ok(said_of(&rows, finding))
+    }
+}
+
+/// What is to be said of each row.
+fn said_of(rows: &[Row], finding: impl Fn(&Line<'_>) -> Option<Finding>) -> Vec<Finding> {
+    rows.iter().filter_map(|row| finding(&Line(row))).collect()
+}
+
+/// A row whose columns are text and boolean.
+struct Line<'r>(&'r Row);
+
+impl Line<'_> {
+    fn text(&self, column: &str) -> String {
+        self.0.get(column)
+    }
+
+    fn is(&self, column: &str) -> bool {
+        self.0.get(column)
+    }
+}

@@ -1,0 +1,153 @@
+//! Prepared statements of a session that switches tenants: each is for whoever is acted for when it is bound.
+
+use std::sync::Arc;
+
+use super::acting::{Actor, same};
+use super::admit::is_harmless;
+use super::compose::{Composed, Obstacle, name_of, no_tenant};
+use super::context::Hindrance;
+use super::route::Needs;
+use super::statements::{Origin, Statement};
+use super::switching::{Change, keys_of};
+use super::{Flow, Machine, Place};
+use crate::guard::context::{self, Step, Value};
+use crate::guard::{Guarded, Protocol, Refusal};
+use crate::ids::Oid;
+use crate::pgerror::{PgError, SqlState};
+use crate::wire::encode::backend;
+use crate::wire::frontend::{Bind, Parse};
+
+impl Machine {
+    /// A Parse of a session that switches tenants.
+    pub(super) fn on_switching_parse(&mut self, parse: &Parse<'_>, declared: Box<[Oid]>) -> Flow {
+        let composed = match self.compose(Protocol::Extended { param_types: &declared }, parse.sql) {
+            Ok(composed) => composed,
+            Err(Obstacle::Wait(wait)) => return Flow::Stop(wait),
+            Err(Obstacle::Error(error)) => return self.refuse_extended(error),
+        };
+        let here = self.waits_for_bind(&composed.step);
+        let ready = match &composed.needs {
+            _ if here => Ok(()),
+            Needs::Nothing => self.ready_as_is(),
+            Needs::Settings(actor) | Needs::All(actor) => self.ready_for(actor),
+        };
+        if let Err(hindrance) = ready {
+            return self.hindered(hindrance);
+        }
+        let Composed { guarded, changes, actor, commented, needs: _, place, step } = composed;
+        let origin = Some(Origin { text: parse.sql.into(), place });
+        let mut statement = self.statement_of(parse.name, guarded, declared, origin);
+        statement.change = changes.into_iter().next().unwrap_or(Change::None);
+        (statement.actor, statement.commented, statement.step) = (actor, commented, step);
+        if !here {
+            return self.prepare(statement);
+        }
+        self.statements.insert(Arc::new(statement));
+        self.answer(backend::parse_complete);
+        Flow::Done
+    }
+
+    /// The statement for who is acted for now, and a server connection for it.
+    pub(super) fn for_now(
+        &mut self,
+        statement: Arc<Statement>,
+        bind: Option<&Bind<'_>>,
+    ) -> Result<Arc<Statement>, Flow> {
+        let mut statement = self.up_to_date(statement).map_err(|obstacle| match obstacle {
+            Obstacle::Wait(wait) => Flow::Stop(wait),
+            Obstacle::Error(error) => self.refuse_extended(error),
+        })?;
+        if let Some(bind) = bind {
+            statement = self.with_named_tenant(statement, bind).map_err(|error| self.refuse_extended(error))?;
+        }
+        self.ready_for_statement(&statement, bind.is_some()).map_err(|hindrance| self.hindered(hindrance))?;
+        Ok(statement)
+    }
+
+    pub(super) fn ready_for_statement(&mut self, statement: &Statement, runs: bool) -> Result<(), Hindrance> {
+        match (&statement.step, &statement.change) {
+            (Step::None | Step::Cursor, _) if runs => self.ready_to_run(&statement.actor),
+            (Step::None | Step::Cursor, _) => self.ready_for(&statement.actor),
+            (Step::Switch { .. }, Change::Switch { to, .. }) => self.ready_to_switch(to),
+            (Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear | Step::Show(_), _) => {
+                self.ready_as_is()
+            }
+        }
+    }
+
+    /// The statement as it is for who is acted for now, where it was prepared for somebody else.
+    pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, Obstacle> {
+        let now = self.asked();
+        if self.switching.is_none() || statement.commented {
+            return Ok(statement);
+        }
+        let place = self.place_for(&now);
+        let stays = statement.origin.as_ref().is_none_or(|origin| origin.place.is(&place));
+        if stays && same(&statement.actor, &now) {
+            return Ok(statement);
+        }
+        let refused = |refusal: Refusal| Obstacle::Error(*refusal.error);
+        let guarded = match &statement.step {
+            Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear => return Ok(statement),
+            Step::Show(form) => context::show(&place.guard.policy(), form, &name_of(&now)).map_err(refused)?,
+            Step::None | Step::Cursor if stays => {
+                self.check_need(&place, &statement.guarded, &now).map_err(refused)?;
+                statement.guarded.rebind(&keys_of(&now)).map_err(refused)?
+            }
+            Step::None | Step::Cursor => {
+                let text = statement.origin.as_ref().map(|origin| Arc::clone(&origin.text)).unwrap_or_default();
+                let protocol = Protocol::Extended { param_types: &statement.declared };
+                self.admit_for(&place, protocol, &text, &now)?
+            }
+        };
+        let renewed = Statement { actor: now, ..Statement::clone(&statement) };
+        Ok(self.renew(renewed, guarded, place))
+    }
+
+    /// Replaces a statement of the client by what it means now.
+    fn renew(&mut self, mut renewed: Statement, guarded: Guarded, place: Arc<Place>) -> Arc<Statement> {
+        let same_name = guarded.text() == renewed.text()
+            && renewed.origin.as_ref().is_none_or(|origin| origin.place.planning_context == place.planning_context);
+        renewed.guarded = guarded;
+        if matches!(renewed.change, Change::Cursor(_)) {
+            renewed.change = Change::Cursor(renewed.actor.clone());
+        }
+        if let Some(origin) = renewed.origin.as_mut() {
+            origin.place = place;
+        }
+        if !same_name {
+            self.name_on_server(&mut renewed);
+        }
+        self.statements.remove(&renewed.name);
+        let renewed = Arc::new(renewed);
+        self.statements.insert(Arc::clone(&renewed));
+        renewed
+    }
+
+    fn check_need(&self, place: &Place, guarded: &Guarded, actor: &Actor) -> Result<(), Refusal> {
+        let harmless = guarded.plans().iter().all(|plan| is_harmless(place, plan));
+        if actor.is_some() || harmless { Ok(()) } else { Err(no_tenant(&place.guard.policy().setting)) }
+    }
+
+    /// A statement that takes the tenant's name as its parameter, with that of this Bind.
+    pub(super) fn with_named_tenant(
+        &self,
+        statement: Arc<Statement>,
+        bind: &Bind<'_>,
+    ) -> Result<Arc<Statement>, PgError> {
+        let (Step::Switch { value: Value::Param, scope, form }, Some(switching)) =
+            (&statement.step, self.switching.as_ref())
+        else {
+            return Ok(statement);
+        };
+        let given = bind.params.iter().next().flatten().unwrap_or_default();
+        let name = std::str::from_utf8(given).map_err(|_| {
+            PgError::error(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "the tenant's name is not valid UTF-8")
+        })?;
+        let to = switching.resolve(name)?;
+        let key = to.as_ref().and_then(|acting| acting.keys.default.as_deref()).unwrap_or_default();
+        let guarded = context::switch(&self.place.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;
+        let change = Change::Switch { to, scope: *scope };
+        Ok(Arc::new(Statement { guarded, change, ..Statement::clone(&statement) }))
+    }
+}
