@@ -139,3 +139,26 @@ fn shows_refusals_with_hint_and_place() {
     assert!(said.contains("column \"nam\" does not exist"), "{said}");
     assert!(!said.contains("LINE") || said.contains("LINE 1: SELECT nam FROM customers;"), "{said}");
 }
+
+/// A login of several tenants, wherever they live, as a person types it.
+#[test]
+fn goes_from_tenant_to_tenant() {
+    let url = crate::support::session::Endpoint::new(PROXY.get().port, "jobs", "jobs_pw", "drivers").url();
+    let script = "\\set PROMPT1 '%x'\n\
+        BEGIN;\nSET LOCAL app.tenant_id = 'sb';\n\\pset tuples_only on\nSELECT min(name) FROM customers;\n\\d customers\nCOMMIT;\n\
+        SET app.tenant_id = 'a';\nSELECT min(name) FROM customers;\n\\copy (SELECT min(email) FROM customers) to stdout\n\
+        BEGIN;\nSELECT min(name) FROM customers;\nSET LOCAL app.tenant_id = 'da';\nROLLBACK;\n\
+        /* tenant='da' */ SELECT current_database();\nRESET app.tenant_id;\nSELECT min(name) FROM customers;\n";
+    let (_, shown) = psql(&url, script);
+    for expected in [
+        "CANARY_B_name_1",
+        "Table \"t_b.customers\"",
+        "ALPHA_name_1",
+        "ALPHA_email_1",
+        "within this transaction",
+        "db_tenant_a",
+        "tenant context required",
+    ] {
+        assert!(shown.contains(expected), "{expected}\n{shown}");
+    }
+}

@@ -3,6 +3,7 @@
 
 use crate::support::lab::Lab;
 use crate::support::proxy::{Proxy, Setup};
+use crate::support::session::Endpoint;
 
 /// Statements that no list of the fixture allows, and what they fail with.
 const REFUSED: &[(&str, &str)] = &[
@@ -77,7 +78,7 @@ fn refused_by_default_and_allowed_by_the_lists() {
         );
     let port = crate::support::proxy::free_port();
     let open = Proxy::launch(&listed.replace(&format!(":{}\"", proxy.port), &format!(":{port}\"")), port);
-    let mut it = open.a().connect();
+    let mut it = Endpoint::new(open.port, "tenant_a", "tenant_a_pw", "defaults").connect();
     for sql in ["SELECT customer_count()", "CALL purge_tenant(99)", "SELECT count(*) FROM rich_customers"] {
         it.simple(sql).ok();
     }

@@ -136,6 +136,42 @@ fn a_second_ssl_request_inside_tls_is_refused() {
     assert!(reply.closed && reply.states.is_empty(), "{}", reply.text());
 }
 
+/// `pgwarden verify-isolation` connects with the modes of libpq.
+#[test]
+fn verify_isolation_over_tls() {
+    let listen = listen(", required = true");
+    let lab = Lab::general();
+    lab.copy_of_shop("verify_tls");
+    let proxy = Proxy::start(lab, &Setup { listen, database: "verify_tls".to_owned(), ..Setup::default() });
+    let run = |parameters: &str| {
+        let url = |end: Endpoint| format!("{}?{parameters}", end.url().replace("127.0.0.1", "localhost"));
+        Command::new(crate::support::proxy::program())
+            .args(["verify-isolation", "--config"])
+            .arg(proxy.config())
+            .args(["--as-a", &url(proxy.a()), "--as-b", &url(proxy.b())])
+            .output()
+            .unwrap()
+    };
+    let root = format!("sslrootcert={}", path("ca.crt"));
+    for (parameters, passes) in [
+        (format!("sslmode=verify-full&{root}"), true),
+        ("sslmode=require".to_owned(), true),
+        ("sslmode=disable".to_owned(), false),
+        // A root that did not sign it
+        ("sslmode=verify-ca".to_owned(), false),
+    ] {
+        let output = run(&parameters);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(
+            output.status.success(),
+            passes,
+            "{parameters}: {told}\n{}",
+            String::from_utf8_lossy(&output.stdout)
+        );
+        assert!(passes || told.contains("connecting as tenant a"), "{told}");
+    }
+}
+
 #[test]
 fn required_tls_refuses_plain_clients() {
     let proxy = Proxy::start(Lab::general(), &Setup { listen: listen(", required = true"), ..Setup::default() });

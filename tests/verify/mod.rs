@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::lab::Lab;
-use crate::support::proxy::{Proxy, Setup, program};
+use crate::support::proxy::{Proxy, Setup, police, program};
 use crate::support::session::Endpoint;
 
 /// A proxy over a database of its own.
@@ -56,6 +56,21 @@ fn passes_in_and_across_all_layouts() {
         let shown = text(&output.stdout);
         assert!(output.status.success(), "{a} on {b}: {shown}\n{}", text(&output.stderr));
         assert!(shown.contains(table), "{a} on {b}: {shown}");
+    }
+}
+
+/// Isolation that policies keep, alone and beside the rewriting.
+#[test]
+fn passes_in_each_enforcement_mode() {
+    let lab = Lab::general();
+    for (mode, database) in [("rls", "verify_rls"), ("rewrite+rls", "verify_both")] {
+        lab.copy_of_shop(database);
+        police(lab, database);
+        let proxy = Proxy::start(lab, &Setup::enforcing(mode, database));
+        let output = verify(&proxy, &proxy.a(), &[]);
+        let shown = text(&output.stdout);
+        assert!(output.status.success(), "{mode}: {shown}\n{}", text(&output.stderr));
+        assert!(shown.contains("public.invoices"), "{shown}");
     }
 }
 

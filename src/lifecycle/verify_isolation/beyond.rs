@@ -100,6 +100,16 @@ pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, 
     tables
 }
 
+/// The tables that an attacker reads by right: what stands in them tells nothing.
+pub fn readable<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<(&'p str, &'p str)>)> {
+    let mut tables = tables(policy, tenant);
+    if tenant.layout == Layout::Shared {
+        let shared = policy.tables.iter().filter(|(_, rule)| matches!(rule, TableRule::Shared));
+        tables.extend(shared.filter_map(|(name, _)| Some((policy.catalog.relations.get(name)?, None))));
+    }
+    tables
+}
+
 /// Views that a tenant of the schema or database layout can name: what they read, they read with their owner's rights.
 pub fn views(policy: &Policy, tenant: &Tenant) -> Vec<String> {
     let mut views: Vec<String> = policy

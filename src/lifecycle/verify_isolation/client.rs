@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _, stream};
@@ -76,6 +77,9 @@ pub struct Session {
     client: Client,
     heard: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
+    /// A COPY FROM failed before its stream: tokio-postgres sends one Sync too many then, and takes the answer to it for the
+    /// end of the connection.
+    stale: AtomicBool,
 }
 
 impl Session {
@@ -100,7 +104,7 @@ impl Session {
                 }
             }
         });
-        Ok(Self { connection: to.clone(), client, heard, task })
+        Ok(Self { connection: to.clone(), client, heard, task, stale: AtomicBool::new(false) })
     }
 
     /// Connects anew if the connection is gone.
@@ -108,7 +112,7 @@ impl Session {
     /// # Errors
     /// The server's answer.
     pub async fn revive(&mut self) -> Result<(), String> {
-        if self.client.is_closed() {
+        if self.client.is_closed() || self.stale.load(Ordering::Relaxed) {
             *self = Self::connect(&self.connection).await?;
         }
         Ok(())
@@ -157,7 +161,9 @@ impl Session {
             let affected = sink.as_mut().finish().await?;
             Ok(Answer { affected, ..Answer::default() })
         };
-        self.finish(tokio::time::timeout(STATEMENT_TIMEOUT, run).await)
+        let answer = self.finish(tokio::time::timeout(STATEMENT_TIMEOUT, run).await);
+        self.stale.fetch_or(answer.error.is_some(), Ordering::Relaxed);
+        answer
     }
 
     fn finish(&self, result: Result<Result<Answer, tokio_postgres::Error>, tokio::time::error::Elapsed>) -> Answer {

@@ -190,7 +190,7 @@ impl Run {
     ) -> Result<Vec<Target>, VerifyError> {
         let (attacker, other) = input.tenants;
         let mut own = HashSet::new();
-        for (relation, rows) in beyond::tables(input.policies.0, attacker) {
+        for (relation, rows) in beyond::readable(input.policies.0, attacker) {
             progress(&format!("reading {} of tenant a", relation.name));
             let filter = rows.map(|(column, key)| format!("{} = {}", target::ident(column), quote_literal(key)));
             own.extend(target::held(relation, filter.as_deref(), &self.a).await?);
