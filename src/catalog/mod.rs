@@ -1,5 +1,6 @@
 //! What an upstream contains: relations, columns, functions, operators, types. The guard reads it; loading it is I/O.
 
+mod known;
 mod load;
 mod model;
 mod source;

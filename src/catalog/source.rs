@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
+use super::known::shared;
 use super::load::{LoadError, load};
 use super::model::Catalog;
 use crate::config::Upstream;
@@ -42,6 +43,9 @@ impl RefreshTimes {
 const MAX_RETRY: Duration = Duration::from_secs(30);
 /// A statement waits so long for a reload that it asked for, then goes by what is known.
 const WAIT: Duration = Duration::from_secs(10);
+
+/// So many catalogs are read at a time: a process that meets hundreds of databases at once goes on serving.
+static LOADS: Semaphore = Semaphore::const_new(16);
 
 /// What watchers see.
 #[derive(Clone, Debug, Default)]
@@ -171,7 +175,10 @@ async fn run(source: std::sync::Weak<CatalogSource>, upstream: Arc<Upstream>) {
             s.begun += 1;
             s.last = Some(Instant::now());
         });
+        // Only closed when the process ends, and then there is nothing to be read.
+        let turn = LOADS.acquire().await;
         let result = load(&upstream).await;
+        drop(turn);
         failures = handle.take(result, failures);
         let pause = pause(&handle.times, failures);
         let min_gap = handle.times.min_gap;
@@ -236,7 +243,7 @@ impl CatalogSource {
                 "catalog read"
             );
         }
-        let new = (!same).then(|| Arc::new(catalog));
+        let new = (!same).then(|| shared(catalog));
         self.state.send_modify(|s| {
             s.ended = s.begun;
             s.error = None;

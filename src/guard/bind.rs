@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::plan::{Piece, Plan, TenantCheck};
 use super::policy::TenantKeys;
 use super::refusal::{Refusal, RefusalKind};
@@ -11,14 +13,22 @@ use super::value::{TenantValue, push_literal};
 use crate::ids::Oid;
 use crate::pgerror::SqlState;
 
+/// A statement may end in a comment: what separates it from the next must not stand in it.
+const SEPARATOR: &str = "\n;";
+
 /// Statements with one tenant's values in them. Only the guard can make one, so that a session without enforcement
 /// does not compile.
 #[derive(Clone, Debug)]
 pub struct Guarded {
     script: Arc<Script>,
     /// Per statement, the values of its slots.
-    values: Vec<Vec<Arc<str>>>,
+    values: PerStatement,
 }
+
+/// Values of one statement's slots: nearly always none or one.
+type Values = SmallVec<[Arc<str>; 1]>;
+/// Values for each statement of a text: nearly always one statement.
+pub(super) type PerStatement = SmallVec<[Values; 1]>;
 
 /// One parameter of a client's Bind message.
 #[derive(Clone, Copy, Debug)]
@@ -37,7 +47,7 @@ impl Script {
     /// # Errors
     /// 42501 where a literal names another tenant, or where the tenant has no key of the needed name.
     pub fn bind(self: &Arc<Self>, keys: &TenantKeys) -> Result<Guarded, Refusal> {
-        let values = self.statements.iter().map(|plan| slot_values(plan, keys)).collect::<Result<Vec<_>, _>>()?;
+        let values = self.statements.iter().map(|plan| slot_values(plan, keys)).collect::<Result<PerStatement, _>>()?;
         for (plan, values) in self.statements.iter().zip(&values) {
             self.check_literals(plan, values)?;
         }
@@ -65,12 +75,15 @@ impl Script {
 }
 
 impl Guarded {
-    pub(super) fn from_parts(script: Arc<Script>, values: Vec<Vec<Arc<str>>>) -> Self {
-        Self { script, values }
+    pub(super) fn from_parts<V: IntoIterator<Item = Arc<str>>>(
+        script: Arc<Script>,
+        values: impl IntoIterator<Item = V>,
+    ) -> Self {
+        Self { script, values: values.into_iter().map(Values::from_iter).collect() }
     }
 
-    pub(super) fn into_parts(self) -> (Vec<Arc<Plan>>, Vec<Vec<Arc<str>>>) {
-        (self.script.statements.clone(), self.values)
+    pub(super) fn into_parts(self) -> (Vec<Arc<Plan>>, PerStatement) {
+        (self.script.statements.to_vec(), self.values)
     }
 
     /// The same statements for another tenant.
@@ -94,12 +107,11 @@ impl Guarded {
     /// The text to send: for a Query all statements with the tenant's values as literals, for a Parse the one statement
     /// with `$n` in their places.
     pub fn text(&self) -> Cow<'_, str> {
-        match (self.script.statements.as_slice(), self.values.as_slice()) {
+        match (&*self.script.statements, self.values.as_slice()) {
             ([plan], [values]) => self.statement_text(plan, values),
             (plans, values) => {
                 let texts: Vec<_> = plans.iter().zip(values).map(|(p, v)| self.statement_text(p, v)).collect();
-                // A statement may end in a comment: the separator must not stand in it.
-                Cow::Owned(texts.join("\n;"))
+                Cow::Owned(texts.join(SEPARATOR))
             }
         }
     }
@@ -109,16 +121,29 @@ impl Guarded {
             return Cow::Borrowed(text);
         }
         let mut out = String::with_capacity(plan.pieces.len() * 64);
+        self.statement_pieces(plan, values, &mut |piece| out.push_str(piece));
+        Cow::Owned(out)
+    }
+
+    /// [`Guarded::text`] piece by piece, without putting it together.
+    pub fn pieces(&self, put: &mut impl FnMut(&str)) {
+        let statements = self.script.statements.iter().zip(&self.values);
+        for (i, (plan, values)) in statements.enumerate() {
+            if i > 0 {
+                put(SEPARATOR);
+            }
+            self.statement_pieces(plan, values, put);
+        }
+    }
+
+    fn statement_pieces(&self, plan: &Plan, values: &[Arc<str>], put: &mut impl FnMut(&str)) {
         for piece in &plan.pieces {
             match piece {
-                Piece::Text(text) => out.push_str(text),
-                Piece::Slot(slot) => {
-                    push_slot(&mut out, plan, values, *slot, self.script.extended && !plan.inline_slots)
-                }
-                Piece::Literal(i) => out.push_str(self.script.literal_token(*i)),
+                Piece::Text(text) => put(text),
+                Piece::Slot(slot) => put_slot(put, plan, values, *slot, self.script.extended && !plan.inline_slots),
+                Piece::Literal(i) => put(self.script.literal_token(*i)),
             }
         }
-        Cow::Owned(out)
     }
 
     /// Parameter types for the Parse message: the client's, padded with 0 (unspecified), then those of the slots.
@@ -180,20 +205,20 @@ impl BindValue<'_> {
     }
 }
 
-fn push_slot(out: &mut String, plan: &Plan, values: &[Arc<str>], slot: usize, extended: bool) {
+fn put_slot(put: &mut impl FnMut(&str), plan: &Plan, values: &[Arc<str>], slot: usize, extended: bool) {
     if extended {
-        out.push('$');
-        out.push_str(&(usize::from(plan.client_params) + slot + 1).to_string());
+        put("$");
+        put(&(usize::from(plan.client_params) + slot + 1).to_string());
     } else if let (Some(value), Some(target)) = (values.get(slot), plan.slots.get(slot)) {
-        out.push_str("CAST(");
-        push_literal(out, value);
-        out.push_str(" AS ");
-        out.push_str(&target.type_name);
-        out.push(')');
+        let mut literal = String::with_capacity(value.len() + 2);
+        push_literal(&mut literal, value);
+        for piece in ["CAST(", &literal, " AS ", &target.type_name, ")"] {
+            put(piece);
+        }
     }
 }
 
-fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Vec<Arc<str>>, Refusal> {
+fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Values, Refusal> {
     plan.slots.iter().map(|slot| keys.get(&slot.key).cloned().ok_or_else(|| missing_key(slot.key.as_deref()))).collect()
 }
 

@@ -25,7 +25,7 @@ pub type Planner = fn(&Policy, &Mode, Protocol<'_>, &str) -> Result<Vec<Plan>, R
 #[derive(Debug)]
 pub struct Script {
     /// In the order of the text.
-    pub statements: Vec<Arc<Plan>>,
+    pub statements: Arc<[Arc<Plan>]>,
     pub(super) extended: bool,
     /// Literals of this text, where its plans are shared with others of its shape.
     literals: Option<Literals>,
@@ -38,7 +38,7 @@ impl Script {
 
     /// The plans of statements that were guarded one by one, with the values in the text.
     pub(super) fn of_plans(statements: Vec<Arc<Plan>>) -> Arc<Self> {
-        Arc::new(Self { statements, extended: false, literals: None })
+        Arc::new(Self { statements: statements.into(), extended: false, literals: None })
     }
 
     pub(super) fn literal_token(&self, i: usize) -> &str {
@@ -125,9 +125,8 @@ impl Guard {
         let key = KeyRef { mode, protocol: Protocol::Simple, sql: &lifted.shape };
         match state.verdicts.get(&key) {
             Some(Verdict::Shape(template)) if template.fits(sql, &lifted) => {
-                let statements = template.statements.clone();
                 return Ok(Arc::new(Script {
-                    statements,
+                    statements: Arc::clone(&template.statements),
                     extended: false,
                     literals: Some(Literals::new(sql, lifted)),
                 }));

@@ -22,8 +22,9 @@ use super::{PoolKey, ServerTarget, tidy};
 use crate::config::PoolSettings;
 use crate::pgerror::PgError;
 
-/// A connection that came back more recently than this is handed out without a look at its socket.
-const TRUSTED_FOR: Duration = Duration::from_millis(1);
+/// A connection that came back more recently than this is handed out if the runtime that watches its socket has not heard of
+/// anything; after a longer time the system is asked.
+const WATCHED_FOR: Duration = Duration::from_millis(100);
 /// When more pools want connections than the cap allows, a connection changes pools at its release after this time.
 const TIME_SLICE: Duration = Duration::from_secs(1);
 
@@ -213,14 +214,13 @@ impl Inner {
         if server.is_expired(now) {
             return None;
         }
-        if now.duration_since(server.last_used()) >= TRUSTED_FOR {
-            match server.probe() {
-                Probe::Quiet => {}
-                Probe::Spoke => tidy::listen(&mut server).await.ok()?,
-                Probe::Closed => {
-                    server.poison();
-                    return None;
-                }
+        let watched = now.duration_since(server.last_used()) < WATCHED_FOR;
+        match if watched { server.glance() } else { server.probe() } {
+            Probe::Quiet => {}
+            Probe::Spoke => tidy::listen(&mut server).await.ok()?,
+            Probe::Closed => {
+                server.poison();
+                return None;
             }
         }
         server.counters.checkouts += 1;

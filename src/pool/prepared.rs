@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use foldhash::fast::RandomState;
+
 /// Identifies a prepared statement across all server connections: equal texts (and all that changes how they are planned)
 /// have equal ids. The session room gives the numbers; ids are never used twice for different texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,14 +21,14 @@ impl StatementId {
 pub struct PreparedSet {
     limit: usize,
     clock: u64,
-    last_use: HashMap<StatementId, u64>,
+    last_use: HashMap<StatementId, u64, RandomState>,
     by_use: BTreeMap<u64, StatementId>,
 }
 
 impl PreparedSet {
     /// An empty set that holds at most `limit` statements (at least one).
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), clock: 0, last_use: HashMap::new(), by_use: BTreeMap::new() }
+        Self { limit: limit.max(1), clock: 0, last_use: HashMap::default(), by_use: BTreeMap::new() }
     }
 
     /// Whether the statement is prepared here; if so, it becomes the most recently used one.

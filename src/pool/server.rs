@@ -215,6 +215,11 @@ impl Server {
         self.slot.permit.take()
     }
 
+    /// [`Server::probe`] as the runtime knows it: a socket closed this moment may be missed.
+    pub(super) fn glance(&self) -> Probe {
+        socket::glance(&self.conn.stream)
+    }
+
     /// Looks at the socket without waiting.
     pub(super) fn probe(&self) -> Probe {
         socket::probe(&self.conn.stream)

@@ -37,7 +37,7 @@ pub struct Listener {
 }
 
 /// Boxed: moved about, it would be part of the session's future more than once.
-type ClientRelay = Relay<Stream, PoolSource>;
+type ClientRelay = Relay<PoolSource>;
 
 /// What the sessions of a process share besides the gateway.
 struct Sessions {

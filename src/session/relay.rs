@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop;
 use tracing::Instrument as _;
 
 use super::directory::{Order, Seat};
@@ -20,6 +21,7 @@ use super::machine::{Link, Machine, Place, Wait};
 use crate::ids::TenantName;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
+use crate::wire::stream::Stream;
 
 /// Bytes read at once. One buffer per thread: an idle session holds none.
 const SCRATCH: usize = 32 << 10;
@@ -34,8 +36,6 @@ thread_local! {
 pub trait Source: Send {
     /// A server connection.
     type Server: Send;
-    /// Its socket.
-    type Socket: AsyncRead + AsyncWrite + Unpin;
 
     /// Gets a server connection of a place and what is known of its state. `party` waits for it, if it is not the same for
     /// all of the session.
@@ -47,7 +47,7 @@ pub trait Source: Send {
     /// Gives it back.
     fn release(&mut self, server: Self::Server, link: Link, condition: Condition);
     /// Its socket.
-    fn socket(server: &mut Self::Server) -> &mut Self::Socket;
+    fn socket(server: &mut Self::Server) -> &mut Stream;
 }
 
 /// In which condition a server connection is given back.
@@ -89,8 +89,11 @@ enum Event {
 }
 
 /// A client's connection, the machine of its session, and the server connection that it has at the moment.
-pub struct Relay<C, S: Source> {
-    client: C,
+pub struct Relay<S: Source> {
+    client: Stream,
+    /// A read found nothing: the task is woken when something comes.
+    awaits_client: bool,
+    awaits_server: bool,
     unflushed: bool,
     server_unflushed: bool,
     source: S,
@@ -100,11 +103,22 @@ pub struct Relay<C, S: Source> {
     heard: Order,
 }
 
-impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
+impl<S: Source> Relay<S> {
     /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
-    pub fn new(client: C, machine: Machine, source: S, seat: Arc<Seat>) -> Self {
+    pub fn new(client: Stream, machine: Machine, source: S, seat: Arc<Seat>) -> Self {
         let heard = Order::Run;
-        Self { client, unflushed: false, server_unflushed: false, source, server: None, machine, seat, heard }
+        Self {
+            client,
+            awaits_client: false,
+            awaits_server: false,
+            unflushed: false,
+            server_unflushed: false,
+            source,
+            server: None,
+            machine,
+            seat,
+            heard,
+        }
     }
 
     /// Serves the client until one side ends it. The server connection has been given back afterwards. What is logged at the
@@ -190,7 +204,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     }
 }
 
-impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
+impl<S: Source> Relay<S> {
     /// Waits until a socket has taken or given bytes, or the process wants something of its sessions.
     fn poll_exchange(&mut self, cx: &mut Context<'_>) -> Poll<Event> {
         let mut progress = false;
@@ -206,7 +220,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         self.seat.poll_order(self.heard, cx).map(Event::Bell)
     }
 
-    /// Whether the last byte for the server went out: it may be released now.
+    /// Whether the last byte for the server went out and nothing is to come back: it may be released now.
     fn poll_send_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
         let Some(server) = self.server.as_mut() else { return Ok(false) };
         let lost = |error: io::Error| Event::ServerLost(error.to_string());
@@ -219,7 +233,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
             return Ok(false);
         }
         self.server_unflushed = false;
-        Ok(self.machine.to_server.is_empty())
+        Ok(self.machine.to_server.is_empty() && self.machine.between_transactions())
     }
 
     fn poll_send_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
@@ -237,7 +251,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     fn poll_read_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
         let Some(server) = self.server.as_mut().filter(|_| self.machine.wants_server()) else { return Ok(false) };
         let machine = &mut self.machine;
-        let outcome = read_some(S::socket(server), cx, |bytes| machine.server_bytes(bytes));
+        let outcome = read_some(S::socket(server), &mut self.awaits_server, cx, |bytes| machine.server_bytes(bytes));
         match outcome {
             Ok(None) => Ok(false),
             Ok(Some(Ok(()))) => Ok(true),
@@ -252,7 +266,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
             return Ok(false);
         }
         let machine = &mut self.machine;
-        match read_some(&mut self.client, cx, |bytes| machine.client_bytes(bytes)) {
+        match read_some(&mut self.client, &mut self.awaits_client, cx, |bytes| machine.client_bytes(bytes)) {
             Ok(moved) => Ok(moved.is_some()),
             Err(Gone::Eof) => Err(Event::ClientGone(None)),
             Err(Gone::Error(error)) => Err(Event::ClientGone(Some(error))),
@@ -260,11 +274,11 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     }
 }
 
-impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
+impl<S: Source> Relay<S> {
     /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.
     async fn acquire(&mut self) -> Option<End> {
         let got = {
-            let Self { client, machine, source, unflushed, seat, heard, .. } = self;
+            let Self { client, awaits_client, machine, source, unflushed, seat, heard, .. } = self;
             let mut checkout = pin!(source.checkout(Arc::clone(machine.place()), machine.party()));
             poll_fn(|cx| {
                 if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
@@ -278,7 +292,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
                         return Poll::Ready(Err(End::Told(error.message.to_string())));
                     }
                 }
-                match listen(client, unflushed, machine, cx) {
+                match listen(client, awaits_client, unflushed, machine, cx) {
                     Some(end) => Poll::Ready(Err(end)),
                     None => Poll::Pending,
                 }
@@ -288,6 +302,7 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         match got {
             Ok(Ok((server, link))) => {
                 self.server = Some(server);
+                self.awaits_server = false;
                 self.machine.attach(link);
                 None
             }
@@ -350,8 +365,9 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
 }
 
 /// Serves the client's side alone. Returns how the session ended, if it did.
-fn listen<C: AsyncRead + AsyncWrite + Unpin>(
-    client: &mut C,
+fn listen(
+    client: &mut Stream,
+    awaits: &mut bool,
     unflushed: &mut bool,
     machine: &mut Machine,
     cx: &mut Context<'_>,
@@ -370,7 +386,7 @@ fn listen<C: AsyncRead + AsyncWrite + Unpin>(
         }
     }
     while machine.wants_client() {
-        match read_some(client, cx, |bytes| machine.client_bytes(bytes)) {
+        match read_some(client, awaits, cx, |bytes| machine.client_bytes(bytes)) {
             Ok(Some(())) => {}
             Ok(None) => return None,
             Err(Gone::Eof) => return Some(End::ClientGone(None)),
@@ -386,19 +402,32 @@ enum Gone {
     Error(io::Error),
 }
 
-/// Reads once into the thread's buffer and hands it over; `None` if there is nothing to be read now.
+/// Reads once into the thread's buffer and hands it over; `None` if there is nothing to be read now. While the runtime
+/// knows that the task `awaits` the socket and has heard of nothing, it is not asked again: a task that waits for two
+/// sockets is woken by one of them.
 fn read_some<T>(
-    socket: &mut (impl AsyncRead + Unpin),
+    socket: &mut Stream,
+    awaits: &mut bool,
     cx: &mut Context<'_>,
     take: impl FnOnce(&[u8]) -> T,
 ) -> Result<Option<T>, Gone> {
+    if *awaits && socket.is_quiet() {
+        return Ok(None);
+    }
     READ_BUFFER.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
         match Pin::new(socket).poll_read(cx, &mut buffer) {
-            Poll::Pending => Ok(None),
+            Poll::Pending => {
+                // Without budget the runtime has not looked at the socket.
+                *awaits = coop::has_budget_remaining();
+                Ok(None)
+            }
             Poll::Ready(Err(error)) => Err(Gone::Error(error)),
             Poll::Ready(Ok(())) if buffer.filled().is_empty() => Err(Gone::Eof),
-            Poll::Ready(Ok(())) => Ok(Some(take(buffer.filled()))),
+            Poll::Ready(Ok(())) => {
+                *awaits = false;
+                Ok(Some(take(buffer.filled())))
+            }
         }
     })
 }

@@ -76,7 +76,6 @@ impl PoolSource {
 
 impl Source for PoolSource {
     type Server = Server;
-    type Socket = Stream;
 
     async fn checkout(&mut self, place: Arc<Place>, party: Option<TenantName>) -> Result<(Server, Link), PgError> {
         if !Arc::ptr_eq(&self.place, &place) {

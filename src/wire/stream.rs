@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::socket::Socket;
@@ -89,6 +89,18 @@ impl Stream {
             Stream::TlsServer(tls) => tls.get_mut().0.move_here(),
             Stream::TlsClient(tls) => tls.get_mut().0.move_here(),
         }
+    }
+
+    /// Whether the runtime that watches the socket has heard of nothing to read since a read that found nothing: asks
+    /// nobody, costs next to nothing. It may learn of something a little later than the system.
+    pub fn is_quiet(&self) -> bool {
+        let heard = match self {
+            Stream::Unix(socket) => socket.get().map(|it| it.try_io(Interest::READABLE, || Ok(()))),
+            Stream::Tcp(_) | Stream::TlsServer(_) | Stream::TlsClient(_) => {
+                self.tcp().map(|it| it.try_io(Interest::READABLE, || Ok(())))
+            }
+        };
+        heard.is_some_and(|heard| heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock))
     }
 
     /// Whether TLS is on.

@@ -80,7 +80,7 @@ fn made(text: String, key: Option<Arc<str>>) -> Guarded {
         copy_in: None,
         notes: vec![],
     };
-    Guarded::from_parts(Script::of_plans(vec![Arc::new(plan)]), vec![key.into_iter().collect()])
+    Guarded::from_parts(Script::of_plans(vec![Arc::new(plan)]), [key])
 }
 
 fn quoted_setting(name: &str) -> String {

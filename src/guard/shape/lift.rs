@@ -75,7 +75,10 @@ impl Scanner<'_> {
     }
 
     fn run(&mut self) -> Option<()> {
-        while let Some(b) = self.byte(self.at) {
+        loop {
+            // Most of a text is words, white space and plain punctuation.
+            self.skip_while(is_plain);
+            let Some(b) = self.byte(self.at) else { return Some(()) };
             match b {
                 b'\'' => self.string()?,
                 b'"' => self.quoted_identifier()?,
@@ -97,13 +100,11 @@ impl Scanner<'_> {
                 _ => self.at += 1,
             }
         }
-        Some(())
     }
 
     fn skip_while(&mut self, keep: impl Fn(u8) -> bool) {
-        while self.byte(self.at).is_some_and(&keep) {
-            self.at += 1;
-        }
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        self.at += rest.iter().position(|b| !keep(*b)).unwrap_or(rest.len());
     }
 
     /// A word; prefixes of special strings (`E''`, `B''`, `X''`, `N''`, `U&''`, `U&""`) are not judged.
@@ -217,7 +218,34 @@ impl Scanner<'_> {
 
 /// `ident_cont` of Postgres's scanner.
 fn is_identifier(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b == b'_' || b == b'$' || b >= 0x80
+    CLASS.get(usize::from(b)).is_some_and(|class| class & IDENTIFIER != 0)
+}
+
+/// Bytes that begin and continue nothing that must be looked at.
+fn is_plain(b: u8) -> bool {
+    CLASS.get(usize::from(b)).is_some_and(|class| class & PLAIN != 0)
+}
+
+const IDENTIFIER: u8 = 1;
+const PLAIN: u8 = 2;
+
+static CLASS: [u8; 256] = classes();
+
+#[allow(clippy::indexing_slicing)] // at compile time
+const fn classes() -> [u8; 256] {
+    let mut classes = [0; 256];
+    let mut b = 0;
+    while b < 256 {
+        let byte = b as u8;
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'$') || byte >= 0x80 {
+            classes[b] |= IDENTIFIER;
+        }
+        if matches!(byte, b' ' | b'\n' | b'\r' | b'\t' | b',' | b'(' | b')' | b'=' | b'*' | b';' | b'<' | b'>' | b'+') {
+            classes[b] |= PLAIN;
+        }
+        b += 1;
+    }
+    classes
 }
 
 #[cfg(test)]

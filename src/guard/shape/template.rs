@@ -19,7 +19,7 @@ const NUMBER_MARK: &str = "1733";
 #[derive(Debug)]
 pub(in crate::guard) struct Template {
     /// With [`Piece::Literal`] and [`TenantCheck::Lifted`] where markers stood.
-    pub statements: Vec<Arc<Plan>>,
+    pub statements: Arc<[Arc<Plan>]>,
     /// Literals that are no data, by their place in the text, with the token they must be.
     fixed: Vec<(usize, Box<str>)>,
 }

@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::admit::Admission;
 use super::compose::{Composed, Needs, Obstacle, tag_of};
 use super::context::Hindrance;
@@ -22,9 +24,6 @@ use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 use crate::wire::frontend::{Bind, BindRewrite, Execute, ExtraParam, Format, Parse, Target, rewrite_bind};
-
-/// Portals that a client may have open at one time.
-const MAX_PORTALS: usize = 10_000;
 
 impl Machine {
     pub(super) fn on_parse(&mut self, parse: &Parse<'_>) -> Flow {
@@ -246,7 +245,7 @@ impl Machine {
     }
 
     pub(super) fn on_bind(&mut self, bind: &Bind<'_>) -> Flow {
-        if self.portals.len() >= MAX_PORTALS && !self.portals.contains_key(bind.portal) {
+        if !self.portals.has_room(bind.portal) {
             let error = PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals");
             return self.refuse_extended(error);
         }
@@ -264,7 +263,7 @@ impl Machine {
             return self.refuse_extended(error.to_pg());
         }
         self.sent_extended();
-        self.portals.insert(bind.portal.into(), Portal { statement: statement.clone(), begun: false });
+        self.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
         self.replies.forward(Kind::Bind(statement));
         Flow::Done
     }
@@ -296,7 +295,7 @@ impl Machine {
             portal: bind.portal,
             statement: &statement.server.wire_name(),
             client_params: statement.expected_params(bind.params.count()),
-            extra: &extra.collect::<Vec<_>>(),
+            extra: &extra.collect::<SmallVec<[_; 1]>>(),
         };
         rewrite_bind(&mut self.to_server, bind, &change)
     }

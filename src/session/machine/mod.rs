@@ -29,7 +29,7 @@ mod tally;
 mod tests;
 mod unsent;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -44,7 +44,7 @@ pub use tally::Sent;
 
 use self::copy::{CopyPart, CopyStream};
 use self::replies::Replies;
-use self::statements::{Portal, Statements};
+use self::statements::{Portals, Statements};
 use self::tally::Tally;
 use crate::config::PoolMode;
 use crate::guard::{Guarded, PinReason, TenantKeys};
@@ -189,7 +189,7 @@ pub struct Machine {
     /// A COPY whose rows go out as INSERTs.
     load: Option<Box<load::Load>>,
     statements: Statements,
-    portals: HashMap<Box<str>, Portal>,
+    portals: Portals,
     settings: Settings,
     /// ParameterStatus values as the client knows them.
     reported: Arc<BTreeMap<String, String>>,
@@ -235,7 +235,7 @@ impl Machine {
             copying: CopyStream::None,
             load: None,
             statements: Statements::default(),
-            portals: HashMap::new(),
+            portals: Portals::default(),
             settings,
             reported,
             admitted: None,

@@ -46,11 +46,13 @@ impl Machine {
             Err(error) => return self.refuse_query(error),
         }
         let tag = self.deallocation(&guarded);
-        let text = if tag.is_some() { "".into() } else { guarded.text() };
-        if let Err(error) = frontend::query(&mut self.to_server, &text) {
+        let written = match tag {
+            Some(_) => frontend::query(&mut self.to_server, ""),
+            None => frontend::query_of(&mut self.to_server, |put| guarded.pieces(&mut |piece| put(piece))),
+        };
+        if let Err(error) = written {
             return self.refuse_query(error.to_pg());
         }
-        drop(text);
         if self.is_operator() {
             self.env.observer.operator_statement(sql);
         }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
 use quick_cache::Weighter;
 use quick_cache::sync::Cache;
 
@@ -19,6 +20,8 @@ use crate::pool::StatementId;
 const SHARED_BYTES: u64 = 64 << 20;
 /// Bytes of statement text that one client may have prepared.
 pub const CLIENT_BYTES: usize = 16 << 20;
+/// Portals that one client may have open at one time.
+const CLIENT_PORTALS: usize = 10_000;
 /// Statements that one client may have prepared.
 pub const CLIENT_STATEMENTS: usize = 10_000;
 
@@ -84,6 +87,54 @@ pub struct Origin {
     pub place: Arc<Place>,
 }
 
+/// The portals of one client by name.
+#[derive(Debug, Default)]
+pub struct Portals {
+    named: HashMap<Box<str>, Portal, RandomState>,
+    unnamed: Option<Portal>,
+}
+
+impl Portals {
+    /// Whether another portal of this name may be bound; one of the same name gives way to it.
+    pub fn has_room(&self, name: &str) -> bool {
+        name.is_empty() || self.named.len() < CLIENT_PORTALS || self.named.contains_key(name)
+    }
+
+    /// A portal by its name.
+    pub fn get(&self, name: &str) -> Option<&Portal> {
+        if name.is_empty() { self.unnamed.as_ref() } else { self.named.get(name) }
+    }
+
+    /// A portal by its name.
+    pub fn get_mut(&mut self, name: &str) -> Option<&mut Portal> {
+        if name.is_empty() { self.unnamed.as_mut() } else { self.named.get_mut(name) }
+    }
+
+    /// Notes a portal under its name.
+    pub fn insert(&mut self, name: &str, portal: Portal) {
+        if name.is_empty() {
+            self.unnamed = Some(portal);
+        } else {
+            self.named.insert(name.into(), portal);
+        }
+    }
+
+    /// Drops a portal.
+    pub fn remove(&mut self, name: &str) {
+        if name.is_empty() {
+            self.unnamed = None;
+        } else {
+            self.named.remove(name);
+        }
+    }
+
+    /// Drops all.
+    pub fn clear(&mut self) {
+        self.unnamed = None;
+        self.named.clear();
+    }
+}
+
 impl Statement {
     /// The number of parameters that a Bind must have, where pgwarden has to know: where it appends some. Otherwise the
     /// number given, for the server to judge.
@@ -112,7 +163,7 @@ pub struct ParseUndo {
 /// The statements of one client by name.
 #[derive(Debug, Default)]
 pub struct Statements {
-    named: HashMap<Box<str>, Arc<Statement>>,
+    named: HashMap<Box<str>, Arc<Statement>, RandomState>,
     unnamed: Option<Arc<Statement>>,
     bytes: usize,
     serial: u64,

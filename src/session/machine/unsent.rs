@@ -145,7 +145,7 @@ impl Machine {
         let Some(switching) = self.switching.as_mut() else { return false };
         if here {
             switching.bound_here.insert(bind.portal.into());
-            self.portals.insert(bind.portal.into(), Portal { statement, begun: false });
+            self.portals.insert(bind.portal, Portal { statement, begun: false });
             self.answer(backend::bind_complete);
         } else {
             switching.bound_here.remove(bind.portal);

@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use super::{fixed, frame, put_count, put_cstr, put_cstr_bytes, put_value, untagged};
+use super::{fixed, frame, put_count, put_cstr, put_cstr_bytes, put_cstr_of, put_value, untagged};
 use crate::ids::Oid;
 use crate::wire::error::WireError;
 use crate::wire::frontend::{ExtraParam, Format, Target};
@@ -89,6 +89,14 @@ pub fn sasl_response(out: &mut BytesMut, data: &[u8]) -> Result<(), WireError> {
 /// A NUL in the text.
 pub fn query(out: &mut BytesMut, sql: &str) -> Result<(), WireError> {
     frame(out, b'Q', |out| put_cstr(out, "Query", sql))
+}
+
+/// Query with a text in pieces, which `pieces` hands over one after the other.
+///
+/// # Errors
+/// As [`query`].
+pub fn query_of(out: &mut BytesMut, pieces: impl FnOnce(&mut dyn FnMut(&str))) -> Result<(), WireError> {
+    frame(out, b'Q', |out| put_cstr_of(out, "Query", pieces))
 }
 
 /// Parse.

@@ -77,6 +77,24 @@ pub fn put_cstr(out: &mut BytesMut, message: &'static str, text: &str) -> Result
     put_cstr_bytes(out, message, text.as_bytes())
 }
 
+/// As [`put_cstr`], for a text in pieces, which `pieces` hands over one after the other.
+///
+/// # Errors
+/// [`WireError::EmbeddedNul`].
+pub fn put_cstr_of(
+    out: &mut BytesMut,
+    message: &'static str,
+    pieces: impl FnOnce(&mut dyn FnMut(&str)),
+) -> Result<(), WireError> {
+    let mut has_nul = false;
+    pieces(&mut |piece| {
+        has_nul |= piece.as_bytes().contains(&0);
+        out.put_slice(piece.as_bytes());
+    });
+    out.put_u8(0);
+    if has_nul { Err(WireError::EmbeddedNul(message)) } else { Ok(()) }
+}
+
 /// As [`put_cstr`], for bytes in any encoding.
 ///
 /// # Errors

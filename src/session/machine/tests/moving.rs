@@ -1,5 +1,7 @@
 //! A session whose tenants live in several places: BEGIN waits for the place, and the place for the end of the transaction.
 
+use std::collections::HashMap;
+
 use super::*;
 
 struct Three(HashMap<&'static str, Arc<Acting>>);
