@@ -1,21 +1,36 @@
-//! Side-by-side load: pgbench against PgBouncer and against pgwarden with the guard on, interleaved, on one throwaway
-//! Postgres. Prints CPU of the proxy per transaction, throughput and latency as ratios to PgBouncer, and writes
-//! `target/load.json`.
+//! Side-by-side load: PgBouncer and pgwarden with the guard on, in interleaved rounds in front of one throwaway Postgres.
+//! Prints pgwarden's figures as ratios to PgBouncer's and writes `target/load.json`.
 //!
-//! `cargo bench --bench load -- [--seconds N] [--rounds N] [--clients 1,8,32] [--cases name,name] [--protocols simple,extended,prepared]`
+//! `cargo bench --bench load -- [--seconds N] [--rounds N] [--clients 8,32,128] [--cases name,name]
+//! [--protocols simple,extended,prepared] [--only section,section]`
+//!
+//! Sections: `idle`, `connect`, `latency`, `cells` (pgbench: cases x protocols x clients), `bulk`, `alternatives`, `tenants`,
+//! `databases`. Needs the Debian packages `postgresql` and `pgbouncer`. `PGWARDEN_TEST_PROGRAM` names another pgwarden.
 //!
 //! PgBouncer gets the statements with the tenant predicate written by hand; pgwarden gets them without, and adds it.
 //! Debian's PgBouncer 1.18 has no prepared statements in transaction mode: there it is compared in session mode.
 
 mod cases;
-mod peers;
+mod client;
+mod lab;
+mod process;
 mod report;
+mod sections;
 
 use std::process::ExitCode;
 
 use cases::{CASES, Case, Protocol};
-use peers::{Lab, Peer, Sample};
-use report::{Row, Summary};
+use lab::{Lab, Peer, Sample};
+use report::{Report, Row};
+
+/// Clients of the section `idle`.
+const IDLE: u32 = 5_000;
+/// Databases of the section `databases`.
+const DATABASES: usize = 500;
+/// Tenants of the section `tenants`.
+const TENANTS: usize = 100_000;
+/// In the order in which they run: memory that load has left behind would be given to the idle clients.
+const SECTIONS: [&str; 8] = ["idle", "connect", "latency", "cells", "bulk", "alternatives", "tenants", "databases"];
 
 /// What to run.
 struct Options {
@@ -24,6 +39,7 @@ struct Options {
     clients: Vec<u32>,
     cases: Vec<&'static Case>,
     protocols: Vec<Protocol>,
+    sections: Vec<&'static str>,
 }
 
 fn main() -> ExitCode {
@@ -45,11 +61,12 @@ fn main() -> ExitCode {
 
 fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
     let mut options = Options {
-        seconds: 4,
-        rounds: 3,
-        clients: vec![1, 8, 32],
+        seconds: 2,
+        rounds: 5,
+        clients: vec![8, 32, 128],
         cases: CASES.iter().collect(),
         protocols: Protocol::ALL.to_vec(),
+        sections: SECTIONS.to_vec(),
     };
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or(format!("{arg} needs a value"));
@@ -65,6 +82,10 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
                 options.cases = value()?.split(',').map(find).collect::<Result<_, _>>()?;
             }
             "--protocols" => options.protocols = value()?.split(',').map(Protocol::parse).collect::<Result<_, _>>()?,
+            "--only" => {
+                let find = |name: &str| SECTIONS.into_iter().find(|s| *s == name).ok_or(format!("no section {name}"));
+                options.sections = value()?.split(',').map(find).collect::<Result<_, _>>()?;
+            }
             other => return Err(format!("unknown option {other}; see the head of benches/load/main.rs")),
         }
     }
@@ -74,30 +95,61 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 fn run(options: &Options) -> Result<(), String> {
     eprintln!("starting Postgres, PgBouncer and pgwarden ...");
     let lab = Lab::start()?;
-    let runs = options.cases.len() * options.protocols.len() * options.clients.len();
-    eprintln!("{runs} cells, about {} s", runs as u32 * options.rounds * 2 * (options.seconds + 1));
-    // First of all: memory that load has left behind would be given to the idle clients.
-    let mut summary = Summary { idle: Some(lab.idle_memory(1_000)?), ..Summary::default() };
-    println!("{}", Row::HEADER);
+    let rounds = options.rounds;
+    let mut report = Report::default();
+    for section in SECTIONS.into_iter().filter(|section| options.sections.contains(section)) {
+        eprintln!("-- {section}");
+        match section {
+            "idle" => report.figures(sections::idle(&lab, IDLE)?),
+            "connect" => report.figures(sections::connecting(&lab, rounds)?),
+            "latency" => report.figures(sections::latency(&lab, rounds)?),
+            "bulk" => report.figures(sections::bulk(&lab, rounds)?),
+            "alternatives" => report.figures(sections::alternatives(&lab, rounds, options.seconds)?),
+            "tenants" => report.figures(sections::tenants(&lab, TENANTS)?),
+            "databases" => report.figures(sections::databases(&lab, DATABASES)?),
+            _ => cells(&lab, options, &mut report)?,
+        }
+    }
+    println!(
+        "\nRatios are pgwarden / PgBouncer, median of the rounds (least-greatest); CPU least is the least of pgwarden's rounds over"
+    );
+    println!("the least of PgBouncer's. Below 1 is better but for throughput and MB/s.");
+    report.write("target/load.json")
+}
+
+fn cells(lab: &Lab, options: &Options, report: &mut Report) -> Result<(), String> {
     for case in &options.cases {
         for protocol in &options.protocols {
             for clients in &options.clients {
-                let row = cell(&lab, options, case, *protocol, *clients)?;
-                println!("{row}");
-                summary.rows.push(row);
+                report.row(cell(lab, options, case, Peer::Shared, *protocol, *clients)?);
             }
         }
     }
-    println!("\n{summary}");
-    summary.write("target/load.json")
+    // Without rewriting one case tells it all.
+    for case in options.cases.iter().take(1) {
+        for protocol in &options.protocols {
+            report.row(cell(lab, options, case, Peer::Database, *protocol, 8)?);
+        }
+    }
+    Ok(())
 }
 
 /// One cell of the table: rounds of both peers, interleaved so that drift of the machine hits both.
-fn cell(lab: &Lab, options: &Options, case: &Case, protocol: Protocol, clients: u32) -> Result<Row, String> {
+fn cell(
+    lab: &Lab,
+    options: &Options,
+    case: &Case,
+    peer: Peer,
+    protocol: Protocol,
+    clients: u32,
+) -> Result<Row, String> {
+    // PgBouncer in session mode serves no more clients than its pool has connections.
+    let clients = if protocol == Protocol::Prepared { clients.min(lab::POOL) } else { clients };
+    let script = if peer == Peer::Database { case.by_hand } else { case.bare };
     let (mut theirs, mut ours): (Vec<Sample>, Vec<Sample>) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
-        theirs.push(lab.pgbench(Peer::PgBouncer, case, protocol, clients, options.seconds)?);
-        ours.push(lab.pgbench(Peer::Pgwarden, case, protocol, clients, options.seconds)?);
+        theirs.push(lab.pgbench(Peer::PgBouncer, case.by_hand, protocol, clients, options.seconds)?);
+        ours.push(lab.pgbench(peer, script, protocol, clients, options.seconds)?);
     }
-    Ok(Row::new(case.name, protocol, clients, &theirs, &ours))
+    Ok(Row::new(case.name, peer, protocol, clients, &theirs, &ours))
 }

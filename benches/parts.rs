@@ -1,0 +1,173 @@
+//! What the parts on a statement's way cost by themselves: `cargo bench --bench parts`. Needs Postgres binaries for the catalog
+//! and a server connection.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)] // What fails here fails loudly.
+
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use pgwarden::catalog::{self, Catalog};
+use pgwarden::config::{self, Config};
+use pgwarden::guard::copy_stream::CopyRewriter;
+use pgwarden::guard::{Guard, GuardLimits, Mode, Policy, Protocol, TenantKeys, plan_statements};
+use pgwarden::pool::{NetConnector, Pools, ServerTarget};
+use pgwarden::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use pgwarden::throwaway::Cluster;
+use pgwarden::wire::frame::{Head, UpstreamLimits, peek_head};
+use pgwarden::wire::frontend::{BindRewrite, ExtraParam, Format, FrontendMessage, rewrite_bind};
+use tokio::runtime::Runtime;
+
+/// One batch takes about so long.
+const BATCH: Duration = Duration::from_millis(20);
+/// Batches of each part; the least and the median are printed.
+const BATCHES: usize = 25;
+
+/// Runs a part over and over, and prints what one run costs.
+fn measure<T>(name: &str, mut part: impl FnMut() -> T) {
+    let mut batch = |runs: u32| {
+        let start = Instant::now();
+        for _ in 0..runs {
+            black_box(part());
+        }
+        start.elapsed()
+    };
+    let mut runs = 1;
+    while batch(runs) < BATCH / 4 {
+        runs *= 2;
+    }
+    let mut times: Vec<_> = (0..BATCHES).map(|_| batch(runs * 4) / (runs * 4)).collect();
+    times.sort();
+    let least = times.first().unwrap();
+    println!("{name:<36} {:>10} least {:>10} median", format!("{least:?}"), format!("{:?}", times[BATCHES / 2]));
+}
+
+const SCHEMA: &str =
+    "CREATE TABLE orders (id bigint PRIMARY KEY, tenant_id int NOT NULL, status text, total_cents int);
+                      CREATE TABLE clicks (tenant_id int NOT NULL, session text, page text, amount int)";
+const POINT: &str = "SELECT id, status, total_cents FROM orders WHERE id = 4242";
+const COPY: &str = "COPY clicks (session, page, amount) FROM STDIN";
+
+/// A database with tables of tenants, and the guard's policy for it.
+struct Fixture {
+    runtime: Runtime,
+    config: Config,
+    policy: Arc<Policy>,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let cluster = Cluster::shared().unwrap();
+        let config = runtime.block_on(async {
+            // Left over from an earlier bench of the same process otherwise.
+            cluster.create_database("parts", None).await.unwrap();
+            cluster.run("parts", SCHEMA).await.unwrap();
+            let text = format!(
+                "[listen]\naddress = \"127.0.0.1:0\"\n[upstream.main]\nurl = \"{}\"\n\
+                 [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\n[[login]]\nname = \"app\"\nauth = \"trust\"\ntenants = \"*\"\n\
+                 [[tenant]]\nname = \"acme\"\nkey = \"42\"\n",
+                cluster.url("parts")
+            );
+            config::parse(&text, Path::new("parts.toml"), &|_| None).unwrap().config
+        });
+        let catalog = runtime.block_on(catalog::load(main_upstream(&config))).unwrap();
+        let policy = policy(&config, Arc::new(catalog));
+        Self { runtime, config, policy }
+    }
+
+    fn guard(&self) -> Guard {
+        Guard::new(Arc::clone(&self.policy), plan_statements)
+    }
+}
+
+fn main_upstream(config: &Config) -> &Arc<config::Upstream> {
+    config.upstreams.get(&config.tenancy.upstream).unwrap()
+}
+
+fn policy(config: &Config, catalog: Arc<Catalog>) -> Arc<Policy> {
+    let tenants = tenants_of(config, &config.tenancy.upstream);
+    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, limits: GuardLimits::default() };
+    Arc::new(build_policy(&input, catalog, 1).0)
+}
+
+fn keys() -> TenantKeys {
+    TenantKeys { default: Some("42".into()), ..TenantKeys::default() }
+}
+
+fn guard(fixture: &Fixture) {
+    let (guard, keys, extended) = (fixture.guard(), keys(), Protocol::Extended { param_types: &[] });
+    measure("guard, cold", || {
+        // A new policy forgets all verdicts.
+        guard.set_policy(Arc::clone(&fixture.policy));
+        guard.plan(&Mode::Shared, extended, POINT).unwrap()
+    });
+    measure("guard, text hit", || guard.plan(&Mode::Shared, extended, POINT).unwrap().bind(&keys).unwrap());
+    let mut id = 0;
+    measure("guard, shape hit", || {
+        id = (id + 1) % 5_000;
+        let sql = format!("SELECT id, status, total_cents FROM orders WHERE id = {id}");
+        let guarded = guard.plan(&Mode::Shared, Protocol::Simple, &sql).unwrap().bind(&keys).unwrap();
+        guarded.text().len()
+    });
+    rows(&guard);
+}
+
+/// COPY FROM with the tenant column added, a thousand rows at once.
+fn rows(guard: &Guard) {
+    let script = guard.plan(&Mode::Shared, Protocol::Simple, COPY).unwrap();
+    let copy = script.statements.first().and_then(|plan| plan.copy_in.clone()).unwrap();
+    let data = "f3a9c27d10\t/products/blue-chair\t4200\n".repeat(1_000);
+    measure("COPY FROM, 1,000 rows", || {
+        let mut rewriter = CopyRewriter::new(&copy, "42", 23).unwrap();
+        let mut out = Vec::with_capacity(data.len() * 2);
+        rewriter.push(data.as_bytes(), &mut out).unwrap();
+        rewriter.finish(&mut out).unwrap();
+        out.len()
+    });
+}
+
+/// Taking an idle server connection and giving it back.
+fn checkout(fixture: &Fixture) {
+    let upstream = main_upstream(&fixture.config);
+    let target = ServerTarget::new(upstream).unwrap();
+    let _entered = fixture.runtime.enter();
+    let pools = Pools::new(Arc::new(NetConnector::default()), 10);
+    let pool = pools.get(&target.pool_key(), || (target, upstream.pool.clone()));
+    measure("checkout and release", || fixture.runtime.block_on(pool.checkout(&None, 1)).unwrap().release());
+}
+
+fn frames() {
+    let row = b"D\0\0\0\x1a\0\x03\0\0\0\x04\x34\x32\x34\x32\0\0\0\x04open\0\0\0\0";
+    let result = row.repeat(100);
+    measure("frames of 100 rows", || {
+        let (mut rest, mut rows) = (result.as_slice(), 0);
+        while let Some(head) = peek_head(rest, &UpstreamLimits).unwrap()
+            && let Some(after) = rest.get(head.frame_len()..)
+        {
+            rows += 1;
+            rest = after;
+        }
+        black_box(rows)
+    });
+    // Unnamed portal and statement, one text parameter, all results as text
+    let body = b"\0\0\0\0\0\x01\0\0\0\x044242\0\0";
+    let extra = [ExtraParam { format: Format::Text, value: Some(b"42") }];
+    let mut out = BytesMut::with_capacity(1 << 10);
+    measure("Bind with a parameter appended", || {
+        let Ok(FrontendMessage::Bind(bind)) = FrontendMessage::read(b'B', body) else { return 0 };
+        let change = BindRewrite { portal: "", statement: "", client_params: 1, extra: &extra };
+        out.clear();
+        rewrite_bind(&mut out, &bind, &change).unwrap();
+        out.len() - Head::LEN
+    });
+}
+
+fn main() {
+    let fixture = Fixture::new();
+    guard(&fixture);
+    checkout(&fixture);
+    frames();
+}
