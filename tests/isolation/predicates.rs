@@ -204,7 +204,7 @@ fn plain_operators_are_the_upstreams() {
     database("predicates_marks", false);
     let indexed = |proxy: &Proxy| {
         let lines = plan(&mut proxy.a().connect(), "SELECT * FROM big WHERE id = 50");
-        lines.iter().any(|line| line.contains("Index Cond: (id = 50)"))
+        lines.iter().any(|line| line.starts_with("Index Cond") && line.contains("id = 50"))
     };
     assert!(indexed(&proxy("predicates_marks")));
     lab.run("predicates_marks", "UPDATE pg_proc SET proleakproof = false WHERE proname = 'int84eq'");

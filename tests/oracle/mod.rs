@@ -119,12 +119,13 @@ struct Stage {
 impl Stage {
     fn new(mode: Mode, shared: &'static str, solo: &'static str) -> Mutex<Self> {
         let lab = Lab::general();
+        // Of its own: a database that others are connected to cannot be copied.
+        lab.copy_of_shop(shared);
         if mode != Mode::Rewrite {
-            lab.copy_of_shop(shared);
             police(lab, shared);
-            lab.copy_of_shop(solo);
-            lab.script(solo, "fixture/solo.sql");
         }
+        lab.copy_of_shop(solo);
+        lab.script(solo, "fixture/solo.sql");
         Mutex::new(Self {
             proxy: Proxy::start(lab, &Setup::enforcing(mode.enforcement(), shared)),
             shared: Watch::over(lab, shared, Layout::Shared),
@@ -139,7 +140,7 @@ impl Stage {
         static RLS: OnceLock<Mutex<Stage>> = OnceLock::new();
         static BOTH: OnceLock<Mutex<Stage>> = OnceLock::new();
         match mode {
-            Mode::Rewrite => REWRITE.get_or_init(|| Self::new(mode, "shared", "solo")),
+            Mode::Rewrite => REWRITE.get_or_init(|| Self::new(mode, "oracle", "solo_rewrite")),
             Mode::Rls => RLS.get_or_init(|| Self::new(mode, "oracle_rls", "solo_rls")),
             Mode::Both => BOTH.get_or_init(|| Self::new(mode, "oracle_both", "solo_both")),
         }

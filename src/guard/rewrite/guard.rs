@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
-use super::plain::{Plain, Verdict, deferred};
+use super::plain::{Plain, Verdict, becomes_join, deferred};
 use super::scope::{self, Fence, Guard, Item, Refs};
 use super::tree;
 use super::{Rewriter, unsupported};
@@ -46,7 +46,9 @@ impl Rewriter<'_> {
         }
         let mut guarded: Vec<(BTreeSet<Place>, Vec<Node>)> = Vec::new();
         for mut conjunct in given {
+            let queries = self.closed.len();
             let refs = self.looking_at(|this| this.expr(&mut conjunct))?;
+            let queries = self.closed.len() > queries;
             let cover = match self.judge_in(&conjunct, true) {
                 Verdict::Plain => BTreeSet::new(),
                 Verdict::Fenced => {
@@ -56,7 +58,10 @@ impl Rewriter<'_> {
                 Verdict::Guarded => self.cover(&refs)?,
             };
             if cover.is_empty() {
-                self.defer_queries(&mut conjunct);
+                if !self.defer_queries(&mut conjunct) && queries && self.is_policed() && !becomes_join(&conjunct) {
+                    deferred::put_late(&mut conjunct);
+                    self.rewritten = true;
+                }
                 parts.push(conjunct);
                 continue;
             }
@@ -113,13 +118,21 @@ impl Rewriter<'_> {
         Ok(tree::all_of(parts).map(Box::new))
     }
 
-    /// A condition that stays beside the predicates is evaluated behind them.
-    fn defer_queries(&mut self, conjunct: &mut Node) {
+    /// A condition that stays beside the predicates is evaluated behind them. Returns whether it compares with a query.
+    fn defer_queries(&mut self, conjunct: &mut Node) -> bool {
         let stake = self.levels.iter().any(|level| level.items.iter().any(at_stake));
-        if stake && deferred::defer(conjunct) {
+        let deferred = stake && deferred::defer(conjunct);
+        if deferred {
             self.note("a query that is compared with a column is evaluated on the tenant's own rows only");
             self.rewritten = true;
         }
+        deferred
+    }
+
+    /// Whether the server's policies guard a table around here. They are evaluated before what is not leakproof only, and
+    /// the value of a query counts as leakproof.
+    fn is_policed(&self) -> bool {
+        self.levels.iter().any(|level| level.items.iter().any(|item| item.policed))
     }
 
     /// `CASE WHEN <own> THEN value ELSE NULL END`
@@ -266,5 +279,5 @@ fn is_equality(node: &NodeEnum) -> bool {
 
 /// Rows of others could be seen through it before they are filtered.
 fn at_stake(item: &Item<'_>) -> bool {
-    item.guard.is_some() || item.fence != Fence::None
+    item.guard.is_some() || item.fence != Fence::None || item.policed
 }

@@ -107,6 +107,8 @@ pub(super) struct Item<'p> {
     pub(super) fence: Fence,
     /// It is, or holds, a shared table.
     pub(super) shared: bool,
+    /// The server's policies guard it.
+    pub(super) policed: bool,
     /// What a lateral function or subquery looks at besides: before it, and around it.
     pub(super) looks_at: Refs,
 }
@@ -139,6 +141,7 @@ impl Item<'_> {
             nullable: false,
             fence: Fence::None,
             shared: false,
+            policed: false,
             looks_at: Refs::default(),
         }
     }

@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, ReturningOption, UpdateStmt};
 
-use super::from::{Place, alias_of, policed};
+use super::from::{Place, alias_of};
 use super::outputs::of_targets;
 use super::scope::{Level, Output};
 use super::{Rewriter, unsupported};
@@ -51,10 +51,9 @@ impl<'p> Rewriter<'p> {
                 Ok(Target::Tenant(table, found))
             }
             Resolved::Policed(table, found) => {
-                self.note(policed(found));
                 relation.schemaname.clone_from(&found.name.schema);
                 relation.relname.clone_from(&found.name.name);
-                self.add_relation(relation, found, false, None);
+                self.add_policed(relation, found);
                 Ok(Target::Policed(table, found))
             }
             Resolved::Shared(found) => {

@@ -140,8 +140,8 @@ impl<'p> Rewriter<'p> {
         match self.resolve(relation)? {
             Resolved::Tenant(table, found) => self.tenant(item, relation, table, found, place, pending),
             Resolved::Policed(_, found) => {
-                self.note(policed(found));
-                self.keep(item, relation, found, false);
+                self.add_policed(relation, found);
+                qualify(item, &found.name);
                 Ok(())
             }
             Resolved::Shared(found) => {
@@ -200,6 +200,15 @@ impl<'p> Rewriter<'p> {
             shared,
             ..Item::unknown(Some(alias_of(written).aliasname))
         })
+    }
+
+    /// A tenant relation that the server's policies guard.
+    pub(in crate::guard::rewrite) fn add_policed(&mut self, written: &RangeVar, found: &'p Relation) {
+        self.note(format!("{}: the server's row-level security (enforcement is rls)", found.name));
+        let index = self.add_relation(written, found, false, None);
+        if let Some(item) = self.levels.last_mut().and_then(|l| l.items.get_mut(index)) {
+            item.policed = true;
+        }
     }
 
     /// A relation without tenants in it. It is named with its schema, in case that the statement is printed.
@@ -319,11 +328,6 @@ impl<'p> Rewriter<'p> {
         });
         Ok(())
     }
-}
-
-/// For `explain`.
-pub(in crate::guard::rewrite) fn policed(found: &Relation) -> String {
-    format!("{}: the server's row-level security (enforcement is rls)", found.name)
 }
 
 /// The name by which a relation's columns are referred to, with its column list.

@@ -36,12 +36,17 @@ fn is_comparison(node: &NodeEnum) -> bool {
     matches!(e.kind(), AExprKind::AexprOp | AExprKind::AexprDistinct | AExprKind::AexprNotDistinct)
 }
 
-/// `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT ...) END`
+/// Wraps a side, if it is a query.
 fn wrap(side: &mut Node) -> bool {
     if query_of(side).is_none() {
         return false;
     }
-    let now = tree::node(NodeEnum::FuncCall(Box::new(tree::system_call("now", vec![]))));
-    *side = tree::case(tree::is_null(now), tree::null(), std::mem::take(side));
+    put_late(side);
     true
+}
+
+/// `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE expression END`: dearer than a predicate, and not leakproof.
+pub(in crate::guard::rewrite) fn put_late(expression: &mut Node) {
+    let now = tree::node(NodeEnum::FuncCall(Box::new(tree::system_call("now", vec![]))));
+    *expression = tree::case(tree::is_null(now), tree::null(), std::mem::take(expression));
 }

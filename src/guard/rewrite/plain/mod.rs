@@ -331,6 +331,17 @@ impl Plain<'_, '_> {
     }
 }
 
+/// Whether a condition is an EXISTS, a NOT EXISTS or an IN, which the planner turns into joins or runs before any row.
+pub(in crate::guard::rewrite) fn becomes_join(condition: &Node) -> bool {
+    match condition.node.as_ref() {
+        Some(NodeEnum::SubLink(link)) => {
+            matches!(link.sub_link_type(), SubLinkType::ExistsSublink | SubLinkType::AnySublink)
+        }
+        Some(NodeEnum::BoolExpr(b)) => is_negated_exists(b),
+        Some(_) | None => false,
+    }
+}
+
 /// `NOT EXISTS (...)`
 fn is_negated_exists(b: &BoolExpr) -> bool {
     let exists = |arg: &Node| matches!(arg.node.as_ref(), Some(NodeEnum::SubLink(link)) if link.sub_link_type() == SubLinkType::ExistsSublink);
