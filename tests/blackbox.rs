@@ -8,6 +8,7 @@ mod config;
 mod drivers;
 mod identity;
 mod isolation;
+mod limits;
 mod oracle;
 mod pooling;
 mod property;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::Limits;
 use crate::auth::{FailureRules, Secret};
 use crate::catalog::QualifiedName;
 pub use crate::guard::Enforcement;
@@ -30,6 +31,10 @@ pub struct Config {
     pub pool: GlobalPool,
     /// `[tenancy]`
     pub tenancy: Tenancy,
+    /// `[limits]`: what each tenant may take that has no limits of its own.
+    pub limits: Limits,
+    /// `[limits.login]`: the same for each login in a tenant.
+    pub login_limits: Limits,
     /// `[[login]]`
     pub logins: Vec<Arc<Login>>,
     /// `[[tenant]]`
@@ -47,6 +52,8 @@ pub struct Listen {
     pub tls: Option<ListenTls>,
     /// From accept to the end of authentication.
     pub login_timeout: Duration,
+    /// A client that does nothing for longer outside of a transaction is disconnected. Zero: never.
+    pub idle_timeout: Duration,
     /// Client connections at one time, all tenants together.
     pub max_connections: usize,
     /// Threads that serve clients.
@@ -326,6 +333,8 @@ pub struct Login {
     pub role: Role,
     /// From where it may be used; `None`: from anywhere.
     pub allow_from: Option<AllowList>,
+    /// What it may take in each of its tenants, defaults included.
+    pub limits: Limits,
 }
 
 /// Where a tenant's data lives.
@@ -370,6 +379,8 @@ pub struct Tenant {
     pub suspended: bool,
     /// From where it may be acted for; `None`: from anywhere.
     pub allow_from: Option<AllowList>,
+    /// What it may take, defaults included.
+    pub limits: Limits,
 }
 
 /// How log lines are written.

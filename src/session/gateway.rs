@@ -14,6 +14,7 @@ use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
 use crate::pool::{CancelRegistry, PoolKey};
+use crate::tenant::limits::LimitBook;
 use crate::tenant::usage::Ledger;
 use crate::tenant::{Registry, SharedRegistry};
 use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
@@ -54,6 +55,8 @@ pub struct Gateway {
     pub throttle: Throttle,
     /// What tenants use.
     pub ledger: Arc<Ledger>,
+    /// What tenants and logins take, and may take.
+    pub limit_book: Arc<LimitBook>,
     pub(super) greetings: Greetings,
 }
 
@@ -68,6 +71,8 @@ impl Gateway {
         upstreams: Arc<dyn Upstreams>,
     ) -> Result<Self, GatewayError> {
         let registry = Registry::shared(config);
+        let limit_book = LimitBook::new(config.listen.idle_timeout);
+        limit_book.apply(&registry.load(), config.listen.idle_timeout);
         Ok(Self {
             directory: Directory::new(Arc::clone(&registry)),
             registry,
@@ -82,6 +87,7 @@ impl Gateway {
             mock: MockKey::random(),
             throttle: Throttle::default(),
             ledger: Arc::default(),
+            limit_book,
             greetings: Cache::new(GREETINGS),
         })
     }

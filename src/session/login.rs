@@ -18,6 +18,7 @@ use super::watch::Watcher;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 use crate::pool::Server;
+use crate::tenant::limits::Allowance;
 use crate::tenant::usage;
 use crate::tenant::{Identity, Target};
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
@@ -119,8 +120,13 @@ async fn open(
     if let Err(withdrawn) = seat.occupy(occupant) {
         return refuse(&mut conn, withdrawn.to_pg_error(), withdrawn).await;
     }
-    let (upstream, opening) = match parts(gateway, &identity.target, message).await {
-        Ok(parts) => parts,
+    let allowance = allowance(gateway, &identity);
+    let admitted = match allowance.connect() {
+        Ok(place) => parts(gateway, &identity.target, message).await.map(|parts| (place, parts)),
+        Err(error) => Err(error),
+    };
+    let (place, (upstream, opening)) = match admitted {
+        Ok(admitted) => admitted,
         Err(error) => {
             let why = error.to_string();
             return refuse(&mut conn, error, why).await;
@@ -149,8 +155,10 @@ async fn open(
             home: Arc::clone(&opening.place),
             setting: gateway.setting.clone(),
             ledger: Arc::clone(&gateway.ledger),
+            limits: Arc::clone(&gateway.limit_book),
         }));
     }
+    machine = machine.limited(allowance, place);
     machine.client_bytes(&conn.inbox);
     Ok(Session { conn, machine, source })
 }
@@ -161,6 +169,15 @@ fn application_name(message: &StartupMessage) -> &str {
     let name = named.map_or("", |(_, name)| name.as_str());
     let end = (0..=name.len().min(63)).rfind(|at| name.is_char_boundary(*at)).unwrap_or(0);
     name.get(..end).unwrap_or_default()
+}
+
+/// What the session may take. An operator has its own limits only, whichever tenant it names.
+fn allowance(gateway: &Gateway, identity: &Identity) -> Arc<Allowance> {
+    let tenant = match &identity.target {
+        Target::Tenant(tenant) => Some(&**tenant),
+        Target::Unbound { .. } | Target::Operator { .. } => None,
+    };
+    gateway.limit_book.allowance(&identity.login, tenant)
 }
 
 async fn parts(gateway: &Gateway, target: &Target, message: &StartupMessage) -> Result<(Upstream, Opening), PgError> {

@@ -13,13 +13,16 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::JoinHandle;
+use tokio::time::Sleep;
 use tracing::Instrument as _;
 
 use super::directory::{Order, Seat};
-use super::machine::{Link, Machine, Place, Wait};
+use super::machine::{Link, Machine, Overdue, Pending, Place, Wait};
 use crate::ids::TenantName;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
+use crate::tenant::limits::Permit;
 
 /// Bytes read at once. One buffer per thread: an idle session holds none.
 const SCRATCH: usize = 32 << 10;
@@ -44,6 +47,13 @@ pub trait Source: Send {
         place: Arc<Place>,
         party: Option<TenantName>,
     ) -> impl Future<Output = Result<(Self::Server, Link), PgError>> + Send;
+    /// Waits for something else than a server connection; a cancel request ends the wait if the client holds none.
+    fn wait<T: Send>(
+        &mut self,
+        waiting: impl Future<Output = Result<T, PgError>> + Send,
+    ) -> impl Future<Output = Result<T, PgError>> + Send;
+    /// Cancels what runs on the server connection that the client holds. Ends when the server has acted on it.
+    fn cancel(&mut self) -> JoinHandle<()>;
     /// Gives it back.
     fn release(&mut self, server: Self::Server, link: Link, condition: Condition);
     /// Its socket.
@@ -76,6 +86,9 @@ pub enum End {
     /// pgwarden or an operator wanted it so, or what the session was admitted for was withdrawn.
     #[error("told to end: {0}")]
     Told(String),
+    /// A limit in time ended it.
+    #[error("timeout")]
+    TimedOut,
 }
 
 /// What ended a wait for the sockets.
@@ -86,6 +99,8 @@ enum Event {
     Bell(Order),
     ClientGone(Option<io::Error>),
     ServerLost(String),
+    /// The clock should be looked at.
+    Alarm,
 }
 
 /// A client's connection, the machine of its session, and the server connection that it has at the moment.
@@ -98,13 +113,28 @@ pub struct Relay<C, S: Source> {
     machine: Machine,
     seat: Arc<Seat>,
     heard: Order,
+    /// Rings no later than the machine's next deadline. Left as it is when the deadline moves on: it is set anew only when it
+    /// has rung, so that a statement costs no timer.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// A cancel request is on its way: nothing more is sent to the server, which could be hit by it.
+    cancelling: Option<JoinHandle<()>>,
 }
 
 impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
     /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
     pub fn new(client: C, machine: Machine, source: S, seat: Arc<Seat>) -> Self {
-        let heard = Order::Run;
-        Self { client, unflushed: false, server_unflushed: false, source, server: None, machine, seat, heard }
+        Self {
+            client,
+            unflushed: false,
+            server_unflushed: false,
+            source,
+            server: None,
+            machine,
+            seat,
+            heard: Order::Run,
+            alarm: None,
+            cancelling: None,
+        }
     }
 
     /// Serves the client until one side ends it. The server connection has been given back afterwards. What is logged at the
@@ -120,7 +150,8 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
 
     async fn serve(&mut self) -> End {
         loop {
-            match self.machine.pump() {
+            let cancelling = self.cancelling.is_some() && self.server.is_some();
+            match if cancelling { Wait::Replies } else { self.machine.pump() } {
                 Wait::Closed => return End::Closed,
                 Wait::Server => {
                     // A new transaction: the moment to look whether the session may have it.
@@ -140,6 +171,12 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
                     self.machine.refreshed();
                     continue;
                 }
+                Wait::Limit => {
+                    if let Some(end) = Box::pin(self.wait_for_limit()).await {
+                        return end;
+                    }
+                    continue;
+                }
                 Wait::Elsewhere if self.release_to_move() => continue,
                 Wait::Elsewhere | Wait::Input | Wait::Replies => {}
             }
@@ -147,13 +184,37 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
             if let Some(end) = self.obey() {
                 return end;
             }
+            self.mind_limits();
             match poll_fn(|cx| self.poll_exchange(cx)).await {
                 Event::Progress => {}
                 Event::Bell(order) => self.heard = order,
                 Event::ClientGone(error) => return End::ClientGone(error),
                 Event::ServerLost(why) => return self.server_lost(why),
+                Event::Alarm => {
+                    if let Some(Overdue::Session) = self.rung() {
+                        return End::TimedOut;
+                    }
+                }
             }
         }
+    }
+
+    /// What the session's limits in time need: a cancel request, an alarm.
+    fn mind_limits(&mut self) {
+        if self.machine.wants_cancel() && self.cancelling.is_none() && self.server.is_some() {
+            self.cancelling = Some(self.source.cancel());
+        }
+        let Some(at) = self.machine.deadline() else { return };
+        match &mut self.alarm {
+            Some(alarm) if alarm.deadline() <= at => {}
+            Some(alarm) => alarm.as_mut().reset(at),
+            None => self.alarm = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+
+    fn rung(&mut self) -> Option<Overdue> {
+        self.alarm = None;
+        self.machine.overdue()
     }
 
     /// What the process wants, done if it is time for it.
@@ -202,6 +263,13 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         }
         if progress {
             return Poll::Ready(Event::Progress);
+        }
+        if self.cancelling.as_mut().is_some_and(|cancelling| Pin::new(cancelling).poll(cx).is_ready()) {
+            self.cancelling = None;
+            return Poll::Ready(Event::Progress);
+        }
+        if self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Event::Alarm);
         }
         self.seat.poll_order(self.heard, cx).map(Event::Bell)
     }
@@ -299,6 +367,31 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
         }
     }
 
+    /// Waits for what a limit asks for, while the client is still listened to.
+    async fn wait_for_limit(&mut self) -> Option<End> {
+        let pending = self.machine.pending()?;
+        let got = {
+            let Self { client, machine, source, unflushed, .. } = self;
+            let mut waiting = pin!(source.wait(grant(pending)));
+            poll_fn(|cx| {
+                if let Poll::Ready(got) = waiting.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(got));
+                }
+                match listen(client, unflushed, machine, cx) {
+                    Some(end) => Poll::Ready(Err(end)),
+                    None => Poll::Pending,
+                }
+            })
+            .await
+        };
+        match got {
+            Ok(Ok(permit)) => permit.into_iter().for_each(|permit| self.machine.permitted(permit)),
+            Ok(Err(error)) => self.machine.deny(error),
+            Err(end) => return Some(end),
+        }
+        None
+    }
+
     fn release_if_done(&mut self) {
         if let Some(link) = self.machine.detach_if_done()
             && let Some(server) = self.server.take()
@@ -346,6 +439,17 @@ impl<C: AsyncRead + AsyncWrite + Unpin, S: Source> Relay<C, S> {
             Ok(Err(error)) => tracing::debug!(%error, "the client did not take its last bytes"),
             Err(_) => tracing::debug!("the client did not take its last bytes in time"),
         }
+    }
+}
+
+/// Waits for a turn or a place.
+async fn grant(pending: Pending) -> Result<Option<Permit>, PgError> {
+    match pending {
+        Pending::Turn(at) => {
+            tokio::time::sleep_until(at).await;
+            Ok(None)
+        }
+        Pending::Permit(allowance) => allowance.permit().await.map(Some),
     }
 }
 

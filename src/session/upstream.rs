@@ -102,6 +102,14 @@ impl Source for PoolSource {
         Ok((server, link))
     }
 
+    async fn wait<T: Send>(&mut self, waiting: impl Future<Output = Result<T, PgError>> + Send) -> Result<T, PgError> {
+        self.key.wait(waiting).await
+    }
+
+    fn cancel(&mut self) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(self.key.cancel())
+    }
+
     fn release(&mut self, mut server: Server, link: Link, condition: Condition) {
         server.needs_reset |= link.needs_reset;
         server.conn.inbox = link.input;

@@ -4,6 +4,7 @@ mod allow;
 mod host;
 mod identify;
 mod identify_error;
+pub mod limits;
 mod name;
 mod pattern;
 pub mod policy;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::config::{Config, Login, Source, Tenant, Upstream};
+use crate::config::{Config, Limits, Login, Source, Tenant, Upstream};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
 /// A registry that a reload can replace while sessions read it.
@@ -68,6 +68,12 @@ impl Registry {
     /// Below which host names tenants have theirs.
     pub fn domains(&self) -> &[String] {
         &self.domains
+    }
+
+    /// Whether any tenant or login has limits.
+    pub fn has_limits(&self) -> bool {
+        let tenants = self.tenants.values().map(|tenant| &tenant.limits);
+        tenants.chain(self.logins.values().map(|login| &login.limits)).any(Limits::is_set)
     }
 
     /// How many tenants there are.

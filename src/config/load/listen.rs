@@ -9,7 +9,7 @@ use super::super::section::{Keys, Section};
 use super::{Context, tls};
 
 const LISTEN: Keys = Keys {
-    known: &["address", "tls", "login_timeout", "max_connections", "max_message_bytes", "workers"],
+    known: &["address", "tls", "login_timeout", "max_connections", "max_message_bytes", "workers", "idle_timeout"],
     later: &["proxy_protocol"],
 };
 
@@ -36,6 +36,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<Listen> 
         addresses,
         tls,
         login_timeout: section.duration("login_timeout", Duration::from_millis(100)).unwrap_or(Duration::from_secs(15)),
+        idle_timeout: section.duration("idle_timeout", Duration::ZERO).unwrap_or_default(),
         max_connections: section.number("max_connections", 1..=1_000_000).map_or(10_000, |n| n.value),
         workers: section.number("workers", 1..=1_024).map_or_else(cores, |n| n.value),
         max_message_bytes: section.size("max_message_bytes", 64 << 10..=MAX_MESSAGE).unwrap_or(64 << 20),

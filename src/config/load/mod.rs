@@ -2,6 +2,7 @@
 
 mod auth;
 mod checks;
+mod limits;
 mod listen;
 mod log;
 mod login;
@@ -147,8 +148,8 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "log"],
-    later: &["limits", "quotas", "admin", "metrics", "redis"],
+    known: &["listen", "auth", "upstream", "pool", "tenancy", "login", "tenant", "limits", "log"],
+    later: &["quotas", "admin", "metrics", "redis"],
 };
 
 fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Config> {
@@ -158,8 +159,9 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let mut upstreams = upstream::read_all(context, &root);
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
-    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams);
-    let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams);
+    let (limits, login_limits) = limits::read_defaults(context, &root);
+    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams, &limits);
+    let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &login_limits);
     let log = log::read(context, &root);
     let (listen, tenancy, log) = (listen?, tenancy?, log?);
     let found = checks::Found {
@@ -178,6 +180,8 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         upstreams: upstreams.into_valid(),
         pool,
         tenancy,
+        limits,
+        login_limits,
         logins: logins.into_iter().map(|l| l.value).collect(),
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         log,
@@ -215,6 +219,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(listen::ALL)
         .chain(tls::ALL)
         .chain(auth::ALL)
+        .chain(limits::ALL)
         .chain(upstream::ALL)
         .chain(tenancy::ALL)
         .chain(tenant::ALL)
