@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -162,6 +162,10 @@ impl CatalogSource {
     }
 }
 
+/// Catalogs that are read at the same time, each over a connection of its own: the servers of a thousand databases would
+/// not bear more.
+static READERS: Semaphore = Semaphore::const_new(16);
+
 async fn run(source: std::sync::Weak<CatalogSource>, upstream: Arc<Upstream>) {
     let mut failures = 0_u32;
     loop {
@@ -171,7 +175,9 @@ async fn run(source: std::sync::Weak<CatalogSource>, upstream: Arc<Upstream>) {
             s.begun += 1;
             s.last = Some(Instant::now());
         });
+        let turn = READERS.acquire().await;
         let result = load(&upstream).await;
+        drop(turn);
         failures = handle.take(result, failures);
         let pause = pause(&handle.times, failures);
         let min_gap = handle.times.min_gap;

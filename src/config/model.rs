@@ -214,6 +214,36 @@ impl Default for PoolSettings {
     }
 }
 
+/// What a tenant has of its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Connections it is given a turn, where tenants wait for them.
+    pub weight: u32,
+    /// So many are kept for it, from its first statement on.
+    pub min: usize,
+    /// It never has more.
+    pub max: Option<usize>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 1, min: 0, max: None }
+    }
+}
+
+impl From<u32> for Share {
+    fn from(weight: u32) -> Self {
+        Self { weight, ..Self::default() }
+    }
+}
+
+impl Share {
+    /// Whether it has a minimum or a maximum.
+    pub fn is_bounded(&self) -> bool {
+        self.min > 0 || self.max.is_some()
+    }
+}
+
 /// Caps over all upstreams together.
 #[derive(Clone, Debug)]
 pub struct GlobalPool {
@@ -381,6 +411,8 @@ pub struct Tenant {
     pub allow_from: Option<AllowList>,
     /// What it may take, defaults included.
     pub limits: Limits,
+    /// What it has of its pool.
+    pub share: Share,
 }
 
 /// How log lines are written.

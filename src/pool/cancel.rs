@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::queue::Party;
 use super::{Connector, Pool, Server, ServerTarget};
+use crate::config::Share;
 use crate::pgerror::{PgError, SqlState};
 
 /// A cancel request may take so long; then its server connection is closed instead of reused.
@@ -251,9 +252,9 @@ impl ClientKey {
     ///
     /// # Errors
     /// As [`Pool::checkout`]; `57014` if cancelled while waiting.
-    pub async fn checkout(&self, pool: &Pool, party: &Party, weight: u32) -> Result<Server, PgError> {
+    pub async fn checkout(&self, pool: &Pool, party: &Party, share: impl Into<Share>) -> Result<Server, PgError> {
         *self.slot.held.lock() = Held::Waiting;
-        let outcome = self.unless_cancelled(pool.checkout(party, weight)).await;
+        let outcome = self.unless_cancelled(pool.checkout(party, share)).await;
         self.hold(outcome)
     }
 

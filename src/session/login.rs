@@ -135,7 +135,15 @@ async fn open(
     let key = gateway.cancel.register(message.version().has_long_cancel_keys());
     let party = identity.target.tenant().map(|tenant| tenant.name.clone());
     let upstreams = Arc::clone(&gateway.upstreams);
-    let mut source = PoolSource::new(upstreams, &upstream, Arc::clone(&opening.place), key, party, Arc::clone(seat));
+    let mut source = PoolSource::new(
+        upstreams,
+        &upstream,
+        Arc::clone(&opening.place),
+        key,
+        party,
+        Arc::clone(&gateway.registry),
+        Arc::clone(seat),
+    );
     let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
         Ok(reported) => reported,
         Err(error) => {

@@ -65,6 +65,7 @@ impl World {
             suspended: false,
             allow_from: None,
             limits: Default::default(),
+            share: Default::default(),
         }));
         self
     }
