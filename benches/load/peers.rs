@@ -84,6 +84,11 @@ impl Lab {
         Ok(Self { warden, bouncer, bouncer_session, binaries, dir, _cluster: cluster })
     }
 
+    /// Where the peer listens, in transaction mode.
+    pub fn port(&self, peer: Peer) -> u16 {
+        self.running(peer, Protocol::Simple).port
+    }
+
     fn running(&self, peer: Peer, protocol: Protocol) -> &Running {
         match (peer, protocol) {
             (Peer::Pgwarden, _) => &self.warden,
@@ -154,6 +159,8 @@ async fn load(cluster: &Cluster) -> Result<(), pgwarden::throwaway::ClusterError
     cluster.create_database("bench", None).await?;
     cluster.run("bench", "CREATE ROLE app LOGIN").await?;
     cluster.run("bench", SCHEMA).await?;
+    let pause = "CREATE FUNCTION public.pause() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.005)'";
+    cluster.run("bench", pause).await?;
     cluster.run("bench", "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app").await
 }
 
@@ -182,8 +189,9 @@ fn start_warden(dir: &Path, upstream: u16) -> Result<Running, String> {
     let file: PathBuf = dir.join("pgwarden.toml");
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 20000\n[upstream.main]\nurl = \"postgres://app@127.0.0.1:{upstream}/bench?sslmode=disable\"\n\
-         pool = {{ mode = \"transaction\", size = {POOL} }}\n[tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\n[log]\nlevel = \"warn\"\n\
-         [[login]]\nname = \"app\"\nauth = \"trust\"\ntenants = [\"one\"]\n[[tenant]]\nname = \"one\"\nkey = \"1\"\n"
+         pool = {{ mode = \"transaction\", size = {POOL} }}\n[tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\nallow_functions = [\"public.pause\"]\n[log]\nlevel = \"warn\"\n\
+         [[login]]\nname = \"app\"\nauth = \"trust\"\ntenants = [\"one\"]\n[[tenant]]\nname = \"one\"\nkey = \"1\"\n\
+         [[login]]\nname = \"quiet\"\nauth = \"trust\"\ntenants = [\"two\"]\n[[tenant]]\nname = \"two\"\nkey = \"2\"\n"
     );
     fs::write(&file, text).map_err(|e| e.to_string())?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_pgwarden"));
@@ -214,24 +222,35 @@ fn free_port() -> Result<u16, String> {
 
 /// A client that logged in, ran one query and stays connected.
 fn idle_client(port: u16) -> Result<TcpStream, String> {
+    let mut socket = log_in(port, "app")?;
+    run(&mut socket, "SELECT id FROM orders WHERE id = 1")?;
+    Ok(socket)
+}
+
+/// A client that logged in.
+pub fn log_in(port: u16, user: &str) -> Result<TcpStream, String> {
     let connect = || -> std::io::Result<TcpStream> {
         let mut socket = TcpStream::connect(("127.0.0.1", port))?;
-        socket.set_read_timeout(Some(Duration::from_secs(5)))?;
-        let parameters = b"user\0app\0database\0bench\0\0";
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(Duration::from_secs(30)))?;
+        let parameters = format!("user\0{user}\0database\0bench\0\0");
         let mut startup = (parameters.len() as u32 + 8).to_be_bytes().to_vec();
         startup.extend(196_608u32.to_be_bytes());
-        startup.extend(parameters);
+        startup.extend(parameters.as_bytes());
         socket.write_all(&startup)?;
-        until_ready(&mut socket)?;
-        let query = b"SELECT id FROM orders WHERE id = 1\0";
-        let mut message = vec![b'Q'];
-        message.extend((query.len() as u32 + 4).to_be_bytes());
-        message.extend(query);
-        socket.write_all(&message)?;
         until_ready(&mut socket)?;
         Ok(socket)
     };
     connect().map_err(|e| e.to_string())
+}
+
+/// Runs a statement to its end.
+pub fn run(socket: &mut TcpStream, sql: &str) -> Result<(), String> {
+    let mut message = vec![b'Q'];
+    message.extend((sql.len() as u32 + 5).to_be_bytes());
+    message.extend(sql.as_bytes());
+    message.push(0);
+    socket.write_all(&message).and_then(|()| until_ready(socket)).map_err(|e| e.to_string())
 }
 
 fn until_ready(socket: &mut TcpStream) -> std::io::Result<()> {
