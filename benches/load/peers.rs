@@ -85,6 +85,8 @@ impl Lab {
     }
 
     /// Where the peer listens, in transaction mode.
+    // The fairness bench's.
+    #[allow(dead_code)]
     pub fn port(&self, peer: Peer) -> u16 {
         self.running(peer, Protocol::Simple).port
     }

@@ -32,10 +32,8 @@ fn many_databases_live_under_a_small_cap() {
     let _proxy = Proxy::launch(&(head + &config), port);
     let end = |n: usize| Endpoint::new(port, "all", "all_pw", &format!("cap_{n}"));
     let mut clients: Vec<Session> = (0..TENANTS).map(|n| end(n).connect()).collect();
-    let used = format!(
-        "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'cap\\_%' AND backend_type = 'client backend' \
-         AND query LIKE '%of_the_cap%'"
-    );
+    let used = "SELECT count(*) FROM pg_stat_activity WHERE datname LIKE 'cap\\_%' AND backend_type = 'client backend' \
+                AND query LIKE '%of_the_cap%'";
     for round in 0..3 {
         for client in &mut clients {
             client.send(&query(format!("SELECT current_database(), {round} AS of_the_cap")));
@@ -44,7 +42,7 @@ fn many_databases_live_under_a_small_cap() {
             let reply = client.collect_within(1, Duration::from_secs(60)).ok();
             assert_eq!(reply.texts(), [[format!("cap_{n}"), round.to_string()]]);
         }
-        let used: usize = admin.simple(&used).ok().value().parse().unwrap();
+        let used: usize = admin.simple(used).ok().value().parse().unwrap();
         assert!(used <= CAP, "{used} server connections");
     }
 }

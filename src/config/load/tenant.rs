@@ -18,7 +18,18 @@ use crate::tenant::is_tenant_name;
 
 const TENANT: Keys = Keys {
     known: &[
-        "name", "key", "keys", "layout", "schema", "role", "upstream", "suspended", "allow_from", "limits", "weight", "pool",
+        "name",
+        "key",
+        "keys",
+        "layout",
+        "schema",
+        "role",
+        "upstream",
+        "suspended",
+        "allow_from",
+        "limits",
+        "weight",
+        "pool",
     ],
     later: &["quotas", "domain"],
 };

@@ -30,8 +30,8 @@ pub struct Permit {
     _slots: [Option<Slot>; 2],
 }
 
-/// Whom a session is counted for.
-#[derive(Debug)]
+/// Whom a session is counted for. The default limits nothing.
+#[derive(Debug, Default)]
 pub struct Allowance {
     /// The login's first: what it may not have must not be taken from its tenant.
     pub(super) meters: [Option<Arc<Meter>>; 2],

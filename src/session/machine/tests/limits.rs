@@ -14,6 +14,7 @@ fn bench(limits: Limits) -> Bench {
         auth: LoginAuth::Trust,
         tenants: TenantScope::All,
         role: Role::Tenant,
+        allow_from: None,
         limits,
     };
     let allowance = LimitBook::new(Duration::ZERO).allowance(&login, None);
