@@ -38,6 +38,10 @@ sqlstates! {
     ACTIVE_SQL_TRANSACTION = b"25001";
     /// in_failed_sql_transaction
     IN_FAILED_SQL_TRANSACTION = b"25P02";
+    /// idle_in_transaction_session_timeout
+    IDLE_IN_TRANSACTION_SESSION_TIMEOUT = b"25P03";
+    /// transaction_timeout (Postgres 17)
+    TRANSACTION_TIMEOUT = b"25P04";
     /// invalid_sql_statement_name
     INVALID_SQL_STATEMENT_NAME = b"26000";
     /// invalid_authorization_specification
@@ -78,6 +82,8 @@ sqlstates! {
     QUERY_CANCELED = b"57014";
     /// admin_shutdown
     ADMIN_SHUTDOWN = b"57P01";
+    /// idle_session_timeout
+    IDLE_SESSION_TIMEOUT = b"57P05";
     /// cannot_connect_now
     CANNOT_CONNECT_NOW = b"57P03";
     /// system_error

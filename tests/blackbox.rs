@@ -9,6 +9,7 @@ mod doctor;
 mod drivers;
 mod identity;
 mod isolation;
+mod limits;
 mod operation;
 mod oracle;
 mod pooling;

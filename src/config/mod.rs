@@ -4,6 +4,7 @@
 //! at the first error: `pgwarden check` reports all of them in one run.
 
 mod diagnostics;
+mod limits;
 mod load;
 mod model;
 mod section;
@@ -14,5 +15,6 @@ mod values;
 
 pub use crate::auth::Secret;
 pub use diagnostics::{ConfigErrors, Diagnostic};
+pub use limits::{Limits, OnLimit};
 pub use load::{Env, Loaded, load, parse, upstream_at};
 pub use model::*;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limits::Limits;
 use crate::auth::{FailureRules, Secret, TokenRules};
 use crate::catalog::QualifiedName;
 pub use crate::guard::Enforcement;
@@ -34,6 +35,10 @@ pub struct Config {
     pub tenancy: Tenancy,
     /// `[tenants_from]`
     pub tenants_from: Option<TenantsFrom>,
+    /// `[limits]`: what each tenant may take that has no limits of its own.
+    pub limits: Limits,
+    /// `[limits.login]`: the same for each login in a tenant.
+    pub login_limits: Limits,
     /// `[[login]]`
     pub logins: Vec<Arc<Login>>,
     /// `[[tenant]]`
@@ -57,6 +62,8 @@ pub struct Listen {
     pub shutdown_timeout: Duration,
     /// Other processes may listen on the same addresses (`SO_REUSEPORT`): a new one beside an old one that stops.
     pub reuse_port: bool,
+    /// A client that does nothing for longer outside of a transaction is disconnected. Zero: never.
+    pub idle_timeout: Duration,
     /// Client connections at one time, all tenants together.
     pub max_connections: usize,
     /// Threads that serve clients.
@@ -225,6 +232,36 @@ impl Default for PoolSettings {
             lifetime: Duration::from_secs(3600),
             max_prepared: 500,
         }
+    }
+}
+
+/// What a tenant has of its pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Share {
+    /// Connections it is given a turn, where tenants wait for them.
+    pub weight: u32,
+    /// So many are kept for it, from its first statement on.
+    pub min: usize,
+    /// It never has more.
+    pub max: Option<usize>,
+}
+
+impl Default for Share {
+    fn default() -> Self {
+        Self { weight: 1, min: 0, max: None }
+    }
+}
+
+impl From<u32> for Share {
+    fn from(weight: u32) -> Self {
+        Self { weight, ..Self::default() }
+    }
+}
+
+impl Share {
+    /// Whether it has a minimum or a maximum.
+    pub fn is_bounded(&self) -> bool {
+        self.min > 0 || self.max.is_some()
     }
 }
 
@@ -431,6 +468,8 @@ pub struct Login {
     pub role: Role,
     /// From where it may be used; `None`: from anywhere.
     pub allow_from: Option<AllowList>,
+    /// What it may take in each of its tenants, defaults included.
+    pub limits: Limits,
 }
 
 /// Where a tenant's data lives.
@@ -475,6 +514,10 @@ pub struct Tenant {
     pub suspended: bool,
     /// From where it may be acted for; `None`: from anywhere.
     pub allow_from: Option<AllowList>,
+    /// What it may take, defaults included.
+    pub limits: Limits,
+    /// What it has of its pool.
+    pub share: Share,
 }
 
 /// `[admin]`

@@ -142,7 +142,26 @@ fn unknown_keys() {
 
 #[test]
 fn keys_of_later_versions() {
-    appended("limits = { connections = 5 }\n", &["14:1 ", "\"limits\" in [[tenant]] is not yet supported"]);
+    appended("quotas = { rows = 5 }\n", &["14:1 ", "\"quotas\" in [[tenant]] is not yet supported"]);
+}
+
+#[test]
+fn limits() {
+    let config = parse_text(&format!(
+        "{BASE}limits = {{ connections = 5, statements_per_second = 0 }}\n[limits]\nstatements_per_second = 100\n\
+         burst = 300\non_limit = \"reject\"\n[limits.login]\nresult_bytes = \"4MB\"\n"
+    ))
+    .unwrap()
+    .config;
+    let tenant = config.tenants.iter().find(|tenant| tenant.limits.connections == Some(5)).unwrap();
+    assert_eq!((tenant.limits.statements_per_second, tenant.limits.on_limit), (Some(0), Some(OnLimit::Reject)));
+    assert_eq!(config.limits.burst, Some(300));
+    assert!(config.logins.iter().all(|login| login.limits.result_bytes.is_none() == (login.role != Role::Tenant)));
+    appended("limits = { conections = 5 }\n", &["unknown key \"conections\"", "did you mean \"connections\"?"]);
+    appended("limits = { on_limit = \"drop\" }\n", &["cannot be \"drop\"", "\"wait\" or \"reject\""]);
+    appended("limits = { burst = 5 }\n", &["\"burst\"", "does nothing without \"statements_per_second\""]);
+    appended("[limits]\nstatement_timeout = \"5 weeks\"\n", &["is not a duration"]);
+    appended("[limits]\nconnections = -1\n", &["\"connections\" in [limits] must be from 0 to 1000000"]);
 }
 
 #[test]

@@ -19,6 +19,7 @@ use tracing::{debug, warn};
 
 use super::queue::Party;
 use super::{Connector, Pool, Server, ServerTarget};
+use crate::config::Share;
 use crate::pgerror::{PgError, SqlState};
 
 /// A cancel request may take so long; then its server connection is closed instead of reused.
@@ -198,7 +199,7 @@ impl CancelRegistry {
     /// Acts on a CancelRequest: cancels what the client with that key runs or waits for now, else does nothing. Returns when
     /// the upstream has acted; close the requester's connection then, so that its client library knows. The requester is
     /// told nothing in any case.
-    pub fn cancel(&self, pid: u32, secret: &[u8]) -> impl Future<Output = ()> + Send + 'static {
+    pub fn cancel(&self, pid: u32, secret: &[u8]) -> impl Future<Output = ()> + Send + 'static + use<> {
         let slot = self.clients.lock().get(&pid).cloned();
         let shot = slot.filter(|slot| slot.secret.0.ct_eq(secret).into()).and_then(|slot| slot.aim());
         let connector = Arc::clone(&self.connector);
@@ -251,20 +252,58 @@ impl ClientKey {
     ///
     /// # Errors
     /// As [`Pool::checkout`]; `57014` if cancelled while waiting.
-    pub async fn checkout(&self, pool: &Pool, party: &Party, weight: u32) -> Result<Server, PgError> {
+    pub async fn checkout(&self, pool: &Pool, party: &Party, share: impl Into<Share>) -> Result<Server, PgError> {
         *self.slot.held.lock() = Held::Waiting;
-        let mut waiting = pin!(pool.checkout(party, weight));
+        let outcome = self.unless_cancelled(pool.checkout(party, share)).await;
+        self.hold(outcome)
+    }
+
+    /// Waits for something else: while it waits a cancel request ends the wait, unless the client holds a server connection.
+    ///
+    /// # Errors
+    /// Those of `waiting`; `57014` if cancelled.
+    pub async fn wait<T>(&self, waiting: impl Future<Output = Result<T, PgError>>) -> Result<T, PgError> {
+        {
+            let mut held = self.slot.held.lock();
+            if matches!(*held, Held::Nothing) {
+                *held = Held::Waiting;
+            }
+        }
+        let outcome = self.unless_cancelled(waiting).await;
+        let mut held = self.slot.held.lock();
+        match &*held {
+            Held::Waiting => *held = Held::Nothing,
+            Held::Cancelled => {
+                *held = Held::Nothing;
+                return Err(cancelled());
+            }
+            Held::Nothing | Held::Server(_) => {}
+        }
+        outcome
+    }
+
+    async fn unless_cancelled<T>(&self, waiting: impl Future<Output = Result<T, PgError>>) -> Result<T, PgError> {
+        let mut waiting = pin!(waiting);
         loop {
             tokio::select! {
                 biased;
-                outcome = &mut waiting => return self.hold(outcome),
+                outcome = &mut waiting => return outcome,
                 () = self.slot.wake.notified() => {
                     // A ring may be left over from an earlier wait.
                     if matches!(*self.slot.held.lock(), Held::Cancelled) {
-                        self.let_go();
                         return Err(cancelled());
                     }
                 }
+            }
+        }
+    }
+
+    /// As if this client had sent a CancelRequest.
+    pub fn cancel(&self) -> impl Future<Output = ()> + Send + 'static + use<> {
+        let request = self.registry.upgrade().map(|registry| registry.cancel(self.pid, self.secret()));
+        async move {
+            if let Some(request) = request {
+                request.await;
             }
         }
     }

@@ -9,6 +9,7 @@ use tracing::{debug, info, warn};
 use super::cap::Permit;
 use super::error;
 use super::inner::{Failure, Inner, Phase};
+use super::queue::Party;
 use super::server::{Connection, Server, ServerFacts, Slot};
 use super::socket::Probe;
 use super::stats::PoolStats;
@@ -48,7 +49,9 @@ impl Inner {
         let setup = self.setup();
         let mut state = self.state.lock();
         let missing = setup.settings.min_idle.saturating_sub(state.established());
+        let free = state.free(setup.settings.size);
         let go = state.phase == Phase::Running
+            && (missing > 0 || state.wanted(free))
             && state.connecting < state.waiters.len().max(missing).min(PARALLEL_CONNECTS)
             && state.open < setup.settings.size.max(1)
             && state.backing_off(Instant::now()).is_none();
@@ -139,13 +142,16 @@ impl Inner {
     }
 
     /// A place became free: a connection was closed, or could not be opened.
-    pub(super) fn slot_freed(self: &Arc<Self>, permit: Option<Permit>, server: Option<u64>) {
+    pub(super) fn slot_freed(self: &Arc<Self>, permit: Option<Permit>, server: Option<u64>, party: Option<Party>) {
         let (hopeless, empty) = {
             let mut state = self.state.lock();
             if let Some(server) = server {
                 state.servers.remove(&server);
             }
             state.open = state.open.saturating_sub(1);
+            if let Some(party) = party {
+                state.shares.give_back(&party);
+            }
             let error = match state.backing_off(Instant::now()) {
                 Some(failure) if state.open == 0 => Some(failure.error.clone()),
                 Some(_) | None => None,
@@ -163,12 +169,26 @@ impl Inner {
         if empty {
             self.empty.notify_waiters();
         }
+        self.serve_from_idle();
         if self.shared.cap.starved() == 0 {
             self.grow_with(permit);
         } else {
             // The others first: they were there before.
             drop(permit);
             self.grow();
+        }
+    }
+
+    /// A waiter that was passed over may have a connection now, and one is idle.
+    fn serve_from_idle(self: &Arc<Self>) {
+        let server = {
+            let mut state = self.state.lock();
+            let free = state.free(self.setup().settings.size);
+            let serve = !state.idle.is_empty() && state.phase == Phase::Running && state.wanted(free);
+            if serve { state.idle.pop() } else { None }
+        };
+        if let Some(server) = server {
+            self.give(server);
         }
     }
 

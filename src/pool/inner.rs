@@ -3,7 +3,8 @@
 //! Rules that keep it sound:
 //! * No lock is held across an await, and never two locks of pools at once.
 //! * A [`Server`], [`Slot`] or permit is never dropped under the pool's lock: dropping it comes back here.
-//! * Waiters and idle connections never exist together, except while the pool is paused.
+//! * Waiters and idle connections never exist together, except while the pool is paused, and where the waiters may have no
+//!   more of the pool's connections ([`Shares`]).
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,12 +17,13 @@ use tokio::sync::{Notify, oneshot};
 
 use super::error;
 use super::pools::Shared;
-use super::queue::{FairQueue, Party, Ticket};
+use super::queue::{FairQueue, Party, Ticket, Waiter};
 use super::server::{Server, ServerFacts};
+use super::shares::Shares;
 use super::socket::Probe;
 use super::stats::Counters;
 use super::{PoolKey, ServerTarget, tidy};
-use crate::config::PoolSettings;
+use crate::config::{PoolSettings, Share};
 use crate::pgerror::PgError;
 
 /// A connection that came back more recently than this is handed out if the runtime that watches its socket has not heard of
@@ -59,6 +61,7 @@ pub(super) struct State {
     /// The most recently used one is last, and goes out first.
     pub(super) idle: Vec<Server>,
     pub(super) waiters: FairQueue<oneshot::Sender<Reply>>,
+    pub(super) shares: Shares,
     /// Places taken: idle, in use, being opened, being reset.
     pub(super) open: usize,
     /// Of these, being opened.
@@ -103,6 +106,33 @@ impl State {
             Some(at) => Some(self.idle.remove(at)),
             None => self.idle.pop(),
         }
+    }
+
+    /// Connections that no client has, those that could be opened included.
+    pub(super) fn free(&self, size: usize) -> usize {
+        size.saturating_sub(self.established().saturating_sub(self.idle.len()))
+    }
+
+    /// Somebody waits who may have one of `free` connections.
+    pub(super) fn wanted(&self, free: usize) -> bool {
+        if self.shares.is_empty() {
+            !self.waiters.is_empty()
+        } else {
+            self.waiters.any(|it| self.shares.may_take(it, free))
+        }
+    }
+
+    /// The next of those who may have a connection; it is counted as theirs.
+    fn next_waiter(&mut self, server: &mut Server, free: usize) -> Option<Waiter<oneshot::Sender<Reply>>> {
+        if self.shares.is_empty() {
+            return self.waiters.pop();
+        }
+        let Self { waiters, shares, .. } = self;
+        let (party, waiter) = waiters.pop_of(|it| shares.may_take(it, free))?;
+        if shares.take(&party) {
+            server.set_party(&party);
+        }
+        Some(waiter)
     }
 
     /// The failure because of which no connection is attempted now.
@@ -188,6 +218,7 @@ impl Inner {
             state: Mutex::new(State {
                 idle: Vec::new(),
                 waiters: FairQueue::default(),
+                shares: Shares::default(),
                 open: 0,
                 connecting: 0,
                 phase: Phase::Running,
@@ -239,14 +270,22 @@ impl Inner {
     }
 
     /// The most recently used idle connection, or a place in the queue, or the error that an upstream that is down gives.
-    pub(super) fn take_or_queue<'a>(self: &'a Arc<Self>, party: &'a Party, weight: u32) -> Result<Taken<'a>, PgError> {
+    pub(super) fn take_or_queue<'a>(self: &'a Arc<Self>, party: &'a Party, share: Share) -> Result<Taken<'a>, PgError> {
         let mut state = self.state.lock();
         if state.phase == Phase::Closed {
             return Err(error::pool_closed(&self.key.upstream));
         }
+        if share.is_bounded() || !state.shares.is_empty() {
+            state.shares.introduce(party, share);
+        }
         if state.phase == Phase::Running {
-            if let Some(server) = state.take_idle() {
+            let free = state.free(self.setup().settings.size);
+            let may = state.shares.is_empty() || state.shares.may_take(party, free);
+            if may && let Some(mut server) = state.take_idle() {
                 state.checkouts += 1;
+                if state.shares.take(party) {
+                    server.set_party(party);
+                }
                 return Ok(Taken::Idle(server));
             }
             if state.open == 0
@@ -256,7 +295,7 @@ impl Inner {
             }
         }
         let (send, reply) = oneshot::channel();
-        let ticket = state.waiters.push(party, weight, send);
+        let ticket = state.waiters.push(party, share.weight, send);
         Ok(Taken::Queued(Waiting { inner: self, party, ticket, since: Instant::now(), reply }))
     }
 
@@ -303,12 +342,17 @@ impl Inner {
         loop {
             let (waiter, last) = {
                 let mut state = self.state.lock();
+                if let Some(party) = server.take_party() {
+                    state.shares.give_back(&party);
+                }
                 if state.phase != Phase::Running {
                     drop(state);
                     drop(server);
                     return;
                 }
-                let Some(waiter) = state.waiters.pop() else {
+                // It is nobody's now, but not among the idle ones.
+                let free = state.free(self.setup().settings.size) + 1;
+                let Some(waiter) = state.next_waiter(&mut server, free) else {
                     state.idle.push(server);
                     break;
                 };

@@ -14,6 +14,7 @@ mod pools;
 mod prepared;
 mod queue;
 mod server;
+mod shares;
 mod socket;
 mod stats;
 mod target;

@@ -14,7 +14,7 @@ use super::queue::Party;
 use super::server::{Server, ServerFacts};
 use super::stats::PoolStats;
 use super::{Connector, ServerTarget};
-use crate::config::PoolSettings;
+use crate::config::{PoolSettings, Share};
 use crate::ids::UpstreamName;
 use crate::pgerror::PgError;
 
@@ -270,14 +270,15 @@ impl Pool {
     }
 
     /// Takes a clean server connection for `party`: one that is idle, else the next that becomes free or is opened, in fair
-    /// turns among the parties that wait, by `weight`. The future may be dropped at any time.
+    /// turns among the parties that wait, by weight, within what each may have of the pool (`share`). The future may be dropped at any time.
     ///
     /// # Errors
     /// `53300` when none became free within the wait timeout; what [`ConnectError::to_client`](super::ConnectError::to_client)
     /// says while the upstream cannot be reached; `57P01` when the pool is closed.
-    pub async fn checkout(&self, party: &Party, weight: u32) -> Result<Server, PgError> {
+    pub async fn checkout(&self, party: &Party, share: impl Into<Share>) -> Result<Server, PgError> {
+        let share = share.into();
         loop {
-            let mut server = match self.inner.take_or_queue(party, weight)? {
+            let mut server = match self.inner.take_or_queue(party, share)? {
                 Taken::Idle(server) => match self.inner.vet(server).await {
                     Some(server) => server,
                     None => continue,

@@ -86,23 +86,37 @@ impl<T> FairQueue<T> {
 
     /// Takes the waiter whose turn it is.
     pub fn pop(&mut self) -> Option<Waiter<T>> {
-        let party = self.turns.front()?;
+        self.pop_of(|_| true).map(|(_, waiter)| waiter)
+    }
+
+    /// Whether one of these parties waits.
+    pub fn any(&self, may: impl FnMut(&Party) -> bool) -> bool {
+        self.turns.iter().any(may)
+    }
+
+    /// Takes the waiter whose turn it is among these parties.
+    pub fn pop_of(&mut self, mut may: impl FnMut(&Party) -> bool) -> Option<(Party, Waiter<T>)> {
+        let at = self.turns.iter().position(&mut may)?;
+        let party = self.turns.get(at)?;
         let line = self.lines.get_mut(party)?;
+        let whose = party.clone();
         let waiter = line.waiters.pop_front()?;
         self.len -= 1;
         if line.waiters.is_empty() {
             self.lines.remove(party);
-            self.turns.pop_front();
-            return Some(waiter);
+            self.turns.remove(at);
+            return Some((whose, waiter));
         }
         if line.credit == 0 {
             line.credit = line.weight;
         }
         line.credit -= 1;
-        if line.credit == 0 {
-            self.turns.rotate_left(1);
+        if line.credit == 0
+            && let Some(party) = self.turns.remove(at)
+        {
+            self.turns.push_back(party);
         }
-        Some(waiter)
+        Some((whose, waiter))
     }
 
     /// Withdraws a waiter that no longer waits. Returns whether it still stood in the queue.
@@ -172,6 +186,20 @@ mod tests {
             queue.push(&party("light"), 1, "l");
         }
         assert_eq!(order(&mut queue), "hhhlhhhlllll");
+    }
+
+    #[test]
+    fn those_who_may_not_are_passed_over_and_keep_their_place() {
+        let mut queue = FairQueue::default();
+        for name in ["a", "b", "c", "a", "b"] {
+            queue.push(&party(name), 1, name);
+        }
+        let not_a = |it: &Party| *it != party("a");
+        assert!(queue.any(not_a));
+        assert_eq!(queue.pop_of(not_a).unwrap().1.reach, "b");
+        assert_eq!(queue.pop_of(not_a).unwrap().1.reach, "c");
+        assert_eq!(order(&mut queue), "aba");
+        assert!(queue.pop_of(|_| true).is_none() && !queue.any(|_| true));
     }
 
     #[test]

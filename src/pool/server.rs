@@ -13,6 +13,7 @@ use super::cancel::CancelTarget;
 use super::cap::Permit;
 use super::inner::Inner;
 use super::prepared::PreparedSet;
+use super::queue::Party;
 use super::socket::{self, Probe};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::conn::Conn;
@@ -98,6 +99,8 @@ pub struct ServerState {
 #[derive(Debug)]
 pub(super) struct Slot {
     inner: Weak<Inner>,
+    /// Who has it, if that is counted.
+    party: Option<Party>,
     permit: Option<Permit>,
     /// Number of the connection in it, once there is one.
     server: Option<u64>,
@@ -105,7 +108,7 @@ pub(super) struct Slot {
 
 impl Slot {
     pub(super) fn new(inner: &Arc<Inner>, permit: Permit) -> Self {
-        Self { inner: Arc::downgrade(inner), permit: Some(permit), server: None }
+        Self { inner: Arc::downgrade(inner), party: None, permit: Some(permit), server: None }
     }
 }
 
@@ -113,7 +116,7 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let permit = self.permit.take();
         if let Some(inner) = self.inner.upgrade() {
-            inner.slot_freed(permit, self.server);
+            inner.slot_freed(permit, self.server, self.party.take());
         }
     }
 }
@@ -241,6 +244,16 @@ impl Server {
             self.home = here;
         }
         !self.broken
+    }
+
+    /// It goes to a party whose connections are counted.
+    pub(super) fn set_party(&mut self, party: &Party) {
+        self.slot.party = Some(party.clone());
+    }
+
+    /// It comes back: from whom, if that is counted.
+    pub(super) fn take_party(&mut self) -> Option<Party> {
+        self.slot.party.take()
     }
 
     pub(super) fn inner(&self) -> Option<Arc<Inner>> {

@@ -15,6 +15,7 @@ use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
 use crate::pool::{CancelRegistry, PoolKey};
+use crate::tenant::limits::LimitBook;
 use crate::tenant::usage::Ledger;
 use crate::tenant::{Registry, SharedRegistry};
 use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
@@ -55,6 +56,8 @@ pub struct Gateway {
     pub ledger: Arc<Ledger>,
     /// The console, once there is one.
     pub console: OnceLock<Arc<dyn ConsoleHost>>,
+    /// What tenants and logins take, and may take.
+    pub limit_book: Arc<LimitBook>,
     pub(super) greetings: Greetings,
 }
 
@@ -69,6 +72,8 @@ impl Gateway {
         upstreams: Arc<dyn Upstreams>,
     ) -> Result<Self, GatewayError> {
         let registry = Registry::shared(config);
+        let limit_book = LimitBook::new(config.listen.idle_timeout);
+        limit_book.apply(&registry.load(), config.listen.idle_timeout);
         Ok(Self {
             directory: Directory::new(Arc::clone(&registry)),
             registry,
@@ -83,6 +88,7 @@ impl Gateway {
             throttle: Throttle::default(),
             ledger: Arc::default(),
             console: OnceLock::new(),
+            limit_book,
             greetings: Cache::new(GREETINGS),
         })
     }

@@ -22,6 +22,7 @@ use crate::guard::{Policy, TableRule};
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 use crate::pool::Server;
+use crate::tenant::limits::Allowance;
 use crate::tenant::usage;
 use crate::tenant::{IdentifyError, Identity, Target};
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
@@ -136,8 +137,13 @@ async fn open(
         greet_console(&mut conn, &key).await?;
         return Ok(Admitted::Console(ConsoleSession { conn, login: identity.login, seat: Arc::clone(seat) }));
     }
-    let (upstream, opening) = match parts(gateway, &identity, message).await {
-        Ok(parts) => parts,
+    let allowance = allowance(gateway, &identity);
+    let admitted = match allowance.connect() {
+        Ok(place) => parts(gateway, &identity, message).await.map(|parts| (place, parts)),
+        Err(error) => Err(error),
+    };
+    let (place, (upstream, opening)) = match admitted {
+        Ok(admitted) => admitted,
         Err(error) => {
             let why = error.to_string();
             return refuse(&mut conn, error, why).await;
@@ -146,7 +152,15 @@ async fn open(
     let key = gateway.cancel.register(message.version().has_long_cancel_keys());
     let party = identity.target.tenant().map(|tenant| tenant.name.clone());
     let upstreams = Arc::clone(&gateway.upstreams);
-    let mut source = PoolSource::new(upstreams, &upstream, Arc::clone(&opening.place), key, party, Arc::clone(seat));
+    let mut source = PoolSource::new(
+        upstreams,
+        &upstream,
+        Arc::clone(&opening.place),
+        key,
+        party,
+        Arc::clone(&gateway.registry),
+        Arc::clone(seat),
+    );
     let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
         Ok(reported) => reported,
         Err(error) => {
@@ -167,8 +181,10 @@ async fn open(
             home: Arc::clone(&opening.place),
             setting: gateway.setting.clone(),
             ledger: Arc::clone(&gateway.ledger),
+            limits: Arc::clone(&gateway.limit_book),
         }));
     }
+    machine = machine.limited(allowance, place);
     machine.client_bytes(&conn.inbox);
     Ok(Admitted::Session(Box::new(Session { conn, machine, source })))
 }
@@ -179,6 +195,15 @@ fn application_name(message: &StartupMessage) -> &str {
     let name = named.map_or("", |(_, name)| name.as_str());
     let end = (0..=name.len().min(63)).rfind(|at| name.is_char_boundary(*at)).unwrap_or(0);
     name.get(..end).unwrap_or_default()
+}
+
+/// What the session may take. An operator has its own limits only, whichever tenant it names.
+fn allowance(gateway: &Gateway, identity: &Identity) -> Arc<Allowance> {
+    let tenant = match &identity.target {
+        Target::Tenant(tenant) => Some(&**tenant),
+        Target::Unbound { .. } | Target::Operator { .. } | Target::Console => None,
+    };
+    gateway.limit_book.allowance(&identity.login, tenant)
 }
 
 async fn parts(

@@ -13,14 +13,16 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::coop;
+use tokio::task::{JoinHandle, coop};
+use tokio::time::Sleep;
 use tracing::Instrument as _;
 
 use super::directory::{Order, Seat};
-use super::machine::{Link, Machine, Place, Wait};
+use super::machine::{Link, Machine, Overdue, Pending, Place, Wait};
 use crate::ids::TenantName;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
+use crate::tenant::limits::Permit;
 use crate::wire::stream::Stream;
 
 /// Bytes read at once. One buffer per thread: an idle session holds none.
@@ -44,6 +46,13 @@ pub trait Source: Send {
         place: Arc<Place>,
         party: Option<TenantName>,
     ) -> impl Future<Output = Result<(Self::Server, Link), PgError>> + Send;
+    /// Waits for something else than a server connection; a cancel request ends the wait if the client holds none.
+    fn wait<T: Send>(
+        &mut self,
+        waiting: impl Future<Output = Result<T, PgError>> + Send,
+    ) -> impl Future<Output = Result<T, PgError>> + Send;
+    /// Cancels what runs on the server connection that the client holds. Ends when the server has acted on it.
+    fn cancel(&mut self) -> JoinHandle<()>;
     /// Gives it back.
     fn release(&mut self, server: Self::Server, link: Link, condition: Condition);
     /// Its socket.
@@ -76,6 +85,9 @@ pub enum End {
     /// pgwarden or an operator wanted it so, or what the session was admitted for was withdrawn.
     #[error("told to end: {0}")]
     Told(String),
+    /// A limit in time ended it.
+    #[error("timeout")]
+    TimedOut,
 }
 
 /// What ended a wait for the sockets.
@@ -86,6 +98,8 @@ enum Event {
     Bell(Order),
     ClientGone(Option<io::Error>),
     ServerLost(String),
+    /// The clock should be looked at.
+    Alarm,
 }
 
 /// A client's connection, the machine of its session, and the server connection that it has at the moment.
@@ -103,6 +117,11 @@ pub struct Relay<S: Source> {
     heard: Order,
     /// It has had a server connection.
     served: bool,
+    /// Rings no later than the machine's next deadline. Left as it is when the deadline moves on: it is set anew only when it
+    /// has rung, so that a statement costs no timer.
+    alarm: Option<Pin<Box<Sleep>>>,
+    /// A cancel request is on its way: nothing more is sent to the server, which could be hit by it.
+    cancelling: Option<JoinHandle<()>>,
 }
 
 impl<S: Source> Relay<S> {
@@ -121,6 +140,8 @@ impl<S: Source> Relay<S> {
             seat,
             heard,
             served: false,
+            alarm: None,
+            cancelling: None,
         }
     }
 
@@ -137,7 +158,8 @@ impl<S: Source> Relay<S> {
 
     async fn serve(&mut self) -> End {
         loop {
-            match self.machine.pump() {
+            let cancelling = self.cancelling.is_some() && self.server.is_some();
+            match if cancelling { Wait::Replies } else { self.machine.pump() } {
                 Wait::Closed => return End::Closed,
                 Wait::Server => {
                     // A new transaction: the moment to look whether the session may have it.
@@ -157,6 +179,12 @@ impl<S: Source> Relay<S> {
                     self.machine.refreshed();
                     continue;
                 }
+                Wait::Limit => {
+                    if let Some(end) = Box::pin(self.wait_for_limit()).await {
+                        return end;
+                    }
+                    continue;
+                }
                 Wait::Elsewhere if self.release_to_move() => continue,
                 Wait::Elsewhere | Wait::Input | Wait::Replies => {}
             }
@@ -164,13 +192,37 @@ impl<S: Source> Relay<S> {
             if let Some(end) = self.obey() {
                 return end;
             }
+            self.mind_limits();
             match poll_fn(|cx| self.poll_exchange(cx)).await {
                 Event::Progress => {}
                 Event::Bell(order) => self.heard = order,
                 Event::ClientGone(error) => return End::ClientGone(error),
                 Event::ServerLost(why) => return self.server_lost(why),
+                Event::Alarm => {
+                    if let Some(Overdue::Session) = self.rung() {
+                        return End::TimedOut;
+                    }
+                }
             }
         }
+    }
+
+    /// What the session's limits in time need: a cancel request, an alarm.
+    fn mind_limits(&mut self) {
+        if self.machine.wants_cancel() && self.cancelling.is_none() && self.server.is_some() {
+            self.cancelling = Some(self.source.cancel());
+        }
+        let Some(at) = self.machine.deadline() else { return };
+        match &mut self.alarm {
+            Some(alarm) if alarm.deadline() <= at => {}
+            Some(alarm) => alarm.as_mut().reset(at),
+            None => self.alarm = Some(Box::pin(tokio::time::sleep_until(at))),
+        }
+    }
+
+    fn rung(&mut self) -> Option<Overdue> {
+        self.alarm = None;
+        self.machine.overdue()
     }
 
     /// What the process wants, done if it is time for it.
@@ -220,6 +272,13 @@ impl<S: Source> Relay<S> {
         }
         if progress {
             return Poll::Ready(Event::Progress);
+        }
+        if self.cancelling.as_mut().is_some_and(|cancelling| Pin::new(cancelling).poll(cx).is_ready()) {
+            self.cancelling = None;
+            return Poll::Ready(Event::Progress);
+        }
+        if self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
+            return Poll::Ready(Event::Alarm);
         }
         self.seat.poll_order(self.heard, cx).map(Event::Bell)
     }
@@ -319,6 +378,31 @@ impl<S: Source> Relay<S> {
         }
     }
 
+    /// Waits for what a limit asks for, while the client is still listened to.
+    async fn wait_for_limit(&mut self) -> Option<End> {
+        let pending = self.machine.pending()?;
+        let got = {
+            let Self { client, awaits_client, machine, source, unflushed, .. } = self;
+            let mut waiting = pin!(source.wait(grant(pending)));
+            poll_fn(|cx| {
+                if let Poll::Ready(got) = waiting.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(got));
+                }
+                match listen(client, awaits_client, unflushed, machine, cx) {
+                    Some(end) => Poll::Ready(Err(end)),
+                    None => Poll::Pending,
+                }
+            })
+            .await
+        };
+        match got {
+            Ok(Ok(permit)) => permit.into_iter().for_each(|permit| self.machine.permitted(permit)),
+            Ok(Err(error)) => self.machine.deny(error),
+            Err(end) => return Some(end),
+        }
+        None
+    }
+
     fn release_if_done(&mut self) {
         if let Some(link) = self.machine.detach_if_done()
             && let Some(server) = self.server.take()
@@ -366,6 +450,17 @@ impl<S: Source> Relay<S> {
             Ok(Err(error)) => tracing::debug!(%error, "the client did not take its last bytes"),
             Err(_) => tracing::debug!("the client did not take its last bytes in time"),
         }
+    }
+}
+
+/// Waits for a turn or a place.
+async fn grant(pending: Pending) -> Result<Option<Permit>, PgError> {
+    match pending {
+        Pending::Turn(at) => {
+            tokio::time::sleep_until(at).await;
+            Ok(None)
+        }
+        Pending::Permit(allowance) => allowance.permit().await.map(Some),
     }
 }
 

@@ -9,6 +9,7 @@ use super::opening::{no_place, place, sealed_settings, shared_path};
 use super::upstream::Upstreams;
 use crate::config::{Login, Tenant};
 use crate::pgerror::{PgError, Severity};
+use crate::tenant::limits::LimitBook;
 use crate::tenant::usage::Ledger;
 use crate::tenant::{SharedRegistry, Target};
 
@@ -24,6 +25,7 @@ pub(super) struct LoginTenants {
     pub home: Arc<Place>,
     pub setting: String,
     pub ledger: Arc<Ledger>,
+    pub limits: Arc<LimitBook>,
 }
 
 impl LoginTenants {
@@ -49,6 +51,7 @@ impl Tenants for LoginTenants {
             sealed: sealed_settings(&tenant, &place.guard, &self.setting),
             account: self.ledger.account(&tenant.name),
             place,
+            allowance: self.limits.allowance(&self.login, Some(&tenant)),
         }))
     }
 

@@ -7,11 +7,12 @@ use std::sync::Arc;
 use super::directory::Seat;
 use super::machine::{Link, Place};
 use super::relay::{Condition, Source};
-use crate::config;
+use crate::config::{self, Share};
 use crate::guard::Guard;
 use crate::ids::TenantName;
 use crate::pgerror::PgError;
 use crate::pool::{ClientKey, Party, Pool, PreparedSet, Server};
+use crate::tenant::SharedRegistry;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::stream::Stream;
 
@@ -55,6 +56,9 @@ pub struct PoolSource {
     place: Arc<Place>,
     key: ClientKey,
     party: Party,
+    /// What the party has of the pool.
+    share: Share,
+    registry: SharedRegistry,
     seat: Arc<Seat>,
 }
 
@@ -67,15 +71,22 @@ impl PoolSource {
         place: Arc<Place>,
         key: ClientKey,
         party: Party,
+        registry: SharedRegistry,
         seat: Arc<Seat>,
     ) -> Self {
-        Self { upstreams, pool: upstream.pool.clone(), place, key, party, seat }
+        let share = share_of(&registry, &party);
+        Self { upstreams, pool: upstream.pool.clone(), place, key, party, share, registry, seat }
     }
 
     /// The client's cancel key.
     pub fn key(&self) -> &ClientKey {
         &self.key
     }
+}
+
+fn share_of(registry: &SharedRegistry, party: &Party) -> Share {
+    let tenant = party.as_ref().and_then(|name| registry.load().tenant(name.as_str()).map(|tenant| tenant.share));
+    tenant.unwrap_or_default()
 }
 
 impl Source for PoolSource {
@@ -86,11 +97,12 @@ impl Source for PoolSource {
             self.pool = self.upstreams.open(&place.upstream, &place.database)?.pool;
             self.place = place;
         }
-        if party.is_some() {
+        if party.is_some() && self.party != party {
+            self.share = share_of(&self.registry, &party);
             self.party = party;
         }
         self.seat.note_waiting();
-        let outcome = self.key.checkout(&self.pool, &self.party, 1).await;
+        let outcome = self.key.checkout(&self.pool, &self.party, self.share).await;
         match &outcome {
             Ok(server) => self.seat.note_active(server.id()),
             Err(_) => self.seat.note_idle(),
@@ -103,6 +115,14 @@ impl Source for PoolSource {
             std::mem::take(&mut server.parameters),
         );
         Ok((server, link))
+    }
+
+    async fn wait<T: Send>(&mut self, waiting: impl Future<Output = Result<T, PgError>> + Send) -> Result<T, PgError> {
+        self.key.wait(waiting).await
+    }
+
+    fn cancel(&mut self) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(self.key.cancel())
     }
 
     fn release(&mut self, mut server: Server, link: Link, condition: Condition) {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::name::is_tenant_name;
 use super::table::{any_type, identifier, own_schema};
-use crate::config::{Address, Config, Layout, Pattern, PatternLayout, Tenant, Upstream};
+use crate::config::{Address, Config, Layout, Limits, Pattern, PatternLayout, Share, Tenant, Upstream};
 use crate::guard::TenantKeys;
 use crate::guard::value::TenantValue;
 use crate::ids::TenantName;
@@ -24,6 +24,7 @@ pub(super) struct Deriver {
     schemas: HashSet<Arc<str>>,
     databases: HashSet<(Address, String)>,
     keys: HashSet<TenantValue>,
+    limits: Limits,
 }
 
 impl Deriver {
@@ -49,7 +50,7 @@ impl Deriver {
         schemas.extend(listed.map(|name| Arc::from(name.schema.as_str())));
         let configured = config.upstreams.values().chain(config.tenants.iter().map(|tenant| &tenant.upstream));
         let databases = configured.map(|it| (it.address.clone(), it.database.clone())).collect();
-        Some(Self { pattern, upstream, schemas, databases, keys })
+        Some(Self { pattern, upstream, schemas, databases, keys, limits: config.limits.clone() })
     }
 
     /// The tenant of this name. `None` where there can be none.
@@ -85,6 +86,15 @@ impl Deriver {
             }
         };
         let keys = TenantKeys { default: key, ..TenantKeys::default() };
-        Some(Tenant { name: TenantName::new(name), layout, keys, upstream, suspended: false, allow_from: None })
+        Some(Tenant {
+            name: TenantName::new(name),
+            layout,
+            keys,
+            upstream,
+            suspended: false,
+            allow_from: None,
+            limits: self.limits.clone(),
+            share: Share::default(),
+        })
     }
 }

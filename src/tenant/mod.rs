@@ -5,6 +5,7 @@ mod derive;
 mod host;
 mod identify;
 mod identify_error;
+pub mod limits;
 mod name;
 mod pattern;
 pub mod policy;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use super::derive::Deriver;
-use crate::config::{Config, Login, Role, Source, Tenant, Upstream};
+use crate::config::{Config, Limits, Login, Role, Source, Tenant, Upstream};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
 /// A registry that a reload can replace while sessions read it.
@@ -98,6 +98,12 @@ impl Registry {
     /// All tenants, in no order.
     pub fn tenants(&self) -> impl Iterator<Item = &Arc<Tenant>> {
         self.tenants.values()
+    }
+
+    /// Whether any tenant or login has limits.
+    pub fn has_limits(&self) -> bool {
+        let tenants = self.tenants.values().map(|tenant| &tenant.limits);
+        tenants.chain(self.logins.values().map(|login| &login.limits)).any(Limits::is_set)
     }
 
     /// How many tenants there are.

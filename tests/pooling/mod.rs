@@ -2,6 +2,7 @@
 
 mod leftovers;
 mod loss;
+mod sharing;
 
 use std::time::Duration;
 

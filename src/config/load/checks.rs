@@ -29,6 +29,7 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     same_key(context, found.tenants);
     trust_beyond_loopback(context, found);
     pool_caps(context, found);
+    guarantees(context, found);
     names_taken_for_others(context, found);
     tenants_without_host(context, found);
     certificates_that_name(context, found);
@@ -135,6 +136,27 @@ fn pool_caps(context: &Context<'_>, found: &Found<'_>) {
                     upstream.pool.size
                 ),
             );
+        }
+    }
+}
+
+/// What is guaranteed to all tenants of a pool together must be there.
+fn guarantees(context: &Context<'_>, found: &Found<'_>) {
+    let mut promised = HashMap::new();
+    for tenant in found.tenants.iter().filter(|tenant| tenant.value.share.min > 0) {
+        let upstream = &tenant.value.upstream;
+        let sum = promised.entry(upstream.name.clone()).or_insert(0);
+        *sum += tenant.value.share.min;
+        if *sum > upstream.pool.size {
+            context.findings.error_hint(
+                &tenant.span,
+                format!(
+                    "the tenants of upstream \"{}\" are promised more server connections than its pool has ({})",
+                    upstream.name, upstream.pool.size
+                ),
+                "lower \"min\" in their \"pool\", or raise the pool's \"size\"",
+            );
+            return;
         }
     }
 }

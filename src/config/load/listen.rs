@@ -18,6 +18,7 @@ const LISTEN: Keys = Keys {
         "max_connections",
         "max_message_bytes",
         "workers",
+        "idle_timeout",
     ],
     later: &["proxy_protocol"],
 };
@@ -47,6 +48,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<Listen> 
         login_timeout: section.duration("login_timeout", Duration::from_millis(100)).unwrap_or(Duration::from_secs(15)),
         shutdown_timeout: section.duration("shutdown_timeout", Duration::ZERO).unwrap_or(Duration::from_secs(30)),
         reuse_port: section.bool("reuse_port").is_some_and(|b| b.value),
+        idle_timeout: section.duration("idle_timeout", Duration::ZERO).unwrap_or_default(),
         max_connections: section.number("max_connections", 1..=1_000_000).map_or(10_000, |n| n.value),
         workers: section.number("workers", 1..=1_024).map_or_else(cores, |n| n.value),
         max_message_bytes: section.size("max_message_bytes", 64 << 10..=MAX_MESSAGE).unwrap_or(64 << 20),

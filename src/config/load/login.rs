@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::super::diagnostics::{Span, did_you_mean};
+use super::super::limits::Limits;
 use super::super::model::{Login, LoginAuth, Role, Tenancy, TenantScope};
 use super::super::section::{At, Keys, Section};
 use super::auth::read_allow_from;
 use super::tenancy::{MAX_IDENTIFIER, identifier};
 use super::tenant::Tenants;
-use super::{Context, Upstreams};
+use super::{Context, Upstreams, limits};
 use crate::auth::{Md5Verifier, ScramVerifier, Secret};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 use crate::tenant::is_tenant_name;
@@ -26,8 +27,9 @@ const LOGIN: Keys = Keys {
         "upstream",
         "database",
         "allow_from",
+        "limits",
     ],
-    later: &["limits", "valid_until"],
+    later: &["valid_until"],
 };
 const AUTHS: [&str; 6] = ["scram", "md5", "cert", "jwt", "oauth", "trust"];
 
@@ -37,6 +39,7 @@ pub(super) fn read_all(
     tenancy: Option<&Tenancy>,
     tenants: &Tenants,
     upstreams: &Upstreams,
+    defaults: &Limits,
 ) -> Vec<At<Arc<Login>>> {
     let mut names: BTreeMap<String, ()> = BTreeMap::new();
     let mut logins = Vec::new();
@@ -54,9 +57,12 @@ pub(super) fn read_all(
         let role = read_role(context, &section, tenancy, upstreams);
         let tenants = read_scope(context, &section, role.as_ref(), tenants, root.has("tenants_from"));
         let allow_from = read_allow_from(context, &section);
+        let limits = limits::read(context, &section);
+        // The defaults are for tenants' logins: an operator has those of its own only.
+        let limits = if role == Some(Role::Tenant) { limits.or(defaults) } else { limits };
         if let (Some(name), Some(auth), Some(role), Some(tenants)) = (name, auth, role, tenants) {
             logins.push(At {
-                value: Arc::new(Login { name: LoginName::new(name), auth, tenants, role, allow_from }),
+                value: Arc::new(Login { name: LoginName::new(name), auth, tenants, role, allow_from, limits }),
                 span: section.span.clone(),
             });
         }

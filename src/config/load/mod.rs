@@ -4,6 +4,7 @@ mod admin;
 mod auth;
 mod checks;
 mod jwt;
+mod limits;
 mod listen;
 mod log;
 mod login;
@@ -152,8 +153,21 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "auth", "jwt", "upstream", "pool", "tenancy", "login", "tenant", "tenants_from", "admin", "log"],
-    later: &["limits", "quotas", "metrics", "redis"],
+    known: &[
+        "listen",
+        "auth",
+        "jwt",
+        "upstream",
+        "pool",
+        "tenancy",
+        "login",
+        "tenant",
+        "tenants_from",
+        "admin",
+        "limits",
+        "log",
+    ],
+    later: &["quotas", "metrics", "redis"],
 };
 
 fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Config> {
@@ -164,9 +178,10 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let mut upstreams = upstream::read_all(context, &root);
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
-    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams);
+    let (limits, login_limits) = limits::read_defaults(context, &root);
+    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams, &limits);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
-    let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams);
+    let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &login_limits);
     let admin = admin::read(context, &root, &logins);
     let log = log::read(context, &root);
     let (listen, tenancy, log) = (listen?, tenancy?, log?);
@@ -190,6 +205,8 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         pool,
         tenancy,
         tenants_from,
+        limits,
+        login_limits,
         logins: logins.into_iter().map(|l| l.value).collect(),
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         admin,
@@ -229,6 +246,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(tls::ALL)
         .chain(auth::ALL)
         .chain(jwt::ALL)
+        .chain(limits::ALL)
         .chain(upstream::ALL)
         .chain(tenancy::ALL)
         .chain(tenant::ALL)

@@ -6,18 +6,32 @@ use std::sync::Arc;
 use toml::de::DeValue;
 
 use super::super::diagnostics::did_you_mean;
-use super::super::model::{Layout, Tenancy, Tenant, Upstream};
+use super::super::limits::Limits;
+use super::super::model::{Layout, Share, Tenancy, Tenant, Upstream};
 use super::super::section::{At, Keys, Section, value_type};
 use super::auth::read_allow_from;
 use super::tenancy::identifier;
-use super::{Context, Upstreams, upstream};
+use super::{Context, Upstreams, limits, upstream};
 use crate::guard::TenantKeys;
 use crate::ids::{TenantName, UpstreamName};
 use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
 
 const TENANT: Keys = Keys {
-    known: &["name", "key", "keys", "layout", "schema", "role", "upstream", "suspended", "allow_from"],
-    later: &["limits", "quotas", "weight", "domain", "pool"],
+    known: &[
+        "name",
+        "key",
+        "keys",
+        "layout",
+        "schema",
+        "role",
+        "upstream",
+        "suspended",
+        "allow_from",
+        "limits",
+        "weight",
+        "pool",
+    ],
+    later: &["quotas", "domain"],
 };
 
 /// All tenants: the names of all that are declared, and those that could be read.
@@ -31,11 +45,17 @@ pub(super) fn read_all(
     root: &Section<'_>,
     tenancy: Option<&Tenancy>,
     upstreams: &mut Upstreams,
+    defaults: &Limits,
 ) -> Tenants {
     let mut tenants = Tenants { names: BTreeMap::new(), read: Vec::new() };
     for section in root.tables("tenant", &TENANT) {
         let name = read_name(context, &section, &mut tenants);
         if let Some(tenant) = read(context, &section, name, tenancy, upstreams) {
+            let tenant = Tenant {
+                limits: limits::read(context, &section).or(defaults),
+                share: read_share(context, &section),
+                ..tenant
+            };
             tenants.read.push(At { value: Arc::new(tenant), span: section.span.clone() });
         }
     }
@@ -76,7 +96,29 @@ fn read(
     let allow_from = read_allow_from(context, section);
     let name = name?;
     let upstream = read_upstream(context, section, &name, layout.as_ref(), tenancy, upstreams);
-    Some(Tenant { name: TenantName::new(name), layout: layout?, keys, upstream: upstream?, suspended, allow_from })
+    Some(Tenant {
+        name: TenantName::new(name),
+        layout: layout?,
+        keys,
+        upstream: upstream?,
+        suspended,
+        allow_from,
+        limits: Limits::default(),
+        share: Share::default(),
+    })
+}
+
+const POOL: Keys = Keys { known: &["min", "max"], later: &[] };
+
+fn read_share(context: &Context<'_>, section: &Section<'_>) -> Share {
+    let weight = section.number("weight", 1..=1_000).map_or(1, |n| u32::try_from(n.value).unwrap_or(1));
+    let Some(pool) = section.table("pool", &POOL) else { return Share { weight, ..Share::default() } };
+    let min = pool.number("min", 0..=10_000).map_or(0, |n| n.value);
+    let max = pool.number("max", 1..=10_000);
+    if let Some(max) = max.as_ref().filter(|max| max.value < min) {
+        context.findings.error(&max.span, format!("\"max\" ({}) is smaller than \"min\" ({min})", max.value));
+    }
+    Share { weight, min, max: max.map(|n| n.value) }
 }
 
 fn read_layout(context: &Context<'_>, section: &Section<'_>) -> Option<Layout> {
@@ -260,4 +302,4 @@ fn read_upstream(
 
 /// All key lists of this file.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 1] = [&TENANT];
+pub(super) const ALL: [&Keys; 2] = [&TENANT, &POOL];

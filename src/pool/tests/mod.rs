@@ -20,7 +20,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use super::*;
-use crate::config::{Address, PoolSettings};
+use crate::config::{Address, PoolSettings, Share};
 use crate::ids::{TenantName, UpstreamName};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::conn::Conn;

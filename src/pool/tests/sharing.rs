@@ -118,3 +118,83 @@ async fn unused_pools_are_forgotten() {
     drop(a);
     eventually("forgotten", || world.pools.stats().is_empty()).await;
 }
+
+fn share(min: usize, max: Option<usize>) -> Share {
+    Share { min, max, ..Share::default() }
+}
+
+/// However busy its neighbour, a tenant finds what it is guaranteed, at once.
+#[tokio::test]
+async fn a_guaranteed_connection_is_kept() {
+    let (_, pool) = one_pool(settings(3));
+    let (quiet, noisy) = (party("quiet"), party("noisy"));
+    pool.checkout(&quiet, share(1, None)).await.unwrap().release();
+    let held = [pool.checkout(&noisy, 1).await.unwrap(), pool.checkout(&noisy, 1).await.unwrap()];
+    let mut more = Box::pin(pool.checkout(&noisy, 1));
+    let in_vain = tokio::time::timeout(Duration::from_millis(50), &mut more).await;
+    assert!(in_vain.is_err(), "the guaranteed connection was given away");
+    let own = pool.checkout(&quiet, share(1, None)).await.unwrap();
+    // A second one is not guaranteed: it takes its turn behind who waits already.
+    let mut second = Box::pin(pool.checkout(&quiet, share(1, None)));
+    assert!(tokio::time::timeout(Duration::from_millis(20), &mut second).await.is_err());
+    let [one, two] = held;
+    one.release();
+    let third = more.await.unwrap();
+    own.release();
+    let own = second.await.unwrap();
+    drop((two, third, own));
+}
+
+#[tokio::test]
+async fn a_maximum_holds_though_connections_are_idle() {
+    let (_, pool) = one_pool(settings(4));
+    let noisy = party("noisy");
+    let most = share(0, Some(2));
+    let one = pool.checkout(&noisy, most).await.unwrap();
+    let two = pool.checkout(&noisy, most).await.unwrap();
+    let waiter = tokio::spawn({
+        let (pool, noisy) = (pool.clone(), noisy.clone());
+        async move { pool.checkout(&noisy, most).await.unwrap() }
+    });
+    eventually("it waits", || pool.stats().waiting == 1).await;
+    let others: Vec<_> = futures_util::future::join_all((0..2).map(|_| pool.checkout(&None, 1)))
+        .await
+        .into_iter()
+        .map(Result::unwrap)
+        .collect();
+    others.into_iter().for_each(Server::release);
+    assert_eq!((pool.stats().waiting, pool.stats().idle), (1, 2));
+    // A connection that breaks makes room as well.
+    drop(two);
+    let three = waiter.await.unwrap();
+    drop((one, three));
+    eventually("nothing is counted any more", || pool.stats().active == 0).await;
+    pool.checkout(&noisy, most).await.unwrap();
+}
+
+/// A thousand tenants with a database each, all at once, under a cap of fifty.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_databases_live_under_a_cap_of_fifty() {
+    let world = World::new(50);
+    let most = Arc::new(AtomicUsize::new(0));
+    let tenants: Vec<_> = (0..1_000)
+        .map(|n| {
+            let name = format!("t{n}");
+            let (pool, pools, most) = (world.pool(&name, settings(5)), world.pools.clone(), Arc::clone(&most));
+            tokio::spawn(async move {
+                for _ in 0..3 {
+                    let server = pool.checkout(&party(&name), 1).await.unwrap();
+                    most.fetch_max(pools.connections().0, Ordering::SeqCst);
+                    tokio::task::yield_now().await;
+                    server.release();
+                }
+            })
+        })
+        .collect();
+    for tenant in tenants {
+        tenant.await.unwrap();
+    }
+    assert!(most.load(Ordering::SeqCst) <= 50);
+    assert!(world.fake.attempts() >= 1_000);
+    assert!(world.pools.connections().0 <= 50);
+}

@@ -9,6 +9,7 @@ use crate::guard::TenantKeys;
 use crate::guard::context::{Scope, TransactionStep};
 use crate::ids::TenantName;
 use crate::pgerror::PgError;
+use crate::tenant::limits::Allowance;
 use crate::tenant::usage::Account;
 
 /// A tenant that a session acts for.
@@ -24,6 +25,8 @@ pub struct Acting {
     pub account: Arc<Account>,
     /// Where its data lives.
     pub place: Arc<Place>,
+    /// What it may take.
+    pub allowance: Arc<Allowance>,
 }
 
 /// Finds the tenants that a login may act for.

@@ -90,6 +90,9 @@ impl Machine {
             }
             self.pass_rows(input)?;
             let Some(head) = peek_head(input, &UpstreamLimits)? else { return Ok(()) };
+            if let b'D' | b'd' = head.tag {
+                self.check_budget(head.frame_len());
+            }
             match self.handling(head.tag) {
                 Handling::Pass => self.begin_passing(head, true),
                 Handling::Drop => self.begin_passing(head, false),
@@ -108,17 +111,23 @@ impl Machine {
         else {
             return Ok(());
         };
-        let (mut rows, mut bytes, mut rest) = (0, 0, *input);
+        let (most_rows, most_bytes) = self.budget();
+        let (mut messages, mut rows, mut bytes, mut rest) = (0, 0, 0, *input);
         while let Some(b'D' | b'd') = rest.first()
             && let Some(head) = peek_head(rest, &UpstreamLimits)?
             && let Some((row, after)) = rest.split_at_checked(head.frame_len())
         {
+            if messages == most_rows || (bytes + row.len()) as u64 > most_bytes {
+                break;
+            }
+            messages += 1;
             rows += u64::from(head.tag == b'D');
             bytes += row.len();
             rest = after;
         }
         self.to_client.extend_from_slice(input.get(..bytes).unwrap_or_default());
         self.tally.rows(rows, bytes);
+        self.spend(messages, bytes as u64);
         *input = rest;
         Ok(())
     }
@@ -129,9 +138,22 @@ impl Machine {
             _ if !streamed => Handling::Hold,
             Some(Fate::Forward) => Handling::Pass,
             Some(Fate::Swallow(Errand::Outcome(_))) if tag == b'D' => Handling::Hold,
-            Some(Fate::Swallow(_) | Fate::Refused(_)) => Handling::Drop,
+            Some(Fate::Swallow(_) | Fate::Refused(_) | Fate::Cut(_)) => Handling::Drop,
             // Told as unexpected.
             None => Handling::Hold,
+        }
+    }
+
+    /// A row that is not passed with others, because it is not there whole yet or is beyond the limits.
+    fn check_budget(&mut self, length: usize) {
+        let (rows, bytes) = self.budget();
+        if !matches!(self.replies.head(), Some(Expected { fate: Fate::Forward, .. })) {
+            return;
+        }
+        if rows == 0 || length as u64 > bytes {
+            self.cut_off();
+        } else {
+            self.spend(1, length as u64);
         }
     }
 

@@ -75,6 +75,7 @@ impl Machine {
         }
         drop(text);
         self.sent_query();
+        self.surcharge(&guarded);
         self.statements.remove("");
         self.note_effects(&guarded);
         self.note_changes_sent(&changes);

@@ -35,6 +35,9 @@ impl Machine {
         if let Some(error) = self.denied.take() {
             return Err(Hindrance::Denied(error));
         }
+        if self.metered.is_some() && self.starts() {
+            self.take_permit()?;
+        }
         if self.link.is_none() {
             return Err(Hindrance::Wait(Wait::Server));
         }

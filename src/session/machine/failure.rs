@@ -45,6 +45,7 @@ impl Machine {
             self.note_statement_failure();
             self.report_error(&report)?;
         }
+        self.statement_ended();
         self.copying = CopyStream::None;
         let ends_query = self.load_failed();
         if let Extent::UpToSync = extent {
@@ -60,7 +61,10 @@ impl Machine {
     /// fails makes the client's message fail.)
     fn is_errand_of_its_own(&mut self) -> bool {
         let fate = self.replies.head().map(|expected| &expected.fate);
-        matches!(fate, Some(Fate::Swallow(Errand::Context(_) | Errand::Outcome(_) | Errand::Begin | Errand::Fail)))
+        matches!(
+            fate,
+            Some(Fate::Swallow(Errand::Context(_) | Errand::Outcome(_) | Errand::Begin | Errand::Fail | Errand::Spoil))
+        )
     }
 
     /// The server drops all up to the next Sync: so do we, what is on its way and what the client still sends.
@@ -88,11 +92,18 @@ impl Machine {
     /// Tells the client of an error.
     fn report_error(&mut self, report: &Report<'_>) -> Result<(), Broken> {
         let hides = self.place.mode == Mode::Shared;
+        if let Some(error) = self.reason_of_cancel(report.sqlstate()) {
+            backend::error_response(&mut self.to_client, &error);
+            return Ok(());
+        }
         let context = self.load_context(report);
         let Some(expected) = self.replies.head() else { return Ok(()) };
-        if let Fate::Refused(error) = &expected.fate
-            && is_ours(report)
-        {
+        let replaced = match &expected.fate {
+            Fate::Refused(error) => Some(error).filter(|_| is_ours(report)),
+            Fate::Cut(error) => Some(error).filter(|_| report.sqlstate() == Some(SqlState::QUERY_CANCELED)),
+            Fate::Forward | Fate::Swallow(_) => None,
+        };
+        if let Some(error) = replaced {
             backend::error_response(&mut self.to_client, error);
             return Ok(());
         }

@@ -61,7 +61,7 @@ impl Machine {
         if self.held() {
             return Ok(Flow::Stop(Wait::Replies));
         }
-        let head = match peek_head(input, &self.env.limits) {
+        let head = match peek_head(input, &self.message_limits()) {
             Ok(Some(head)) => head,
             Ok(None) => return Ok(Flow::Stop(Wait::Input)),
             Err(error) => return self.too_long(error),
@@ -78,6 +78,7 @@ impl Machine {
         if let Flow::Done = flow {
             input.advance(head.frame_len());
             self.refreshed = false;
+            self.toll_paid();
         }
         Ok(flow)
     }
@@ -95,6 +96,8 @@ impl Machine {
         }
         let told = PgError { severity: Severity::Error, code: SqlState::PROGRAM_LIMIT_EXCEEDED, ..error.to_pg() };
         let told = PgError { message: "statement is too long".into(), ..told };
+        let own = self.statement_too_long(length).filter(|_| tag != b'B');
+        let told = own.unwrap_or(told);
         Ok(if tag == b'Q' { self.refuse_query(told) } else { self.refuse_extended(told) })
     }
 
@@ -154,6 +157,11 @@ impl Machine {
 
     fn dispatch(&mut self, message: FrontendMessage<'_>, body: &[u8]) -> Flow {
         if let Some(flow) = self.copy_order(&message) {
+            return flow;
+        }
+        if self.is_limited()
+            && let Some(flow) = self.toll(&message)
+        {
             return flow;
         }
         match message {

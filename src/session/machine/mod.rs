@@ -15,6 +15,7 @@ mod following;
 mod intake;
 mod link;
 mod load;
+mod metering;
 mod moving;
 mod place;
 mod progress;
@@ -39,18 +40,21 @@ use bytes::BytesMut;
 pub use acting::{Acting, Tenants};
 pub use backend::Broken;
 pub use link::Link;
+pub use metering::{Overdue, Pending};
 pub use place::Place;
 pub use settings::Settings;
 pub use statements::SharedStatements;
 pub use tally::Sent;
 
 use self::copy::{CopyPart, CopyStream};
+use self::metering::Metered;
 use self::replies::Replies;
 use self::statements::{Portals, Statements};
 use self::tally::Tally;
 use crate::config::PoolMode;
 use crate::guard::{Guarded, PinReason, TenantKeys};
 use crate::pgerror::PgError;
+use crate::tenant::limits::{Allowance, Permit};
 use crate::tenant::usage::Account;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::ClientLimits;
@@ -99,6 +103,8 @@ pub enum Wait {
     Replies,
     /// The catalog of [`Machine::asking`] should be read anew: [`Machine::refreshed`].
     Refresh,
+    /// A limit: [`Machine::pending`] says what is waited for. Nothing is outstanding.
+    Limit,
     /// The session is over: what is in the buffers is to be written, then all is closed.
     Closed,
 }
@@ -210,6 +216,11 @@ pub struct Machine {
     sent: u64,
     flushed: u64,
     tally: Tally,
+    /// What the session may take; none: as much as it likes.
+    allowance: Option<Arc<Allowance>>,
+    /// Its place among the connections.
+    connection: Permit,
+    metered: Option<Box<Metered>>,
 }
 
 impl Machine {
@@ -249,6 +260,9 @@ impl Machine {
             sent: 0,
             flushed: 0,
             tally,
+            allowance: None,
+            connection: Permit::default(),
+            metered: None,
         }
     }
 

@@ -54,6 +54,9 @@ impl Machine {
         if forwards {
             self.forward_reply(tag, frame, body)?;
         }
+        if let b'C' | b'I' | b's' = tag {
+            self.statement_ended();
+        }
         if tag == b'C' && !matches!(self.copying, CopyStream::Insert | CopyStream::Refused) {
             self.copying = CopyStream::None;
         }
@@ -82,9 +85,10 @@ impl Machine {
     /// The head's reply is complete.
     fn completed(&mut self) {
         if let Some(expected) = self.replies.pop() {
-            match expected.fate {
-                Fate::Swallow(Errand::Load(LoadPart::Begin(load))) => self.begin_load(load),
-                _ => self.conclude(&expected),
+            match (expected.kind, expected.fate) {
+                (_, Fate::Swallow(Errand::Load(LoadPart::Begin(load)))) => self.begin_load(load),
+                (Kind::Execute(run), Fate::Cut(error)) => self.cut_batch(&run, *error),
+                (kind, fate) => self.conclude(&Expected { kind, fate }),
             }
         }
         self.send_local();

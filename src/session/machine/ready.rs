@@ -16,17 +16,18 @@ impl Machine {
         }
         match (expected.kind, expected.fate) {
             (Kind::Query(run), Fate::Swallow(errand)) => self.errand_done(errand, run.failed),
-            (Kind::Query(run), Fate::Forward | Fate::Refused(_)) => {
+            (Kind::Query(run), fate) => {
                 if !run.failed {
                     self.ran(&run);
+                    if let Fate::Cut(error) = fate {
+                        self.tell_of_cut(&run, *error);
+                    }
                 }
-                self.context_settled(status);
-                backend::ready_for_query(&mut self.to_client, status);
+                self.client_ready(status);
             }
             (Kind::Sync, _) => {
                 self.loaded();
-                self.context_settled(status);
-                backend::ready_for_query(&mut self.to_client, status);
+                self.client_ready(status);
             }
             _ => return Err(Broken::unexpected(b'Z')),
         }
@@ -38,6 +39,14 @@ impl Machine {
         Ok(())
     }
 
+    /// ReadyForQuery that is the client's.
+    fn client_ready(&mut self, status: TransactionStatus) {
+        self.context_settled(status);
+        if !self.spoils(status) {
+            backend::ready_for_query(&mut self.to_client, status);
+        }
+    }
+
     fn errand_done(&mut self, errand: Errand, failed: bool) {
         match errand {
             Errand::Context(_) if failed => self.context_failed(),
@@ -47,6 +56,7 @@ impl Machine {
             Errand::Fail if failed => {}
             Errand::Fail => self.context_failed(),
             Errand::Prepared | Errand::Load(_) => {}
+            Errand::Spoil => self.client_ready(self.tx),
         }
     }
 
@@ -58,6 +68,7 @@ impl Machine {
     }
 
     fn transaction_ended(&mut self) {
+        self.note_transaction_end();
         if self.batch == super::Batch::Closed {
             self.portals.clear();
         }

@@ -25,6 +25,8 @@ pub enum Fate {
     Swallow(Errand),
     /// The client's message was refused, and one that must fail went out in its place: the failure is reported as this.
     Refused(Box<PgError>),
+    /// The result was cut off, as the client is told at its end. It may end well for the server.
+    Cut(Box<PgError>),
 }
 
 /// Why pgwarden sent a message of its own.
@@ -42,6 +44,8 @@ pub enum Errand {
     Begin,
     /// A statement that must fail: what the client was told has failed its transaction.
     Fail,
+    /// A transaction block fails whose last result was cut off. ReadyForQuery goes to the client.
+    Spoil,
 }
 
 /// A row of the outcome query.
@@ -219,6 +223,30 @@ impl Replies {
         let skipped = std::mem::replace(&mut self.queue, rest);
         skipped.into_iter().rev().for_each(&mut undo);
         sync.is_some()
+    }
+
+    /// The reply at the head, which was taken off, failed in the client's eyes but not in the server's: what stands behind it
+    /// up to the next Sync is swallowed, if it is nothing that the client would miss or that does anything; within a
+    /// transaction block (`in_block`) nothing may stand behind the Sync either. Returns whether there is a Sync; `None` if the
+    /// client cannot be told the truth.
+    pub fn skip_harmless(&mut self, in_block: bool) -> Option<bool> {
+        let sync = self.queue.iter().position(|e| matches!(e.kind, Kind::Sync));
+        let end = sync.unwrap_or(self.queue.len());
+        let harmless = |e: &Expected| {
+            matches!(e.kind, Kind::Close | Kind::DescribePortal | Kind::DescribeStatement(_) | Kind::Local(_))
+                || matches!(e.fate, Fate::Swallow(Errand::Prepared))
+        };
+        let rest = self.queue.len() - end;
+        if !self.queue.iter().take(end).all(harmless) || (in_block && rest > 1) {
+            return None;
+        }
+        for expected in self.queue.iter_mut().take(end) {
+            match &mut expected.kind {
+                Kind::Local(bytes) => bytes.clear(),
+                _ => expected.fate = Fate::Swallow(Errand::Prepared),
+            }
+        }
+        Some(sync.is_some())
     }
 
     /// The server reads a COPY stream now: Syncs that were sent right after the head are eaten by it, unanswered.

@@ -57,6 +57,7 @@ impl Machine {
             self.env.observer.operator_statement(sql);
         }
         self.sent_query();
+        self.surcharge(&guarded);
         self.statements.remove("");
         self.note_effects(&guarded);
         let mut run = Run::new(Subject::Script(Box::new(guarded)));

@@ -10,7 +10,7 @@ use super::acting::{Acting, Actor, Tenants, Variable, same};
 use super::context::Hindrance;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::{Batch, Hold, Machine, Pin, Place, Wait};
-use crate::guard::context::{Scope, TransactionStep};
+use crate::guard::context::{self, Scope, TransactionStep};
 use crate::guard::{PinReason, TenantKeys};
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::backend::{CommandComplete, TransactionStatus};
@@ -101,6 +101,11 @@ impl Switching {
     /// The actor of this name; nobody for the empty one.
     pub(super) fn resolve(&self, name: &str) -> Result<Actor, PgError> {
         if name.is_empty() { Ok(None) } else { self.tenants.resolve(name).map(Some) }
+    }
+
+    /// The actor that a comment before the statement names, if it names one that may be acted for.
+    pub(super) fn named_in(&self, sql: &str) -> Option<Actor> {
+        self.resolve(context::comment(sql)?).ok()
     }
 
     fn holds(&self, target: &Actor) -> bool {

@@ -177,7 +177,10 @@ impl Machine {
     /// PortalSuspended.
     pub(super) fn note_statement_end(&mut self, tag: u8, body: &[u8]) {
         let Some(expected) = self.replies.head() else { return };
-        let (Kind::Query(run) | Kind::Execute(run), Fate::Forward) = (&expected.kind, &expected.fate) else { return };
+        let (Kind::Query(run) | Kind::Execute(run), Fate::Forward | Fate::Cut(_)) = (&expected.kind, &expected.fate)
+        else {
+            return;
+        };
         let counts = !run.resumes;
         match tag {
             b'C' => self.tally.statement_ended(Some(body), counts),
@@ -191,7 +194,8 @@ impl Machine {
     /// An error has come: the statement that runs has failed.
     pub(super) fn note_statement_failure(&mut self) {
         let Some(expected) = self.replies.head() else { return };
-        if let (Kind::Query(run) | Kind::Execute(run), Fate::Forward) = (&expected.kind, &expected.fate) {
+        if let (Kind::Query(run) | Kind::Execute(run), Fate::Forward | Fate::Cut(_)) = (&expected.kind, &expected.fate)
+        {
             let counts = !run.resumes;
             self.tally.statement_ended(None, counts);
         }

@@ -21,6 +21,7 @@ use crate::wire::frontend::{ExtraParam, Format, FrontendMessage, Target};
 
 mod copy;
 mod errors;
+mod limits;
 mod moving;
 mod prepared;
 mod protocol;

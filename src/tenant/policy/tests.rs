@@ -57,7 +57,16 @@ impl World {
             enforcement: Enforcement::Rewrite,
         });
         let name = TenantName::new(name);
-        self.tenants.push(Arc::new(Tenant { name, layout, keys, upstream, suspended: false, allow_from: None }));
+        self.tenants.push(Arc::new(Tenant {
+            name,
+            layout,
+            keys,
+            upstream,
+            suspended: false,
+            allow_from: None,
+            limits: Default::default(),
+            share: Default::default(),
+        }));
         self
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::upstream_at;
-use crate::config::{Config, Layout, Tenant, Upstream};
+use crate::config::{Config, Layout, Share, Tenant, Upstream};
 use crate::guard::TenantKeys;
 use crate::ids::{TenantName, UpstreamName};
 use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
@@ -103,6 +103,8 @@ impl Row {
             upstream: self.upstream(name, &layout, config)?,
             suspended: self.suspended()?,
             allow_from: None,
+            limits: config.limits.clone(),
+            share: Share::default(),
             layout,
         })
     }

@@ -26,7 +26,17 @@ fn bench(pool_mode: PoolMode) -> Bench {
         let sealed = BTreeMap::from([("app.tenant_id".to_owned(), name.to_owned())]);
         let account = Arc::new(Account::new(None));
         let tenant = crate::ids::TenantName::new(name);
-        (name, Arc::new(Acting { name: tenant, keys, sealed, account, place: Arc::clone(place) }))
+        (
+            name,
+            Arc::new(Acting {
+                name: tenant,
+                keys,
+                sealed,
+                account,
+                place: Arc::clone(place),
+                allowance: Arc::default(),
+            }),
+        )
     };
     let own = place("own", pool_mode, Mode::Database, &seen);
     let tenants = HashMap::from([at("a", &home), at("b", &home), at("d", &own)]);
