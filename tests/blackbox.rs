@@ -18,4 +18,5 @@ mod protocol;
 mod support;
 mod tenants;
 mod tls;
+mod usage;
 mod verify;

@@ -7,6 +7,7 @@ mod diagnostics;
 mod limits;
 mod load;
 mod model;
+mod quota;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -18,3 +19,4 @@ pub use diagnostics::{ConfigErrors, Diagnostic};
 pub use limits::{Limits, OnLimit};
 pub use load::{Env, Loaded, load, parse, upstream_at};
 pub use model::*;
+pub use quota::*;

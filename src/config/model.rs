@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::limits::Limits;
+use super::quota::{MetricsConfig, Quota, QuotaConfig};
 use crate::auth::{FailureRules, Secret, TokenRules};
 use crate::catalog::QualifiedName;
 pub use crate::guard::Enforcement;
@@ -47,6 +48,10 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: LogConfig,
+    /// `[quota]`; without it, nothing of use is kept.
+    pub quota: Option<Arc<QuotaConfig>>,
+    /// `[metrics]`; without it, there are none.
+    pub metrics: Option<MetricsConfig>,
 }
 
 /// Where clients connect, and what is asked of them before they are known.
@@ -518,6 +523,8 @@ pub struct Tenant {
     pub limits: Limits,
     /// What it has of its pool.
     pub share: Share,
+    /// Its quota; without one, that of `[quota]`.
+    pub quota: Option<Arc<Quota>>,
 }
 
 /// `[admin]`

@@ -9,10 +9,12 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 
 use super::inner::Inner;
+use tokio::runtime::Handle;
 
 /// Counts the server connections of all pools, and lists the pools that want one and found none.
 #[derive(Debug)]
 pub(super) struct Cap {
+    runtime: Handle,
     max: AtomicUsize,
     state: Mutex<State>,
     /// Length of `State::starved`, readable without the lock.
@@ -32,9 +34,14 @@ pub(super) struct Permit {
 }
 
 impl Cap {
-    /// At most `max` connections (at least one).
-    pub(super) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max: AtomicUsize::new(max.max(1)), state: Mutex::default(), starved: AtomicUsize::new(0) })
+    /// At most `max` connections (at least one). What is freed is offered to others on `runtime`.
+    pub(super) fn new(max: usize, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            runtime,
+            max: AtomicUsize::new(max.max(1)),
+            state: Mutex::default(),
+            starved: AtomicUsize::new(0),
+        })
     }
 
     /// The cap itself.
@@ -122,9 +129,20 @@ impl Drop for Permit {
             state.used = state.used.saturating_sub(1);
             state.starved.len()
         };
-        // Each pool in the line is asked once: one that still cannot have a connection puts itself in the line again.
+        if waiting > 0 {
+            let cap = Arc::clone(&self.cap);
+            // Not here: what a pool does with it may free a permit again, and so on through all pools.
+            drop(self.cap.runtime.spawn(async move { cap.offer(waiting) }));
+        }
+    }
+}
+
+impl Cap {
+    /// A permit is free. Each pool in the line is asked once: one that still cannot have a connection puts itself in the line
+    /// again.
+    fn offer(&self, waiting: usize) {
         for _ in 0..waiting {
-            let Some(inner) = self.cap.next_starved() else {
+            let Some(inner) = self.next_starved() else {
                 return;
             };
             if inner.grow() {

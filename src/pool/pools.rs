@@ -109,7 +109,7 @@ impl Pools {
         let shared = Arc::new(Shared {
             connector,
             runtime: Handle::current(),
-            cap: Cap::new(max_connections),
+            cap: Cap::new(max_connections, Handle::current()),
             pools: RwLock::default(),
             paused: Mutex::default(),
         });

@@ -154,6 +154,7 @@ impl Reloader {
         if let Some(access) = access {
             self.gateway.access.store(Arc::new(access));
         }
+        self.gateway.limit_book.apply(&registry, config.listen.idle_timeout);
         self.gateway.registry.store(registry);
         self.effective.store(config);
         self.gateway.forget_greetings();

@@ -49,7 +49,7 @@ impl Tenants for LoginTenants {
             name: tenant.name.clone(),
             keys: tenant.keys.clone(),
             sealed: sealed_settings(&tenant, &place.guard, &self.setting),
-            account: self.ledger.account(&tenant.name),
+            account: self.ledger.account(&tenant),
             place,
             allowance: self.limits.allowance(&self.login, Some(&tenant)),
         }))

@@ -95,6 +95,7 @@ impl Deriver {
             allow_from: None,
             limits: self.limits.clone(),
             share: Share::default(),
+            quota: None,
         })
     }
 }

@@ -8,7 +8,9 @@ mod limits;
 mod listen;
 mod log;
 mod login;
+mod metrics;
 mod pattern;
+mod quota;
 mod tenancy;
 mod tenant;
 mod tenants_from;
@@ -166,8 +168,10 @@ const ROOT_KEYS: Keys = Keys {
         "admin",
         "limits",
         "log",
+        "quota",
+        "metrics",
     ],
-    later: &["quotas", "metrics", "redis"],
+    later: &["redis"],
 };
 
 fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Config> {
@@ -179,7 +183,9 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
     let (limits, login_limits) = limits::read_defaults(context, &root);
-    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams, &limits);
+    let quota = quota::read(context, &root, tenancy.as_ref(), &upstreams);
+    let metrics = metrics::read(context, &root);
+    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams, &limits);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &login_limits);
     let admin = admin::read(context, &root, &logins);
@@ -194,6 +200,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         tenants: &tenants.read,
         logins: &logins,
         tokens: root.has("jwt").then_some(tokens.as_ref()),
+        quota: quota.as_ref(),
     };
     checks::run(context, &found);
     Some(Config {
@@ -211,6 +218,8 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         admin,
         log,
+        quota: quota.map(Arc::new),
+        metrics,
     })
 }
 
@@ -254,6 +263,8 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(admin::ALL)
         .chain(tenants_from::ALL)
         .chain(pattern::ALL)
-        .chain(log::ALL);
+        .chain(log::ALL)
+        .chain(quota::ALL)
+        .chain(metrics::ALL);
     all.flat_map(|keys| keys.known).copied()
 }

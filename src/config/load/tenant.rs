@@ -8,10 +8,11 @@ use toml::de::DeValue;
 use super::super::diagnostics::did_you_mean;
 use super::super::limits::Limits;
 use super::super::model::{Layout, Share, Tenancy, Tenant, Upstream};
+use super::super::quota::QuotaConfig;
 use super::super::section::{At, Keys, Section, value_type};
 use super::auth::read_allow_from;
 use super::tenancy::identifier;
-use super::{Context, Upstreams, limits, upstream};
+use super::{Context, Upstreams, limits, quota, upstream};
 use crate::guard::TenantKeys;
 use crate::ids::{TenantName, UpstreamName};
 use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
@@ -27,11 +28,12 @@ const TENANT: Keys = Keys {
         "upstream",
         "suspended",
         "allow_from",
+        "quota",
         "limits",
         "weight",
         "pool",
     ],
-    later: &["quotas", "domain"],
+    later: &["domain"],
 };
 
 /// All tenants: the names of all that are declared, and those that could be read.
@@ -44,14 +46,17 @@ pub(super) fn read_all(
     context: &Context<'_>,
     root: &Section<'_>,
     tenancy: Option<&Tenancy>,
+    quota: Option<&QuotaConfig>,
     upstreams: &mut Upstreams,
     defaults: &Limits,
 ) -> Tenants {
     let mut tenants = Tenants { names: BTreeMap::new(), read: Vec::new() };
     for section in root.tables("tenant", &TENANT) {
         let name = read_name(context, &section, &mut tenants);
+        let quota = quota::of_tenant(context, &section, quota, root.has("quota"));
         if let Some(tenant) = read(context, &section, name, tenancy, upstreams) {
             let tenant = Tenant {
+                quota,
                 limits: limits::read(context, &section).or(defaults),
                 share: read_share(context, &section),
                 ..tenant
@@ -105,6 +110,7 @@ fn read(
         allow_from,
         limits: Limits::default(),
         share: Share::default(),
+        quota: None,
     })
 }
 

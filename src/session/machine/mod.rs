@@ -19,6 +19,7 @@ mod metering;
 mod moving;
 mod place;
 mod progress;
+mod quota;
 mod ready;
 mod refuse;
 mod replies;

@@ -42,6 +42,10 @@ impl Machine {
     /// ReadyForQuery that is the client's.
     fn client_ready(&mut self, status: TransactionStatus) {
         self.context_settled(status);
+        if status == TransactionStatus::Idle {
+            self.tally.transaction_ended();
+        }
+        self.warn_of_quota();
         if !self.spoils(status) {
             backend::ready_for_query(&mut self.to_client, status);
         }

@@ -66,6 +66,7 @@ impl World {
             allow_from: None,
             limits: Default::default(),
             share: Default::default(),
+            quota: None,
         }));
         self
     }

@@ -106,6 +106,7 @@ impl Row {
             limits: config.limits.clone(),
             share: Share::default(),
             layout,
+            quota: None,
         })
     }
 
