@@ -2,6 +2,7 @@
 //!
 //! Not touched when an idle connection is reused: only opening and closing connections come here.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
@@ -25,6 +26,11 @@ pub(super) struct Cap {
 struct State {
     used: usize,
     starved: VecDeque<Weak<Inner>>,
+}
+
+thread_local! {
+    /// A permit is being offered to the pools that wait for one.
+    static OFFERING: Cell<bool> = const { Cell::new(false) };
 }
 
 /// The right to hold one server connection open. Freed when dropped.
@@ -129,10 +135,16 @@ impl Drop for Permit {
             state.used = state.used.saturating_sub(1);
             state.starved.len()
         };
-        if waiting > 0 {
+        if waiting == 0 {
+            return;
+        }
+        // What a pool does with it may free a permit again, and so on through all pools: not on one stack.
+        if OFFERING.replace(true) {
             let cap = Arc::clone(&self.cap);
-            // Not here: what a pool does with it may free a permit again, and so on through all pools.
             drop(self.cap.runtime.spawn(async move { cap.offer(waiting) }));
+        } else {
+            self.cap.offer(waiting);
+            OFFERING.set(false);
         }
     }
 }

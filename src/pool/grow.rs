@@ -22,6 +22,35 @@ const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest pause between attempts: an upstream that came back is found within this time.
 const BACKOFF_LAST: Duration = Duration::from_secs(2);
 
+/// A connection that is being opened. Dropped before its time (the process stops), it has failed: the pool does not try
+/// again at once.
+struct Opening {
+    inner: Arc<Inner>,
+    slot: Option<Slot>,
+}
+
+impl Opening {
+    fn succeed(mut self, connection: Connection, generation: u64) {
+        if let Some(slot) = self.slot.take() {
+            self.inner.opened(connection, slot, generation);
+        }
+    }
+
+    fn fail(mut self, error: &ConnectError) {
+        if let Some(slot) = self.slot.take() {
+            self.inner.failed(error, slot);
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot.take() {
+            self.inner.failed(&ConnectError::Protocol("the connecting task ended".to_owned()), slot);
+        }
+    }
+}
+
 impl Inner {
     /// Opens one more connection in the background if clients wait and there is room. Returns whether it does.
     pub(super) fn grow(self: &Arc<Self>) -> bool {
@@ -76,8 +105,7 @@ impl Inner {
 
     /// Opens a connection in a task of its own: a client that leaves does not stop it.
     fn open(self: &Arc<Self>, permit: Permit) {
-        let inner = Arc::clone(self);
-        let slot = Slot::new(self, permit);
+        let opening = Opening { inner: Arc::clone(self), slot: Some(Slot::new(self, permit)) };
         let setup = self.setup();
         let (limit, generation) = (setup.target.connect_timeout, setup.generation);
         let connect = self.shared.connector.connect(Arc::clone(&setup.target));
@@ -85,10 +113,11 @@ impl Inner {
         let connect = self.shared.runtime.spawn(tokio::time::timeout(limit, connect));
         self.shared.runtime.spawn(async move {
             match connect.await {
-                Ok(Ok(Ok(connection))) => inner.opened(connection, slot, generation),
-                Ok(Ok(Err(error))) => inner.failed(&error, slot),
-                Ok(Err(_)) => inner.failed(&ConnectError::Timeout, slot),
-                Err(_) => inner.failed(&ConnectError::Protocol("the connecting task ended".to_owned()), slot),
+                Ok(Ok(Ok(connection))) => opening.succeed(connection, generation),
+                Ok(Ok(Err(error))) => opening.fail(&error),
+                Ok(Err(_)) => opening.fail(&ConnectError::Timeout),
+                // Dropped, it fails.
+                Err(_) => {}
             }
         });
     }
