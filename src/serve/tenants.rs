@@ -18,7 +18,8 @@ use crate::tenant::table::{Row, Shape, ShapeError};
 
 /// Notifications that come together lead to one load.
 const GATHER: Duration = Duration::from_millis(50);
-/// After a load nothing is loaded for this multiple of the time that it took: a busy channel must not keep the proxy busy.
+/// After a load nothing is loaded for this multiple of the time that it took, but no longer than the interval: a busy
+/// channel must not keep the proxy busy.
 const REST: u32 = 3;
 /// The first pause after a failure; doubles up to the interval.
 const RETRY: Duration = Duration::from_millis(500);
@@ -155,7 +156,7 @@ impl TenantSource {
                 .await
                 .map_err(|_| SourceError::Timeout(LOAD_TIMEOUT))??;
             self.take(from, rows, started, failures).await?;
-            sleep(started.elapsed() * REST).await;
+            sleep((started.elapsed() * REST).min(from.interval)).await;
             let pause = self.next(&mut connection, from.interval).await?;
             if let Some(pause) = pause {
                 return Ok(pause);

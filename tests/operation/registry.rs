@@ -227,7 +227,7 @@ fn a_hundred_thousand_tenants_are_no_pause() {
     Lab::general().run(database, "UPDATE public.pgwarden_tenants SET suspended = true WHERE name = 't5000'");
     let started = Instant::now();
     while proxy.log().matches("tenants changed").count() == before {
-        assert!(started.elapsed() < Duration::from_secs(60));
+        assert!(started.elapsed() < Duration::from_secs(150));
         let at = Instant::now();
         a.simple("SELECT 1").ok();
         longest = longest.max(at.elapsed());
