@@ -85,6 +85,16 @@ pub enum StatementKind {
     Utility,
 }
 
+impl StatementKind {
+    /// Whether a statement of the kind may write, for all that the kind tells.
+    fn may_write(self) -> bool {
+        match self {
+            StatementKind::Empty | StatementKind::Select | StatementKind::Transaction | StatementKind::CopyOut => false,
+            StatementKind::Dml | StatementKind::CopyIn | StatementKind::Utility => true,
+        }
+    }
+}
+
 /// Why a server connection must stay with its client beyond the transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PinReason {
@@ -155,6 +165,8 @@ pub struct Plan {
     pub effects: Vec<Effect>,
     /// For COPY FROM STDIN into a tenant table: how the stream is rewritten.
     pub copy_in: Option<CopyIn>,
+    /// It writes, or may for all that its text tells (what functions do is not seen).
+    pub writes: bool,
     /// For `explain`: why each part is as it is, one line each.
     pub notes: Vec<String>,
 }
@@ -173,6 +185,7 @@ impl Plan {
             checks: vec![],
             effects: vec![],
             copy_in: None,
+            writes: kind.may_write(),
             notes: vec![],
         }
     }

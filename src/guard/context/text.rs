@@ -78,6 +78,7 @@ fn made(text: String, key: Option<Arc<str>>) -> Guarded {
         checks: vec![],
         effects: vec![],
         copy_in: None,
+        writes: false,
         notes: vec![],
     };
     Guarded::from_parts(Script::of_plans(vec![Arc::new(plan)]), [key])

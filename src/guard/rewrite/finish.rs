@@ -42,6 +42,7 @@ pub(super) fn plan(
         checks,
         effects,
         copy_in: gated.copy_in,
+        writes: gated.writes,
         notes,
     })
 }

@@ -7,6 +7,7 @@ mod ddl;
 mod explain;
 mod kinds;
 mod session;
+mod writes;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::Node;
@@ -37,6 +38,8 @@ pub(crate) struct Gated {
     pub(crate) effects: Vec<Effect>,
     /// For COPY FROM STDIN into a tenant table.
     pub(crate) copy_in: Option<CopyIn>,
+    /// It writes, or may.
+    pub(crate) writes: bool,
 }
 
 /// Which text goes out.
@@ -54,7 +57,7 @@ pub(crate) enum Sent {
 
 impl Gated {
     fn new(kind: StatementKind, text: Sent) -> Self {
-        Self { kind, text, effects: Vec::new(), copy_in: None }
+        Self { kind, text, effects: Vec::new(), copy_in: None, writes: true }
     }
 
     fn printed(kind: StatementKind) -> Self {
@@ -77,8 +80,9 @@ impl Gated {
 /// The refusal that the client is to see.
 pub(crate) fn gate(policy: &Policy, mode: &Mode, tree: &mut Node, parts: &mut impl Parts) -> Result<Gated, Refusal> {
     let Some(node) = tree.node.as_mut() else {
-        return Ok(Gated::new(StatementKind::Empty, Sent::AsWritten));
+        return Ok(Gated { writes: false, ..Gated::new(StatementKind::Empty, Sent::AsWritten) });
     };
+    let writes = writes::writes(node);
     let gated = match kind(node) {
         Kind::Select => {
             if let NodeEnum::SelectStmt(select) = node
@@ -116,7 +120,7 @@ pub(crate) fn gate(policy: &Policy, mode: &Mode, tree: &mut Node, parts: &mut im
         Kind::Beyond(name) => database::beyond(mode, name)?,
         Kind::NoStatement => return Err(refused(mode, "this statement")),
     };
-    Ok(in_mode(mode, gated))
+    Ok(in_mode(mode, Gated { writes, ..gated }))
 }
 
 /// An operator's text, and that of a tenant with a database of its own, goes out as it was written, unless the gate had
