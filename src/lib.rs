@@ -14,6 +14,7 @@ pub mod config;
 pub mod guard;
 pub mod ids;
 pub mod lifecycle;
+pub mod metrics;
 pub mod observe;
 pub mod pgerror;
 pub mod pool;

@@ -18,6 +18,8 @@ macro_rules! sqlstates {
 sqlstates! {
     /// successful_completion
     SUCCESS = b"00000";
+    /// warning
+    WARNING = b"01000";
     /// protocol_violation
     PROTOCOL_VIOLATION = b"08P01";
     /// connection_failure

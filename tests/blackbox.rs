@@ -17,4 +17,5 @@ mod protocol;
 mod support;
 mod tenants;
 mod tls;
+mod usage;
 mod verify;

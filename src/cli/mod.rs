@@ -8,6 +8,7 @@ mod explain;
 mod hash_password;
 mod rls;
 mod serve;
+mod usage;
 mod verify_isolation;
 
 use std::process::ExitCode;
@@ -53,6 +54,8 @@ pub enum Command {
     VerifyIsolation(Box<verify_isolation::VerifyArgs>),
     /// Row-level security as a second layer: print the policies, or say what is missing
     Rls(rls::RlsArgs),
+    /// What each tenant has used, from the usage table: for people, or as CSV or JSON for billing
+    Usage(usage::UsageArgs),
     /// Turn a password into what the configuration stores for a login
     HashPassword(hash_password::HashPasswordArgs),
 }
@@ -67,6 +70,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::VerifyIsolation(args) => verify_isolation::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Usage(args) => usage::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
     }
 }

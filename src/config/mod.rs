@@ -6,6 +6,7 @@
 mod diagnostics;
 mod load;
 mod model;
+mod quota;
 mod section;
 #[cfg(test)]
 mod tests;
@@ -16,3 +17,4 @@ pub use crate::auth::Secret;
 pub use diagnostics::{ConfigErrors, Diagnostic};
 pub use load::{Env, Loaded, load, parse, upstream_at};
 pub use model::*;
+pub use quota::*;

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::quota::{MetricsConfig, Quota, QuotaConfig};
 use crate::auth::{FailureRules, Secret, TokenRules};
 use crate::catalog::QualifiedName;
 pub use crate::guard::Enforcement;
@@ -42,6 +43,10 @@ pub struct Config {
     pub admin: Admin,
     /// `[log]`
     pub log: LogConfig,
+    /// `[quota]`; without it, nothing of use is kept.
+    pub quota: Option<Arc<QuotaConfig>>,
+    /// `[metrics]`; without it, there are none.
+    pub metrics: Option<MetricsConfig>,
 }
 
 /// Where clients connect, and what is asked of them before they are known.
@@ -475,6 +480,8 @@ pub struct Tenant {
     pub suspended: bool,
     /// From where it may be acted for; `None`: from anywhere.
     pub allow_from: Option<AllowList>,
+    /// Its quota; without one, that of `[quota]`.
+    pub quota: Option<Arc<Quota>>,
 }
 
 /// `[admin]`

@@ -4,6 +4,8 @@ use std::path::Path;
 
 use super::*;
 
+mod quota;
+
 const BASE: &str = r#"[listen]
 address = "127.0.0.1:6432"
 [upstream.main]

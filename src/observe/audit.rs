@@ -6,6 +6,7 @@
 use std::fmt::Display;
 
 use super::fingerprint;
+use super::refusals;
 use super::span::loggable;
 use crate::guard::Refusal;
 use crate::ids::{LoginName, TenantName};
@@ -22,6 +23,7 @@ pub fn login_accepted(login: &LoginName, tenant: Option<&TenantName>, role: &str
 
 /// A client was turned away; `reason` may tell more than the client was told.
 pub fn login_refused(login: &str, reason: &dyn Display) {
+    refusals::count_login();
     let reason = loggable(&reason.to_string());
     tracing::warn!(target: TARGET, event = "login_refused", login = %loggable(login), reason, "login refused");
 }
@@ -29,6 +31,7 @@ pub fn login_refused(login: &str, reason: &dyn Display) {
 /// A statement was refused. A mere syntax error or unknown name is everyday life and not audited.
 pub fn refusal(refusal: &Refusal, sql: &str) {
     use crate::guard::RefusalKind as Kind;
+    refusals::count(refusal.error.code);
     let kind = refusal.kind.as_str();
     let code = refusal.error.code.as_str();
     match refusal.kind {
@@ -57,6 +60,17 @@ pub fn refusal(refusal: &Refusal, sql: &str) {
 pub fn console(login: &LoginName, command: &str, failure: Option<&PgError>) {
     let failure = failure.map(tracing::field::display);
     tracing::info!(target: TARGET, event = "console", %login, command = loggable(command), failure, "console command");
+}
+
+/// A tenant has come to a bound of its quota. Told once a period and bound.
+pub fn quota(tenant: &TenantName, measure: &str, hard: bool, used: String, bound: String, period: &dyn Display) {
+    let (event, what) = if hard {
+        ("quota_exceeded", "quota used up: statements are refused")
+    } else {
+        ("quota_warning", "quota nearly used up")
+    };
+    tracing::warn!(target: "pgwarden::quota", %tenant, measure, used, bound, %period, "{what}");
+    tracing::warn!(target: TARGET, event, %tenant, measure, used, bound, %period, "{what}");
 }
 
 /// An operator sent a statement.

@@ -3,6 +3,7 @@
 pub mod audit;
 mod fingerprint;
 mod init;
+pub mod refusals;
 mod span;
 
 pub use fingerprint::fingerprint;

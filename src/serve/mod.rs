@@ -13,13 +13,16 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::info;
 
 use crate::admin::Console;
 use crate::config::Config;
+use crate::metrics::{Endpoint, Sources};
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
 use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};
+use crate::tenant::usage::Keeper;
 use crate::workers::Workers;
 pub use control::Control;
 pub use policies::check_policies;
@@ -29,6 +32,9 @@ use rules::Rules;
 use shown::{RegistryTable, RejectedTable};
 use tenants::TenantSource;
 use upstreams::OpenUpstreams;
+
+/// At the start, clients wait for so long for the usage table to be read.
+const USAGE_WAIT: Duration = Duration::from_secs(5);
 
 /// Why the proxy cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -60,6 +66,8 @@ pub struct Proxy {
     listener: Listener,
     pools: Pools,
     control: Control,
+    keeper: Option<Keeper>,
+    metrics: Option<Endpoint>,
     // Last: the runtimes that watch the server connections' sockets.
     _workers: Arc<Workers>,
 }
@@ -93,13 +101,23 @@ impl Proxy {
             .show(RejectedTable(reloader));
         // The gateway is new: there is none yet.
         let _ = gateway.console.set(Arc::new(console));
+        let keeper = config
+            .quota
+            .as_ref()
+            .map(|quota| Keeper::spawn(Arc::clone(&gateway.ledger), Arc::clone(&gateway.registry), quota));
         let workers = Arc::new(Workers::start(config.listen.workers).map_err(ServeError::Workers)?);
-        let bound = Listener::bind(&config.listen.addresses, config.listen.reuse_port, gateway, Arc::clone(&workers));
+        let bound = Listener::bind(
+            &config.listen.addresses,
+            config.listen.reuse_port,
+            Arc::clone(&gateway),
+            Arc::clone(&workers),
+        );
         let listener = bound.map_err(|source| {
             let addresses: Vec<_> = config.listen.addresses.iter().map(ToString::to_string).collect();
             ServeError::Listen { addresses: addresses.join(", "), source }
         })?;
-        Ok(Self { listener, pools, control, _workers: workers })
+        let metrics = start_metrics(&config, &gateway, &pools, &control)?;
+        Ok(Self { listener, pools, control, keeper, metrics, _workers: workers })
     }
 
     /// The addresses that clients can connect to, with the ports that the system chose.
@@ -113,9 +131,16 @@ impl Proxy {
     }
 
     /// Serves until `shutdown` is ready or the control says so, then lets transactions end and closes what is left.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        if let Some(keeper) = &mut self.keeper {
+            // Clients wait to be accepted: what is left of their quotas should be known by then.
+            keeper.started(USAGE_WAIT).await;
+        }
         let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         info!(addresses = addresses.join(", "), "pgwarden is ready");
+        if let Some(endpoint) = &self.metrics {
+            info!(address = %endpoint.address(), "metrics are served");
+        }
         let mut serving = std::pin::pin!(self.listener.serve(self.control.ending()));
         tokio::select! {
             () = &mut serving => {}
@@ -125,6 +150,24 @@ impl Proxy {
             }
         }
         self.pools.close().await;
+        if let Some(keeper) = self.keeper {
+            keeper.stop().await;
+        }
         info!("pgwarden has stopped");
     }
+}
+
+fn start_metrics(
+    config: &Config,
+    gateway: &Arc<Gateway>,
+    pools: &Pools,
+    control: &Control,
+) -> Result<Option<Endpoint>, ServeError> {
+    let Some(metrics) = &config.metrics else { return Ok(None) };
+    let ending = control.ending();
+    let draining = move || ending.borrow().is_some();
+    let sources = Sources::new(Arc::clone(gateway), pools.clone(), config, metrics.max_tenants, draining);
+    let endpoint = Endpoint::start(metrics.address, Arc::new(sources))
+        .map_err(|source| ServeError::Listen { addresses: metrics.address.to_string(), source })?;
+    Ok(Some(endpoint))
 }

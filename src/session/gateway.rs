@@ -81,7 +81,7 @@ impl Gateway {
             statements: Arc::default(),
             mock: MockKey::random(),
             throttle: Throttle::default(),
-            ledger: Arc::default(),
+            ledger: Arc::new(Ledger::new(config.quota.as_deref())),
             console: OnceLock::new(),
             greetings: Cache::new(GREETINGS),
         })

@@ -258,7 +258,7 @@ fn no_such_database(gateway: &Gateway, identity: &Identity, error: PgError) -> P
 /// Where the session's use is counted. An operator's is nobody's, whichever tenant it names.
 fn account(gateway: &Gateway, target: &Target) -> Arc<usage::Account> {
     match target {
-        Target::Tenant(tenant) => gateway.ledger.account(&tenant.name),
+        Target::Tenant(tenant) => gateway.ledger.account(tenant),
         Target::Unbound { .. } | Target::Operator { .. } | Target::Console => gateway.ledger.nobody(),
     }
 }

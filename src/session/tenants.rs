@@ -47,7 +47,7 @@ impl Tenants for LoginTenants {
             name: tenant.name.clone(),
             keys: tenant.keys.clone(),
             sealed: sealed_settings(&tenant, &place.guard, &self.setting),
-            account: self.ledger.account(&tenant.name),
+            account: self.ledger.account(&tenant),
             place,
         }))
     }

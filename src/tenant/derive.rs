@@ -85,6 +85,14 @@ impl Deriver {
             }
         };
         let keys = TenantKeys { default: key, ..TenantKeys::default() };
-        Some(Tenant { name: TenantName::new(name), layout, keys, upstream, suspended: false, allow_from: None })
+        Some(Tenant {
+            name: TenantName::new(name),
+            layout,
+            keys,
+            upstream,
+            suspended: false,
+            allow_from: None,
+            quota: None,
+        })
     }
 }

@@ -32,6 +32,8 @@ pub struct Setup {
     pub tenancy: String,
     /// Further lines of `[tenancy.tables]`.
     pub tables: String,
+    /// Further lines of tenant a.
+    pub tenant_a: String,
     /// Further tables at the end.
     pub more: String,
 }
@@ -45,6 +47,7 @@ impl Default for Setup {
             upstream: String::new(),
             tenancy: String::new(),
             tables: String::new(),
+            tenant_a: String::new(),
             more: String::new(),
         }
     }
@@ -64,6 +67,7 @@ impl Setup {
             ("# {upstream}", &self.upstream),
             ("# {tenancy}", &self.tenancy),
             ("# {tables}", &self.tables),
+            ("# {tenant_a}", &self.tenant_a),
             ("# {more}", &self.more),
         ] {
             text = text.replace(place, value);
@@ -227,6 +231,24 @@ impl Proxy {
     /// Its process is there.
     pub fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Waits for its end, which something else brings about.
+    #[track_caller]
+    pub fn ended(&mut self) -> std::process::ExitStatus {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(Instant::now() < deadline, "pgwarden does not end");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Resident memory in KiB.

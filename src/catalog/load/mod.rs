@@ -111,6 +111,13 @@ pub struct Control {
     connection: JoinHandle<Result<(), tokio_postgres::Error>>,
 }
 
+impl Control {
+    /// Whether it can still be used, as far as is known.
+    pub fn is_open(&self) -> bool {
+        !self.client.is_closed()
+    }
+}
+
 impl Drop for Control {
     fn drop(&mut self) {
         self.connection.abort();

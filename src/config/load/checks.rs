@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::super::model::{
     Address, GlobalPool, Layout, Listen, Login, LoginAuth, Role, Source, Tenancy, Tenant, TokenConfig, Upstream,
 };
+use super::super::quota::QuotaConfig;
 use super::super::section::At;
 use super::{Context, Upstreams};
 use crate::tenant::NamePattern;
@@ -22,6 +23,7 @@ pub(super) struct Found<'f> {
     pub(super) logins: &'f [At<Arc<Login>>],
     /// `[jwt]`, if it is there, and if it can be read.
     pub(super) tokens: Option<Option<&'f TokenConfig>>,
+    pub(super) quota: Option<&'f QuotaConfig>,
 }
 
 pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
@@ -33,6 +35,24 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     tenants_without_host(context, found);
     certificates_that_name(context, found);
     tokens_that_bind(context, found);
+    usage_in_a_tenants_hands(context, found);
+}
+
+/// A tenant with a database of its own may do there what it likes.
+fn usage_in_a_tenants_hands(context: &Context<'_>, found: &Found<'_>) {
+    let Some(quota) = found.quota else { return };
+    for tenant in found.tenants {
+        if tenant.value.layout == Layout::Database && place(&tenant.value.upstream) == place(&quota.upstream) {
+            context.findings.error_hint(
+                &tenant.span,
+                format!(
+                    "[quota] keeps its table in the database of tenant \"{}\", which could change it",
+                    tenant.value.name
+                ),
+                "keep it in another database: upstream = \"...\" in [quota]",
+            );
+        }
+    }
 }
 
 /// A database, wherever it is named.

@@ -7,7 +7,9 @@ mod jwt;
 mod listen;
 mod log;
 mod login;
+mod metrics;
 mod pattern;
+mod quota;
 mod tenancy;
 mod tenant;
 mod tenants_from;
@@ -152,8 +154,22 @@ impl Context<'_> {
 }
 
 const ROOT_KEYS: Keys = Keys {
-    known: &["listen", "auth", "jwt", "upstream", "pool", "tenancy", "login", "tenant", "tenants_from", "admin", "log"],
-    later: &["limits", "quotas", "metrics", "redis"],
+    known: &[
+        "listen",
+        "auth",
+        "jwt",
+        "upstream",
+        "pool",
+        "tenancy",
+        "login",
+        "tenant",
+        "tenants_from",
+        "admin",
+        "log",
+        "quota",
+        "metrics",
+    ],
+    later: &["limits", "redis"],
 };
 
 fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Config> {
@@ -164,7 +180,9 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let mut upstreams = upstream::read_all(context, &root);
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
-    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), &mut upstreams);
+    let quota = quota::read(context, &root, tenancy.as_ref(), &upstreams);
+    let metrics = metrics::read(context, &root);
+    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams);
     let admin = admin::read(context, &root, &logins);
@@ -179,6 +197,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         tenants: &tenants.read,
         logins: &logins,
         tokens: root.has("jwt").then_some(tokens.as_ref()),
+        quota: quota.as_ref(),
     };
     checks::run(context, &found);
     Some(Config {
@@ -194,6 +213,8 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         admin,
         log,
+        quota: quota.map(Arc::new),
+        metrics,
     })
 }
 
@@ -236,6 +257,8 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(admin::ALL)
         .chain(tenants_from::ALL)
         .chain(pattern::ALL)
-        .chain(log::ALL);
+        .chain(log::ALL)
+        .chain(quota::ALL)
+        .chain(metrics::ALL);
     all.flat_map(|keys| keys.known).copied()
 }

@@ -7,17 +7,18 @@ use toml::de::DeValue;
 
 use super::super::diagnostics::did_you_mean;
 use super::super::model::{Layout, Tenancy, Tenant, Upstream};
+use super::super::quota::QuotaConfig;
 use super::super::section::{At, Keys, Section, value_type};
 use super::auth::read_allow_from;
 use super::tenancy::identifier;
-use super::{Context, Upstreams, upstream};
+use super::{Context, Upstreams, quota, upstream};
 use crate::guard::TenantKeys;
 use crate::ids::{TenantName, UpstreamName};
 use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
 
 const TENANT: Keys = Keys {
-    known: &["name", "key", "keys", "layout", "schema", "role", "upstream", "suspended", "allow_from"],
-    later: &["limits", "quotas", "weight", "domain", "pool"],
+    known: &["name", "key", "keys", "layout", "schema", "role", "upstream", "suspended", "allow_from", "quota"],
+    later: &["limits", "weight", "domain", "pool"],
 };
 
 /// All tenants: the names of all that are declared, and those that could be read.
@@ -30,12 +31,15 @@ pub(super) fn read_all(
     context: &Context<'_>,
     root: &Section<'_>,
     tenancy: Option<&Tenancy>,
+    quota: Option<&QuotaConfig>,
     upstreams: &mut Upstreams,
 ) -> Tenants {
     let mut tenants = Tenants { names: BTreeMap::new(), read: Vec::new() };
     for section in root.tables("tenant", &TENANT) {
         let name = read_name(context, &section, &mut tenants);
+        let quota = quota::of_tenant(context, &section, quota, root.has("quota"));
         if let Some(tenant) = read(context, &section, name, tenancy, upstreams) {
+            let tenant = Tenant { quota, ..tenant };
             tenants.read.push(At { value: Arc::new(tenant), span: section.span.clone() });
         }
     }
@@ -76,7 +80,15 @@ fn read(
     let allow_from = read_allow_from(context, section);
     let name = name?;
     let upstream = read_upstream(context, section, &name, layout.as_ref(), tenancy, upstreams);
-    Some(Tenant { name: TenantName::new(name), layout: layout?, keys, upstream: upstream?, suspended, allow_from })
+    Some(Tenant {
+        name: TenantName::new(name),
+        layout: layout?,
+        keys,
+        upstream: upstream?,
+        suspended,
+        allow_from,
+        quota: None,
+    })
 }
 
 fn read_layout(context: &Context<'_>, section: &Section<'_>) -> Option<Layout> {

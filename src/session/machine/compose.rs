@@ -57,7 +57,10 @@ impl Machine {
         match self.ready(&composed.needs) {
             Err(Hindrance::Wait(wait)) => Flow::Stop(wait),
             Err(Hindrance::Denied(error)) => self.refuse_query(error),
-            Ok(()) => self.send_composed(composed),
+            Ok(()) => match self.composed_over_quota(&composed) {
+                Some(error) => self.refuse_query(error),
+                None => self.send_composed(composed),
+            },
         }
     }
 

@@ -12,7 +12,7 @@ use super::compose::tag_of;
 use super::context::Hindrance;
 use super::load::{LoadProtocol, starts_load};
 use super::replies::{Errand, Fate, Kind, Run, Subject};
-use super::statements::{Origin, Portal, ServerStatement, Statement};
+use super::statements::{Origin, Portal, ServerStatement, Statement, no_such_statement};
 use super::switching::Change;
 use super::{Batch, Flow, Hold, Intake, Machine, Wait};
 use crate::guard::context::Step;
@@ -215,8 +215,11 @@ impl Machine {
         Flow::Done
     }
 
-    /// Values that must be the tenant's own.
+    /// The tenant's quota, and values that must be the tenant's own.
     fn check_values(&self, statement: &Statement, bind: &Bind<'_>) -> Result<(), PgError> {
+        if let Some(error) = self.statement_over_quota(statement) {
+            return Err(error);
+        }
         let Some(plan) = statement.guarded.plans().first().filter(|plan| !plan.checks.is_empty()) else {
             return Ok(());
         };
@@ -305,6 +308,11 @@ impl Machine {
         }
         if let Err(hindrance) = self.ready_to_execute(execute.portal) {
             return self.hindered(hindrance);
+        }
+        if let Some(portal) = self.portals.get(execute.portal)
+            && let Some(error) = self.statement_over_quota(&portal.statement)
+        {
+            return self.refuse_extended(error);
         }
         if starts_load(&self.portals, execute.portal)
             && let Some(portal) = self.portals.remove(execute.portal)
@@ -412,13 +420,4 @@ impl Machine {
         self.batch = Batch::Open;
         self.sent += 1;
     }
-}
-
-fn no_such_statement(name: &str) -> PgError {
-    let message = if name.is_empty() {
-        "unnamed prepared statement does not exist".to_owned()
-    } else {
-        format!("prepared statement \"{name}\" does not exist")
-    };
-    PgError::error(SqlState::INVALID_SQL_STATEMENT_NAME, message)
 }

@@ -241,6 +241,7 @@ impl Machine {
     /// All rows are in: the client gets the tag of its COPY.
     pub(super) fn loaded(&mut self) {
         let Some(load) = self.load.take() else { return };
+        self.tally.loaded(load.rows);
         let tag = format!("COPY {}", load.rows);
         // Digits hold no NUL.
         let _ = backend::command_complete(&mut self.to_client, &tag);

@@ -18,6 +18,7 @@ mod load;
 mod moving;
 mod place;
 mod progress;
+mod quota;
 mod ready;
 mod refuse;
 mod replies;

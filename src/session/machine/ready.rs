@@ -20,13 +20,11 @@ impl Machine {
                 if !run.failed {
                     self.ran(&run);
                 }
-                self.context_settled(status);
-                backend::ready_for_query(&mut self.to_client, status);
+                self.client_ready(status);
             }
             (Kind::Sync, _) => {
                 self.loaded();
-                self.context_settled(status);
-                backend::ready_for_query(&mut self.to_client, status);
+                self.client_ready(status);
             }
             _ => return Err(Broken::unexpected(b'Z')),
         }
@@ -36,6 +34,16 @@ impl Machine {
             self.transaction_ended();
         }
         Ok(())
+    }
+
+    /// ReadyForQuery that the client is to see.
+    fn client_ready(&mut self, status: TransactionStatus) {
+        self.context_settled(status);
+        if status == TransactionStatus::Idle {
+            self.tally.transaction_ended();
+        }
+        self.warn_of_quota();
+        backend::ready_for_query(&mut self.to_client, status);
     }
 
     fn errand_done(&mut self, errand: Errand, failed: bool) {

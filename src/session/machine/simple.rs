@@ -18,11 +18,18 @@ impl Machine {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
             Admission::Refused(refusal) => self.refuse_query(*refusal.error),
             Admission::Passed(guarded) if self.is_ping(&guarded) => self.answer_ping(),
-            Admission::Passed(guarded) => match self.ready_to_send() {
-                Err(Hindrance::Wait(wait)) => self.postpone(guarded, wait),
-                Err(Hindrance::Denied(error)) => self.refuse_query(error),
-                Ok(()) => self.send_query(guarded, sql),
+            Admission::Passed(guarded) => match self.over_quota(&guarded) {
+                Some(error) => self.refuse_query(error),
+                None => self.on_passed_query(guarded, sql),
             },
+        }
+    }
+
+    fn on_passed_query(&mut self, guarded: Guarded, sql: &str) -> Flow {
+        match self.ready_to_send() {
+            Err(Hindrance::Wait(wait)) => self.postpone(guarded, wait),
+            Err(Hindrance::Denied(error)) => self.refuse_query(error),
+            Ok(()) => self.send_query(guarded, sql),
         }
     }
 

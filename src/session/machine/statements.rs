@@ -14,6 +14,7 @@ use super::switching::Change;
 use crate::guard::Guarded;
 use crate::guard::context::Step;
 use crate::ids::Oid;
+use crate::pgerror::{PgError, SqlState};
 use crate::pool::StatementId;
 
 /// Bytes of text in the table of shared statements, over all clients of a process.
@@ -264,4 +265,14 @@ impl SharedStatements {
             Err(never) => match never {},
         }
     }
+}
+
+/// 26000, in Postgres's words.
+pub fn no_such_statement(name: &str) -> PgError {
+    let message = if name.is_empty() {
+        "unnamed prepared statement does not exist".to_owned()
+    } else {
+        format!("prepared statement \"{name}\" does not exist")
+    };
+    PgError::error(SqlState::INVALID_SQL_STATEMENT_NAME, message)
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::Machine;
 use super::acting::Actor;
 use super::replies::{Fate, Kind};
+use crate::pgerror::PgError;
 use crate::tenant::usage::{Account, Counts};
 
 /// Bytes after which a transaction that goes on is added to the account.
@@ -43,11 +44,21 @@ pub(super) struct Tally {
     /// Since when a server owes a reply.
     since: Option<Instant>,
     flushed: Option<Instant>,
+    /// Warnings of the account that the client has seen.
+    warned: u32,
 }
 
 impl Tally {
     pub(super) fn new(account: Arc<Account>) -> Self {
-        Self { account, counts: Counts::default(), sent: Sent::default(), copy: Copy::In, since: None, flushed: None }
+        Self {
+            account,
+            counts: Counts::default(),
+            sent: Sent::default(),
+            copy: Copy::In,
+            since: None,
+            flushed: None,
+            warned: 0,
+        }
     }
 
     /// Bytes of the client that were dealt with, and bytes that were written for it.
@@ -85,6 +96,17 @@ impl Tally {
         self.copy = Copy::In;
     }
 
+    /// A COPY FROM whose rows went in as INSERTs has ended well.
+    pub(super) fn loaded(&mut self, rows: u64) {
+        self.counts.statements += 1;
+        self.counts.rows_written += rows;
+    }
+
+    /// A message of the client has been answered, and no transaction is open any more.
+    pub(super) fn transaction_ended(&mut self) {
+        self.counts.transactions += 1;
+    }
+
     /// A server owes a reply.
     pub(super) fn busy(&mut self) {
         if self.since.is_none() {
@@ -97,7 +119,6 @@ impl Tally {
         let Some(since) = self.since.take() else { return };
         let now = Instant::now();
         self.counts.busy_micros += micros(now.duration_since(since));
-        self.counts.transactions += u64::from(ends);
         let due = self.flushed.is_none_or(|flushed| now.duration_since(flushed) >= FLUSH_TIME);
         if ends || due {
             self.flushed = Some(now);
@@ -128,7 +149,18 @@ impl Tally {
         if !Arc::ptr_eq(&self.account, account) {
             self.flush();
             self.account = Arc::clone(account);
+            self.warned = 0;
         }
+    }
+
+    /// Whose use is counted now.
+    pub(super) fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    /// What the client is to be warned of and has not been yet.
+    pub(super) fn warning(&mut self) -> Option<PgError> {
+        self.account.warning(&mut self.warned)
     }
 }
 

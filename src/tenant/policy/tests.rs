@@ -57,7 +57,15 @@ impl World {
             enforcement: Enforcement::Rewrite,
         });
         let name = TenantName::new(name);
-        self.tenants.push(Arc::new(Tenant { name, layout, keys, upstream, suspended: false, allow_from: None }));
+        self.tenants.push(Arc::new(Tenant {
+            name,
+            layout,
+            keys,
+            upstream,
+            suspended: false,
+            allow_from: None,
+            quota: None,
+        }));
         self
     }
 

@@ -104,6 +104,7 @@ impl Row {
             suspended: self.suspended()?,
             allow_from: None,
             layout,
+            quota: None,
         })
     }
 

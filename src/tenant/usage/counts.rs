@@ -50,9 +50,30 @@ impl Measure {
     }
 }
 
+impl Measure {
+    /// Its name where people read it.
+    pub fn title(self) -> &'static str {
+        match self {
+            Measure::BusyMicros => "busy",
+            other => other.name(),
+        }
+    }
+
+    /// An amount of it where people read it: with its unit, if it has one.
+    pub fn amount(self, amount: u64) -> String {
+        match self {
+            Measure::Transactions | Measure::Statements | Measure::RowsRead | Measure::RowsWritten => {
+                amount.to_string()
+            }
+            Measure::BytesIn | Measure::BytesOut => format!("{amount} B"),
+            Measure::BusyMicros => format!("{} ms", amount / 1_000),
+        }
+    }
+}
+
 impl fmt::Display for Measure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.title())
     }
 }
 
@@ -99,6 +120,25 @@ impl Counts {
             Measure::BytesOut => self.bytes_out,
             Measure::BusyMicros => self.busy_micros,
         }
+    }
+
+    /// What was counted since `earlier`.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut values = self.values();
+        for (value, earlier) in values.iter_mut().zip(earlier.values()) {
+            *value = value.saturating_sub(earlier);
+        }
+        Self::from_values(values)
+    }
+
+    /// Adds other counts.
+    pub fn add(&mut self, other: &Self) {
+        let mut values = self.values();
+        for (value, other) in values.iter_mut().zip(other.values()) {
+            *value = value.saturating_add(other);
+        }
+        *self = Self::from_values(values);
     }
 
     /// Nothing was counted.

@@ -180,6 +180,26 @@ fn errands_are_not_counted() {
     assert_eq!(used(&bench), counts(1, 1, 0, 0));
 }
 
+/// Two Querys sent at once are two transactions; settings that are applied before a statement are none.
+#[test]
+fn transactions_are_the_clients() {
+    let settings = Settings::new(BTreeMap::from([("search_path".to_owned(), "\"s\"".to_owned())]), BTreeMap::new());
+    let mut bench = Bench::with(PoolMode::Transaction, Mode::Shared, settings);
+    bench.client(|out| {
+        frontend::query(out, "SELECT 1").unwrap();
+        frontend::query(out, "SELECT 2").unwrap();
+    });
+    bench.done("SET", I);
+    assert_eq!(used(&bench), Counts::default());
+    bench.server(|out| {
+        for _ in 0..2 {
+            backend::command_complete(out, "SELECT 0").unwrap();
+            backend::ready_for_query(out, I);
+        }
+    });
+    assert_eq!(used(&bench), counts(2, 2, 0, 0));
+}
+
 #[test]
 fn busy_time_is_what_a_server_owes() {
     let mut bench = Bench::new();
