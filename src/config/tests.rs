@@ -144,7 +144,7 @@ fn unknown_keys() {
 
 #[test]
 fn keys_of_later_versions() {
-    appended("quotas = { rows = 5 }\n", &["14:1 ", "\"quotas\" in [[tenant]] is not yet supported"]);
+    appended("domain = \"acme.test\"\n", &["14:1 ", "\"domain\" in [[tenant]] is not yet supported"]);
 }
 
 #[test]
