@@ -53,7 +53,6 @@ CREATE TABLE behind_rls (LIKE orders INCLUDING ALL);
 INSERT INTO behind_rls SELECT * FROM orders;
 ALTER TABLE behind_rls ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON behind_rls USING (tenant_id = nullif(current_setting('app.tenant_id', true), '')::int);
-VACUUM ANALYZE orders, behind_rls;
 ";
 
 /// All cases. `:id` is a row of tenant 1.

@@ -28,7 +28,7 @@ pub enum Peer {
 }
 
 impl Peer {
-    /// The database that a client asks for. PgBouncer leads both names to the same.
+    /// The database that a client asks for.
     pub fn database(self) -> &'static str {
         if self == Peer::Database { "two" } else { "one" }
     }
@@ -75,7 +75,7 @@ impl Lab {
         }
         write_certificate(dir.path())?;
         let databases = format!(
-            "one = host=127.0.0.1 port={0} dbname=bench user=app\ntwo = host=127.0.0.1 port={0} dbname=bench user=app\n",
+            "one = host=127.0.0.1 port={0} dbname=one user=app\ntwo = host=127.0.0.1 port={0} dbname=two user=app\n",
             cluster.port()
         );
         let bouncer = start_bouncer(dir.path(), &databases, "transaction", user.as_ref())?;
@@ -83,7 +83,7 @@ impl Lab {
         let tenants = format!(
             "[[tenant]]\nname = \"one\"\nkey = \"1\"\n[[tenant]]\nname = \"two\"\nlayout = \"database\"\n\
              upstream = {{ url = \"{0}\", pool = {{ size = {POOL} }} }}\n",
-            upstream_url(&cluster, "bench")
+            upstream_url(&cluster, "two")
         );
         let warden = start_warden(dir.path(), &cluster, &tenants)?;
         let lab = Self { warden, bouncer, bouncer_session, runtime, binaries, dir, user, cluster };
@@ -171,10 +171,15 @@ impl Lab {
 }
 
 async fn fill(cluster: &Cluster) -> Result<(), pgwarden::throwaway::ClusterError> {
-    cluster.create_database("bench", None).await?;
-    cluster.run("bench", "CREATE ROLE app LOGIN").await?;
-    cluster.run("bench", SCHEMA).await?;
-    cluster.run("bench", "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app").await
+    cluster.run("postgres", "CREATE ROLE app LOGIN").await?;
+    for database in ["one", "two"] {
+        cluster.create_database(database, None).await?;
+        cluster.run(database, SCHEMA).await?;
+        // By itself: not within a transaction.
+        cluster.run(database, "VACUUM ANALYZE orders, behind_rls").await?;
+        cluster.run(database, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app").await?;
+    }
+    Ok(())
 }
 
 fn upstream_url(cluster: &Cluster, database: &str) -> String {
@@ -219,9 +224,9 @@ fn start_warden(dir: &Path, cluster: &Cluster, tenants: &str) -> Result<Running,
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 20000\ntls = {{ cert = \"server.crt\", key = \"server.key\" }}\n\
          [upstream.main]\nurl = \"{}\"\npool = {{ mode = \"transaction\", size = {POOL} }}\n[pool]\nmax_server_connections = 1000\n\
-         [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\n[log]\nlevel = \"error\"\n\
+         [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\n[log]\nlevel = \"error\"\naudit = \"audit.log\"\n\
          [[login]]\nname = \"app\"\nauth = \"trust\"\ntenants = \"*\"\n{tenants}",
-        upstream_url(cluster, "bench")
+        upstream_url(cluster, "one")
     );
     fs::write(&file, text).map_err(|e| e.to_string())?;
     let program = std::env::var_os("PGWARDEN_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pgwarden").into());

@@ -16,7 +16,7 @@ const CONNECTIONS: u32 = 500;
 /// Latency of one client's point reads, p50 in microseconds, as Postgres itself, PgBouncer and pgwarden have it.
 pub fn latency(lab: &Lab, rounds: u32) -> Result<Vec<Figure>, String> {
     let doors = [
-        (lab.cluster.port(), "bench", true),
+        (lab.cluster.port(), "one", true),
         (lab.bouncer.port, Peer::PgBouncer.database(), true),
         (lab.warden.port, Peer::Shared.database(), false),
     ];
