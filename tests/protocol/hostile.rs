@@ -200,3 +200,22 @@ fn deep_and_wide_statements_are_refused() {
     }
     is_well();
 }
+
+/// COPY options without their argument, or with one of another kind: an error, and the process lives on.
+#[test]
+fn copy_options_without_sense() {
+    let proxy = PROXY.get();
+    let mut a = proxy.a().connect();
+    let names = ["format", "delimiter", "null", "quote", "escape", "encoding", "header", "freeze", "default"];
+    let lists =
+        ["force_quote", "force_not_null", "force_null", "on_error", "log_verbosity", "reject_limit", "nonsense"];
+    for name in names.into_iter().chain(lists) {
+        for value in ["", " 5", " 1.5", " x", " 'cv'", " *", " (a)", " true"] {
+            for sql in ["COPY (SELECT 1) TO STDOUT", "COPY orders TO STDOUT", "COPY orders (id, note) FROM STDIN"] {
+                let mut b = proxy.a().connect();
+                b.simple(&format!("{sql} WITH ({name}{value})"));
+            }
+        }
+    }
+    assert_eq!(a.simple("SELECT 1").ok().value(), "1");
+}

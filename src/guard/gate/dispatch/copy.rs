@@ -31,6 +31,7 @@ pub(super) fn gate(
             "Use COPY ... TO STDOUT or FROM STDIN; psql's \\copy does.",
         ));
     }
+    stmt.options.iter().try_for_each(options::check)?;
     stmt.options.iter_mut().for_each(options::normalise);
     if stmt.query.is_some() {
         session::guard_inner(stmt.query.as_deref_mut(), parts)?;

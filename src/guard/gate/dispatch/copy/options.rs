@@ -75,6 +75,55 @@ fn force(elem: &DefElem, given: &[String], flags: &mut [bool]) -> Result<(), Ref
     Ok(())
 }
 
+/// Refuses what the printer cannot print: it follows arguments that are not there, and takes numbers for texts, which would
+/// end the process.
+///
+/// # Errors
+/// As Postgres's `ProcessCopyOptions` has it, 42601 or 22023; 0A000 for arguments that pgwarden does not take.
+pub(super) fn check(option: &Node) -> Result<(), Refusal> {
+    let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
+        return Err(unsupported("an unknown COPY option"));
+    };
+    let given = elem.arg.as_deref().and_then(|a| a.node.as_ref());
+    let fits = match elem.defname.as_str() {
+        "format" => match text(elem)? {
+            "text" | "csv" | "binary" => true,
+            other => return Err(unknown_format(other)),
+        },
+        "delimiter" | "null" | "quote" | "escape" | "encoding" | "default" => text(elem).map(|_| true)?,
+        "freeze" | "header" => match given {
+            None | Some(NodeEnum::Boolean(_)) => true,
+            Some(value) => {
+                matches!(
+                    super::super::switch_word(value).as_str(),
+                    "true" | "false" | "on" | "off" | "match" | "1" | "0"
+                )
+            }
+        },
+        "force_quote" | "force_not_null" | "force_null" => {
+            matches!(given, Some(NodeEnum::List(_) | NodeEnum::AStar(_)))
+        }
+        "on_error" | "log_verbosity" => matches!(given, Some(NodeEnum::String(_))),
+        "reject_limit" => matches!(given, Some(NodeEnum::Integer(_) | NodeEnum::Float(_) | NodeEnum::String(_))),
+        name => {
+            return Err(Refusal::new(
+                RefusalKind::Syntax,
+                SqlState::SYNTAX_ERROR,
+                format!("option \"{name}\" not recognized"),
+            ));
+        }
+    };
+    if fits { Ok(()) } else { Err(unsupported(format!("this value of COPY option {}", elem.defname.to_uppercase()))) }
+}
+
+fn unknown_format(format: &str) -> Refusal {
+    Refusal::new(
+        RefusalKind::Syntax,
+        SqlState::INVALID_PARAMETER_VALUE,
+        format!("COPY format \"{format}\" not recognized"),
+    )
+}
+
 /// The old syntax (`CSV HEADER`) makes booleans of what the new one, which is printed, leaves out or makes strings of.
 pub(super) fn normalise(option: &mut Node) {
     let Some(NodeEnum::DefElem(elem)) = option.node.as_mut() else { return };
@@ -135,11 +184,7 @@ impl Read {
                 })
             }
             Some("binary") => Ok(CopyFormat::Binary),
-            Some(other) => Err(Refusal::new(
-                RefusalKind::Syntax,
-                SqlState::INVALID_PARAMETER_VALUE,
-                format!("COPY format \"{other}\" not recognized"),
-            )),
+            Some(other) => Err(unknown_format(other)),
         }
     }
 }
