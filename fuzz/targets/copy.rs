@@ -58,7 +58,10 @@ fn check(format: CopyFormat, place: u8, cut: u8, own: &str, type_oid: u32, strea
     }
     for row in sent.iter().filter(|row| row.len() == width) {
         let value = row.get(at).cloned().flatten();
-        assert!(value.as_deref().is_some_and(|v| is_own(&format, v, own)), "a row with {value:?} goes out");
+        assert!(
+            value.as_deref().is_some_and(|v| is_own(&format, v, own)),
+            "a row with {value:?} goes out: {copy:?} {own:?} {stream:?} {whole:?} {ok}"
+        );
     }
     // And nothing is lost of a stream that is in order. (`\.` in csv ends it before Postgres 18 and is data since: only what is
     // right for both passes. A value longer than any spelling of the tenant's is not the tenant's.)

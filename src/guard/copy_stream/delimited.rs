@@ -353,6 +353,8 @@ impl Delimited {
             return Ok(());
         }
         self.end_field()?;
+        // A quote in this field says nothing of the next.
+        self.capture.clear();
         self.field += 1;
         if self.field >= self.columns {
             return Err(malformed("extra data after last expected column"));

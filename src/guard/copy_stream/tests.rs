@@ -312,3 +312,12 @@ proptest! {
         prop_assert_eq!(run(&copy, ("7", INT4), &split(&sent, &cuts)).unwrap(), binary(&wanted));
     }
 }
+
+/// Quotes in a field before it do not make NULL of the tenant column a value.
+#[test]
+fn a_quote_elsewhere_does_not_hide_a_null() {
+    let format = || CopyFormat::Csv { delimiter: b',', quote: b'"', escape: b'"', null: "1".to_owned(), header: false };
+    assert_eq!(check(format(), 2, 1, "\"x\",\"1\"\n"), Ok("\"x\",\"1\"\n".to_owned()));
+    assert_eq!(check(format(), 2, 1, "\"x\",1\n"), Err("42501".to_owned()));
+    assert_eq!(check(format(), 2, 1, "x,1\n"), Err("42501".to_owned()));
+}
