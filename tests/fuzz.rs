@@ -1,5 +1,5 @@
 //! The fuzz targets over their corpus, and over seeded mutations of it: a bounded run that needs neither nightly nor cargo-fuzz.
-//! `PGWARDEN_FUZZ_SECONDS` (4 for each target) and `PGWARDEN_FUZZ_SEED` change how long, and which mutations.
+//! `PGWARDEN_FUZZ_SECONDS` lets each target run for longer than its 1,500 mutations, `PGWARDEN_FUZZ_SEED` chooses others.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
@@ -97,9 +97,10 @@ fn drive(name: &str) {
     assert!(corpus.len() > 2, "{name}");
     corpus.iter().for_each(|data| target(data));
     let mut dice = Dice(number("PGWARDEN_FUZZ_SEED", 1));
-    let until = Instant::now() + Duration::from_secs(number("PGWARDEN_FUZZ_SECONDS", 4));
+    let until = Instant::now() + Duration::from_secs(number("PGWARDEN_FUZZ_SECONDS", 0));
     let mut count = 0u64;
-    while Instant::now() < until {
+    // At least so many, so that each run without variables is the same; more as long as there is time.
+    while count < 1_500 || Instant::now() < until {
         let data = mutated(&corpus, &mut dice);
         if let Err(cause) = std::panic::catch_unwind(|| target(&data)) {
             eprintln!("{name} fails on {:?}", String::from_utf8_lossy(&data));
@@ -108,7 +109,6 @@ fn drive(name: &str) {
         count += 1;
     }
     println!("{name}: {count} mutations of {} inputs", corpus.len());
-    assert!(count > 20, "{name}: {count}");
 }
 
 macro_rules! targets {

@@ -219,3 +219,54 @@ fn copy_options_without_sense() {
     }
     assert_eq!(a.simple("SELECT 1").ok().value(), "1");
 }
+
+/// Statements that other parsers choke on, in both protocols: an answer in bounded time and memory, another client is served
+/// meanwhile, and the session lives on.
+#[test]
+fn what_is_hard_to_read_is_bounded() {
+    let mut session = LARGE.get().a().connect();
+    let mut other = LARGE.get().b().connect();
+    let before = LARGE.get().resident_kib();
+    let params = |n: usize| (1..=n).map(|i| format!("${i}")).collect::<Vec<_>>().join(",");
+    for sql in [
+        format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000)),
+        format!("SELECT 1 FROM customers WHERE {}", vec!["id = 5"; 20_000].join(" AND ")),
+        format!("SELECT 1 FROM customers WHERE {}id = 5", "NOT ".repeat(10_000)),
+        format!("SELECT 1 FROM customers WHERE id IN ({})", params(70_000)),
+        format!("SELECT {}1", "CASE WHEN true THEN ".repeat(5_000)),
+        format!("SELECT '{{}}'::jsonb{}", "->'a'".repeat(10_000)),
+        format!("SELECT a{}", "[1]".repeat(50_000)),
+        format!(
+            "WITH {} SELECT 1",
+            (0..5_000).map(|i| format!("c{i} AS (SELECT id FROM customers)")).collect::<Vec<_>>().join(",")
+        ),
+        format!("SELECT $tag${}", "x".repeat(1 << 20)),
+        format!("SELECT \"{}", "x".repeat(1 << 20)),
+        format!("SELECT E'\\{}", "\\".repeat(1 << 20)),
+        format!("SELECT {}", "/*".repeat(1 << 18)),
+        "x".repeat(10 << 20),
+    ] {
+        session.send(&[query(&sql), parse("", &sql, &[]), sync()].concat());
+        let served = other.simple("SELECT 1");
+        assert_eq!(served.ok().value(), "1", "{sql:.40}");
+        let reply = session.collect_within(2, Duration::from_secs(60));
+        assert!(!reply.timed_out && !reply.closed, "{sql:.40}: {}", reply.text());
+        assert!(reply.elapsed < Duration::from_secs(40), "{sql:.40}: {:?}", reply.elapsed);
+        assert_eq!(session.simple("SELECT 1").ok().value(), "1", "{sql:.40}");
+    }
+    let grown = LARGE.get().resident_kib().saturating_sub(before);
+    assert!(grown < 600 << 10, "{grown} KiB");
+}
+
+/// As many parameters as the protocol can count, less the tenant's, are taken; NUL is refused.
+#[test]
+fn sixty_thousand_parameters_are_taken() {
+    let mut session = LARGE.get().a().connect();
+    let params = (1..=60_000).map(|i| format!("${i}")).collect::<Vec<_>>().join(",");
+    let values = vec![Some("1"); 60_000];
+    let reply = session.extended(&format!("SELECT count(*) FROM customers WHERE id IN ({params})"), &values);
+    assert_eq!(reply.ok().value(), "1");
+    let reply = session.simple(b"SELECT '\0', name FROM customers".as_slice());
+    assert!(!reply.errors.is_empty() && !reply.text().contains("ALPHA"), "{}", reply.text());
+    is_well();
+}

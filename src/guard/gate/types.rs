@@ -6,6 +6,7 @@ use pg_query::protobuf::{Node, TypeCast, TypeName};
 use super::functions;
 use super::names::{denied, foreign_schema, parts, schema_is_own, truncated};
 use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
+use crate::pgerror::SqlState;
 
 /// Checks the name of a type in a cast, a column definition or a column definition list.
 ///
@@ -13,8 +14,16 @@ use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
 /// only (split guard), so an error shows no other's value.
 ///
 /// # Errors
-/// 42501 for a type in a schema of another tenant.
+/// 42501 for a type in a schema of another tenant; 42601 for a modifier that is no constant, which Postgres refuses too, and
+/// its printer cannot print.
 pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(), Refusal> {
+    if !name.typmods.iter().all(is_simple) {
+        return Err(Refusal::new(
+            RefusalKind::Syntax,
+            SqlState::SYNTAX_ERROR,
+            "type modifiers must be simple constants or identifiers",
+        ));
+    }
     let names = parts(&name.names).unwrap_or_default();
     let schema = match names.as_slice() {
         [.., schema, _] => truncated(schema),
@@ -25,6 +34,10 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(),
         return Ok(());
     }
     Err(foreign_schema(schema))
+}
+
+fn is_simple(modifier: &Node) -> bool {
+    matches!(modifier.node.as_ref(), Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_)))
 }
 
 /// A cast: besides its type, a name in a string that is cast to `regclass` and its kin.
@@ -81,6 +94,7 @@ mod tests {
         for (sql, wanted) in [
             ("x::int", "ok"),
             ("x::t_a.mood", "ok"),
+            ("x::varchar(5)", "ok"),
             ("x::extensions.citext", "ok"),
             ("x::t_b.customers", "42501"),
             ("'customers'::regclass", "ok"),
@@ -93,5 +107,13 @@ mod tests {
             assert_eq!(cast(&schema_mode(), sql), wanted, "{sql}");
             assert_eq!(cast(&Mode::Shared, sql), "ok", "{sql}");
         }
+    }
+
+    #[test]
+    fn type_modifiers_are_constants() {
+        for sql in ["x::numeric((SELECT 5))", "x::numeric(2 + 1, 1)", "x::mine($1)"] {
+            assert_eq!(cast(&Mode::Shared, sql), "42601", "{sql}");
+        }
+        assert_eq!(cast(&Mode::Shared, "x::mine(a, 5)"), "ok");
     }
 }
