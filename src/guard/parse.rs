@@ -64,6 +64,40 @@ pub(crate) fn parse<'t>(
     })
 }
 
+/// Longest run of operator characters. Postgres's scanner reads a run anew for each token in it, and for each `/*` of nested
+/// comments: in a megabyte of them it is busy for minutes.
+const MAX_RUN: usize = 1_024;
+const LONG_RUN: &str = "statement has a run of more than 1024 operator characters";
+
+/// Whether so many operator characters follow each other, in whatever kind of token: telling the kinds apart is what takes the
+/// scanner its time.
+fn has_long_run(text: &str) -> bool {
+    let mut run = 0;
+    text.bytes().any(|byte| {
+        let operator = matches!(
+            byte,
+            b'~' | b'!'
+                | b'@'
+                | b'#'
+                | b'^'
+                | b'&'
+                | b'|'
+                | b'`'
+                | b'?'
+                | b'+'
+                | b'-'
+                | b'*'
+                | b'/'
+                | b'%'
+                | b'<'
+                | b'>'
+                | b'='
+        );
+        run = if operator { run + 1 } else { 0 };
+        run > MAX_RUN
+    })
+}
+
 /// Reads text that the guard printed itself: no limits, no lexical checks.
 ///
 /// # Errors
@@ -109,6 +143,9 @@ pub(crate) fn scan(text: &str) -> Result<Vec<protobuf::ScanToken>, Refusal> {
     if text.contains('\0') {
         return Err(no_nul());
     }
+    if has_long_run(text) {
+        return Err(too_large(LONG_RUN.to_owned()));
+    }
     // Without any token the binding makes a slice of a null pointer, which aborts where the compiler checks for it.
     if text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)) {
         return Ok(Vec::new());
@@ -122,6 +159,9 @@ pub(crate) fn scan(text: &str) -> Result<Vec<protobuf::ScanToken>, Refusal> {
 /// # Errors
 /// The parser's message.
 pub(crate) fn fingerprint(text: &str) -> Result<String, String> {
+    if has_long_run(text) {
+        return Err(LONG_RUN.to_owned());
+    }
     let options = (pg_query::ParserOptions::default(), pg_query::FingerprintOptions::default());
     with_stack(text.len(), || pg_query::fingerprint(text, options.0, options.1).map(|f| f.hex).map_err(message))
 }
@@ -151,6 +191,9 @@ fn no_nul() -> Refusal {
 }
 
 fn raw_parse(text: &str) -> Result<protobuf::ParseResult, String> {
+    if has_long_run(text) {
+        return Err(LONG_RUN.to_owned());
+    }
     // The binding's summary of the tree, which we do not use, has panics in it.
     std::panic::catch_unwind(|| pg_query::parse(text, 0))
         .map_err(|_| "statement could not be read".to_owned())?
