@@ -82,14 +82,13 @@ pub const IN_ONE_DATABASE: &[Template] = &[
 
 /// The tables in which a tenant's rows are, each with what picks them out where it shares it.
 pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<(&'p str, &'p str)>)> {
-    let system = |schema: &str| schema == "information_schema" || schema.starts_with("pg_");
     let stored = policy.catalog.relations.values().filter(|it| {
         matches!(it.kind, RelKind::Table | RelKind::PartitionedTable) && it.extension.is_none() && !it.is_partition
     });
     let mut tables: Vec<_> = stored
         .filter_map(|it| match &tenant.layout {
             Layout::Schema { schema, .. } => (it.name.schema == **schema).then_some((it, None)),
-            Layout::Database => (!system(&it.name.schema)).then_some((it, None)),
+            Layout::Database => (!is_system(&it.name.schema)).then_some((it, None)),
             Layout::Shared => match policy.tables.get(&it.name)? {
                 TableRule::Tenant(rule) => Some((it, Some((rule.column.as_str(), &**tenant.keys.get(&rule.key)?)))),
                 TableRule::Shared => None,
@@ -100,10 +99,10 @@ pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, 
     tables
 }
 
-/// The tables that an attacker reads by right: what stands in them tells nothing.
+/// The tables that an attacker reads by right, its own and the shared ones: what stands in them tells nothing.
 pub fn readable<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<(&'p str, &'p str)>)> {
     let mut tables = tables(policy, tenant);
-    if tenant.layout == Layout::Shared {
+    if matches!(tenant.layout, Layout::Shared | Layout::Schema { .. }) {
         let shared = policy.tables.iter().filter(|(_, rule)| matches!(rule, TableRule::Shared));
         tables.extend(shared.filter_map(|(name, _)| Some((policy.catalog.relations.get(name)?, None))));
     }
@@ -119,13 +118,18 @@ pub fn views(policy: &Policy, tenant: &Tenant) -> Vec<String> {
         .filter(|it| matches!(it.kind, RelKind::View | RelKind::MaterializedView | RelKind::ForeignTable))
         .filter(|it| match &tenant.layout {
             Layout::Schema { schema, .. } => it.name.schema == **schema,
-            Layout::Database => it.extension.is_none() && !it.name.schema.starts_with("pg_"),
+            // The server's own views tell of this database alone, and some take minutes.
+            Layout::Database => it.extension.is_none() && !is_system(&it.name.schema),
             Layout::Shared => policy.tables.contains_key(&it.name),
         })
         .map(|it| format!("SELECT * FROM {}", super::target::qualified(&it.name)))
         .collect();
     views.sort();
     views
+}
+
+fn is_system(schema: &str) -> bool {
+    schema == "information_schema" || schema.starts_with("pg_")
 }
 
 /// Whether both work in one database.
