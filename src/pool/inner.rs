@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 use tokio::sync::{Notify, oneshot};
 
 use super::error;
@@ -26,9 +26,6 @@ use super::{PoolKey, ServerTarget, tidy};
 use crate::config::{PoolSettings, Share};
 use crate::pgerror::PgError;
 
-/// A connection that came back more recently than this is handed out if the runtime that watches its socket has not heard of
-/// anything; after a longer time the system is asked.
-const WATCHED_FOR: Duration = Duration::from_millis(100);
 /// When more pools want connections than the cap allows, a connection changes pools at its release after this time.
 const TIME_SLICE: Duration = Duration::from_secs(1);
 
@@ -56,12 +53,30 @@ pub(super) struct Setup {
     pub(super) generation: u64,
 }
 
+/// How a waiter is reached.
+#[derive(Debug)]
+pub(super) struct Reach {
+    send: oneshot::Sender<Reply>,
+    /// The runtime that it is served on: a connection that is watched there already costs least.
+    home: runtime::Id,
+}
+
+impl Reach {
+    /// Gives it back if the waiter is gone.
+    pub(super) fn tell(self, reply: Reply) -> Result<(), Reply> {
+        self.send.send(reply)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     /// The most recently used one is last, and goes out first.
     pub(super) idle: Vec<Server>,
-    pub(super) waiters: FairQueue<oneshot::Sender<Reply>>,
+    pub(super) waiters: FairQueue<Reach>,
     pub(super) shares: Shares,
+    /// As in [`Setup`]: read with the lock held anyway.
+    size: usize,
+    generation: u64,
     /// Places taken: idle, in use, being opened, being reset.
     pub(super) open: usize,
     /// Of these, being opened.
@@ -108,9 +123,14 @@ impl State {
         }
     }
 
+    /// Whether a connection is too old to be used, or goes where connections no longer go.
+    pub(super) fn is_over(&self, server: &Server, now: Instant) -> bool {
+        server.is_expired(now) || server.generation() != self.generation
+    }
+
     /// Connections that no client has, those that could be opened included.
-    pub(super) fn free(&self, size: usize) -> usize {
-        size.saturating_sub(self.established().saturating_sub(self.idle.len()))
+    pub(super) fn free(&self) -> usize {
+        self.size.saturating_sub(self.established().saturating_sub(self.idle.len()))
     }
 
     /// Somebody waits who may have one of `free` connections.
@@ -123,12 +143,14 @@ impl State {
     }
 
     /// The next of those who may have a connection; it is counted as theirs.
-    fn next_waiter(&mut self, server: &mut Server, free: usize) -> Option<Waiter<oneshot::Sender<Reply>>> {
+    fn next_waiter(&mut self, server: &mut Server, free: usize) -> Option<Waiter<Reach>> {
+        let home = server.home();
+        let near = |reach: &Reach| reach.home == home;
         if self.shares.is_empty() {
-            return self.waiters.pop();
+            return self.waiters.pop(near);
         }
         let Self { waiters, shares, .. } = self;
-        let (party, waiter) = waiters.pop_of(|it| shares.may_take(it, free))?;
+        let (party, waiter) = waiters.pop_of(|it| shares.may_take(it, free), near)?;
         if shares.take(&party) {
             server.set_party(&party);
         }
@@ -209,6 +231,7 @@ impl Waiting<'_> {
 
 impl Inner {
     pub(super) fn new(key: PoolKey, target: ServerTarget, settings: PoolSettings, shared: Arc<Shared>) -> Arc<Self> {
+        let size = settings.size;
         Arc::new(Self {
             key,
             setup: ArcSwap::from_pointee(Setup { target: Arc::new(target), settings, generation: 0 }),
@@ -219,6 +242,8 @@ impl Inner {
                 idle: Vec::new(),
                 waiters: FairQueue::default(),
                 shares: Shares::default(),
+                size,
+                generation: 0,
                 open: 0,
                 connecting: 0,
                 phase: Phase::Running,
@@ -243,6 +268,7 @@ impl Inner {
             let old = self.setup();
             let generation = old.generation + u64::from(elsewhere);
             let size = settings.size.max(1);
+            (state.size, state.generation) = (settings.size, generation);
             let target = if elsewhere { Arc::new(target) } else { Arc::clone(&old.target) };
             self.setup.store(Arc::new(Setup { target, settings, generation }));
             if elsewhere {
@@ -258,15 +284,11 @@ impl Inner {
         elsewhere
     }
 
-    /// Whether a connection is too old to be used, or goes where connections no longer go.
-    pub(super) fn is_over(&self, server: &Server, now: Instant) -> bool {
-        server.is_expired(now) || server.generation() != self.setup().generation
-    }
-
-    /// Whether more connections are open than the pool may have, after it was made smaller.
-    fn is_oversized(&self) -> bool {
-        let size = self.setup().settings.size.max(1);
-        self.state.lock().open > size
+    /// Whether a connection is too old to be used, or goes where connections no longer go, or the pool was made smaller and
+    /// has too many.
+    fn is_surplus(&self, server: &Server, now: Instant) -> bool {
+        let state = self.state.lock();
+        state.is_over(server, now) || state.open > state.size.max(1)
     }
 
     /// The most recently used idle connection, or a place in the queue, or the error that an upstream that is down gives.
@@ -279,7 +301,7 @@ impl Inner {
             state.shares.introduce(party, share);
         }
         if state.phase == Phase::Running {
-            let free = state.free(self.setup().settings.size);
+            let free = state.free();
             let may = state.shares.is_empty() || state.shares.may_take(party, free);
             if may && let Some(mut server) = state.take_idle() {
                 state.checkouts += 1;
@@ -295,18 +317,39 @@ impl Inner {
             }
         }
         let (send, reply) = oneshot::channel();
-        let ticket = state.waiters.push(party, share.weight, send);
+        let reach = Reach { send, home: Handle::current().id() };
+        let ticket = state.waiters.push(party, share.weight, reach);
         Ok(Taken::Queued(Waiting { inner: self, party, ticket, since: Instant::now(), reply }))
+    }
+
+    /// A connection that can be used as it is, without waiting: an idle one that came back a moment ago and of which the
+    /// runtime that watches it has heard nothing since. Where parties have shares, none.
+    pub(super) fn take_quiet(&self, share: Share) -> Option<Server> {
+        let mut state = self.state.lock();
+        if state.phase != Phase::Running || share.is_bounded() || !state.shares.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let server = state.take_idle()?;
+        if state.is_over(&server, now) || !server.is_watched(now) || server.glance() != Probe::Quiet {
+            // It is the next one again: for those who have the time to look at it.
+            state.idle.push(server);
+            return None;
+        }
+        state.checkouts += 1;
+        drop(state);
+        let mut server = server;
+        server.counters.checkouts += 1;
+        Some(server)
     }
 
     /// Looks at a connection that was idle: one that the upstream closed meanwhile is never handed out.
     pub(super) async fn vet(&self, mut server: Server) -> Option<Server> {
         let now = Instant::now();
-        if self.is_over(&server, now) {
+        if self.state.lock().is_over(&server, now) {
             return None;
         }
-        let watched = now.duration_since(server.last_used()) < WATCHED_FOR;
-        match if watched { server.glance() } else { server.probe() } {
+        match if server.is_watched(now) { server.glance() } else { server.probe() } {
             Probe::Quiet => {}
             Probe::Spoke => tidy::listen(&mut server).await.ok()?,
             Probe::Closed => {
@@ -330,7 +373,7 @@ impl Inner {
         }
         let now = Instant::now();
         server.touch(now);
-        if self.is_over(&server, now) || self.is_oversized() || self.must_yield(&server, now) {
+        if self.is_surplus(&server, now) || self.must_yield(&server, now) {
             drop(server);
         } else {
             self.give(server);
@@ -351,7 +394,7 @@ impl Inner {
                     return;
                 }
                 // It is nobody's now, but not among the idle ones.
-                let free = state.free(self.setup().settings.size) + 1;
+                let free = state.free() + 1;
                 let Some(waiter) = state.next_waiter(&mut server, free) else {
                     state.idle.push(server);
                     break;
@@ -363,7 +406,7 @@ impl Inner {
                 self.shared.cap.forget(self);
             }
             server.counters.checkouts += 1;
-            let Err(back) = waiter.reach.send(Ok(Handoff(Some(server)))) else {
+            let Err(back) = waiter.reach.tell(Ok(Handoff(Some(server)))) else {
                 return;
             };
             // The waiter left at this very moment: the next one.
