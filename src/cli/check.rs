@@ -1,7 +1,6 @@
 //! `pgwarden check`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use super::{ConfigArgs, runtime};
 use crate::catalog;
@@ -69,7 +68,7 @@ async fn check_upstreams(config: &Config) -> usize {
 }
 
 async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, catalog::LoadError> {
-    let catalog = Arc::new(catalog::load(upstream).await?);
+    let catalog = catalog::load(upstream).await?;
     let tenants = tenants_of(config, &upstream.name);
     let input = PolicyInput {
         tenancy: &config.tenancy,
