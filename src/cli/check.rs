@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use super::{ConfigArgs, runtime};
+use crate::auth::LoginQuery;
 use crate::catalog;
 use crate::config::{Config, Layout, Upstream};
 use crate::guard::{GuardLimits, TableRule};
@@ -13,7 +14,7 @@ use crate::tenant::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
 #[command(
     long_about = "Check a configuration file; report everything that is wrong with it at once, each as \
                   file:line:column and a hint. With --connect, also read the catalog of each upstream and report what \
-                  does not fit: tables that are missing or not configured, keys that are no values of their columns.",
+                  does not fit: tables that are missing or not configured, keys that are no values of their columns, an auth query that does not give what it should.",
     after_help = "Examples:\n  pgwarden check\n  pgwarden check --config /etc/pgwarden/pgwarden.toml --connect\n\nExit code: 0 \
                   if there is no error (warnings are none), 1 if there is."
 )]
@@ -60,6 +61,15 @@ async fn check_upstreams(config: &Config) -> usize {
             Ok(found) => errors += found,
             Err(error) => {
                 eprintln!("error: upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
+                errors += 1;
+            }
+        }
+    }
+    if let Some(query) = &config.auth_query {
+        match LoginQuery::check(query).await {
+            Ok(()) => println!("[auth_query] on upstream \"{}\": ok", query.upstream.name),
+            Err(error) => {
+                eprintln!("error: [auth_query] on upstream \"{}\": {error}", query.upstream.name);
                 errors += 1;
             }
         }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::*;
 
+mod auth_query;
 mod quota;
 
 const BASE: &str = r#"[listen]

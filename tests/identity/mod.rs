@@ -3,6 +3,7 @@
 mod certificates;
 mod guessing;
 mod papers;
+mod query;
 mod sni;
 mod tokens;
 

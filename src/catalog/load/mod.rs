@@ -82,7 +82,15 @@ async fn connect_and_read(upstream: &Upstream) -> Result<Arc<Catalog>, LoadError
 /// # Errors
 /// As [`LoadError`] says.
 pub async fn connect(upstream: &Upstream) -> Result<Control, LoadError> {
-    let (client, connection) = timeout(upstream.connect_timeout, open(upstream, "pgwarden catalog"))
+    connect_as(upstream, "pgwarden catalog").await
+}
+
+/// As [`connect`], under this `application_name`.
+///
+/// # Errors
+/// As [`LoadError`] says.
+pub async fn connect_as(upstream: &Upstream, application_name: &str) -> Result<Control, LoadError> {
+    let (client, connection) = timeout(upstream.connect_timeout, open(upstream, application_name))
         .await
         .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
     // Queries only move on while the connection is polled.

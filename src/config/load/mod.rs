@@ -2,6 +2,7 @@
 
 mod admin;
 mod auth;
+mod auth_query;
 mod checks;
 mod jwt;
 mod limits;
@@ -158,6 +159,7 @@ const ROOT_KEYS: Keys = Keys {
     known: &[
         "listen",
         "auth",
+        "auth_query",
         "jwt",
         "upstream",
         "pool",
@@ -188,6 +190,16 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams, &limits);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &login_limits);
+    let auth_query = auth_query::read(
+        context,
+        &root,
+        &auth_query::Known {
+            tenancy: tenancy.as_ref(),
+            upstreams: &upstreams,
+            tenants: &tenants,
+            limits: &login_limits,
+        },
+    );
     let admin = admin::read(context, &root, &logins);
     let log = log::read(context, &root);
     let (listen, tenancy, log) = (listen?, tenancy?, log?);
@@ -201,6 +213,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         logins: &logins,
         tokens: root.has("jwt").then_some(tokens.as_ref()),
         quota: quota.as_ref(),
+        auth_query: auth_query.as_ref(),
     };
     checks::run(context, &found);
     Some(Config {
@@ -215,6 +228,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         limits,
         login_limits,
         logins: logins.into_iter().map(|l| l.value).collect(),
+        auth_query: auth_query.map(Arc::new),
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         admin,
         log,
@@ -254,6 +268,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(listen::ALL)
         .chain(tls::ALL)
         .chain(auth::ALL)
+        .chain(auth_query::ALL)
         .chain(jwt::ALL)
         .chain(limits::ALL)
         .chain(upstream::ALL)
