@@ -3,7 +3,7 @@
 //! Not touched when an idle connection is reused: only opening and closing connections come here.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
@@ -25,8 +25,14 @@ pub(super) struct Cap {
 #[derive(Debug, Default)]
 struct State {
     used: usize,
-    starved: VecDeque<Weak<Inner>>,
+    /// By the number drawn when it was put there, which the pool knows too ([`Inner::place_in_line`]): each is found without
+    /// looking at the others, of which there may be very many.
+    starved: BTreeMap<u64, Weak<Inner>>,
+    last_number: u64,
 }
+
+/// The place in the line of a pool that stands in none.
+pub(super) const NO_PLACE: u64 = 0;
 
 thread_local! {
     /// A permit is being offered to the pools that wait for one.
@@ -87,9 +93,11 @@ impl Cap {
         if let Some(permit) = self.take(&mut state) {
             return Some(permit);
         }
-        let known = state.starved.iter().any(|weak| std::ptr::eq(weak.as_ptr(), Arc::as_ptr(inner)));
-        if !known {
-            state.starved.push_back(Arc::downgrade(inner));
+        if inner.place_in_line.load(Ordering::Relaxed) == NO_PLACE {
+            state.last_number += 1;
+            let number = state.last_number;
+            inner.place_in_line.store(number, Ordering::Relaxed);
+            state.starved.insert(number, Arc::downgrade(inner));
             self.starved.store(state.starved.len(), Ordering::SeqCst);
         }
         None
@@ -107,9 +115,10 @@ impl Cap {
     pub(super) fn next_starved(&self) -> Option<Arc<Inner>> {
         let mut state = self.state.lock();
         let mut found = None;
-        while let Some(weak) = state.starved.pop_front() {
+        while let Some((_, weak)) = state.starved.pop_first() {
             found = weak.upgrade();
-            if found.is_some() {
+            if let Some(inner) = &found {
+                inner.place_in_line.store(NO_PLACE, Ordering::Relaxed);
                 break;
             }
         }
@@ -123,7 +132,8 @@ impl Cap {
             return;
         }
         let mut state = self.state.lock();
-        state.starved.retain(|weak| !std::ptr::eq(weak.as_ptr(), inner));
+        let number = inner.place_in_line.swap(NO_PLACE, Ordering::Relaxed);
+        state.starved.remove(&number);
         self.starved.store(state.starved.len(), Ordering::SeqCst);
     }
 }

@@ -8,10 +8,11 @@ use tracing::{debug, info, warn};
 
 use super::cap::Permit;
 use super::error;
-use super::inner::{Failure, Inner, Phase};
+use super::inner::Inner;
 use super::queue::Party;
 use super::server::{Connection, Server, ServerFacts, Slot};
 use super::socket::Probe;
+use super::state::{Failure, Phase};
 use super::stats::PoolStats;
 use super::{ConnectError, tidy};
 
@@ -76,9 +77,9 @@ impl Inner {
     /// Takes a place for a connection to be opened, if one is wanted.
     fn reserve(&self) -> bool {
         let setup = self.setup();
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         let missing = setup.settings.min_idle.saturating_sub(state.established());
-        let free = state.free();
+        let free = state.free(setup.settings.size);
         let go = state.phase == Phase::Running
             && (missing > 0 || state.wanted(free))
             && state.connecting < state.waiters.len().max(missing).min(PARALLEL_CONNECTS)
@@ -93,7 +94,7 @@ impl Inner {
 
     fn unreserve(&self) {
         let gone = {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             state.open = state.open.saturating_sub(1);
             state.connecting = state.connecting.saturating_sub(1);
             state.open == 0
@@ -124,7 +125,7 @@ impl Inner {
 
     fn opened(self: &Arc<Self>, connection: Connection, slot: Slot, generation: u64) {
         let recovered = {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             state.connecting = state.connecting.saturating_sub(1);
             state.failure.take().is_some()
         };
@@ -138,7 +139,7 @@ impl Inner {
         };
         let server = Server::new(connection, slot, max_prepared, lifetime, generation);
         debug!(pool = %self.key, server = server.id(), pid = server.process_id(), "server connection opened");
-        self.state.lock().servers.insert(server.id(), server.facts(self.setup().target.address.to_string()));
+        self.lock().servers.insert(server.id(), server.facts(self.setup().target.address.to_string()));
         if generation == self.setup().generation {
             self.give(server);
         } else {
@@ -152,7 +153,7 @@ impl Inner {
         self.counters.connect_failed();
         let news = {
             let now = Instant::now();
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             state.connecting = state.connecting.saturating_sub(1);
             // Attempts made at the same time count as one.
             let news = state.backing_off(now).is_none();
@@ -173,7 +174,7 @@ impl Inner {
     /// A place became free: a connection was closed, or could not be opened.
     pub(super) fn slot_freed(self: &Arc<Self>, permit: Option<Permit>, server: Option<u64>, party: Option<Party>) {
         let (hopeless, empty) = {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if let Some(server) = server {
                 state.servers.remove(&server);
             }
@@ -192,7 +193,7 @@ impl Inner {
             self.shared.cap.forget(self);
             for waiter in waiters {
                 // A waiter that left needs no error.
-                let _ = waiter.reach.tell(Err(error.clone()));
+                let _ = waiter.reach.send(Err(error.clone()));
             }
         }
         if empty {
@@ -211,8 +212,8 @@ impl Inner {
     /// A waiter that was passed over may have a connection now, and one is idle.
     fn serve_from_idle(self: &Arc<Self>) {
         let server = {
-            let mut state = self.state.lock();
-            let free = state.free();
+            let mut state = self.lock();
+            let free = state.free(self.setup().settings.size);
             let serve = !state.idle.is_empty() && state.phase == Phase::Running && state.wanted(free);
             if serve { state.idle.pop() } else { None }
         };
@@ -223,8 +224,7 @@ impl Inner {
 
     /// Whether anybody waits here or any connection is open.
     pub(super) fn is_demanding(&self) -> bool {
-        let state = self.state.lock();
-        state.open > 0 || !state.waiters.is_empty()
+        self.lock().is_demanding()
     }
 
     /// Lets clients wait and closes connections as they come back.
@@ -239,7 +239,7 @@ impl Inner {
 
     fn enter(&self, phase: Phase) {
         let (idle, waiters) = {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if state.phase == Phase::Closed {
                 return;
             }
@@ -250,14 +250,14 @@ impl Inner {
         drop(idle);
         self.shared.cap.forget(self);
         for waiter in waiters {
-            let _ = waiter.reach.tell(Err(error::pool_closed(&self.key.upstream)));
+            let _ = waiter.reach.send(Err(error::pool_closed(&self.key.upstream)));
         }
     }
 
     /// Serves again after a pause.
     pub(super) fn resume(self: &Arc<Self>) {
         {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             if state.phase != Phase::Paused {
                 return;
             }
@@ -273,7 +273,7 @@ impl Inner {
             let mut bell = std::pin::pin!(self.empty.notified());
             // From here on no ring is missed, so that the look below cannot be too early.
             bell.as_mut().enable();
-            if self.state.lock().open == 0 {
+            if self.lock().open == 0 {
                 return;
             }
             bell.await;
@@ -286,14 +286,14 @@ impl Inner {
         let setup = self.setup();
         let idle_timeout = setup.settings.idle_timeout;
         let (gone, spoke) = {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             let mut surplus = state.open.saturating_sub(setup.settings.min_idle);
             let (mut keep, mut gone, mut spoke) = (Vec::new(), Vec::new(), Vec::new());
             for server in std::mem::take(&mut state.idle) {
                 let stale = !idle_timeout.is_zero() && now.duration_since(server.last_used()) >= idle_timeout;
                 match server.probe() {
                     Probe::Closed => gone.push(server),
-                    Probe::Quiet | Probe::Spoke if state.is_over(&server, now) => gone.push(server),
+                    Probe::Quiet | Probe::Spoke if self.is_over(&server, now) => gone.push(server),
                     Probe::Quiet | Probe::Spoke if stale && surplus > 0 => {
                         surplus -= 1;
                         gone.push(server);
@@ -314,7 +314,7 @@ impl Inner {
 
     /// All established connections.
     pub(super) fn servers(&self) -> Vec<ServerFacts> {
-        let state = self.state.lock();
+        let state = self.lock();
         let idle: HashSet<_> = state.idle.iter().map(Server::id).collect();
         state.servers.values().map(|it| ServerFacts { idle: idle.contains(&it.id), ..it.clone() }).collect()
     }
@@ -322,7 +322,7 @@ impl Inner {
     /// A snapshot for the console and the metrics.
     pub(super) fn stats(&self) -> PoolStats {
         let mut stats = self.counters.snapshot(self.key.clone(), self.setup().settings.size);
-        let state = self.state.lock();
+        let state = self.lock();
         stats.idle = state.idle.len();
         stats.connecting = state.connecting;
         stats.active = state.established().saturating_sub(state.idle.len());

@@ -8,24 +8,29 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::runtime::{self, Handle};
 use tokio::sync::{Notify, oneshot};
 
+use super::cap::NO_PLACE;
 use super::error;
 use super::pools::Shared;
-use super::queue::{FairQueue, Party, Ticket, Waiter};
-use super::server::{Server, ServerFacts};
+use super::queue::{FairQueue, Party, Ticket};
+use super::server::Server;
 use super::shares::Shares;
 use super::socket::Probe;
+use super::state::{Locked, Phase, State};
 use super::stats::Counters;
 use super::{PoolKey, ServerTarget, tidy};
 use crate::config::{PoolSettings, Share};
 use crate::pgerror::PgError;
 
+/// A connection that came back more recently than this is handed out if the runtime that watches its socket has not heard of
+/// anything; after a longer time the system is asked.
+const WATCHED_FOR: Duration = Duration::from_millis(100);
 /// When more pools want connections than the cap allows, a connection changes pools at its release after this time.
 const TIME_SLICE: Duration = Duration::from_secs(1);
 
@@ -41,7 +46,19 @@ pub(super) struct Inner {
     pub(super) counters: Counters,
     /// Rings when the last connection of a paused or closed pool is gone.
     pub(super) empty: Notify,
-    pub(super) state: Mutex<State>,
+    state: Mutex<State>,
+    /// The pool stands in the list of those with idle connections.
+    pub(super) listed: AtomicBool,
+    /// Its number in the line of pools that found the cap reached; belongs to the cap's lock.
+    pub(super) place_in_line: AtomicU64,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if self.state.get_mut().demanding {
+            self.note_demand(false);
+        }
+    }
 }
 
 /// Where connections go and how many there are; a reload replaces it.
@@ -51,116 +68,6 @@ pub(super) struct Setup {
     pub(super) settings: PoolSettings,
     /// Grows when connections go elsewhere: older ones are closed when they are idle.
     pub(super) generation: u64,
-}
-
-/// How a waiter is reached.
-#[derive(Debug)]
-pub(super) struct Reach {
-    send: oneshot::Sender<Reply>,
-    /// The runtime that it is served on: a connection that is watched there already costs least.
-    home: runtime::Id,
-}
-
-impl Reach {
-    /// Gives it back if the waiter is gone.
-    pub(super) fn tell(self, reply: Reply) -> Result<(), Reply> {
-        self.send.send(reply)
-    }
-}
-
-#[derive(Debug)]
-pub(super) struct State {
-    /// The most recently used one is last, and goes out first.
-    pub(super) idle: Vec<Server>,
-    pub(super) waiters: FairQueue<Reach>,
-    pub(super) shares: Shares,
-    /// As in [`Setup`]: read with the lock held anyway.
-    size: usize,
-    generation: u64,
-    /// Places taken: idle, in use, being opened, being reset.
-    pub(super) open: usize,
-    /// Of these, being opened.
-    pub(super) connecting: usize,
-    pub(super) phase: Phase,
-    pub(super) failure: Option<Failure>,
-    /// All that are established, by number.
-    pub(super) servers: HashMap<u64, ServerFacts>,
-    /// Connections handed to clients so far.
-    pub(super) checkouts: u64,
-}
-
-/// What the operator wants of the pool.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    Running,
-    /// Clients wait, connections that come back are closed.
-    Paused,
-    /// For good: clients are refused, connections that come back are closed.
-    Closed,
-}
-
-/// The last attempts to connect failed.
-#[derive(Debug)]
-pub(super) struct Failure {
-    pub(super) retry_at: Instant,
-    pub(super) pause: Duration,
-    /// What clients are told.
-    pub(super) error: PgError,
-}
-
-impl State {
-    /// Connections that are open and usable.
-    pub(super) fn established(&self) -> usize {
-        self.open.saturating_sub(self.connecting)
-    }
-
-    /// The most recently used connection that this thread's runtime watches already, else the most recently used one.
-    fn take_idle(&mut self) -> Option<Server> {
-        let here = Handle::current().id();
-        match self.idle.iter().rposition(|server| server.home() == here) {
-            Some(at) => Some(self.idle.remove(at)),
-            None => self.idle.pop(),
-        }
-    }
-
-    /// Whether a connection is too old to be used, or goes where connections no longer go.
-    pub(super) fn is_over(&self, server: &Server, now: Instant) -> bool {
-        server.is_expired(now) || server.generation() != self.generation
-    }
-
-    /// Connections that no client has, those that could be opened included.
-    pub(super) fn free(&self) -> usize {
-        self.size.saturating_sub(self.established().saturating_sub(self.idle.len()))
-    }
-
-    /// Somebody waits who may have one of `free` connections.
-    pub(super) fn wanted(&self, free: usize) -> bool {
-        if self.shares.is_empty() {
-            !self.waiters.is_empty()
-        } else {
-            self.waiters.any(|it| self.shares.may_take(it, free))
-        }
-    }
-
-    /// The next of those who may have a connection; it is counted as theirs.
-    fn next_waiter(&mut self, server: &mut Server, free: usize) -> Option<Waiter<Reach>> {
-        let home = server.home();
-        let near = |reach: &Reach| reach.home == home;
-        if self.shares.is_empty() {
-            return self.waiters.pop(near);
-        }
-        let Self { waiters, shares, .. } = self;
-        let (party, waiter) = waiters.pop_of(|it| shares.may_take(it, free), near)?;
-        if shares.take(&party) {
-            server.set_party(&party);
-        }
-        Some(waiter)
-    }
-
-    /// The failure because of which no connection is attempted now.
-    pub(super) fn backing_off(&self, now: Instant) -> Option<&Failure> {
-        self.failure.as_ref().filter(|failure| now < failure.retry_at)
-    }
 }
 
 /// What a checkout finds.
@@ -197,7 +104,7 @@ impl Drop for Handoff {
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         let nobody_waits = {
-            let mut state = self.inner.state.lock();
+            let mut state = self.inner.lock();
             state.waiters.remove(self.party, self.ticket) && state.waiters.is_empty()
         };
         if nobody_waits {
@@ -231,7 +138,6 @@ impl Waiting<'_> {
 
 impl Inner {
     pub(super) fn new(key: PoolKey, target: ServerTarget, settings: PoolSettings, shared: Arc<Shared>) -> Arc<Self> {
-        let size = settings.size;
         Arc::new(Self {
             key,
             setup: ArcSwap::from_pointee(Setup { target: Arc::new(target), settings, generation: 0 }),
@@ -242,16 +148,31 @@ impl Inner {
                 idle: Vec::new(),
                 waiters: FairQueue::default(),
                 shares: Shares::default(),
-                size,
-                generation: 0,
                 open: 0,
                 connecting: 0,
                 phase: Phase::Running,
                 failure: None,
                 servers: HashMap::new(),
                 checkouts: 0,
+                demanding: false,
             }),
+            listed: AtomicBool::new(false),
+            place_in_line: AtomicU64::new(NO_PLACE),
         })
+    }
+
+    /// The state. Never held across an await, nor while another pool's is locked.
+    pub(super) fn lock(&self) -> Locked<'_> {
+        Locked { state: self.state.lock(), inner: self }
+    }
+
+    pub(super) fn note_demand(&self, demanding: bool) {
+        let count = &self.shared.demanding;
+        if demanding {
+            count.fetch_add(1, Ordering::Relaxed)
+        } else {
+            count.fetch_sub(1, Ordering::Relaxed)
+        };
     }
 
     /// Where connections go and how many there are.
@@ -264,11 +185,10 @@ impl Inner {
     pub(super) fn reconfigure(self: &Arc<Self>, target: ServerTarget, settings: PoolSettings) -> bool {
         let elsewhere = !self.setup().target.leads_to_the_same(&target);
         let closed = {
-            let mut state = self.state.lock();
+            let mut state = self.lock();
             let old = self.setup();
             let generation = old.generation + u64::from(elsewhere);
             let size = settings.size.max(1);
-            (state.size, state.generation) = (settings.size, generation);
             let target = if elsewhere { Arc::new(target) } else { Arc::clone(&old.target) };
             self.setup.store(Arc::new(Setup { target, settings, generation }));
             if elsewhere {
@@ -280,20 +200,26 @@ impl Inner {
             state.idle.drain(..excess).collect::<Vec<_>>()
         };
         drop(closed);
+        // It may keep fewer than before.
+        self.shared.idle.note(self);
         while self.grow() {}
         elsewhere
     }
 
-    /// Whether a connection is too old to be used, or goes where connections no longer go, or the pool was made smaller and
-    /// has too many.
-    fn is_surplus(&self, server: &Server, now: Instant) -> bool {
-        let state = self.state.lock();
-        state.is_over(server, now) || state.open > state.size.max(1)
+    /// Whether a connection is too old to be used, or goes where connections no longer go.
+    pub(super) fn is_over(&self, server: &Server, now: Instant) -> bool {
+        server.is_expired(now) || server.generation() != self.setup().generation
+    }
+
+    /// Whether more connections are open than the pool may have, after it was made smaller.
+    fn is_oversized(&self) -> bool {
+        let size = self.setup().settings.size.max(1);
+        self.lock().open > size
     }
 
     /// The most recently used idle connection, or a place in the queue, or the error that an upstream that is down gives.
     pub(super) fn take_or_queue<'a>(self: &'a Arc<Self>, party: &'a Party, share: Share) -> Result<Taken<'a>, PgError> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         if state.phase == Phase::Closed {
             return Err(error::pool_closed(&self.key.upstream));
         }
@@ -301,7 +227,7 @@ impl Inner {
             state.shares.introduce(party, share);
         }
         if state.phase == Phase::Running {
-            let free = state.free();
+            let free = state.free(self.setup().settings.size);
             let may = state.shares.is_empty() || state.shares.may_take(party, free);
             if may && let Some(mut server) = state.take_idle() {
                 state.checkouts += 1;
@@ -317,39 +243,18 @@ impl Inner {
             }
         }
         let (send, reply) = oneshot::channel();
-        let reach = Reach { send, home: Handle::current().id() };
-        let ticket = state.waiters.push(party, share.weight, reach);
+        let ticket = state.waiters.push(party, share.weight, send);
         Ok(Taken::Queued(Waiting { inner: self, party, ticket, since: Instant::now(), reply }))
-    }
-
-    /// A connection that can be used as it is, without waiting: an idle one that came back a moment ago and of which the
-    /// runtime that watches it has heard nothing since. Where parties have shares, none.
-    pub(super) fn take_quiet(&self, share: Share) -> Option<Server> {
-        let mut state = self.state.lock();
-        if state.phase != Phase::Running || share.is_bounded() || !state.shares.is_empty() {
-            return None;
-        }
-        let now = Instant::now();
-        let server = state.take_idle()?;
-        if state.is_over(&server, now) || !server.is_watched(now) || server.glance() != Probe::Quiet {
-            // It is the next one again: for those who have the time to look at it.
-            state.idle.push(server);
-            return None;
-        }
-        state.checkouts += 1;
-        drop(state);
-        let mut server = server;
-        server.counters.checkouts += 1;
-        Some(server)
     }
 
     /// Looks at a connection that was idle: one that the upstream closed meanwhile is never handed out.
     pub(super) async fn vet(&self, mut server: Server) -> Option<Server> {
         let now = Instant::now();
-        if self.state.lock().is_over(&server, now) {
+        if self.is_over(&server, now) {
             return None;
         }
-        match if server.is_watched(now) { server.glance() } else { server.probe() } {
+        let watched = now.duration_since(server.last_used()) < WATCHED_FOR;
+        match if watched { server.glance() } else { server.probe() } {
             Probe::Quiet => {}
             Probe::Spoke => tidy::listen(&mut server).await.ok()?,
             Probe::Closed => {
@@ -373,7 +278,7 @@ impl Inner {
         }
         let now = Instant::now();
         server.touch(now);
-        if self.is_surplus(&server, now) || self.must_yield(&server, now) {
+        if self.is_over(&server, now) || self.is_oversized() || self.must_yield(&server, now) {
             drop(server);
         } else {
             self.give(server);
@@ -384,7 +289,7 @@ impl Inner {
     pub(super) fn give(self: &Arc<Self>, mut server: Server) {
         loop {
             let (waiter, last) = {
-                let mut state = self.state.lock();
+                let mut state = self.lock();
                 if let Some(party) = server.take_party() {
                     state.shares.give_back(&party);
                 }
@@ -394,7 +299,7 @@ impl Inner {
                     return;
                 }
                 // It is nobody's now, but not among the idle ones.
-                let free = state.free() + 1;
+                let free = state.free(self.setup().settings.size) + 1;
                 let Some(waiter) = state.next_waiter(&mut server, free) else {
                     state.idle.push(server);
                     break;
@@ -406,7 +311,7 @@ impl Inner {
                 self.shared.cap.forget(self);
             }
             server.counters.checkouts += 1;
-            let Err(back) = waiter.reach.tell(Ok(Handoff(Some(server)))) else {
+            let Err(back) = waiter.reach.send(Ok(Handoff(Some(server)))) else {
                 return;
             };
             // The waiter left at this very moment: the next one.
@@ -415,6 +320,8 @@ impl Inner {
                 None => return,
             }
         }
+        // In this order: whoever stands in the line looks at the list afterwards.
+        self.shared.idle.note(self);
         if self.shared.cap.starved() > 0 {
             self.shed();
         }
@@ -427,13 +334,13 @@ impl Inner {
 
     /// Takes the idle connection that was used least recently, if more than `min_idle` are open.
     pub(super) fn take_surplus(&self) -> Option<Server> {
-        let mut state = self.state.lock();
+        let mut state = self.lock();
         (state.open > self.setup().settings.min_idle && !state.idle.is_empty()).then(|| state.idle.remove(0))
     }
 
     /// When the connection that [`Inner::take_surplus`] would take was last used.
     pub(super) fn surplus_since(&self) -> Option<Instant> {
-        let state = self.state.lock();
+        let state = self.lock();
         if state.open <= self.setup().settings.min_idle {
             return None;
         }
@@ -447,7 +354,7 @@ impl Inner {
             return false;
         }
         let share = self.shared.fair_share();
-        let open = self.state.lock().open;
+        let open = self.lock().open;
         if share == 0 { now.duration_since(server.created()) >= TIME_SLICE } else { open > share }
     }
 }

@@ -3,12 +3,14 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 
 use super::cap::{Cap, Permit};
+use super::idle::IdleList;
 use super::inner::{Inner, Taken};
 use super::queue::Party;
 use super::server::{Server, ServerFacts};
@@ -46,6 +48,10 @@ pub(super) struct Shared {
     pub(super) cap: Arc<Cap>,
     pools: RwLock<HashMap<PoolKey, Arc<Inner>>>,
     paused: Mutex<Paused>,
+    /// Pools with idle connections that another may have.
+    pub(super) idle: IdleList,
+    /// Pools that have connections or waiters.
+    pub(super) demanding: AtomicUsize,
 }
 
 /// What the operator paused: pools that are made meanwhile are paused too.
@@ -77,21 +83,13 @@ impl Shared {
 
     /// Closes the connection that has been idle for the longest time in another pool, and takes its permit.
     fn evict(&self, wanting: &Arc<Inner>) -> Option<Permit> {
-        let oldest = self
-            .all()
-            .into_iter()
-            .filter(|inner| !Arc::ptr_eq(inner, wanting))
-            .filter_map(|inner| inner.surplus_since().map(|since| (since, inner)))
-            .min_by_key(|(since, _)| *since)?
-            .1;
-        let mut server = oldest.take_surplus()?;
+        let mut server = self.idle.take_oldest(wanting)?;
         server.take_permit()
     }
 
     /// Connections that each pool may hold when all that want some share the cap; 0 if there are more pools than that.
     pub(super) fn fair_share(&self) -> usize {
-        let demanding = self.all().iter().filter(|inner| inner.is_demanding()).count();
-        self.cap.max() / demanding.max(1)
+        self.cap.max() / self.demanding.load(Ordering::Relaxed).max(1)
     }
 }
 
@@ -112,6 +110,8 @@ impl Pools {
             cap: Cap::new(max_connections, Handle::current()),
             pools: RwLock::default(),
             paused: Mutex::default(),
+            idle: IdleList::default(),
+            demanding: AtomicUsize::new(0),
         });
         let weak = Arc::downgrade(&shared);
         shared.runtime.spawn(async move {
@@ -238,6 +238,7 @@ impl Pools {
             keep
         });
         drop(unused);
+        self.shared.idle.tidy();
     }
 }
 
@@ -267,12 +268,6 @@ impl Pool {
     /// whether the target is another.
     pub fn reconfigure(&self, target: ServerTarget, settings: PoolSettings) -> bool {
         self.inner.reconfigure(target, settings)
-    }
-
-    /// What [`Pool::checkout`] would give at once, if it is sure to: an idle connection that was in use a moment ago.
-    pub fn try_checkout(&self, share: impl Into<Share>) -> Option<Server> {
-        let mut server = self.inner.take_quiet(share.into())?;
-        server.move_to(Handle::current().id()).then_some(server)
     }
 
     /// Takes a clean server connection for `party`: one that is idle, else the next that becomes free or is opened, in fair
