@@ -4,30 +4,47 @@
 //! `cargo bench --bench fairness -- [--seconds N] [--clients N]`; writes `target/fairness.json`. Needs the Debian packages
 //! `postgresql` and `pgbouncer`.
 
+// The load bench's, of which not all is needed here.
 #[path = "../load/cases.rs"]
 #[allow(dead_code)]
 mod cases;
+#[path = "../load/client.rs"]
 #[allow(dead_code)]
-mod peers;
+mod client;
+#[path = "../load/lab.rs"]
+#[allow(dead_code)]
+mod lab;
+#[path = "../load/process.rs"]
+#[allow(dead_code)]
+mod process;
 
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
-use peers::{Lab, Peer, log_in, run};
+use client::Client;
+use lab::Lab;
+use tokio::time::sleep;
 
 /// Holds a server connection for five milliseconds, without CPU: what is measured is the wait for one.
-const NOISE: &str = "SELECT public.pause()";
+const NOISE: &str = "SELECT pg_sleep(0.005)";
 /// A point read by primary key.
-const QUIET: &str = "SELECT total FROM orders WHERE id = 1";
+const QUIET: &str = "SELECT total_cents FROM orders WHERE id = 1";
 /// The quiet tenant's pace.
 const PACE: Duration = Duration::from_millis(10);
 
 struct Options {
     seconds: u64,
     clients: usize,
+}
+
+/// One proxy, and the databases that the two tenants ask it for.
+struct Side {
+    name: &'static str,
+    port: u16,
+    noisy: &'static str,
+    quiet: &'static str,
 }
 
 /// Times of the quiet tenant's statements, in milliseconds.
@@ -77,64 +94,66 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 
 fn bench(options: &Options) -> Result<(), String> {
     let lab = Lab::start()?;
+    // PgBouncer knows no tenants: both stand in the line of its one pool, as they share pgwarden's.
+    let warden = lab.many_tenants(2)?;
+    let sides = [
+        Side { name: "PgBouncer", port: lab.bouncer.port, noisy: "one", quiet: "one" },
+        Side { name: "pgwarden", port: warden.port, noisy: "t0", quiet: "t1" },
+    ];
     println!("| the quiet tenant's statements | p50 ms | p99 ms | longest ms | statements | of the neighbour |");
     println!("| --- | --- | --- | --- | --- | --- |");
     let mut json = Vec::new();
-    for (peer, name) in [(Peer::PgBouncer, "PgBouncer"), (Peer::Pgwarden, "pgwarden")] {
+    for side in &sides {
         for clients in [0, options.clients] {
-            let (times, noise) = measure(lab.port(peer), peer, clients, options.seconds)?;
+            let (times, noise) = lab.runtime.block_on(measure(side, clients, options.seconds))?;
             let beside = if clients == 0 { "alone".to_owned() } else { format!("beside {clients} busy clients") };
             println!(
-                "| {name}, {beside} | {:.2} | {:.2} | {:.2} | {} | {noise} |",
-                times.p50, times.p99, times.most, times.count
+                "| {}, {beside} | {:.2} | {:.2} | {:.2} | {} | {noise} |",
+                side.name, times.p50, times.p99, times.most, times.count
             );
             json.push(format!(
-                "{{\"peer\":\"{name}\",\"neighbours\":{clients},\"p50_ms\":{},\"p99_ms\":{},\"max_ms\":{}}}",
-                times.p50, times.p99, times.most
+                "{{\"peer\":\"{}\",\"neighbours\":{clients},\"p50_ms\":{},\"p99_ms\":{},\"max_ms\":{}}}",
+                side.name, times.p50, times.p99, times.most
             ));
         }
     }
     std::fs::write("target/fairness.json", format!("[{}]\n", json.join(","))).map_err(|e| e.to_string())
 }
 
-fn measure(port: u16, peer: Peer, clients: usize, seconds: u64) -> Result<(Times, u64), String> {
+async fn measure(side: &Side, clients: usize, seconds: u64) -> Result<(Times, u64), String> {
     let stop = Arc::new(AtomicBool::new(false));
     let noise = Arc::new(AtomicU64::new(0));
-    let noisy: Vec<_> = (0..clients)
-        .map(|_| {
-            let (stop, noise) = (Arc::clone(&stop), Arc::clone(&noise));
-            thread::spawn(move || -> Result<(), String> {
-                let mut socket = log_in(port, "app")?;
-                while !stop.load(Ordering::Relaxed) {
-                    run(&mut socket, NOISE)?;
-                    noise.fetch_add(1, Ordering::Relaxed);
-                }
-                Ok(())
-            })
-        })
-        .collect();
-    let quiet = listen(port, peer, seconds);
+    let mut noisy = Vec::new();
+    for _ in 0..clients {
+        let mut client = Client::connect_patiently(side.port, side.noisy).await?;
+        let (stop, noise) = (Arc::clone(&stop), Arc::clone(&noise));
+        noisy.push(tokio::spawn(async move {
+            while !stop.load(Ordering::Relaxed) {
+                client.query(NOISE).await?;
+                noise.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok::<_, String>(())
+        }));
+    }
+    let quiet = listen(side, seconds).await;
     stop.store(true, Ordering::Relaxed);
     for client in noisy {
-        client.join().map_err(|_| "a client panicked")??;
+        client.await.map_err(|_| "a client panicked")??;
     }
     Ok((Times::of(quiet?), noise.load(Ordering::Relaxed)))
 }
 
-fn listen(port: u16, peer: Peer, seconds: u64) -> Result<Vec<f64>, String> {
-    // PgBouncer knows no tenants: both share its one pool, as they share pgwarden's.
-    let user = if peer == Peer::Pgwarden { "quiet" } else { "app" };
-    let mut socket = log_in(port, user)?;
-    run(&mut socket, QUIET)?;
+async fn listen(side: &Side, seconds: u64) -> Result<Vec<f64>, String> {
+    let mut client = Client::connect_patiently(side.port, side.quiet).await?;
     // The neighbours' lines form.
-    thread::sleep(Duration::from_millis(500));
+    sleep(Duration::from_millis(500)).await;
     let end = Instant::now() + Duration::from_secs(seconds);
     let mut times = Vec::new();
     while Instant::now() < end {
         let began = Instant::now();
-        run(&mut socket, QUIET)?;
+        client.query(QUIET).await?;
         times.push(began.elapsed().as_secs_f64() * 1e3);
-        thread::sleep(PACE);
+        sleep(PACE).await;
     }
     Ok(times)
 }
