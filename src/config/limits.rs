@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::auth::Secret;
+
 /// What happens to a statement or transaction above its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnLimit {
@@ -85,6 +87,34 @@ impl Limits {
             Some(OnLimit::Wait) | None => self.max_wait.unwrap_or(Self::MAX_WAIT),
         }
     }
+}
+
+/// `[limits.shared]`: rates that several proxies hold together, counted by a Redis or Valkey server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SharedLimits {
+    /// `redis://`, `rediss://` or `unix://`; it may hold a password.
+    pub url: Secret,
+    /// Where that is, for people.
+    pub address: String,
+    /// The password, if it does not stand in the URL.
+    pub password: Option<Secret>,
+    /// PEM: whom `rediss://` trusts; without it, whom the system trusts.
+    pub root_cert: Option<Vec<u8>>,
+    /// What holds while the server is away.
+    pub when_away: WhenAway,
+    /// An answer that takes longer does not come.
+    pub timeout: Duration,
+    /// What all keys begin with: proxies with the same prefix share.
+    pub prefix: String,
+}
+
+/// What holds while nobody knows what other proxies take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WhenAway {
+    /// Each proxy holds the whole limit by itself.
+    Local,
+    /// What has such a limit is refused.
+    Refuse,
 }
 
 #[cfg(test)]

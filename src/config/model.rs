@@ -7,8 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::auth_query::AuthQuery;
-use super::limits::Limits;
+use super::limits::{Limits, SharedLimits};
 use super::quota::{MetricsConfig, Quota, QuotaConfig};
 use crate::auth::{FailureRules, Secret, TokenRules};
 use crate::catalog::QualifiedName;
@@ -41,10 +40,10 @@ pub struct Config {
     pub limits: Limits,
     /// `[limits.login]`: the same for each login in a tenant.
     pub login_limits: Limits,
+    /// `[limits.shared]`; without it, each proxy counts by itself.
+    pub shared_limits: Option<Arc<SharedLimits>>,
     /// `[[login]]`
     pub logins: Vec<Arc<Login>>,
-    /// `[auth_query]`: where more logins are looked up.
-    pub auth_query: Option<Arc<AuthQuery>>,
     /// `[[tenant]]`
     pub tenants: Vec<Arc<Tenant>>,
     /// `[admin]`
@@ -459,8 +458,6 @@ pub enum LoginAuth {
     Token,
     /// A token by OAUTHBEARER.
     OAuth,
-    /// A password whose verifier the auth query gives. Not for logins of the file.
-    Queried,
     /// No proof. Only for clients from loopback addresses: the session must check the peer.
     Trust,
 }

@@ -1,10 +1,10 @@
 //! One case for each way a configuration can be wrong.
 
 use std::path::Path;
+use std::time::Duration;
 
 use super::*;
 
-mod auth_query;
 mod quota;
 
 const BASE: &str = r#"[listen]
@@ -141,6 +141,23 @@ fn unknown_keys() {
         "upstream = \"main\"\ntables = { \"public.x\" = { colum = \"y\" } }",
         &["7:27 ", "[tenancy.tables] \"public.x\"", "\"column\""],
     );
+}
+
+#[test]
+fn shared_limits() {
+    let shared = |lines: &str| format!("[limits.shared]\n{lines}\n");
+    let accepted = |lines: &str| parse_text(&format!("{BASE}{}", shared(lines))).unwrap().config.shared_limits.unwrap();
+    let plain = accepted("url = \"redis://127.0.0.1:7000/2\"");
+    assert_eq!((plain.address.as_str(), plain.prefix.as_str()), ("127.0.0.1:7000", "pgwarden:"));
+    assert_eq!((plain.when_away, plain.timeout), (WhenAway::Local, Duration::from_millis(250)));
+    let full = accepted("url = \"rediss://db.test\"\nwhen_away = \"refuse\"\npassword_env = \"SET\"\ntimeout = \"1s\"");
+    assert_eq!((full.when_away, full.password.as_ref().map(Secret::expose)), (WhenAway::Refuse, Some("secret")));
+    assert!(!format!("{full:?}").contains("secret"));
+    appended(&shared("timeout = \"1s\""), &["needs \"url\"", "redis://127.0.0.1:6379"]);
+    appended(&shared("url = \"http://user:hidden@x\""), &["\"url\" in [limits.shared] cannot be read"]);
+    appended(&shared("url = \"redis://x\"\nwhen_away = \"open\""), &["cannot be \"open\"", "\"refuse\""]);
+    appended(&shared("url = \"redis://x\"\nroot_cert = \"no.crt\""), &["t/no.crt: "]);
+    appended(&shared("url = \"redis://x\"\npasword = \"y\""), &["did you mean \"password\"?"]);
 }
 
 #[test]

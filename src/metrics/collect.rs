@@ -133,6 +133,20 @@ impl Sources {
         out.gauges("quota_state", help, standings)
     }
 
+    fn limits(&self, out: &mut Out<'_>) -> fmt::Result {
+        let book = &self.gateway.limit_book;
+        let felt: Vec<_> = book.totals().collect();
+        let waits = felt.iter().map(|(kind, waits, _)| ([("limit", kind.name())], *waits));
+        out.counters("limit_waits", "Connections, transactions and statements that waited for a limit", waits)?;
+        let rejections = felt.iter().map(|(kind, _, rejections)| ([("limit", kind.name())], *rejections));
+        out.counters("limit_rejections", "What was turned away, cancelled or ended by a limit", rejections)?;
+        let Some(commons) = book.commons() else { return Ok(()) };
+        let counting = [(NO_LABELS, u64::from(commons.is_counting()))];
+        out.gauges("limits_shared", "1 while the server is there that counts for all proxies", counting)?;
+        let absences = [(NO_LABELS, commons.absences())];
+        out.counters("limits_shared_absences", "How often that server was found away", absences)
+    }
+
     /// The tenants that have series of their own: those that came first, so that no series ever decreases.
     fn own(&self) -> Vec<Arc<Account>> {
         let mut accounts = self.gateway.ledger.accounts();
@@ -169,7 +183,8 @@ impl Collector for Sources {
         out.gauges("build_info", "1, with the version as label", version)?;
         self.sessions(&mut out)?;
         self.pools(&mut out)?;
-        self.usage(&mut out)
+        self.usage(&mut out)?;
+        self.limits(&mut out)
     }
 }
 

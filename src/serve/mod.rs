@@ -2,7 +2,6 @@
 
 mod control;
 mod keeper;
-mod logins;
 mod policies;
 mod reload;
 mod rules;
@@ -16,6 +15,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::admin::Console;
@@ -68,6 +68,8 @@ pub struct Proxy {
     pools: Pools,
     control: Control,
     keeper: Option<Keeper>,
+    /// Turns true when the server that counts for all proxies was reached, or could not be.
+    counting: Option<watch::Receiver<bool>>,
     metrics: Option<Endpoint>,
     // Last: the runtimes that watch the server connections' sockets.
     _workers: Arc<Workers>,
@@ -84,6 +86,7 @@ impl Proxy {
         let pools = Pools::new(Arc::clone(&connector), config.pool.max_server_connections);
         let config = Arc::new(config);
         let upstreams = Arc::new(OpenUpstreams::new(Rules::new(Arc::clone(&config)), pools.clone()));
+        upstreams.reap();
         // Its catalog is read before the first client asks for it.
         if let Some(main) = config.upstreams.get(&config.tenancy.upstream)
             && let Err(error) = upstreams.open(main, &main.database)
@@ -92,7 +95,6 @@ impl Proxy {
         }
         let gateway = Gateway::new(&config, CancelRegistry::new(connector), Arc::clone(&upstreams) as _)?;
         let gateway = Arc::new(gateway);
-        logins::watch(&gateway);
         let reloader = Reloader::new(Arc::clone(&config), Arc::clone(&gateway), upstreams, pools.clone());
         let reloader = Arc::new(reloader);
         let source = TenantSource::start(Arc::clone(&reloader));
@@ -107,6 +109,8 @@ impl Proxy {
             .quota
             .as_ref()
             .map(|quota| Keeper::spawn(Arc::clone(&gateway.ledger), Arc::clone(&gateway.registry), quota));
+        let counting = gateway.limit_book.commons().zip(config.shared_limits.as_ref());
+        let counting = counting.map(|(commons, shared)| commons.keep(Arc::clone(shared)));
         let workers = Arc::new(Workers::start(config.listen.workers).map_err(ServeError::Workers)?);
         let bound = Listener::bind(
             &config.listen.addresses,
@@ -119,7 +123,7 @@ impl Proxy {
             ServeError::Listen { addresses: addresses.join(", "), source }
         })?;
         let metrics = start_metrics(&config, &gateway, &pools, &control)?;
-        Ok(Self { listener, pools, control, keeper, metrics, _workers: workers })
+        Ok(Self { listener, pools, control, keeper, counting, metrics, _workers: workers })
     }
 
     /// The addresses that clients can connect to, with the ports that the system chose.
@@ -137,6 +141,10 @@ impl Proxy {
         if let Some(keeper) = &mut self.keeper {
             // Clients wait to be accepted: what is left of their quotas should be known by then.
             keeper.started(USAGE_WAIT).await;
+        }
+        if let Some(counting) = &mut self.counting {
+            // The task that tries ends with the process.
+            let _ended = counting.wait_for(|tried| *tried).await;
         }
         let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         info!(addresses = addresses.join(", "), "pgwarden is ready");

@@ -149,7 +149,7 @@ impl Reloader {
         say(&state.rejected, &merged.rejected);
         state.rejected = Arc::new(merged.rejected);
         let config = Arc::new(Config { tenants: merged.tenants, ..Config::clone(&state.file) });
-        let registry = Arc::new(Registry::beside(&config, &self.gateway.queried));
+        let registry = Arc::new(Registry::new(&config));
         self.upstreams.reload(Rules::new(Arc::clone(&config)), access.is_some());
         if let Some(access) = access {
             self.gateway.access.store(Arc::new(access));
@@ -206,11 +206,6 @@ impl Reloader {
         if let Some(source) = self.source.get().and_then(Weak::upgrade) {
             source.config_changed();
         }
-        let (gateway, idle) = (Arc::clone(&self.gateway), config.listen.idle_timeout);
-        self.runtime.spawn(async move {
-            gateway.refresh_logins().await;
-            gateway.limit_book.apply(&gateway.registry.load(), idle);
-        });
         if let Err(error) = observe::set_level(&config.log) {
             error!(%error, "log level");
         }
@@ -249,6 +244,10 @@ fn keep_what_needs_a_restart(mut new: Config, old: &Config) -> (Config, Vec<&'st
     if new.listen.max_connections != old.listen.max_connections {
         changed.push("listen.max_connections");
         new.listen.max_connections = old.listen.max_connections;
+    }
+    if new.shared_limits != old.shared_limits {
+        changed.push("limits.shared");
+        new.shared_limits.clone_from(&old.shared_limits);
     }
     if new.tenancy.setting != old.tenancy.setting {
         changed.push("tenancy.setting");

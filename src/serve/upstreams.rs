@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use super::keeper::{Hook, Keeper};
 use super::rules::{Place, Rules, with_database};
@@ -31,6 +32,16 @@ struct Open {
     parts: Upstream,
     keeper: Arc<Keeper>,
 }
+
+impl Open {
+    /// Whether a session has it: each holds what keeps its catalog fresh.
+    fn is_used(&self) -> bool {
+        Arc::strong_count(&self.parts.catalog) > 1
+    }
+}
+
+/// How often it is looked for what nobody uses.
+const REAP: Duration = Duration::from_secs(1);
 
 impl OpenUpstreams {
     /// Must be called within a tokio runtime.
@@ -67,6 +78,62 @@ impl OpenUpstreams {
             info!(pool = %key, "no longer configured: its connections are closed as transactions end");
             self.pools.remove(&key);
         }
+    }
+
+    /// From now on lets go of databases that no session has used for as long as their pools keep idle connections: pool, guard
+    /// and catalog. They are opened again when they are asked for. That of the shared layout stays, and so does what is to keep
+    /// connections open (`min_idle`). Must be called within a tokio runtime.
+    pub fn reap(self: &Arc<Self>) {
+        let upstreams = Arc::downgrade(self);
+        self.runtime.spawn(async move {
+            let mut clock = tokio::time::interval(REAP);
+            let mut unused = HashMap::new();
+            loop {
+                clock.tick().await;
+                let Some(upstreams) = upstreams.upgrade() else { return };
+                upstreams.reap_unused(&mut unused);
+            }
+        });
+    }
+
+    /// `unused`: since when nobody has used them.
+    fn reap_unused(&self, unused: &mut HashMap<Place, Instant>) {
+        let now = Instant::now();
+        let mut due = Vec::new();
+        let mut still = HashMap::new();
+        for (place, open) in &*self.open.read() {
+            if open.is_used() || self.stays(place) {
+                continue;
+            }
+            let settings = open.parts.pool.settings();
+            let since = unused.get(place).copied().unwrap_or(now);
+            if settings.min_idle > 0 || settings.idle_timeout.is_zero() {
+                continue;
+            }
+            if now.duration_since(since) >= settings.idle_timeout {
+                due.push(place.clone());
+            } else {
+                still.insert(place.clone(), since);
+            }
+        }
+        *unused = still;
+        for place in due {
+            let gone = {
+                let mut open = self.open.write();
+                // With the lock held nobody can begin to use it.
+                open.get(&place).is_some_and(|it| !it.is_used()).then(|| open.remove(&place)).flatten()
+            };
+            if let Some(open) = gone {
+                debug!(pool = %open.parts.pool.key(), "nobody has used it for a while: let go");
+                self.pools.remove(open.parts.pool.key());
+            }
+        }
+    }
+
+    fn stays(&self, (upstream, database): &Place) -> bool {
+        let config = &self.rules.load().config;
+        let main = config.upstreams.get(&config.tenancy.upstream);
+        main.is_some_and(|main| main.name == *upstream && main.database == *database)
     }
 
     /// Tenants whose keys fit no column, and why.

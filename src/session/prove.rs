@@ -138,33 +138,12 @@ impl Arrival<'_> {
         certificate: Option<&Found>,
         host: Option<&str>,
     ) -> Result<Arc<config::Login>, AuthError> {
-        let asked = Instant::now();
+        let address = self.peer.ip();
         let known =
             claim.login.as_ref().and_then(|login| Some((login, self.access.credentials.get(claim.login_name)?)));
-        let looked_up = match &claim.login {
-            Some(_) => None,
-            None => self.look_up(claim.login_name).await,
+        let Some((login, credential)) = known else {
+            return Err(self.pretend(conn, claim, host).await);
         };
-        if let Some(query) = &self.access.query {
-            query.keep_pace(asked).await;
-        }
-        match (known, looked_up) {
-            (Some((login, credential)), _) => {
-                self.prove_known(conn, claim, (login, credential), certificate, host).await
-            }
-            (None, Some(answer)) => self.prove_looked_up(conn, claim, answer, host).await,
-            (None, None) => Err(self.pretend(conn, claim, host).await),
-        }
-    }
-
-    async fn prove_known(
-        &self,
-        conn: &mut Conn,
-        claim: &Claim<'_>,
-        (login, credential): (&Arc<config::Login>, &Credential),
-        certificate: Option<&Found>,
-        host: Option<&str>,
-    ) -> Result<Arc<config::Login>, AuthError> {
         let mut login = Arc::clone(login);
         match credential {
             Credential::Password(method, stored) => {
@@ -177,25 +156,18 @@ impl Arrival<'_> {
                 }
             }
             Credential::Token { bearer } => login = self.token(conn, &login, *bearer).await?,
-            Credential::Trust if self.peer.ip().to_canonical().is_loopback() => {}
+            Credential::Trust if address.to_canonical().is_loopback() => {}
             Credential::Trust => return Err(AuthError::Failed(Failure::NoUsablePassword)),
         }
-        self.from_here(&login)?;
-        Ok(login)
-    }
-
-    /// Whether the login may be used from the client's address.
-    pub(super) fn from_here(&self, login: &config::Login) -> Result<(), AuthError> {
         match &login.allow_from {
-            Some(list) if !list.contains(self.peer.ip()) => Err(AuthError::Failed(Failure::Address)),
-            Some(_) | None => Ok(()),
+            Some(list) if !list.contains(address) => Err(AuthError::Failed(Failure::Address)),
+            Some(_) | None => Ok(login),
         }
     }
 
     /// The exchange with somebody of whom there is no login.
-    pub(super) async fn pretend(&self, conn: &mut Conn, claim: &Claim<'_>, host: Option<&str>) -> AuthError {
-        let kinds = self.access.query.as_ref().map(|query| query.kinds()).unwrap_or_default();
-        match self.access.credentials.unknown(claim.login_name, &self.gateway.mock, &kinds) {
+    async fn pretend(&self, conn: &mut Conn, claim: &Claim<'_>, host: Option<&str>) -> AuthError {
+        match self.access.credentials.unknown(claim.login_name, &self.gateway.mock) {
             Unknown::Password(method, mock) => {
                 let outcome = self.ask(conn, claim, (method, Account::Unknown), &mock, host).await;
                 outcome.err().unwrap_or(AuthError::Failed(Failure::UnknownLogin))
@@ -246,7 +218,7 @@ impl Arrival<'_> {
         AuthError::Token { error, bearer }
     }
 
-    pub(super) async fn ask(
+    async fn ask(
         &self,
         conn: &mut Conn,
         claim: &Claim<'_>,

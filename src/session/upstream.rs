@@ -12,7 +12,7 @@ use crate::guard::Guard;
 use crate::ids::TenantName;
 use crate::pgerror::PgError;
 use crate::pool::{ClientKey, Party, Pool, PreparedSet, Server};
-use crate::tenant::SharedRegistry;
+use crate::tenant::{Registry, SharedRegistry};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::stream::Stream;
 
@@ -58,6 +58,8 @@ pub struct PoolSource {
     party: Party,
     /// What the party has of the pool.
     share: Share,
+    /// The number of the registry that says so.
+    said_by: u64,
     registry: SharedRegistry,
     seat: Arc<Seat>,
 }
@@ -74,8 +76,8 @@ impl PoolSource {
         registry: SharedRegistry,
         seat: Arc<Seat>,
     ) -> Self {
-        let share = share_of(&registry, &party);
-        Self { upstreams, pool: upstream.pool.clone(), place, key, party, share, registry, seat }
+        let (share, said_by) = share_of(&registry.load(), &party);
+        Self { upstreams, pool: upstream.pool.clone(), place, key, party, share, said_by, registry, seat }
     }
 
     /// The client's cancel key.
@@ -84,20 +86,9 @@ impl PoolSource {
     }
 }
 
-/// A server connection, and what is known of its state.
-fn with_link(mut server: Server) -> (Server, Link) {
-    let link = Link::new(
-        std::mem::take(&mut server.conn.inbox),
-        std::mem::take(&mut server.applied),
-        std::mem::replace(&mut server.prepared, PreparedSet::new(1)),
-        std::mem::take(&mut server.parameters),
-    );
-    (server, link)
-}
-
-fn share_of(registry: &SharedRegistry, party: &Party) -> Share {
-    let tenant = party.as_ref().and_then(|name| registry.load().tenant(name.as_str()).map(|tenant| tenant.share));
-    tenant.unwrap_or_default()
+fn share_of(registry: &Registry, party: &Party) -> (Share, u64) {
+    let tenant = party.as_ref().and_then(|name| registry.tenant(name.as_str()));
+    (tenant.map(|tenant| tenant.share).unwrap_or_default(), registry.number())
 }
 
 impl Source for PoolSource {
@@ -108,24 +99,29 @@ impl Source for PoolSource {
             self.pool = self.upstreams.open(&place.upstream, &place.database)?.pool;
             self.place = place;
         }
-        if party.is_some() && self.party != party {
-            self.share = share_of(&self.registry, &party);
+        let registry = self.registry.load();
+        let other = party.is_some() && self.party != party;
+        if other {
             self.party = party;
         }
+        if other || self.said_by != registry.number() {
+            (self.share, self.said_by) = share_of(&registry, &self.party);
+        }
+        drop(registry);
         self.seat.note_waiting();
         let outcome = self.key.checkout(&self.pool, &self.party, self.share).await;
         match &outcome {
             Ok(server) => self.seat.note_active(server.id()),
             Err(_) => self.seat.note_idle(),
         }
-        outcome.map(with_link)
-    }
-
-    fn try_checkout(&mut self, place: &Arc<Place>, party: &Option<TenantName>) -> Option<(Server, Link)> {
-        let same = Arc::ptr_eq(&self.place, place) && (party.is_none() || self.party == *party);
-        let server = if same { self.key.try_checkout(&self.pool, self.share)? } else { return None };
-        self.seat.note_active(server.id());
-        Some(with_link(server))
+        let mut server = outcome?;
+        let link = Link::new(
+            std::mem::take(&mut server.conn.inbox),
+            std::mem::take(&mut server.applied),
+            std::mem::replace(&mut server.prepared, PreparedSet::new(1)),
+            std::mem::take(&mut server.parameters),
+        );
+        Ok((server, link))
     }
 
     async fn wait<T: Send>(&mut self, waiting: impl Future<Output = Result<T, PgError>> + Send) -> Result<T, PgError> {

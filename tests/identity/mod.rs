@@ -2,8 +2,7 @@
 
 mod certificates;
 mod guessing;
-mod papers;
-mod query;
+pub mod papers;
 mod sni;
 mod tokens;
 

@@ -1,5 +1,9 @@
 //! Limits of tenants and logins, felt by real clients. Nothing here measures time but where something must not come too early.
 
+mod shared;
+mod shown;
+mod table;
+
 use std::time::{Duration, Instant};
 
 use crate::support::lab::Lab;

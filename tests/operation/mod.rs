@@ -12,7 +12,7 @@ mod registry;
 mod reload;
 
 /// A login for the console.
-const CONSOLE: &str = "\n[[login]]\nname = \"boss\"\npassword = \"boss_pw\"\nrole = \"admin\"\n";
+pub const CONSOLE: &str = "\n[[login]]\nname = \"boss\"\npassword = \"boss_pw\"\nrole = \"admin\"\n";
 
 /// A proxy with a console in front of a database of its own.
 fn proxy(database: &'static str) -> Proxy {
@@ -22,12 +22,12 @@ fn proxy(database: &'static str) -> Proxy {
     Proxy::start(lab, &setup)
 }
 
-fn console(proxy: &Proxy) -> Endpoint {
+pub fn console(proxy: &Proxy) -> Endpoint {
     Endpoint::new(proxy.port, "boss", "boss_pw", "pgwarden")
 }
 
 /// psql's answer to one command: whether it succeeded, and what it printed, rows as `a|b`.
-fn psql(url: &str, command: &str) -> (bool, String) {
+pub fn psql(url: &str, command: &str) -> (bool, String) {
     let output = Command::new("psql").args(["-X", "-A", "-t", "-c", command, url]).output().expect("psql");
     let said = [output.stdout, output.stderr].concat();
     (output.status.success(), String::from_utf8_lossy(&said).into_owned())

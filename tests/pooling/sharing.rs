@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::operation::{CONSOLE, console, psql};
 use crate::support::lab::Lab;
 use crate::support::message::query;
 use crate::support::proxy::{Proxy, Setup, free_port};
@@ -79,4 +80,44 @@ fn shares_of_a_pool() {
     std::thread::sleep(Duration::from_millis(100));
     one.simple("COMMIT").ok();
     assert_eq!(two.collect(1).ok().value(), "2");
+}
+
+/// What nobody uses any more is let go of: the pool, and the catalog that would be read again and again.
+#[test]
+fn databases_that_nobody_uses_are_let_go_of() {
+    let lab = Lab::general();
+    let postgres = lab.cluster.port();
+    lab.copy_of_shop("sharing_main");
+    lab.copy_of_shop("sharing_reaped");
+    let more = format!(
+        "[[tenant]]\nname = \"rare\"\nlayout = \"database\"\nupstream = {{ url = \"postgres://app_owner@127.0.0.1:{postgres}/sharing_reaped\", \
+         password = \"app_owner_pw\", pool = {{ size = 2, idle_timeout = \"1s\" }} }}\n\
+         [[login]]\nname = \"more\"\npassword = \"more_pw\"\ntenants = [\"rare\"]\n{CONSOLE}"
+    );
+    let tenancy = "catalog_refresh = \"1s\"".to_owned();
+    let setup = Setup { database: "sharing_main".to_owned(), more, tenancy, ..Setup::default() };
+    let proxy = Proxy::start(lab, &setup);
+    let pools = || psql(&console(&proxy).url(), "SHOW POOLS").1;
+    let end = Endpoint::new(proxy.port, "more", "more_pw", "rare");
+    let mut client = end.connect();
+    client.simple("SELECT count(*) FROM customers").ok();
+    // As long as a client is there, so is the pool, though it closes its connections.
+    std::thread::sleep(Duration::from_millis(3_500));
+    assert!(pools().contains("|sharing_reaped|"), "{}", pools());
+    client.simple("SELECT count(*) FROM customers").ok();
+    client.quit();
+    proxy.wait_for("end of the pool", |_| !pools().contains("|sharing_reaped|"));
+    let mut admin = lab.superuser("postgres");
+    let mut transactions = || {
+        let sql = "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = 'sharing_reaped'";
+        admin.simple(sql).ok().value()
+    };
+    // A load that had begun may end.
+    std::thread::sleep(Duration::from_millis(2_500));
+    let before = transactions();
+    std::thread::sleep(Duration::from_millis(3_000));
+    assert_eq!(transactions(), before, "somebody still reads its catalog");
+    // That of the shared layout stays; and who comes back is served.
+    assert!(pools().contains("|sharing_main|"), "{}", pools());
+    end.connect().simple("SELECT count(*) FROM customers").ok();
 }

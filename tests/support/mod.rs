@@ -3,6 +3,7 @@
 pub mod lab;
 pub mod message;
 pub mod proxy;
+pub mod redis;
 pub mod reply;
 pub mod script;
 pub mod session;

@@ -7,7 +7,7 @@ use super::*;
 use crate::support::proxy::free_port;
 
 /// Status and body of a GET.
-fn get(port: u16, path: &str) -> (u16, String) {
+pub fn get(port: u16, path: &str) -> (u16, String) {
     request(port, &format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"))
 }
 
@@ -23,7 +23,7 @@ fn request(port: u16, request: &str) -> (u16, String) {
 }
 
 /// The value of a series.
-fn value(text: &str, series: &str) -> Option<f64> {
+pub fn value(text: &str, series: &str) -> Option<f64> {
     let line = text.lines().find(|it| it.strip_prefix(series).is_some_and(|rest| rest.starts_with(' ')))?;
     line.rsplit(' ').next()?.parse().ok()
 }

@@ -1,7 +1,7 @@
 //! What tenants use: counted, kept in a table, bounded by quotas, printed for billing.
 
 mod command;
-mod metrics;
+pub mod metrics;
 mod quotas;
 mod relay;
 mod storage;
@@ -30,7 +30,7 @@ fn setup(name: &str, quota: &str) -> Setup {
 
 /// Makes the table, with the proxy's configuration.
 #[track_caller]
-fn init(proxy: &Proxy) {
+pub fn init(proxy: &Proxy) {
     let output = usage(proxy, &["--init"]);
     assert!(output.status.success(), "{}", text(&output));
 }

@@ -1,9 +1,11 @@
 //! The tables of this room.
 
 mod clients;
+mod limits;
 mod pools;
 mod settings;
 mod tenants;
+mod usage;
 
 use super::table::ShowTable;
 
@@ -15,6 +17,8 @@ pub(super) fn all() -> Vec<Box<dyn ShowTable>> {
         Box::new(clients::CLIENTS),
         Box::new(pools::SERVERS),
         Box::new(pools::STATS),
+        Box::new(limits::LIMITS),
+        Box::new(usage::USAGE),
         Box::new(settings::CONFIG),
         Box::new(settings::VERSION),
     ]

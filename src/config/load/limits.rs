@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::super::diagnostics::did_you_mean;
-use super::super::limits::{Limits, OnLimit};
+use super::super::limits::{Limits, OnLimit, SharedLimits};
 use super::super::section::{Keys, Section};
-use super::Context;
+use super::{Context, shared};
 
 macro_rules! keys {
     ($($more:literal),*) => {
@@ -32,13 +32,26 @@ macro_rules! keys {
 }
 
 const LIMITS: Keys = keys!();
-const ROOT: Keys = keys!("login");
+const ROOT: Keys = keys!("login", "shared");
 
-/// Defaults for tenants, and for logins in tenants.
-pub(super) fn read_defaults(context: &Context<'_>, root: &Section<'_>) -> (Limits, Limits) {
-    let Some(section) = root.table("limits", &ROOT) else { return (Limits::default(), Limits::default()) };
+/// What `[limits]` says.
+#[derive(Default)]
+pub(super) struct Defaults {
+    /// Of tenants.
+    pub(super) tenant: Limits,
+    /// Of logins in tenants.
+    pub(super) login: Limits,
+    pub(super) shared: Option<SharedLimits>,
+}
+
+pub(super) fn read_defaults(context: &Context<'_>, root: &Section<'_>) -> Defaults {
+    let Some(section) = root.table("limits", &ROOT) else { return Defaults::default() };
     let login = section.table("login", &LIMITS).map(|login| read_section(context, &login));
-    (read_section(context, &section), login.unwrap_or_default())
+    Defaults {
+        tenant: read_section(context, &section),
+        login: login.unwrap_or_default(),
+        shared: shared::read(context, &section),
+    }
 }
 
 /// `limits` of a tenant or login.

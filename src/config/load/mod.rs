@@ -2,7 +2,6 @@
 
 mod admin;
 mod auth;
-mod auth_query;
 mod checks;
 mod jwt;
 mod limits;
@@ -12,6 +11,8 @@ mod login;
 mod metrics;
 mod pattern;
 mod quota;
+mod row;
+mod shared;
 mod tenancy;
 mod tenant;
 mod tenants_from;
@@ -29,6 +30,8 @@ use super::model::{Config, Upstream};
 use super::section::{self, Keys, Section};
 use crate::auth::Secret;
 use crate::ids::UpstreamName;
+pub use row::{TERM_COLUMNS, terms_of_row};
+pub use tenant::TenantTerms;
 pub use upstream::upstream_at;
 
 /// Where environment variables come from; a function so that tests need not change the process's own.
@@ -159,7 +162,6 @@ const ROOT_KEYS: Keys = Keys {
     known: &[
         "listen",
         "auth",
-        "auth_query",
         "jwt",
         "upstream",
         "pool",
@@ -173,7 +175,7 @@ const ROOT_KEYS: Keys = Keys {
         "quota",
         "metrics",
     ],
-    later: &["redis"],
+    later: &[],
 };
 
 fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Config> {
@@ -184,22 +186,12 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let mut upstreams = upstream::read_all(context, &root);
     let pool = upstream::read_global(&root);
     let tenancy = tenancy::read(context, &root, &upstreams);
-    let (limits, login_limits) = limits::read_defaults(context, &root);
+    let limits = limits::read_defaults(context, &root);
     let quota = quota::read(context, &root, tenancy.as_ref(), &upstreams);
     let metrics = metrics::read(context, &root);
-    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams, &limits);
+    let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams, &limits.tenant);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
-    let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &login_limits);
-    let auth_query = auth_query::read(
-        context,
-        &root,
-        &auth_query::Known {
-            tenancy: tenancy.as_ref(),
-            upstreams: &upstreams,
-            tenants: &tenants,
-            limits: &login_limits,
-        },
-    );
+    let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &limits.login);
     let admin = admin::read(context, &root, &logins);
     let log = log::read(context, &root);
     let (listen, tenancy, log) = (listen?, tenancy?, log?);
@@ -213,7 +205,6 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         logins: &logins,
         tokens: root.has("jwt").then_some(tokens.as_ref()),
         quota: quota.as_ref(),
-        auth_query: auth_query.as_ref(),
     };
     checks::run(context, &found);
     Some(Config {
@@ -225,10 +216,10 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         pool,
         tenancy,
         tenants_from,
-        limits,
-        login_limits,
+        limits: limits.tenant,
+        login_limits: limits.login,
+        shared_limits: limits.shared.map(Arc::new),
         logins: logins.into_iter().map(|l| l.value).collect(),
-        auth_query: auth_query.map(Arc::new),
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         admin,
         log,
@@ -268,9 +259,10 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(listen::ALL)
         .chain(tls::ALL)
         .chain(auth::ALL)
-        .chain(auth_query::ALL)
         .chain(jwt::ALL)
         .chain(limits::ALL)
+        .chain(shared::ALL)
+        .chain(row::ALL)
         .chain(upstream::ALL)
         .chain(tenancy::ALL)
         .chain(tenant::ALL)

@@ -8,14 +8,14 @@ use toml::de::DeValue;
 use super::super::diagnostics::did_you_mean;
 use super::super::limits::Limits;
 use super::super::model::{Layout, Share, Tenancy, Tenant, Upstream};
-use super::super::quota::QuotaConfig;
+use super::super::quota::{Quota, QuotaConfig};
 use super::super::section::{At, Keys, Section, value_type};
 use super::auth::read_allow_from;
 use super::tenancy::identifier;
 use super::{Context, Upstreams, limits, quota, upstream};
 use crate::guard::TenantKeys;
 use crate::ids::{TenantName, UpstreamName};
-use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
+use crate::tenant::{AllowList, CONSOLE_DATABASE, is_tenant_name};
 
 const TENANT: Keys = Keys {
     known: &[
@@ -53,14 +53,10 @@ pub(super) fn read_all(
     let mut tenants = Tenants { names: BTreeMap::new(), read: Vec::new() };
     for section in root.tables("tenant", &TENANT) {
         let name = read_name(context, &section, &mut tenants);
-        let quota = quota::of_tenant(context, &section, quota, root.has("quota"));
+        let terms = read_terms(context, &section, quota, root.has("quota"), defaults);
         if let Some(tenant) = read(context, &section, name, tenancy, upstreams) {
-            let tenant = Tenant {
-                quota,
-                limits: limits::read(context, &section).or(defaults),
-                share: read_share(context, &section),
-                ..tenant
-            };
+            let TenantTerms { allow_from, limits, share, quota } = terms;
+            let tenant = Tenant { allow_from, limits, share, quota, ..tenant };
             tenants.read.push(At { value: Arc::new(tenant), span: section.span.clone() });
         }
     }
@@ -98,7 +94,6 @@ fn read(
     let layout = read_layout(context, section);
     let keys = read_keys(context, section, layout.as_ref(), tenancy);
     let suspended = section.bool("suspended").is_some_and(|b| b.value);
-    let allow_from = read_allow_from(context, section);
     let name = name?;
     let upstream = read_upstream(context, section, &name, layout.as_ref(), tenancy, upstreams);
     Some(Tenant {
@@ -107,11 +102,40 @@ fn read(
         keys,
         upstream: upstream?,
         suspended,
-        allow_from,
+        allow_from: None,
         limits: Limits::default(),
         share: Share::default(),
         quota: None,
     })
+}
+
+/// What a tenant may take, and from where; not where it lives.
+#[derive(Clone, Debug, Default)]
+pub struct TenantTerms {
+    /// As [`Tenant::allow_from`].
+    pub allow_from: Option<AllowList>,
+    /// As [`Tenant::limits`].
+    pub limits: Limits,
+    /// As [`Tenant::share`].
+    pub share: Share,
+    /// As [`Tenant::quota`].
+    pub quota: Option<Arc<Quota>>,
+}
+
+/// `with_quota`: there is a section `[quota]`, well-formed or not.
+pub(super) fn read_terms(
+    context: &Context<'_>,
+    section: &Section<'_>,
+    quota: Option<&QuotaConfig>,
+    with_quota: bool,
+    defaults: &Limits,
+) -> TenantTerms {
+    TenantTerms {
+        allow_from: read_allow_from(context, section),
+        limits: limits::read(context, section).or(defaults),
+        share: read_share(context, section),
+        quota: quota::of_tenant(context, section, quota, with_quota),
+    }
 }
 
 const POOL: Keys = Keys { known: &["min", "max"], later: &[] };

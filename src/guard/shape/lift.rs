@@ -7,8 +7,6 @@
 
 use std::ops::Range;
 
-use smallvec::SmallVec;
-
 /// Kind of a lifted literal: tokens of one kind can replace each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LiteralKind {
@@ -35,11 +33,8 @@ pub struct Lifted {
     /// The text with a mark in place of each literal; equal for texts of one shape.
     pub shape: String,
     /// The literals in order.
-    pub literals: Literals,
+    pub literals: Vec<Literal>,
 }
-
-/// Literals of a text: most have one or two.
-pub type Literals = SmallVec<[Literal; 2]>;
 
 /// More literals than this are a bulk load, which seldom comes twice in the same shape.
 const MAX_LITERALS: usize = 200;
@@ -54,7 +49,7 @@ pub fn lift(sql: &str) -> Option<Lifted> {
         copied: 0,
         sql,
         shape: String::with_capacity(sql.len()),
-        literals: Literals::new(),
+        literals: Vec::new(),
     };
     scanner.run()?;
     if scanner.literals.is_empty() {
@@ -71,11 +66,10 @@ struct Scanner<'a> {
     /// Up to where the text stands in `shape`.
     copied: usize,
     shape: String,
-    literals: Literals,
+    literals: Vec<Literal>,
 }
 
 impl Scanner<'_> {
-    #[inline(always)]
     fn byte(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()
     }
@@ -108,7 +102,6 @@ impl Scanner<'_> {
         }
     }
 
-    #[inline(always)]
     fn skip_while(&mut self, keep: impl Fn(u8) -> bool) {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         self.at += rest.iter().position(|b| !keep(*b)).unwrap_or(rest.len());

@@ -15,7 +15,7 @@ use crate::guard::Guarded;
 use crate::guard::context::Step;
 use crate::ids::Oid;
 use crate::pgerror::{PgError, SqlState};
-use crate::pool::{ServerName, StatementId};
+use crate::pool::StatementId;
 
 /// Bytes of text in the table of shared statements, over all clients of a process.
 const SHARED_BYTES: u64 = 64 << 20;
@@ -37,9 +37,9 @@ pub enum ServerStatement {
 
 impl ServerStatement {
     /// The name in protocol messages.
-    pub fn wire_name(self) -> ServerName {
+    pub fn wire_name(self) -> String {
         match self {
-            ServerStatement::Unnamed(_) => ServerName::default(),
+            ServerStatement::Unnamed(_) => String::new(),
             ServerStatement::Shared(id) => id.server_name(),
         }
     }

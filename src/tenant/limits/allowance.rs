@@ -8,10 +8,13 @@ use arc_swap::ArcSwap;
 
 use super::errors;
 use super::gauge::Slot;
-use super::meter::{Kind, Meter};
+use super::meter::{Kind, Meter, Turn};
 use super::rate;
 use super::view::View;
 use crate::pgerror::PgError;
+
+/// An answer of the server that counts for all proxies takes less, mostly.
+const SETTLING: Duration = Duration::from_millis(1);
 
 /// What became of a statement that asked for its turn.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +23,8 @@ pub enum Charge {
     Go,
     /// It may run after this time.
     Wait(Duration),
+    /// It has no turn yet, and is to ask again after this time.
+    Again(Duration),
     /// It may not.
     Rejected(PgError),
 }
@@ -94,18 +99,22 @@ impl Allowance {
         let now = rate::now();
         let mut longest = 0;
         for (at, meter) in self.meters().enumerate() {
-            match meter.rate.take(now, meter.patience()) {
-                Ok(0) => {}
-                Ok(wait) => {
+            let error = match meter.turn(now) {
+                Turn::Now => continue,
+                Turn::After(wait) => {
                     meter.waited(Kind::Statements);
                     longest = longest.max(wait);
+                    continue;
                 }
-                Err(retry) => {
-                    self.meters().take(at).for_each(|meter| meter.rate.refund());
-                    meter.rejected(Kind::Statements);
-                    return Charge::Rejected(errors::too_many_statements(meter, Duration::from_nanos(retry)));
-                }
-            }
+                Turn::Never(retry) => Some(errors::too_many_statements(meter, Duration::from_nanos(retry))),
+                Turn::Unknown => Some(errors::not_counted(meter)),
+                Turn::Unsettled => None,
+            };
+            self.meters().take(at).for_each(Meter::refund);
+            return error.map_or(Charge::Again(SETTLING), |error| {
+                meter.rejected(Kind::Statements);
+                Charge::Rejected(error)
+            });
         }
         if longest == 0 { Charge::Go } else { Charge::Wait(Duration::from_nanos(longest)) }
     }
@@ -113,7 +122,7 @@ impl Allowance {
     /// So many statements run in any case: behind one that was charged, or to end a transaction.
     pub fn debit(&self, count: usize) {
         let now = rate::now();
-        self.meters().for_each(|meter| meter.rate.debit(count as u64, now));
+        self.meters().for_each(|meter| meter.debit(count as u64, now));
     }
 
     /// A transaction begins: a place for it at once, if there is one. `None`: [`Allowance::permit`] waits for it.

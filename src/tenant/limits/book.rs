@@ -7,8 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
-use super::meter::{Kind, Meter, Whose};
+use super::meter::{House, Kind, Meter, Whose};
 use super::rate;
+use super::shared::Commons;
 use crate::config::{Login, Role, Tenant};
 use crate::ids::{LoginName, TenantName};
 use crate::tenant::Registry;
@@ -20,6 +21,7 @@ const SPARE: usize = 1_024;
 #[derive(Debug, Default)]
 pub struct LimitBook {
     pages: Mutex<Pages>,
+    house: House,
 }
 
 #[derive(Debug, Default)]
@@ -32,6 +34,7 @@ struct Pages {
     any: bool,
     /// The number of allowances at which those that nobody uses are forgotten.
     sweep_at: usize,
+    house: House,
 }
 
 /// One limit at this moment, for the console.
@@ -43,6 +46,8 @@ pub struct LimitLine {
     pub kind: Kind,
     /// Its value.
     pub value: String,
+    /// Whether it is one that proxies share.
+    pub shared: bool,
     /// How much of it is taken now, where that can be said.
     pub in_use: Option<u64>,
     /// How often somebody waited for it.
@@ -52,9 +57,23 @@ pub struct LimitLine {
 }
 
 impl LimitBook {
-    /// An empty book; clients are disconnected after `idle` (zero: never).
-    pub fn new(idle: Duration) -> Arc<Self> {
-        Arc::new(Self { pages: Mutex::new(Pages { idle, sweep_at: SPARE, ..Pages::default() }) })
+    /// An empty book; clients are disconnected after `idle` (zero: never). Rates are those of all proxies that share
+    /// `commons`.
+    pub fn new(idle: Duration, commons: Option<Arc<Commons>>) -> Arc<Self> {
+        let house = House { commons, ..House::default() };
+        let pages = Pages { idle, sweep_at: SPARE, house: house.clone(), ..Pages::default() };
+        Arc::new(Self { pages: Mutex::new(pages), house })
+    }
+
+    /// Where rates are counted together with those of other proxies.
+    pub fn commons(&self) -> Option<&Arc<Commons>> {
+        self.house.commons.as_ref()
+    }
+
+    /// How often each limit made somebody wait, and turned somebody away, since the process started.
+    pub fn totals(&self) -> impl Iterator<Item = (Kind, u64, u64)> {
+        let felt = |kind: Kind| (kind, self.house.totals.of(kind).waits(), self.house.totals.of(kind).rejections());
+        Kind::ALL.iter().map(move |kind| felt(*kind))
     }
 
     /// The allowance of a login, in a tenant if it acts for one. An operator is limited by its own limits only.
@@ -66,7 +85,8 @@ impl LimitBook {
             return Arc::clone(allowance);
         }
         pages.sweep();
-        let own = Arc::new(Meter::new(Whose::Login(key.0.clone(), key.1.clone()), &login.limits));
+        let whose = Whose::Login(key.0.clone(), key.1.clone());
+        let own = Arc::new(Meter::new(whose, &login.limits, pages.house.clone()));
         let shared = tenant.map(|tenant| pages.meter(tenant));
         let unbound = login.role == Role::Tenant && key.1.is_none();
         let allowance = Arc::new(Allowance::new(Some(own), shared, unbound));
@@ -87,7 +107,7 @@ impl LimitBook {
         }
         for ((login, _), allowance) in &pages.allowances {
             let [own, _] = &allowance.meters;
-            if let (Some(login), Some(own)) = (registry.standing_login(login.as_str()), own) {
+            if let (Some(login), Some(own)) = (registry.login(login.as_str()), own) {
                 own.set(&login.limits);
             }
             allowance.update(idle, pages.any);
@@ -127,6 +147,7 @@ fn lines_of(meter: &Meter) -> impl Iterator<Item = LimitLine> {
             whose: meter.whose.clone(),
             kind: *kind,
             value: meter.value(*kind)?,
+            shared: *kind == Kind::Statements && meter.is_shared(),
             in_use,
             waits: felt.waits(),
             rejections: felt.rejections(),
@@ -136,7 +157,8 @@ fn lines_of(meter: &Meter) -> impl Iterator<Item = LimitLine> {
 
 impl Pages {
     fn meter(&mut self, tenant: &Tenant) -> Arc<Meter> {
-        let new = || Arc::new(Meter::new(Whose::Tenant(tenant.name.clone()), &tenant.limits));
+        let house = &self.house;
+        let new = || Arc::new(Meter::new(Whose::Tenant(tenant.name.clone()), &tenant.limits, house.clone()));
         Arc::clone(self.tenants.entry(tenant.name.clone()).or_insert_with(new))
     }
 

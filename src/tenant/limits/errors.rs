@@ -40,6 +40,19 @@ pub(super) fn too_many_statements(meter: &Meter, retry: Duration) -> PgError {
     .hint(format!("Try again in {millis} ms."))
 }
 
+/// Nobody knows how many statements other proxies have let through.
+pub(super) fn not_counted(meter: &Meter) -> PgError {
+    PgError::error(
+        SqlState::CONFIGURATION_LIMIT_EXCEEDED,
+        format!("statements per second of {} cannot be counted", meter.whose),
+    )
+    .detail(format!(
+        "{} It is shared by several proxies, and the server that counts for all of them cannot be reached.",
+        told(Kind::Statements, &meter.whose, &meter.value(Kind::Statements).unwrap_or_default())
+    ))
+    .hint("Try again in 1 s.")
+}
+
 fn told(kind: Kind, whose: &Whose, value: &str) -> String {
     format!("The limit {} of {whose} is {value}.", kind.name())
 }

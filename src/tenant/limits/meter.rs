@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::gauge::Gauge;
 use super::rate::{Rate, nanos};
+use super::shared::{Commons, Standing};
 use crate::config::Limits;
 use crate::ids::{LoginName, TenantName};
 
@@ -85,6 +86,41 @@ impl Felt {
     }
 }
 
+/// How often each limit was felt, by all together: it only ever grows, whoever is forgotten.
+#[derive(Debug, Default)]
+pub(super) struct Totals([Felt; Kind::ALL.len()]);
+
+impl Totals {
+    pub fn of(&self, kind: Kind) -> &Felt {
+        // The enum's order is the array's.
+        let [first, ..] = &self.0;
+        self.0.get(kind as usize).unwrap_or(first)
+    }
+}
+
+/// What all meters of a book have in common.
+#[derive(Clone, Debug, Default)]
+pub(super) struct House {
+    pub totals: Arc<Totals>,
+    /// Where rates are counted together with those of other proxies.
+    pub commons: Option<Arc<Commons>>,
+}
+
+/// When a statement may run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Turn {
+    /// At once.
+    Now,
+    /// After so many nanoseconds.
+    After(u64),
+    /// Not before so many nanoseconds, which is longer than anybody waits.
+    Never(u64),
+    /// To be asked again in a moment: what was taken before must be accounted for first.
+    Unsettled,
+    /// Nobody knows, and the configuration says that it may not.
+    Unknown,
+}
+
 /// What one tenant, or one login in one tenant, takes.
 #[derive(Debug)]
 pub struct Meter {
@@ -93,21 +129,23 @@ pub struct Meter {
     /// Nanoseconds that statements and transactions may wait.
     patience: AtomicU64,
     pub(super) rate: Rate,
+    house: House,
     pub(super) connections: Arc<Gauge>,
     pub(super) transactions: Arc<Gauge>,
-    felt: [Felt; Kind::ALL.len()],
+    felt: Totals,
 }
 
 impl Meter {
-    pub(super) fn new(whose: Whose, limits: &Limits) -> Self {
+    pub(super) fn new(whose: Whose, limits: &Limits, house: House) -> Self {
         let meter = Self {
             whose,
+            house,
             limits: ArcSwap::default(),
             patience: AtomicU64::new(0),
             rate: Rate::default(),
             connections: Arc::default(),
             transactions: Arc::default(),
-            felt: std::array::from_fn(|_| Felt::default()),
+            felt: Totals::default(),
         };
         meter.set(limits);
         meter
@@ -139,6 +177,54 @@ impl Meter {
         self.limits.load().is_set()
     }
 
+    /// A statement asks for its turn.
+    pub(super) fn turn(self: &Arc<Self>, now: u64) -> Turn {
+        if !self.rate.is_on() {
+            return Turn::Now;
+        }
+        if let Some(commons) = &self.house.commons {
+            match commons.standing() {
+                Standing::Counting if self.rate.is_pressed() => return Turn::Unsettled,
+                Standing::Counting | Standing::AwayLocal => {}
+                Standing::AwayRefuse => return Turn::Unknown,
+            }
+        }
+        match self.rate.take(now, self.patience()) {
+            Ok(wait) => {
+                self.owe(self.rate.cost(1));
+                if wait == 0 { Turn::Now } else { Turn::After(wait) }
+            }
+            Err(retry) => Turn::Never(retry),
+        }
+    }
+
+    /// Statements that run in any case.
+    pub(super) fn debit(self: &Arc<Self>, count: u64, now: u64) {
+        self.rate.debit(count, now);
+        self.owe(self.rate.cost(count));
+    }
+
+    /// A turn is given back.
+    pub(super) fn refund(self: &Arc<Self>) {
+        if self.rate.is_on() {
+            self.rate.refund();
+            self.owe(-self.rate.cost(1));
+        }
+    }
+
+    fn owe(self: &Arc<Self>, cost: i64) {
+        if let Some(commons) = self.house.commons.as_ref().filter(|commons| commons.is_counting() && cost != 0)
+            && self.rate.owe(cost)
+        {
+            commons.enlist(self);
+        }
+    }
+
+    /// Whether its rate is one that proxies share.
+    pub(super) fn is_shared(&self) -> bool {
+        self.house.commons.is_some()
+    }
+
     /// A limit's value as it is told, if there is one.
     pub fn value(&self, kind: Kind) -> Option<String> {
         let limits = self.limits.load();
@@ -159,16 +245,18 @@ impl Meter {
     }
 
     pub(super) fn felt(&self, kind: Kind) -> &Felt {
-        // The enum's order is the array's.
-        let [first, ..] = &self.felt;
-        self.felt.get(kind as usize).unwrap_or(first)
+        self.felt.of(kind)
     }
 
     pub(super) fn waited(&self, kind: Kind) {
-        self.felt(kind).waits.fetch_add(1, Ordering::Relaxed);
+        for totals in [&self.felt, &*self.house.totals] {
+            totals.of(kind).waits.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     pub(super) fn rejected(&self, kind: Kind) {
-        self.felt(kind).rejections.fetch_add(1, Ordering::Relaxed);
+        for totals in [&self.felt, &*self.house.totals] {
+            totals.of(kind).rejections.fetch_add(1, Ordering::Relaxed);
+        }
     }
 }

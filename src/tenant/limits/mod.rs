@@ -10,6 +10,7 @@ mod errors;
 mod gauge;
 mod meter;
 mod rate;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -17,4 +18,5 @@ mod view;
 pub use allowance::{Allowance, Charge, Permit};
 pub use book::{LimitBook, LimitLine};
 pub use meter::{Kind, Meter, Whose};
+pub use shared::{Commons, Standing};
 pub use view::{Bound, View};

@@ -1,7 +1,7 @@
 //! Statements per second: the generic cell rate algorithm (ITU-T I.371) in one atomic.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 const SECOND: u64 = 1_000_000_000;
@@ -25,6 +25,17 @@ pub(super) struct Rate {
     tolerance: AtomicU64,
     /// When the next statement would be due if they came evenly.
     due: AtomicU64,
+    /// Of a rate that proxies share: what was taken and is not yet accounted for to the others, in nanoseconds as `due` has
+    /// it. Less than nothing: more was given back than taken.
+    owed: AtomicI64,
+    /// How much may be owed.
+    credit: AtomicI64,
+}
+
+/// How many statements a proxy may take before it has accounted for them: an eighth of the burst, but no more than a tenth
+/// of a second brings and no less than a hundredth brings, so that an answer is there in time.
+fn lease(per_second: u32, burst: u32) -> u32 {
+    (burst / 8).min(per_second / 10).max(per_second / 100).max(1)
 }
 
 impl Rate {
@@ -33,6 +44,39 @@ impl Rate {
         let interval = SECOND.checked_div(u64::from(per_second)).unwrap_or(0);
         self.interval.store(interval, Ordering::Relaxed);
         self.tolerance.store(interval.saturating_mul(u64::from(burst.max(1) - 1)), Ordering::Relaxed);
+        let credit = interval.saturating_mul(u64::from(lease(per_second, burst)));
+        self.credit.store(i64::try_from(credit).unwrap_or(i64::MAX), Ordering::Relaxed);
+    }
+
+    /// What `count` statements cost.
+    pub fn cost(&self, count: u64) -> i64 {
+        i64::try_from(self.interval.load(Ordering::Relaxed).saturating_mul(count)).unwrap_or(i64::MAX)
+    }
+
+    /// Notes what is owed to other proxies; whether nothing was until now.
+    pub fn owe(&self, cost: i64) -> bool {
+        self.owed.fetch_add(cost, Ordering::Relaxed) == 0
+    }
+
+    /// Whether so much is owed that nothing more may be taken before it is accounted for.
+    pub fn is_pressed(&self) -> bool {
+        self.owed.load(Ordering::Relaxed) >= self.credit.load(Ordering::Relaxed)
+    }
+
+    /// What is owed is accounted for now. Returns it.
+    pub fn settle(&self) -> i64 {
+        self.owed.swap(0, Ordering::Relaxed)
+    }
+
+    /// How far ahead of an even rate statements are, as far as is known here.
+    pub fn ahead(&self, now: u64) -> u64 {
+        self.due.load(Ordering::Relaxed).saturating_sub(now)
+    }
+
+    /// All proxies together were so far ahead of an even rate at the time `at`.
+    pub fn learn(&self, ahead: u64, at: u64) {
+        let owed = u64::try_from(self.owed.load(Ordering::Relaxed)).unwrap_or(0);
+        self.due.fetch_max(at.saturating_add(ahead).saturating_add(owed), Ordering::Relaxed);
     }
 
     /// Whether there is a limit.
@@ -126,6 +170,30 @@ mod tests {
         assert_eq!(rate.take(0, 0), Err(SECOND));
         rate.refund();
         assert_eq!(rate.take(0, 0), Err(9 * SECOND / 10));
+    }
+
+    #[test]
+    fn what_others_take_counts_and_what_is_owed_is_bounded() {
+        let (mine, theirs) = (rate(100, 16), rate(100, 16));
+        assert_eq!(lease(100, 16), 2);
+        for rate in [&mine, &theirs] {
+            assert!((0..2).all(|_| rate.take(0, 0) == Ok(0) && !rate.is_pressed() && rate.owe(rate.cost(1)) | true));
+            assert!(rate.is_pressed());
+        }
+        // Whoever keeps count adds up: four statements of ten milliseconds.
+        let all = mine.settle() + theirs.settle();
+        assert_eq!(all, 40_000_000);
+        mine.owe(mine.cost(1));
+        mine.learn(all.unsigned_abs(), 0);
+        assert_eq!((mine.ahead(0), mine.is_pressed()), (50_000_000, false));
+        // Nobody is set back by an answer that is old.
+        mine.learn(0, 0);
+        assert_eq!(mine.ahead(0), 50_000_000);
+        // A turn that was given back.
+        theirs.refund();
+        assert!(theirs.owe(-theirs.cost(1)));
+        assert_eq!(theirs.settle(), -10_000_000);
+        assert_eq!([lease(1, 1), lease(1_000, 10), lease(1_000, 100_000), lease(10, 80)], [1, 10, 100, 1]);
     }
 
     #[test]

@@ -53,7 +53,7 @@ struct Desk {
 
 impl Desk {
     fn new(limits: &str, login: &str) -> Self {
-        let mut desk = Self { book: LimitBook::new(Duration::ZERO), registry: Registry::new(&config("", "")) };
+        let mut desk = Self { book: LimitBook::new(Duration::ZERO, None), registry: Registry::new(&config("", "")) };
         desk.reload(limits, login);
         desk
     }
@@ -154,6 +154,9 @@ fn what_is_felt_is_told() {
     assert_eq!((connections.value.as_str(), connections.in_use, connections.rejections), ("1", Some(1), 1));
     assert_eq!(line(Kind::Transactions).in_use, Some(1));
     assert_eq!(line(Kind::StatementTime).value, "2s");
+    let totals = |kind| desk.book.totals().find(|it| it.0 == kind).unwrap();
+    assert_eq!(totals(Kind::Connections), (Kind::Connections, 0, 1));
+    assert_eq!(totals(Kind::Transactions), (Kind::Transactions, 0, 1));
     drop(permit);
     assert_eq!(line(Kind::Transactions).in_use, Some(0));
     assert!(app.try_permit().unwrap().is_some());

@@ -7,6 +7,7 @@ use super::row::Row;
 use crate::config::{Address, Config, Layout, Tenant};
 use crate::guard::KeyName;
 use crate::guard::value::TenantValue;
+use crate::ids::UpstreamName;
 
 /// A row that gave no tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,8 +74,10 @@ pub fn merge(config: &Config, rows: &[Row]) -> Merged {
         let disputes = Disputes::new(in_file.chain(candidates.iter().map(|tenant| (tenant.as_ref(), false))));
         candidates.iter().map(|tenant| disputes.of(tenant)).collect()
     };
+    let mut promised = Promised::default();
+    config.tenants.iter().for_each(|tenant| promised.keep(tenant));
     for (tenant, dispute) in candidates.into_iter().zip(disputes) {
-        match dispute {
+        match dispute.or_else(|| promised.make(&tenant)) {
             None => merged.tenants.push(tenant),
             Some(why) => merged.reject(tenant.name.as_str(), why),
         }
@@ -87,6 +90,38 @@ impl Merged {
         // It may be anything: what is logged and shown is one line.
         let name = name.chars().take(63).flat_map(char::escape_debug).collect();
         self.rejected.push(Rejected { name, why });
+    }
+}
+
+/// Server connections that are promised to the tenants of each pool.
+#[derive(Default)]
+struct Promised(HashMap<(UpstreamName, String), usize>);
+
+impl Promised {
+    fn of(&mut self, tenant: &Tenant) -> &mut usize {
+        self.0.entry((tenant.upstream.name.clone(), tenant.upstream.database.clone())).or_default()
+    }
+
+    fn keep(&mut self, tenant: &Tenant) {
+        if tenant.share.min > 0 {
+            *self.of(tenant) += tenant.share.min;
+        }
+    }
+
+    /// Promises the tenant what it asks for. Returns why that cannot be.
+    fn make(&mut self, tenant: &Tenant) -> Option<String> {
+        if tenant.share.min == 0 {
+            return None;
+        }
+        let size = tenant.upstream.pool.size;
+        let promised = self.of(tenant);
+        if *promised + tenant.share.min > size {
+            return Some(format!(
+                "\"min\" in \"pool\": {promised} of the pool's {size} connections are promised already"
+            ));
+        }
+        *promised += tenant.share.min;
+        None
     }
 }
 

@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::config::upstream_at;
-use crate::config::{Config, Layout, Share, Tenant, Upstream};
+use crate::config::{Config, Layout, TERM_COLUMNS, Tenant, TenantTerms, Upstream, terms_of_row, upstream_at};
 use crate::guard::TenantKeys;
 use crate::ids::{TenantName, UpstreamName};
 use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
@@ -37,7 +36,9 @@ macro_rules! columns {
     };
 }
 
-columns!(name, key, keys, layout, schema, role, upstream, database, url, suspended);
+columns!(
+    name, key, keys, layout, schema, role, upstream, database, url, suspended, allow_from, limits, weight, pool, quota
+);
 
 /// Which columns a result has.
 #[derive(Clone, Debug)]
@@ -97,17 +98,30 @@ impl Row {
             return Err("this is no name for a tenant: letters, digits, _ and -, at most 63".to_owned());
         }
         let layout = self.layout()?;
+        let TenantTerms { allow_from, limits, share, quota } = self.terms(config)?;
         Ok(Tenant {
             name: TenantName::new(name),
             keys: self.keys(&layout, config)?,
             upstream: self.upstream(name, &layout, config)?,
             suspended: self.suspended()?,
-            allow_from: None,
-            limits: config.limits.clone(),
-            share: Share::default(),
+            allow_from,
+            limits,
+            share,
             layout,
-            quota: None,
+            quota,
         })
+    }
+
+    fn terms(&self, config: &Config) -> Result<TenantTerms, String> {
+        let [allow_from, limits, weight, pool, quota] = TERM_COLUMNS;
+        let columns = [
+            (allow_from, &self.allow_from),
+            (limits, &self.limits),
+            (weight, &self.weight),
+            (pool, &self.pool),
+            (quota, &self.quota),
+        ];
+        terms_of_row(config, columns.into_iter().filter_map(|(name, text)| Some((name, text.as_deref()?))))
     }
 
     fn layout(&self) -> Result<Layout, String> {

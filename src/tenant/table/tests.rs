@@ -2,7 +2,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::*;
-use crate::config::{Config, parse};
+use crate::config::{Config, Share, Tenant, parse};
 
 const CONFIG: &str = r#"
 [listen]
@@ -60,6 +60,60 @@ fn good_rows_become_tenants() {
     ]);
     assert_eq!(rejected, Vec::<String>::new());
     assert_eq!(names, ["a", "b", "c", "d", "e", "f"]);
+}
+
+#[test]
+fn rows_say_what_tenants_may_take() {
+    let text = CONFIG
+        .replace("[tenants_from]", "[limits]\nconnections = 9\n[quota]\nstatements = { hard = 70 }\n[tenants_from]");
+    let config = parse(&text, Path::new("test.toml"), &|_| None).unwrap().config;
+    let rows = [
+        row(r#"name=a key=7 weight=3 pool={"min":2,"max":5} allow_from=["10.0.0.0/8"]"#),
+        row(
+            r#"name=b key=8 limits={"result_rows":5,"statement_timeout":"2s","burst":null} quota={"statements":{"hard":5}}"#,
+        ),
+        row("name=c key=9 allow_from=192.168.1.1 limits=null"),
+        row("name=d key=10"),
+    ];
+    let merged = merge(&config, &rows);
+    assert_eq!(merged.rejected, []);
+    let [a, b, c, d] = &merged.tenants[2..] else { panic!("{:?}", merged.tenants) };
+    assert_eq!((a.share.weight, a.share.min, a.share.max), (3, 2, Some(5)));
+    let from = |tenant: &Tenant, address: &str| {
+        tenant.allow_from.as_ref().is_none_or(|it| it.contains(address.parse().unwrap()))
+    };
+    assert!(from(a, "10.1.2.3") && !from(a, "11.0.0.1") && from(c, "192.168.1.1") && !from(c, "192.168.1.2"));
+    // What a row does not say is as for all tenants.
+    assert_eq!((b.limits.connections, b.limits.result_rows), (Some(9), Some(5)));
+    assert_eq!(b.limits.statement_timeout, Some(std::time::Duration::from_secs(2)));
+    assert_eq!(b.quota.as_ref().unwrap().bounds[1].hard, Some(5));
+    assert_eq!((d.limits.connections, d.share, &d.quota), (Some(9), Share::default(), &None));
+}
+
+#[test]
+fn bad_terms_put_a_row_out() {
+    for (bad, why) in [
+        ("limits={", "is no JSON"),
+        ("limits=7", "must be a table"),
+        (r#"limits={"conections":5}"#, "did you mean \"connections\"?"),
+        (r#"limits={"connections":-1}"#, "must be from 0"),
+        (r#"limits={"on_limit":"drop"}"#, "cannot be \"drop\""),
+        (r#"limits={"statement_timeout":5}"#, "a duration like"),
+        ("weight=0", "must be from 1"),
+        ("weight=1.5", "a whole number"),
+        (r#"pool={"min":3,"max":2}"#, "smaller than"),
+        (r#"pool={"min":21}"#, "promised already"),
+        (r#"quota={"statements":{"hard":5}}"#, "without a section [quota]"),
+        ("allow_from=[]", "nobody could connect"),
+        ("allow_from=everywhere", "is no network"),
+    ] {
+        let (names, rejected) = outcome(&[&format!("name=x key=7 {bad}"), "name=good key=8"]);
+        assert_eq!(names, ["good"], "{bad}");
+        assert!(rejected.len() == 1 && rejected[0].contains(why), "{bad}: {rejected:?}");
+    }
+    // What the pool has can be promised once.
+    let (names, _) = outcome(&[r#"name=x key=7 pool={"min":15}"#, r#"name=y key=8 pool={"min":15}"#]);
+    assert_eq!(names, ["x"]);
 }
 
 #[test]

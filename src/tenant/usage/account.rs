@@ -95,6 +95,11 @@ impl Account {
         self.review(watch);
     }
 
+    /// Whether its use is bounded.
+    pub fn has_quota(&self) -> bool {
+        self.watch.lock().as_ref().is_some_and(Watch::bounds)
+    }
+
     /// Whether it has, or had, a quota.
     pub(super) fn is_watched(&self) -> bool {
         self.watch.lock().is_some()

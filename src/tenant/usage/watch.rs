@@ -113,6 +113,11 @@ impl Watch {
         self.offset = Some(offset);
     }
 
+    /// Whether it bounds anything.
+    pub fn bounds(&self) -> bool {
+        !self.quota.is_empty()
+    }
+
     /// Whether the period's use is known.
     pub fn knows(&self) -> bool {
         self.offset.is_some()

@@ -86,9 +86,11 @@ pub fn put_cstr_of(
     message: &'static str,
     pieces: impl FnOnce(&mut dyn FnMut(&str)),
 ) -> Result<(), WireError> {
-    let start = out.len();
-    pieces(&mut |piece| out.extend_from_slice(piece.as_bytes()));
-    let has_nul = memchr::memchr(0, out.get(start..).unwrap_or_default()).is_some();
+    let mut has_nul = false;
+    pieces(&mut |piece| {
+        has_nul |= piece.as_bytes().contains(&0);
+        out.put_slice(piece.as_bytes());
+    });
     out.put_u8(0);
     if has_nul { Err(WireError::EmbeddedNul(message)) } else { Ok(()) }
 }
@@ -98,7 +100,7 @@ pub fn put_cstr_of(
 /// # Errors
 /// [`WireError::EmbeddedNul`].
 pub fn put_cstr_bytes(out: &mut BytesMut, message: &'static str, bytes: &[u8]) -> Result<(), WireError> {
-    if memchr::memchr(0, bytes).is_some() {
+    if bytes.contains(&0) {
         return Err(WireError::EmbeddedNul(message));
     }
     out.put_slice(bytes);

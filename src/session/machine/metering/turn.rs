@@ -111,6 +111,10 @@ impl Machine {
                 metered.turn = Some(Instant::now() + time);
                 Turn::Later
             }
+            Charge::Again(time) => {
+                metered.turn = Some(Instant::now() + time);
+                Turn::Later
+            }
             Charge::Rejected(_) if self.ends_transaction(message) => {
                 // Refused, it would keep the transaction and its server connection.
                 if let Some(metered) = self.metered.as_mut() {

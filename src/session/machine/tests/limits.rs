@@ -17,7 +17,7 @@ fn bench(limits: Limits) -> Bench {
         allow_from: None,
         limits,
     };
-    let allowance = LimitBook::new(Duration::ZERO).allowance(&login, None);
+    let allowance = LimitBook::new(Duration::ZERO, None).allowance(&login, None);
     let connection = allowance.connect().unwrap();
     let mut bench = Bench::new();
     let machine = std::mem::replace(&mut bench.machine, Bench::new().machine);
