@@ -1,5 +1,6 @@
 //! Limits of tenants and logins, felt by real clients. Nothing here measures time but where something must not come too early.
 
+mod driver;
 mod shared;
 mod shown;
 mod table;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::Machine;
-use super::super::replies::{Expected, Fate};
+use super::super::replies::{Errand, Fate};
 use super::Metered;
 use crate::pgerror::Severity;
 use crate::tenant::limits::Bound;
@@ -128,7 +128,12 @@ impl Machine {
             self.fail(&error);
             return Some(Overdue::Session);
         }
-        let cancellable = matches!(self.replies.head(), Some(Expected { fate: Fate::Forward, .. }));
+        // What was put before the statement in the extended protocol is answered with it at the earliest (the server holds its
+        // replies back until Sync), and fails in its stead.
+        let cancellable = match self.replies.head().map(|expected| &expected.fate) {
+            Some(Fate::Forward | Fate::Swallow(Errand::Prepared | Errand::Load(_))) => true,
+            Some(Fate::Swallow(_) | Fate::Refused(_) | Fate::Cut(_)) | None => false,
+        };
         let metered = self.metered.as_mut()?;
         if !cancellable {
             // Something of pgwarden's own, or something that fails by itself: its time is not the statement's.

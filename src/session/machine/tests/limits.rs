@@ -324,6 +324,40 @@ fn a_statement_that_takes_too_long_is_cancelled() {
     assert!(bench.told()[0].starts_with("ERROR 57014 canceling statement due to user request"));
 }
 
+/// What pgwarden puts before a statement is answered no earlier than the statement: it must not hide it from the clock.
+#[test]
+fn a_statement_that_had_to_be_prepared_is_cancelled_too() {
+    let mut bench = bench(Limits { statement_timeout: Some(Duration::from_millis(1)), ..Limits::default() });
+    bench.client(|out| {
+        frontend::parse(out, "a", "SELECT 1", &[]).unwrap();
+        frontend::sync(out);
+    });
+    bench.server(|out| {
+        backend::parse_complete(out);
+        backend::ready_for_query(out, I);
+    });
+    bench.released().unwrap();
+    bench.sent();
+    bench.told();
+    bench.client(|out| {
+        frontend::bind(out, "", "a", &[], Format::Text).unwrap();
+        frontend::execute(out, "", 0).unwrap();
+        frontend::sync(out);
+    });
+    assert_eq!(bench.sent(), ["Parse pgw1 SELECT 1 []", "Bind  pgw1 [] ", "Execute  0", "Sync"]);
+    bench.machine.deadline().unwrap();
+    std::thread::sleep(Duration::from_millis(3));
+    assert_eq!(bench.machine.overdue(), Some(Overdue::Statement));
+    assert!(bench.machine.wants_cancel());
+    bench.server(|out| {
+        backend::parse_complete(out);
+        backend::bind_complete(out);
+        error(out, b"57014", "canceling statement due to user request");
+        backend::ready_for_query(out, I);
+    });
+    assert_eq!(bench.told(), ["2", "ERROR 57014 canceling statement due to statement timeout detail", "Ready I"]);
+}
+
 #[test]
 fn a_transaction_that_takes_too_long_ends_its_session() {
     let mut bench = bench(Limits { transaction_timeout: Some(Duration::from_millis(1)), ..Limits::default() });
