@@ -74,7 +74,7 @@ impl Fixture {
             config::parse(&text, Path::new("parts.toml"), &|_| None).unwrap().config
         });
         let catalog = runtime.block_on(catalog::load(main_upstream(&config))).unwrap();
-        let policy = policy(&config, Arc::new(catalog));
+        let policy = policy(&config, catalog);
         Self { runtime, config, policy }
     }
 

@@ -1,5 +1,6 @@
 //! The proxies in front of one throwaway Postgres, and pgbench against either.
 
+use std::ffi::OsString;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt;
@@ -19,7 +20,7 @@ pub const POOL: u32 = 20;
 /// Who is in front of Postgres.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peer {
-    /// Debian's PgBouncer.
+    /// Debian's PgBouncer, or the one that `PGWARDEN_PGBOUNCER` names.
     PgBouncer,
     /// The binary of this build, guard on, tenant of the shared layout.
     Shared,
@@ -49,7 +50,12 @@ pub struct Sample {
 pub struct Lab {
     pub warden: Running,
     pub bouncer: Running,
-    bouncer_session: Running,
+    /// Where prepared statements are compared.
+    bouncer_prepared: Running,
+    /// How many clients it serves at a time.
+    pub prepared_clients: u32,
+    /// What `pgbouncer --version` says.
+    pub bouncer_version: String,
     pub runtime: Runtime,
     binaries: Binaries,
     dir: tempfile::TempDir,
@@ -59,7 +65,7 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// Starts Postgres with the bench's tables, PgBouncer in transaction and in session mode, and pgwarden.
+    /// Starts Postgres with the bench's tables, PgBouncer twice, and pgwarden.
     pub fn start() -> Result<Self, String> {
         let binaries = Binaries::find().ok_or("no Postgres binaries")?;
         let settings = [("shared_buffers", "256MB"), ("synchronous_commit", "off"), ("max_connections", "1200")];
@@ -78,20 +84,35 @@ impl Lab {
             "one = host=127.0.0.1 port={0} dbname=one user=app\ntwo = host=127.0.0.1 port={0} dbname=two user=app\n",
             cluster.port()
         );
-        let bouncer = start_bouncer(dir.path(), &databases, "transaction", user.as_ref())?;
-        let bouncer_session = start_bouncer(dir.path(), &databases, "session", user.as_ref())?;
+        let (bouncer_version, knows_prepared) = bouncer_version()?;
+        let transaction = if knows_prepared { "transaction\nmax_prepared_statements = 200" } else { "transaction" };
+        let prepared = if knows_prepared { transaction } else { "session" };
+        let bouncer = start_bouncer(dir.path(), &databases, transaction, user.as_ref())?;
+        let bouncer_prepared = start_bouncer(dir.path(), &databases, prepared, user.as_ref())?;
+        let prepared_clients = if knows_prepared { u32::MAX } else { POOL };
         let tenants = format!(
             "[[tenant]]\nname = \"one\"\nkey = \"1\"\n[[tenant]]\nname = \"two\"\nlayout = \"database\"\n\
              upstream = {{ url = \"{0}\", pool = {{ size = {POOL} }} }}\n",
             upstream_url(&cluster, "two")
         );
         let warden = start_warden(dir.path(), &cluster, &tenants)?;
-        let lab = Self { warden, bouncer, bouncer_session, runtime, binaries, dir, user, cluster };
+        let lab = Self {
+            warden,
+            bouncer,
+            bouncer_prepared,
+            prepared_clients,
+            bouncer_version,
+            runtime,
+            binaries,
+            dir,
+            user,
+            cluster,
+        };
         for (running, peer) in [
             (&lab.warden, Peer::Shared),
             (&lab.warden, Peer::Database),
             (&lab.bouncer, Peer::PgBouncer),
-            (&lab.bouncer_session, Peer::PgBouncer),
+            (&lab.bouncer_prepared, Peer::PgBouncer),
         ] {
             lab.runtime.block_on(Client::connect_patiently(running.port, peer.database()))?;
         }
@@ -102,7 +123,7 @@ impl Lab {
     pub fn running(&self, peer: Peer, protocol: Protocol) -> &Running {
         match (peer, protocol) {
             (Peer::Shared | Peer::Database, _) => &self.warden,
-            (Peer::PgBouncer, Protocol::Prepared) => &self.bouncer_session,
+            (Peer::PgBouncer, Protocol::Prepared) => &self.bouncer_prepared,
             (Peer::PgBouncer, Protocol::Simple | Protocol::Extended) => &self.bouncer,
         }
     }
@@ -197,6 +218,21 @@ fn write_certificate(dir: &Path) -> Result<(), String> {
     Ok(())
 }
 
+fn bouncer_program() -> OsString {
+    std::env::var_os("PGWARDEN_PGBOUNCER").unwrap_or_else(|| "pgbouncer".into())
+}
+
+/// Its version, and whether it has prepared statements in transaction mode (1.21 and later).
+fn bouncer_version() -> Result<(String, bool), String> {
+    let output = Command::new(bouncer_program()).arg("--version").output();
+    let output = output.map_err(|e| format!("pgbouncer (Debian package `pgbouncer`): {e}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.lines().next().and_then(|line| line.strip_prefix("PgBouncer ")).unwrap_or("0.0").to_owned();
+    let mut numbers = version.split('.').map(|number| number.parse::<u32>().unwrap_or(0));
+    let knows_prepared = (numbers.next(), numbers.next()) >= (Some(1), Some(21));
+    Ok((version, knows_prepared))
+}
+
 fn start_bouncer(dir: &Path, databases: &str, mode: &str, user: Option<&Unprivileged>) -> Result<Running, String> {
     let port = free_port()?;
     let ini = dir.join(format!("{port}.ini"));
@@ -210,7 +246,7 @@ fn start_bouncer(dir: &Path, databases: &str, mode: &str, user: Option<&Unprivil
         dir = dir.display()
     );
     fs::write(&ini, text).and_then(|()| fs::write(&users, "\"app\" \"\"\n")).map_err(|e| e.to_string())?;
-    let mut command = Command::new("pgbouncer");
+    let mut command = Command::new(bouncer_program());
     command.arg("-q").arg(&ini).stderr(Stdio::null());
     if let Some(user) = user {
         command.uid(user.uid).gid(user.gid);

@@ -8,7 +8,8 @@
 //! `databases`. Needs the Debian packages `postgresql` and `pgbouncer`. `PGWARDEN_TEST_PROGRAM` names another pgwarden.
 //!
 //! PgBouncer gets the statements with the tenant predicate written by hand; pgwarden gets them without, and adds it.
-//! Debian's PgBouncer 1.18 has no prepared statements in transaction mode: there it is compared in session mode.
+//! PgBouncer before 1.21 (Debian 12 has 1.18) has no prepared statements in transaction mode: there it is compared in
+//! session mode. `PGWARDEN_PGBOUNCER` names another one.
 
 mod cases;
 mod client;
@@ -95,6 +96,7 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Options, String> {
 fn run(options: &Options) -> Result<(), String> {
     eprintln!("starting Postgres, PgBouncer and pgwarden ...");
     let lab = Lab::start()?;
+    println!("PgBouncer {}", lab.bouncer_version);
     let rounds = options.rounds;
     let mut report = Report::default();
     for section in SECTIONS.into_iter().filter(|section| options.sections.contains(section)) {
@@ -144,7 +146,7 @@ fn cell(
     clients: u32,
 ) -> Result<Row, String> {
     // PgBouncer in session mode serves no more clients than its pool has connections.
-    let clients = if protocol == Protocol::Prepared { clients.min(lab::POOL) } else { clients };
+    let clients = if protocol == Protocol::Prepared { clients.min(lab.prepared_clients) } else { clients };
     let script = if peer == Peer::Database { case.by_hand } else { case.bare };
     let (mut theirs, mut ours): (Vec<Sample>, Vec<Sample>) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {

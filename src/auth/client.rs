@@ -71,6 +71,10 @@ pub enum Failure {
     Certificate,
     /// The login may not be used from the client's address, whatever the proof.
     Address,
+    /// What the auth query gave makes no login.
+    BadRow,
+    /// The login was valid until some time ago, whatever the proof.
+    Expired,
 }
 
 impl std::fmt::Display for Failure {
@@ -81,6 +85,8 @@ impl std::fmt::Display for Failure {
             Failure::WrongPassword => "the password is wrong",
             Failure::Certificate => "no client certificate names the login",
             Failure::Address => "the address is not in the login's allow_from",
+            Failure::BadRow => "what the auth query gave makes no login",
+            Failure::Expired => "the login has expired (VALID UNTIL)",
         })
     }
 }
@@ -111,6 +117,13 @@ pub enum AuthError {
     /// Too many tries failed before this one. The proof was not looked at.
     #[error(transparent)]
     Blocked(#[from] Blocked),
+    /// The login is not in the file, and the auth query cannot be asked; or the proof was wrong, and it cannot be asked
+    /// whether the password has changed. The client cannot tell one from the other.
+    #[error("{}", if *.guessed { "the proof is wrong, and the auth query cannot be asked anew" } else { "the auth query cannot be asked" })]
+    Away {
+        /// A proof was looked at.
+        guessed: bool,
+    },
     /// A password would have crossed a network in the clear. It was not asked for.
     #[error("cleartext authentication was refused on an unencrypted connection")]
     NotPrivate,
@@ -133,6 +146,7 @@ impl AuthError {
     pub fn is_failed_try(&self) -> bool {
         match self {
             AuthError::Failed(_) | AuthError::Scram(_) | AuthError::Token { .. } => true,
+            AuthError::Away { guessed } => *guessed,
             AuthError::Conn(_) | AuthError::Blocked(_) | AuthError::Discovery | AuthError::NotPrivate => false,
         }
     }
@@ -154,6 +168,10 @@ impl AuthError {
             AuthError::Blocked(blocked) => Some(
                 PgError::fatal(SqlState::INVALID_AUTHORIZATION, "too many failed authentication attempts")
                     .hint(format!("Try again in {} s.", blocked.left.as_secs() + 1)),
+            ),
+            AuthError::Away { .. } => Some(
+                PgError::fatal(SqlState::CANNOT_CONNECT_NOW, "logins cannot be verified at the moment")
+                    .hint("Try again in a few seconds."),
             ),
             AuthError::NotPrivate => Some(
                 PgError::fatal(

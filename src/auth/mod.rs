@@ -1,11 +1,12 @@
 //! Who a client is, and how pgwarden proves itself to an upstream.
 //!
-//! [`client`] asks a client for its password, [`upstream`] answers an upstream that asks for ours. [`scram`] holds stored
-//! secrets and the server's side of SCRAM.
+//! [`client`] asks a client for its password, [`query`] looks up logins that are not in the file, [`upstream`] answers an
+//! upstream that asks for ours. [`scram`] holds stored secrets and the server's side of SCRAM.
 
 pub mod bearer;
 pub mod client;
 mod md5;
+pub mod query;
 pub mod scram;
 mod secret;
 mod stored;
@@ -16,6 +17,7 @@ pub mod token;
 pub mod upstream;
 
 pub use client::{Account, AuthError, Failure, Login, Method, authenticate};
+pub use query::LoginQuery;
 pub use scram::{MockKey, ScramVerifier};
 pub use secret::Secret;
 pub use stored::{Md5Verifier, StoredPassword};

@@ -8,7 +8,6 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::known::shared;
 use super::load::{LoadError, load};
 use super::model::Catalog;
 use crate::config::Upstream;
@@ -208,7 +207,7 @@ fn pause(times: &RefreshTimes, failures: u32) -> Duration {
 
 impl CatalogSource {
     /// Publishes the outcome of a load; returns how many failed in a row.
-    fn take(&self, result: Result<Catalog, LoadError>, failures: u32) -> u32 {
+    fn take(&self, result: Result<Arc<Catalog>, LoadError>, failures: u32) -> u32 {
         match result {
             Ok(catalog) => {
                 if failures > 0 {
@@ -233,8 +232,8 @@ impl CatalogSource {
     }
 
     /// An unchanged catalog stays the one that it was: its verdicts stay cached.
-    fn publish(&self, catalog: Catalog) {
-        let same = self.current().is_some_and(|old| *old == catalog);
+    fn publish(&self, catalog: Arc<Catalog>) {
+        let same = self.current().is_some_and(|old| Arc::ptr_eq(&old, &catalog) || *old == *catalog);
         if !same {
             debug!(
                 upstream = %self.name,
@@ -243,7 +242,7 @@ impl CatalogSource {
                 "catalog read"
             );
         }
-        let new = (!same).then(|| shared(catalog));
+        let new = (!same).then_some(catalog);
         self.state.send_modify(|s| {
             s.ended = s.begun;
             s.error = None;

@@ -70,6 +70,7 @@ const SCHEMA: &str = r#"
 async fn everything_that_the_guard_asks_for() {
     let (_, upstream) = database("catalog_load", SCHEMA).await;
     let catalog = load(&upstream).await.unwrap();
+    assert!(std::sync::Arc::ptr_eq(&catalog, &load(&upstream).await.unwrap()), "read once");
     assert!(catalog.server_version_num >= 130_000);
     assert_eq!(catalog.search_path, ["public"]);
     assert!(["public", "Odd", "pg_catalog", "information_schema"].iter().all(|s| catalog.schemas.contains(*s)));

@@ -1,9 +1,9 @@
 //! `pgwarden check`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use super::{ConfigArgs, runtime};
+use crate::auth::LoginQuery;
 use crate::catalog;
 use crate::config::{Config, Layout, Upstream};
 use crate::guard::{GuardLimits, TableRule};
@@ -14,7 +14,7 @@ use crate::tenant::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
 #[command(
     long_about = "Check a configuration file; report everything that is wrong with it at once, each as \
                   file:line:column and a hint. With --connect, also read the catalog of each upstream and report what \
-                  does not fit: tables that are missing or not configured, keys that are no values of their columns.",
+                  does not fit: tables that are missing or not configured, keys that are no values of their columns, an auth query that does not give what it should.",
     after_help = "Examples:\n  pgwarden check\n  pgwarden check --config /etc/pgwarden/pgwarden.toml --connect\n\nExit code: 0 \
                   if there is no error (warnings are none), 1 if there is."
 )]
@@ -65,11 +65,20 @@ async fn check_upstreams(config: &Config) -> usize {
             }
         }
     }
+    if let Some(query) = &config.auth_query {
+        match LoginQuery::check(query).await {
+            Ok(()) => println!("[auth_query] on upstream \"{}\": ok", query.upstream.name),
+            Err(error) => {
+                eprintln!("error: [auth_query] on upstream \"{}\": {error}", query.upstream.name);
+                errors += 1;
+            }
+        }
+    }
     errors
 }
 
 async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, catalog::LoadError> {
-    let catalog = Arc::new(catalog::load(upstream).await?);
+    let catalog = catalog::load(upstream).await?;
     let tenants = tenants_of(config, &upstream.name);
     let input = PolicyInput {
         tenancy: &config.tenancy,

@@ -1,7 +1,6 @@
 //! `pgwarden doctor`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::ValueEnum;
 
@@ -112,7 +111,7 @@ async fn examine_all(config: &Config) -> Result<Vec<Finding>, String> {
 }
 
 async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Result<Vec<Finding>, LoadError> {
-    let catalog = Arc::new(catalog::load(upstream).await?);
+    let catalog = catalog::load(upstream).await?;
     let tenants = tenants_of(config, &upstream.name);
     let input = PolicyInput {
         tenancy: &config.tenancy,

@@ -67,7 +67,7 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
 }
 
 async fn guard(config: &Config, tenant: &Tenant) -> Result<Guard, catalog::LoadError> {
-    let catalog = Arc::new(catalog::load(&tenant.upstream).await?);
+    let catalog = catalog::load(&tenant.upstream).await?;
     let tenants = tenants_of(config, &tenant.upstream.name);
     let input = PolicyInput {
         tenancy: &config.tenancy,

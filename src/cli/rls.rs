@@ -1,7 +1,6 @@
 //! `pgwarden rls`
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Subcommand;
 
@@ -85,7 +84,7 @@ fn is_shared(config: &Config, upstream: &Upstream) -> bool {
 }
 
 async fn policy(config: &Config, upstream: &Upstream) -> Result<Policy, catalog::LoadError> {
-    let catalog = Arc::new(catalog::load(upstream).await?);
+    let catalog = catalog::load(upstream).await?;
     let tenants = tenants_of(config, &upstream.name);
     let input = PolicyInput {
         tenancy: &config.tenancy,

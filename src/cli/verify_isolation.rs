@@ -118,7 +118,7 @@ async fn policy(config: &Config, tenant: &Tenant) -> Result<Policy, String> {
         enforcement: upstream.enforcement,
         limits: GuardLimits::default(),
     };
-    Ok(build_policy(&rules, Arc::new(catalog), 0).0)
+    Ok(build_policy(&rules, catalog, 0).0)
 }
 
 /// What the upstream lets the attacker's role do with the other's tables.

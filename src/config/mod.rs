@@ -3,6 +3,7 @@
 //! The file is read as a tree of values with positions and taken apart by hand rather than by serde's derive, which stops
 //! at the first error: `pgwarden check` reports all of them in one run.
 
+mod auth_query;
 mod diagnostics;
 mod limits;
 mod load;
@@ -15,6 +16,7 @@ mod url;
 mod values;
 
 pub use crate::auth::Secret;
+pub use auth_query::AuthQuery;
 pub use diagnostics::{ConfigErrors, Diagnostic};
 pub use limits::{Limits, OnLimit, SharedLimits, WhenAway};
 pub use load::{Env, Loaded, TERM_COLUMNS, TenantTerms, load, parse, terms_of_row, upstream_at};

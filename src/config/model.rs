@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth_query::AuthQuery;
 use super::limits::{Limits, SharedLimits};
 use super::quota::{MetricsConfig, Quota, QuotaConfig};
 use crate::auth::{FailureRules, Secret, TokenRules};
@@ -44,6 +45,8 @@ pub struct Config {
     pub shared_limits: Option<Arc<SharedLimits>>,
     /// `[[login]]`
     pub logins: Vec<Arc<Login>>,
+    /// `[auth_query]`: where more logins are looked up.
+    pub auth_query: Option<Arc<AuthQuery>>,
     /// `[[tenant]]`
     pub tenants: Vec<Arc<Tenant>>,
     /// `[admin]`
@@ -458,6 +461,8 @@ pub enum LoginAuth {
     Token,
     /// A token by OAUTHBEARER.
     OAuth,
+    /// A password whose verifier the auth query gives. Not for logins of the file.
+    Queried,
     /// No proof. Only for clients from loopback addresses: the session must check the peer.
     Trust,
 }

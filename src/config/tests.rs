@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 
+mod auth_query;
 mod quota;
 
 const BASE: &str = r#"[listen]

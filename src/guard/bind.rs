@@ -9,7 +9,7 @@ use super::plan::{Piece, Plan, TenantCheck};
 use super::policy::TenantKeys;
 use super::refusal::{Refusal, RefusalKind};
 use super::service::Script;
-use super::value::{TenantValue, push_literal};
+use super::value::{TenantValue, literal_pieces};
 use crate::ids::Oid;
 use crate::pgerror::SqlState;
 
@@ -210,9 +210,9 @@ fn put_slot(put: &mut impl FnMut(&str), plan: &Plan, values: &[Arc<str>], slot: 
         put("$");
         put(&(usize::from(plan.client_params) + slot + 1).to_string());
     } else if let (Some(value), Some(target)) = (values.get(slot), plan.slots.get(slot)) {
-        let mut literal = String::with_capacity(value.len() + 2);
-        push_literal(&mut literal, value);
-        for piece in ["CAST(", &literal, " AS ", &target.type_name, ")"] {
+        put("CAST(");
+        literal_pieces(value, put);
+        for piece in [" AS ", &target.type_name, ")"] {
             put(piece);
         }
     }

@@ -9,6 +9,7 @@ pub mod context;
 pub mod copy_rows;
 pub mod copy_stream;
 mod gate;
+mod named;
 mod nodes;
 pub(crate) mod parse;
 mod plan;
@@ -24,6 +25,7 @@ mod verify;
 
 pub use bind::{BindValue, Guarded};
 pub use gate::startup_setting;
+pub use named::{Named, QueryNames, names_of_select};
 pub use plan::*;
 pub use policy::*;
 pub use recheck::recheck;

@@ -100,15 +100,22 @@ pub fn quote_literal(text: &str) -> String {
 
 /// Writes [`quote_literal`] of a text.
 pub fn push_literal(out: &mut String, text: &str) {
-    out.push_str(if text.contains('\\') { " E'" } else { "'" });
-    for c in text.chars() {
-        // Both are doubled: a quote in either form, a backslash in the form that has escapes.
-        if matches!(c, '\'' | '\\') {
-            out.push(c);
+    literal_pieces(text, &mut |piece| out.push_str(piece));
+}
+
+/// [`quote_literal`] of a text in pieces, without putting it together.
+pub fn literal_pieces(text: &str, put: &mut impl FnMut(&str)) {
+    put(if text.contains('\\') { " E'" } else { "'" });
+    // Both are doubled: a quote in either form, a backslash in the form that has escapes.
+    for piece in text.split_inclusive(['\'', '\\']) {
+        put(piece);
+        for special in ["'", "\\"] {
+            if piece.ends_with(special) {
+                put(special);
+            }
         }
-        out.push(c);
     }
-    out.push('\'');
+    put("'");
 }
 
 #[cfg(test)]

@@ -258,6 +258,13 @@ impl ClientKey {
         self.hold(outcome)
     }
 
+    /// [`Pool::try_checkout`] for this client.
+    pub fn try_checkout(&self, pool: &Pool, share: impl Into<Share>) -> Option<Server> {
+        let server = pool.try_checkout(share)?;
+        *self.slot.held.lock() = Held::Server(Arc::clone(server.cancel_target()));
+        Some(server)
+    }
+
     /// Waits for something else: while it waits a cancel request ends the wait, unless the client holds a server connection.
     ///
     /// # Errors

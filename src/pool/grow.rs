@@ -79,7 +79,7 @@ impl Inner {
         let setup = self.setup();
         let mut state = self.lock();
         let missing = setup.settings.min_idle.saturating_sub(state.established());
-        let free = state.free(setup.settings.size);
+        let free = state.free();
         let go = state.phase == Phase::Running
             && (missing > 0 || state.wanted(free))
             && state.connecting < state.waiters.len().max(missing).min(PARALLEL_CONNECTS)
@@ -193,7 +193,7 @@ impl Inner {
             self.shared.cap.forget(self);
             for waiter in waiters {
                 // A waiter that left needs no error.
-                let _ = waiter.reach.send(Err(error.clone()));
+                let _ = waiter.reach.tell(Err(error.clone()));
             }
         }
         if empty {
@@ -213,7 +213,7 @@ impl Inner {
     fn serve_from_idle(self: &Arc<Self>) {
         let server = {
             let mut state = self.lock();
-            let free = state.free(self.setup().settings.size);
+            let free = state.free();
             let serve = !state.idle.is_empty() && state.phase == Phase::Running && state.wanted(free);
             if serve { state.idle.pop() } else { None }
         };
@@ -250,7 +250,7 @@ impl Inner {
         drop(idle);
         self.shared.cap.forget(self);
         for waiter in waiters {
-            let _ = waiter.reach.send(Err(error::pool_closed(&self.key.upstream)));
+            let _ = waiter.reach.tell(Err(error::pool_closed(&self.key.upstream)));
         }
     }
 
@@ -293,7 +293,7 @@ impl Inner {
                 let stale = !idle_timeout.is_zero() && now.duration_since(server.last_used()) >= idle_timeout;
                 match server.probe() {
                     Probe::Closed => gone.push(server),
-                    Probe::Quiet | Probe::Spoke if self.is_over(&server, now) => gone.push(server),
+                    Probe::Quiet | Probe::Spoke if state.is_over(&server, now) => gone.push(server),
                     Probe::Quiet | Probe::Spoke if stale && surplus > 0 => {
                         surplus -= 1;
                         gone.push(server);

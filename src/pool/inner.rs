@@ -22,15 +22,12 @@ use super::queue::{FairQueue, Party, Ticket};
 use super::server::Server;
 use super::shares::Shares;
 use super::socket::Probe;
-use super::state::{Locked, Phase, State};
+use super::state::{Locked, Phase, Reach, State};
 use super::stats::Counters;
 use super::{PoolKey, ServerTarget, tidy};
 use crate::config::{PoolSettings, Share};
 use crate::pgerror::PgError;
 
-/// A connection that came back more recently than this is handed out if the runtime that watches its socket has not heard of
-/// anything; after a longer time the system is asked.
-const WATCHED_FOR: Duration = Duration::from_millis(100);
 /// When more pools want connections than the cap allows, a connection changes pools at its release after this time.
 const TIME_SLICE: Duration = Duration::from_secs(1);
 
@@ -138,6 +135,7 @@ impl Waiting<'_> {
 
 impl Inner {
     pub(super) fn new(key: PoolKey, target: ServerTarget, settings: PoolSettings, shared: Arc<Shared>) -> Arc<Self> {
+        let size = settings.size;
         Arc::new(Self {
             key,
             setup: ArcSwap::from_pointee(Setup { target: Arc::new(target), settings, generation: 0 }),
@@ -148,6 +146,8 @@ impl Inner {
                 idle: Vec::new(),
                 waiters: FairQueue::default(),
                 shares: Shares::default(),
+                size,
+                generation: 0,
                 open: 0,
                 connecting: 0,
                 phase: Phase::Running,
@@ -189,6 +189,7 @@ impl Inner {
             let old = self.setup();
             let generation = old.generation + u64::from(elsewhere);
             let size = settings.size.max(1);
+            (state.size, state.generation) = (settings.size, generation);
             let target = if elsewhere { Arc::new(target) } else { Arc::clone(&old.target) };
             self.setup.store(Arc::new(Setup { target, settings, generation }));
             if elsewhere {
@@ -206,15 +207,11 @@ impl Inner {
         elsewhere
     }
 
-    /// Whether a connection is too old to be used, or goes where connections no longer go.
-    pub(super) fn is_over(&self, server: &Server, now: Instant) -> bool {
-        server.is_expired(now) || server.generation() != self.setup().generation
-    }
-
-    /// Whether more connections are open than the pool may have, after it was made smaller.
-    fn is_oversized(&self) -> bool {
-        let size = self.setup().settings.size.max(1);
-        self.lock().open > size
+    /// Whether a connection is too old to be used, or goes where connections no longer go, or the pool was made smaller and
+    /// has too many.
+    fn is_surplus(&self, server: &Server, now: Instant) -> bool {
+        let state = self.lock();
+        state.is_over(server, now) || state.open > state.size.max(1)
     }
 
     /// The most recently used idle connection, or a place in the queue, or the error that an upstream that is down gives.
@@ -227,7 +224,7 @@ impl Inner {
             state.shares.introduce(party, share);
         }
         if state.phase == Phase::Running {
-            let free = state.free(self.setup().settings.size);
+            let free = state.free();
             let may = state.shares.is_empty() || state.shares.may_take(party, free);
             if may && let Some(mut server) = state.take_idle() {
                 state.checkouts += 1;
@@ -243,18 +240,39 @@ impl Inner {
             }
         }
         let (send, reply) = oneshot::channel();
-        let ticket = state.waiters.push(party, share.weight, send);
+        let reach = Reach::new(send);
+        let ticket = state.waiters.push(party, share.weight, reach);
         Ok(Taken::Queued(Waiting { inner: self, party, ticket, since: Instant::now(), reply }))
+    }
+
+    /// A connection that can be used as it is, without waiting: an idle one that came back a moment ago and of which the
+    /// runtime that watches it has heard nothing since. Where parties have shares, none.
+    pub(super) fn take_quiet(&self, share: Share) -> Option<Server> {
+        let mut state = self.lock();
+        if state.phase != Phase::Running || share.is_bounded() || !state.shares.is_empty() {
+            return None;
+        }
+        let now = Instant::now();
+        let server = state.take_idle()?;
+        if state.is_over(&server, now) || !server.is_watched(now) || server.glance() != Probe::Quiet {
+            // It is the next one again: for those who have the time to look at it.
+            state.idle.push(server);
+            return None;
+        }
+        state.checkouts += 1;
+        drop(state);
+        let mut server = server;
+        server.counters.checkouts += 1;
+        Some(server)
     }
 
     /// Looks at a connection that was idle: one that the upstream closed meanwhile is never handed out.
     pub(super) async fn vet(&self, mut server: Server) -> Option<Server> {
         let now = Instant::now();
-        if self.is_over(&server, now) {
+        if self.lock().is_over(&server, now) {
             return None;
         }
-        let watched = now.duration_since(server.last_used()) < WATCHED_FOR;
-        match if watched { server.glance() } else { server.probe() } {
+        match if server.is_watched(now) { server.glance() } else { server.probe() } {
             Probe::Quiet => {}
             Probe::Spoke => tidy::listen(&mut server).await.ok()?,
             Probe::Closed => {
@@ -278,7 +296,7 @@ impl Inner {
         }
         let now = Instant::now();
         server.touch(now);
-        if self.is_over(&server, now) || self.is_oversized() || self.must_yield(&server, now) {
+        if self.is_surplus(&server, now) || self.must_yield(&server, now) {
             drop(server);
         } else {
             self.give(server);
@@ -299,7 +317,7 @@ impl Inner {
                     return;
                 }
                 // It is nobody's now, but not among the idle ones.
-                let free = state.free(self.setup().settings.size) + 1;
+                let free = state.free() + 1;
                 let Some(waiter) = state.next_waiter(&mut server, free) else {
                     state.idle.push(server);
                     break;
@@ -311,7 +329,7 @@ impl Inner {
                 self.shared.cap.forget(self);
             }
             server.counters.checkouts += 1;
-            let Err(back) = waiter.reach.send(Ok(Handoff(Some(server)))) else {
+            let Err(back) = waiter.reach.tell(Ok(Handoff(Some(server)))) else {
                 return;
             };
             // The waiter left at this very moment: the next one.

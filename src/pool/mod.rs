@@ -33,7 +33,7 @@ pub use connect::NetConnector;
 pub(crate) use connect::open_stream;
 pub use error::{ConnectError, UpstreamError};
 pub use pools::{Pool, PoolKey, Pools};
-pub use prepared::{PreparedSet, StatementId};
+pub use prepared::{PreparedSet, ServerName, StatementId};
 pub use queue::{FairQueue, Party, Ticket, Waiter};
 pub use server::{Connection, Server, ServerCounters, ServerFacts};
 pub use stats::PoolStats;

@@ -11,8 +11,49 @@ pub struct StatementId(pub u64);
 
 impl StatementId {
     /// The statement's name on a server connection. Clients never choose server-side names.
-    pub fn server_name(self) -> String {
-        format!("pgw{}", self.0)
+    pub fn server_name(self) -> ServerName {
+        let mut name = ServerName::default();
+        let mut left = self.0;
+        for byte in name.bytes.iter_mut().rev() {
+            name.start -= 1;
+            *byte = b"0123456789".get((left % 10) as usize).copied().unwrap_or_default();
+            left /= 10;
+            if left == 0 {
+                break;
+            }
+        }
+        for (byte, letter) in name.bytes.iter_mut().take(name.start).rev().zip(*b"wgp") {
+            name.start -= 1;
+            *byte = letter;
+        }
+        name
+    }
+}
+
+/// Longest name: three letters and the digits of a `u64`.
+const NAME: usize = 23;
+
+/// Name of a prepared statement on a server connection; the default is the unnamed one's. Not on the heap: one is made for
+/// each Bind.
+#[derive(Clone, Copy)]
+pub struct ServerName {
+    bytes: [u8; NAME],
+    /// Where it begins.
+    start: usize,
+}
+
+impl Default for ServerName {
+    fn default() -> Self {
+        Self { bytes: [0; NAME], start: NAME }
+    }
+}
+
+impl std::ops::Deref for ServerName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Letters and digits.
+        std::str::from_utf8(self.bytes.get(self.start..).unwrap_or_default()).unwrap_or_default()
     }
 }
 

@@ -11,6 +11,9 @@ use crate::ids::TenantName;
 /// Who waits: the unit of fairness. `None` stands for operators, who act for no tenant; they form a queue like any other.
 pub type Party = Option<TenantName>;
 
+/// So many hand-offs at most pass over the waiter that stands first in its party's queue.
+const PASSED_OVER: u32 = 8;
+
 /// One that waits, with what is needed to reach it.
 #[derive(Debug)]
 pub struct Waiter<T> {
@@ -32,6 +35,22 @@ struct Line<T> {
     weight: u32,
     /// What is left of this turn; 0 before the turn began.
     credit: u32,
+    /// How often others were preferred to the first one.
+    passed: u32,
+}
+
+impl<T> Line<T> {
+    /// The first waiter, or one close behind it that is preferred, as long as the first one does not wait long for it.
+    fn next(&mut self, mut prefer: impl FnMut(&T) -> bool) -> Option<Waiter<T>> {
+        let near = self.waiters.iter().take(PASSED_OVER as usize);
+        let at = near.map(|waiter| &waiter.reach).position(&mut prefer).unwrap_or(0);
+        if at == 0 || self.passed >= PASSED_OVER {
+            self.passed = 0;
+            return self.waiters.pop_front();
+        }
+        self.passed += 1;
+        self.waiters.remove(at)
+    }
 }
 
 /// Queues of waiters, one per tenant, served round-robin: `weight` hand-offs a turn.
@@ -76,7 +95,7 @@ impl<T> FairQueue<T> {
                 line.waiters.push_back(waiter);
             }
             None => {
-                let line = Line { waiters: VecDeque::from([waiter]), weight, credit: 0 };
+                let line = Line { waiters: VecDeque::from([waiter]), weight, credit: 0, passed: 0 };
                 self.lines.insert(party.clone(), line);
                 self.turns.push_back(party.clone());
             }
@@ -84,9 +103,9 @@ impl<T> FairQueue<T> {
         ticket
     }
 
-    /// Takes the waiter whose turn it is.
-    pub fn pop(&mut self) -> Option<Waiter<T>> {
-        self.pop_of(|_| true).map(|(_, waiter)| waiter)
+    /// Takes the waiter whose turn it is; within its party, one for which `prefer` holds may go before.
+    pub fn pop(&mut self, prefer: impl FnMut(&T) -> bool) -> Option<Waiter<T>> {
+        self.pop_of(|_| true, prefer).map(|(_, waiter)| waiter)
     }
 
     /// Whether one of these parties waits.
@@ -94,13 +113,17 @@ impl<T> FairQueue<T> {
         self.turns.iter().any(may)
     }
 
-    /// Takes the waiter whose turn it is among these parties.
-    pub fn pop_of(&mut self, mut may: impl FnMut(&Party) -> bool) -> Option<(Party, Waiter<T>)> {
+    /// [`FairQueue::pop`] among these parties.
+    pub fn pop_of(
+        &mut self,
+        mut may: impl FnMut(&Party) -> bool,
+        prefer: impl FnMut(&T) -> bool,
+    ) -> Option<(Party, Waiter<T>)> {
         let at = self.turns.iter().position(&mut may)?;
         let party = self.turns.get(at)?;
         let line = self.lines.get_mut(party)?;
         let whose = party.clone();
-        let waiter = line.waiters.pop_front()?;
+        let waiter = line.next(prefer)?;
         self.len -= 1;
         if line.waiters.is_empty() {
             self.lines.remove(party);
@@ -159,7 +182,7 @@ mod tests {
 
     fn order(queue: &mut FairQueue<&'static str>) -> String {
         let mut out = String::new();
-        while let Some(waiter) = queue.pop() {
+        while let Some(waiter) = queue.pop(|_| false) {
             out.push_str(waiter.reach);
         }
         out
@@ -196,10 +219,10 @@ mod tests {
         }
         let not_a = |it: &Party| *it != party("a");
         assert!(queue.any(not_a));
-        assert_eq!(queue.pop_of(not_a).unwrap().1.reach, "b");
-        assert_eq!(queue.pop_of(not_a).unwrap().1.reach, "c");
+        assert_eq!(queue.pop_of(not_a, |_| false).unwrap().1.reach, "b");
+        assert_eq!(queue.pop_of(not_a, |_| false).unwrap().1.reach, "c");
         assert_eq!(order(&mut queue), "aba");
-        assert!(queue.pop_of(|_| true).is_none() && !queue.any(|_| true));
+        assert!(queue.pop_of(|_| true, |_| false).is_none() && !queue.any(|_| true));
     }
 
     #[test]
@@ -210,11 +233,30 @@ mod tests {
         queue.push(&party("c"), 1, "c");
         let mut served = String::new();
         for _ in 0..6 {
-            let waiter = queue.pop().unwrap();
+            let waiter = queue.pop(|_| false).unwrap();
             served.push_str(waiter.reach);
             queue.push(&party(waiter.reach), 1, waiter.reach);
         }
         assert_eq!(served, "abcabc");
+    }
+
+    #[test]
+    fn those_that_are_near_go_first_but_not_for_ever() {
+        let mut queue = FairQueue::default();
+        for name in ["f1", "n1", "f2", "n2"] {
+            queue.push(&party("a"), 1, name);
+        }
+        queue.push(&party("b"), 1, "f3");
+        let near = |it: &&str| it.starts_with('n');
+        let mut next = || queue.pop(near).unwrap().reach;
+        assert_eq!([next(), next(), next(), next(), next()], ["n1", "f3", "n2", "f1", "f2"]);
+
+        queue.push(&party("a"), 1, "f1");
+        for _ in 0..20 {
+            queue.push(&party("a"), 1, "n");
+        }
+        let served: Vec<_> = (0..21).map(|_| queue.pop(near).unwrap().reach).collect();
+        assert_eq!(served.iter().position(|it| *it == "f1"), Some(PASSED_OVER as usize));
     }
 
     #[test]

@@ -18,6 +18,10 @@ use super::socket::{self, Probe};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::conn::Conn;
 
+/// A connection that came back more recently than this is handed out if the runtime that watches its socket has not heard of
+/// anything; after a longer time the system is asked.
+const WATCHED_FOR: Duration = Duration::from_millis(100);
+
 /// A freshly authenticated connection, as a [`Connector`](super::Connector) makes it: ReadyForQuery `I` was read.
 #[derive(Debug)]
 pub struct Connection {
@@ -230,6 +234,11 @@ impl Server {
 
     pub(super) fn touch(&mut self, now: Instant) {
         self.last_used = now;
+    }
+
+    /// It came back a moment ago: [`Server::glance`] is enough.
+    pub(super) fn is_watched(&self, now: Instant) -> bool {
+        now.duration_since(self.last_used) < WATCHED_FOR
     }
 
     /// The runtime that watches the socket.

@@ -5,7 +5,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::{Duration, Instant};
 
 use parking_lot::MutexGuard;
-use tokio::runtime::Handle;
+use tokio::runtime::{self, Handle};
 use tokio::sync::oneshot;
 
 use super::inner::{Inner, Reply};
@@ -14,12 +14,36 @@ use super::server::{Server, ServerFacts};
 use super::shares::Shares;
 use crate::pgerror::PgError;
 
+/// How a waiter is reached.
+#[derive(Debug)]
+pub(super) struct Reach {
+    send: oneshot::Sender<Reply>,
+    /// The runtime that it is served on: a connection that is watched there already costs least.
+    home: runtime::Id,
+}
+
+impl Reach {
+    /// Of a waiter that is served on this thread's runtime.
+    pub(super) fn new(send: oneshot::Sender<Reply>) -> Self {
+        Self { send, home: Handle::current().id() }
+    }
+
+    /// Gives it back if the waiter is gone.
+    pub(super) fn tell(self, reply: Reply) -> Result<(), Reply> {
+        self.send.send(reply)
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct State {
     /// The most recently used one is last, and goes out first.
     pub(super) idle: Vec<Server>,
-    pub(super) waiters: FairQueue<oneshot::Sender<Reply>>,
+    pub(super) waiters: FairQueue<Reach>,
     pub(super) shares: Shares,
+    /// As in the pool's setup: read with the lock held anyway.
+    pub(super) size: usize,
+    /// Likewise.
+    pub(super) generation: u64,
     /// Places taken: idle, in use, being opened, being reset.
     pub(super) open: usize,
     /// Of these, being opened.
@@ -73,9 +97,14 @@ impl State {
         }
     }
 
+    /// Whether a connection is too old to be used, or goes where connections no longer go.
+    pub(super) fn is_over(&self, server: &Server, now: Instant) -> bool {
+        server.is_expired(now) || server.generation() != self.generation
+    }
+
     /// Connections that no client has, those that could be opened included.
-    pub(super) fn free(&self, size: usize) -> usize {
-        size.saturating_sub(self.established().saturating_sub(self.idle.len()))
+    pub(super) fn free(&self) -> usize {
+        self.size.saturating_sub(self.established().saturating_sub(self.idle.len()))
     }
 
     /// Somebody waits who may have one of `free` connections.
@@ -88,12 +117,14 @@ impl State {
     }
 
     /// The next of those who may have a connection; it is counted as theirs.
-    pub(super) fn next_waiter(&mut self, server: &mut Server, free: usize) -> Option<Waiter<oneshot::Sender<Reply>>> {
+    pub(super) fn next_waiter(&mut self, server: &mut Server, free: usize) -> Option<Waiter<Reach>> {
+        let home = server.home();
+        let near = |reach: &Reach| reach.home == home;
         if self.shares.is_empty() {
-            return self.waiters.pop();
+            return self.waiters.pop(near);
         }
         let Self { waiters, shares, .. } = self;
-        let (party, waiter) = waiters.pop_of(|it| shares.may_take(it, free))?;
+        let (party, waiter) = waiters.pop_of(|it| shares.may_take(it, free), near)?;
         if shares.take(&party) {
             server.set_party(&party);
         }

@@ -2,6 +2,7 @@
 
 mod control;
 mod keeper;
+mod logins;
 mod policies;
 mod reload;
 mod rules;
@@ -95,6 +96,7 @@ impl Proxy {
         }
         let gateway = Gateway::new(&config, CancelRegistry::new(connector), Arc::clone(&upstreams) as _)?;
         let gateway = Arc::new(gateway);
+        logins::watch(&gateway);
         let reloader = Reloader::new(Arc::clone(&config), Arc::clone(&gateway), upstreams, pools.clone());
         let reloader = Arc::new(reloader);
         let source = TenantSource::start(Arc::clone(&reloader));

@@ -1,7 +1,6 @@
 //! Before anything is served: where policies alone are to keep tenants apart, whether they do.
 
 use std::fmt::Write as _;
-use std::sync::Arc;
 
 use super::ServeError;
 use crate::catalog;
@@ -26,7 +25,7 @@ pub async fn check_policies(config: &Config) -> Result<(), ServeError> {
             enforcement: upstream.enforcement,
             limits: GuardLimits::default(),
         };
-        let findings = check(&build_policy(&input, Arc::new(catalog), 0).0).findings();
+        let findings = check(&build_policy(&input, catalog, 0).0).findings();
         if !findings.is_empty() {
             let _ = write!(text, "\nupstream \"{}\", database \"{}\":", upstream.name, upstream.database);
             findings.iter().for_each(|finding| {

@@ -149,7 +149,7 @@ impl Reloader {
         say(&state.rejected, &merged.rejected);
         state.rejected = Arc::new(merged.rejected);
         let config = Arc::new(Config { tenants: merged.tenants, ..Config::clone(&state.file) });
-        let registry = Arc::new(Registry::new(&config));
+        let registry = Arc::new(Registry::beside(&config, &self.gateway.queried));
         self.upstreams.reload(Rules::new(Arc::clone(&config)), access.is_some());
         if let Some(access) = access {
             self.gateway.access.store(Arc::new(access));
@@ -206,6 +206,11 @@ impl Reloader {
         if let Some(source) = self.source.get().and_then(Weak::upgrade) {
             source.config_changed();
         }
+        let (gateway, idle) = (Arc::clone(&self.gateway), config.listen.idle_timeout);
+        self.runtime.spawn(async move {
+            gateway.refresh_logins().await;
+            gateway.limit_book.apply(&gateway.registry.load(), idle);
+        });
         if let Err(error) = observe::set_level(&config.log) {
             error!(%error, "log level");
         }

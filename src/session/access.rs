@@ -3,10 +3,13 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use crate::auth::query::Kind;
 use crate::auth::token::KeyError;
 use crate::auth::{
-    FailureRules, Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword, TokenKey, TokenVerifier,
+    FailureRules, LoginQuery, Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword, TokenKey,
+    TokenVerifier,
 };
 use crate::config::{CertificateName, ClientCert, Config, ListenTls, LoginAuth, TokenConfig};
 use crate::ids::LoginName;
@@ -55,6 +58,8 @@ pub struct Access {
     pub failures: FailureRules,
     /// Which tokens are accepted.
     pub tokens: Option<TokenVerifier>,
+    /// Where logins are looked up that are not in the file.
+    pub query: Option<Arc<LoginQuery>>,
     client_name: CertificateName,
     client_patterns: Vec<NamePattern>,
 }
@@ -84,6 +89,7 @@ impl Access {
             tls_required: tls.is_some_and(|tls| tls.required),
             failures: config.failures,
             tokens: config.tokens.as_ref().map(token_verifier).transpose()?,
+            query: config.auth_query.as_ref().map(|query| Arc::new(LoginQuery::new(Arc::clone(query)))),
             client_name: tls.map_or(CertificateName::CommonName, |tls| tls.client_name),
             client_patterns: tls.map(|tls| tls.client_patterns.clone()).unwrap_or_default(),
         })
@@ -170,10 +176,17 @@ impl Credentials {
         Ok(Self { by_login, decoys })
     }
 
-    /// How an unknown login is treated: like one of the known, and always the same for the same name.
-    pub fn unknown(&self, name: &str, mock: &MockKey) -> Unknown {
-        match self.decoys.get(mock.pick(name, self.decoys.len())) {
-            None => Unknown::Password(Method::Scram, mock.clone()),
+    /// How an unknown login is treated: like one of the known, and always the same for the same name. `kinds`: those of an
+    /// auth query are known too.
+    pub fn unknown(&self, name: &str, mock: &MockKey, kinds: &[Kind]) -> Unknown {
+        let own = self.decoys.len();
+        let pick = mock.pick(name, own + kinds.len());
+        match self.decoys.get(pick) {
+            None => match pick.checked_sub(own).and_then(|pick| kinds.get(pick)) {
+                Some(Kind::Scram(iterations)) => Unknown::Password(Method::Scram, mock.with_iterations(*iterations)),
+                Some(Kind::Md5) => Unknown::Password(Method::Md5, mock.clone()),
+                None => Unknown::Password(Method::Scram, mock.clone()),
+            },
             Some(Decoy::Scram(verifier)) => Unknown::Password(Method::Scram, mock.like(verifier)),
             Some(Decoy::Md5) => Unknown::Password(Method::Md5, mock.clone()),
             Some(Decoy::Certificate) => Unknown::Certificate,
@@ -208,6 +221,8 @@ impl Credential {
             LoginAuth::Token => Credential::Token { bearer: false },
             LoginAuth::OAuth => Credential::Token { bearer: true },
             LoginAuth::Trust => Credential::Trust,
+            // The query's, not the file's.
+            LoginAuth::Queried => return None,
         })
     }
 

@@ -1,6 +1,6 @@
 //! All sessions of the process: what the console lists, and how a session is told to end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -11,8 +11,8 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::machine::Acting;
-use crate::config::Login;
-use crate::ids::{SessionId, TenantName};
+use crate::config::{Login, LoginAuth};
+use crate::ids::{LoginName, SessionId, TenantName};
 use crate::pgerror::{PgError, SqlState};
 use crate::tenant::{Lives, SharedRegistry, Target, Withdrawn};
 
@@ -278,6 +278,15 @@ impl Directory {
         for seat in self.all() {
             seat.tell(order);
         }
+    }
+
+    /// The logins whose password the auth query gives, and of which there are sessions.
+    pub fn queried_logins(&self) -> HashSet<LoginName> {
+        let login = |seat: &Arc<Seat>| match seat.occupant.lock().as_deref() {
+            Some(Occupant { login, .. }) if matches!(login.auth, LoginAuth::Queried) => Some(login.name.clone()),
+            Some(_) | None => None,
+        };
+        self.all().iter().filter_map(login).collect()
     }
 
     /// The registry was replaced: tells the sessions that it may concern. Returns how many.

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::pool::{CancelRegistry, PoolKey};
 use crate::tenant::limits::{Commons, LimitBook};
 use crate::tenant::usage::Ledger;
-use crate::tenant::{Registry, SharedRegistry};
+use crate::tenant::{QueriedLogins, Registry, SharedRegistry};
 use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
 
 /// Startup settings of which it is remembered what a server reports after them.
@@ -31,6 +31,8 @@ pub(super) type Greetings = Cache<(PoolKey, Vec<(String, String)>), Arc<BTreeMap
 pub struct Gateway {
     /// Tenants and logins; a reload replaces it.
     pub registry: SharedRegistry,
+    /// Logins that sessions have of the auth query.
+    pub queried: Arc<QueriedLogins>,
     /// All sessions.
     pub directory: Arc<Directory>,
     /// Certificates and credentials; a reload replaces them by `access.store(Arc::new(Access::new(&config)?))`. Sessions
@@ -71,12 +73,14 @@ impl Gateway {
         cancel: Arc<CancelRegistry>,
         upstreams: Arc<dyn Upstreams>,
     ) -> Result<Self, GatewayError> {
-        let registry = Registry::shared(config);
+        let queried = Arc::default();
+        let registry = Registry::shared(config, &queried);
         let limit_book = LimitBook::new(config.listen.idle_timeout, config.shared_limits.as_deref().map(Commons::new));
         limit_book.apply(&registry.load(), config.listen.idle_timeout);
         Ok(Self {
             directory: Directory::new(Arc::clone(&registry)),
             registry,
+            queried,
             access: ArcSwap::from_pointee(Access::new(config)?),
             manners: ArcSwap::from_pointee(Manners::new(config)),
             max_connections: config.listen.max_connections,

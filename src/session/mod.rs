@@ -10,6 +10,7 @@ pub mod directory;
 pub mod gateway;
 pub mod listener;
 mod login;
+mod looked_up;
 pub mod machine;
 mod opening;
 mod prove;

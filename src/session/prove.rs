@@ -138,12 +138,33 @@ impl Arrival<'_> {
         certificate: Option<&Found>,
         host: Option<&str>,
     ) -> Result<Arc<config::Login>, AuthError> {
-        let address = self.peer.ip();
+        let asked = Instant::now();
         let known =
             claim.login.as_ref().and_then(|login| Some((login, self.access.credentials.get(claim.login_name)?)));
-        let Some((login, credential)) = known else {
-            return Err(self.pretend(conn, claim, host).await);
+        let looked_up = match &claim.login {
+            Some(_) => None,
+            None => self.look_up(claim.login_name).await,
         };
+        if let Some(query) = &self.access.query {
+            query.keep_pace(asked).await;
+        }
+        match (known, looked_up) {
+            (Some((login, credential)), _) => {
+                self.prove_known(conn, claim, (login, credential), certificate, host).await
+            }
+            (None, Some(answer)) => self.prove_looked_up(conn, claim, answer, host).await,
+            (None, None) => Err(self.pretend(conn, claim, host).await),
+        }
+    }
+
+    async fn prove_known(
+        &self,
+        conn: &mut Conn,
+        claim: &Claim<'_>,
+        (login, credential): (&Arc<config::Login>, &Credential),
+        certificate: Option<&Found>,
+        host: Option<&str>,
+    ) -> Result<Arc<config::Login>, AuthError> {
         let mut login = Arc::clone(login);
         match credential {
             Credential::Password(method, stored) => {
@@ -156,18 +177,25 @@ impl Arrival<'_> {
                 }
             }
             Credential::Token { bearer } => login = self.token(conn, &login, *bearer).await?,
-            Credential::Trust if address.to_canonical().is_loopback() => {}
+            Credential::Trust if self.peer.ip().to_canonical().is_loopback() => {}
             Credential::Trust => return Err(AuthError::Failed(Failure::NoUsablePassword)),
         }
+        self.from_here(&login)?;
+        Ok(login)
+    }
+
+    /// Whether the login may be used from the client's address.
+    pub(super) fn from_here(&self, login: &config::Login) -> Result<(), AuthError> {
         match &login.allow_from {
-            Some(list) if !list.contains(address) => Err(AuthError::Failed(Failure::Address)),
-            Some(_) | None => Ok(login),
+            Some(list) if !list.contains(self.peer.ip()) => Err(AuthError::Failed(Failure::Address)),
+            Some(_) | None => Ok(()),
         }
     }
 
     /// The exchange with somebody of whom there is no login.
-    async fn pretend(&self, conn: &mut Conn, claim: &Claim<'_>, host: Option<&str>) -> AuthError {
-        match self.access.credentials.unknown(claim.login_name, &self.gateway.mock) {
+    pub(super) async fn pretend(&self, conn: &mut Conn, claim: &Claim<'_>, host: Option<&str>) -> AuthError {
+        let kinds = self.access.query.as_ref().map(|query| query.kinds()).unwrap_or_default();
+        match self.access.credentials.unknown(claim.login_name, &self.gateway.mock, &kinds) {
             Unknown::Password(method, mock) => {
                 let outcome = self.ask(conn, claim, (method, Account::Unknown), &mock, host).await;
                 outcome.err().unwrap_or(AuthError::Failed(Failure::UnknownLogin))
@@ -218,7 +246,7 @@ impl Arrival<'_> {
         AuthError::Token { error, bearer }
     }
 
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         conn: &mut Conn,
         claim: &Claim<'_>,

@@ -46,6 +46,8 @@ pub trait Source: Send {
         place: Arc<Place>,
         party: Option<TenantName>,
     ) -> impl Future<Output = Result<(Self::Server, Link), PgError>> + Send;
+    /// What [`Source::checkout`] would give without waiting, if that is sure.
+    fn try_checkout(&mut self, place: &Arc<Place>, party: &Option<TenantName>) -> Option<(Self::Server, Link)>;
     /// Waits for something else than a server connection; a cancel request ends the wait if the client holds none.
     fn wait<T: Send>(
         &mut self,
@@ -340,6 +342,22 @@ impl<S: Source> Relay<S> {
 impl<S: Source> Relay<S> {
     /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.
     async fn acquire(&mut self) -> Option<End> {
+        if let Some((server, link)) = self.source.try_checkout(self.machine.place(), &self.machine.party()) {
+            self.acquired(server, link);
+            return None;
+        }
+        // Boxed: it is rare, and a session has room for its futures all its life.
+        Box::pin(self.acquire_patiently()).await
+    }
+
+    fn acquired(&mut self, server: S::Server, link: Link) {
+        self.server = Some(server);
+        self.served = true;
+        self.awaits_server = false;
+        self.machine.attach(link);
+    }
+
+    async fn acquire_patiently(&mut self) -> Option<End> {
         let got = {
             let Self { client, awaits_client, machine, source, unflushed, seat, heard, .. } = self;
             let mut checkout = pin!(source.checkout(Arc::clone(machine.place()), machine.party()));
@@ -363,19 +381,11 @@ impl<S: Source> Relay<S> {
             .await
         };
         match got {
-            Ok(Ok((server, link))) => {
-                self.server = Some(server);
-                self.served = true;
-                self.awaits_server = false;
-                self.machine.attach(link);
-                None
-            }
-            Ok(Err(error)) => {
-                self.machine.deny(error);
-                None
-            }
-            Err(end) => Some(end),
+            Ok(Ok((server, link))) => self.acquired(server, link),
+            Ok(Err(error)) => self.machine.deny(error),
+            Err(end) => return Some(end),
         }
+        None
     }
 
     /// Waits for what a limit asks for, while the client is still listened to.

@@ -86,6 +86,17 @@ impl PoolSource {
     }
 }
 
+/// A server connection, and what is known of its state.
+fn with_link(mut server: Server) -> (Server, Link) {
+    let link = Link::new(
+        std::mem::take(&mut server.conn.inbox),
+        std::mem::take(&mut server.applied),
+        std::mem::replace(&mut server.prepared, PreparedSet::new(1)),
+        std::mem::take(&mut server.parameters),
+    );
+    (server, link)
+}
+
 fn share_of(registry: &Registry, party: &Party) -> (Share, u64) {
     let tenant = party.as_ref().and_then(|name| registry.tenant(name.as_str()));
     (tenant.map(|tenant| tenant.share).unwrap_or_default(), registry.number())
@@ -114,14 +125,14 @@ impl Source for PoolSource {
             Ok(server) => self.seat.note_active(server.id()),
             Err(_) => self.seat.note_idle(),
         }
-        let mut server = outcome?;
-        let link = Link::new(
-            std::mem::take(&mut server.conn.inbox),
-            std::mem::take(&mut server.applied),
-            std::mem::replace(&mut server.prepared, PreparedSet::new(1)),
-            std::mem::take(&mut server.parameters),
-        );
-        Ok((server, link))
+        outcome.map(with_link)
+    }
+
+    fn try_checkout(&mut self, place: &Arc<Place>, party: &Option<TenantName>) -> Option<(Server, Link)> {
+        let same = Arc::ptr_eq(&self.place, place) && (party.is_none() || self.party == *party);
+        let server = if same { self.key.try_checkout(&self.pool, self.share)? } else { return None };
+        self.seat.note_active(server.id());
+        Some(with_link(server))
     }
 
     async fn wait<T: Send>(&mut self, waiting: impl Future<Output = Result<T, PgError>> + Send) -> Result<T, PgError> {

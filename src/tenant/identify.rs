@@ -46,7 +46,8 @@ pub struct Claim<'a> {
     registry: &'a Registry,
     params: StartupParams<'a>,
     user_tenant: Option<&'a str>,
-    /// The login whose credential must be proved; `None` if there is none of that name (let a mock exchange fail).
+    /// The login of the file whose credential must be proved; `None` if there is none of that name (let a mock exchange fail,
+    /// or look elsewhere).
     pub login: Option<Arc<Login>>,
     /// The login's name as the client gave it, without the tenant: for logs and the authentication error.
     pub login_name: &'a str,
@@ -163,7 +164,8 @@ impl Registry {
         self.sources().contains(&source)
     }
 
-    /// `app@acme` and `app.acme`; a user that is a login's whole name names no tenant.
+    /// `app@acme` and `app.acme`; a user that is a login's whole name names no tenant. Only logins of the file count, so that a
+    /// name is read in the same way whoever else is known: a dot in another name is part of it.
     fn split_user<'a>(&self, user: &'a str) -> (&'a str, Option<&'a str>) {
         if self.login(user).is_some() {
             return (user, None);
@@ -326,8 +328,9 @@ impl Registry {
     /// Unknown, suspended, not the login's, or not from there; the login is gone.
     pub fn may_act(&self, session: &Login, name: &str, peer: Option<IpAddr>) -> Result<Arc<Tenant>, IdentifyError> {
         let unknown = || IdentifyError::UnknownLogin { login: session.name.to_string() };
-        let login = self.login(session.name.as_str()).filter(|it| matches!(it.role, Role::Tenant));
-        self.tenant_for(login.ok_or_else(unknown)?, name)?;
+        let login = self.standing_login(session.name.as_str()).filter(|it| matches!(it.role, Role::Tenant));
+        let login = login.ok_or_else(unknown)?;
+        self.tenant_for(&login, name)?;
         let tenant = self.tenant_for(session, name)?;
         reachable(session, &tenant, peer)?;
         Ok(tenant)

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use arc_swap::ArcSwap;
 
 use super::derive::Deriver;
+use super::queried::QueriedLogins;
 use crate::config::{Config, Limits, Login, Role, Source, Tenant, Upstream};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 
@@ -18,6 +19,10 @@ pub type SharedRegistry = Arc<ArcSwap<Registry>>;
 pub struct Registry {
     tenants: HashMap<TenantName, Arc<Tenant>>,
     logins: HashMap<LoginName, Arc<Login>>,
+    /// Logins that sessions have of the auth query, if there is one.
+    queried: Option<Arc<QueriedLogins>>,
+    /// Whether those have limits.
+    queried_limits: bool,
     upstreams: HashMap<UpstreamName, Arc<Upstream>>,
     /// Operators that may use the console.
     console: BTreeSet<LoginName>,
@@ -38,6 +43,8 @@ impl Registry {
             tenants: config.tenants.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect(),
             logins: config.logins.iter().map(|l| (l.name.clone(), Arc::clone(l))).collect(),
             upstreams: config.upstreams.iter().map(|(name, u)| (name.clone(), Arc::clone(u))).collect(),
+            queried: None,
+            queried_limits: config.auth_query.as_ref().is_some_and(|query| query.limits.is_set()),
             pattern: Deriver::new(config),
             console: config.admin.logins.clone(),
             default_upstream: config.tenancy.upstream.clone(),
@@ -47,14 +54,20 @@ impl Registry {
         }
     }
 
+    /// The same, where an auth query gives logins besides: those that sessions have are here.
+    pub fn beside(config: &Config, queried: &Arc<QueriedLogins>) -> Self {
+        let queried = config.auth_query.as_ref().map(|_| Arc::clone(queried));
+        Self { queried, ..Self::new(config) }
+    }
+
     /// Tells it from all others of the process.
     pub fn number(&self) -> u64 {
         self.number
     }
 
     /// A registry that can be swapped.
-    pub fn shared(config: &Config) -> SharedRegistry {
-        Arc::new(ArcSwap::from_pointee(Self::new(config)))
+    pub fn shared(config: &Config, queried: &Arc<QueriedLogins>) -> SharedRegistry {
+        Arc::new(ArcSwap::from_pointee(Self::beside(config, queried)))
     }
 
     /// A tenant by name.
@@ -72,7 +85,13 @@ impl Registry {
         self.tenants.contains_key(name)
     }
 
-    /// A login by name.
+    /// A login of the file, or one that the auth query gave to a session. Those of the file win.
+    pub fn standing_login(&self, name: &str) -> Option<Arc<Login>> {
+        let queried = || self.queried.as_ref()?.get(name);
+        self.logins.get(name).cloned().or_else(queried)
+    }
+
+    /// A login of the file by name.
     pub fn login(&self, name: &str) -> Option<&Arc<Login>> {
         self.logins.get(name)
     }
@@ -114,7 +133,7 @@ impl Registry {
     /// Whether any tenant or login has limits.
     pub fn has_limits(&self) -> bool {
         let tenants = self.tenants.values().map(|tenant| &tenant.limits);
-        tenants.chain(self.logins.values().map(|login| &login.limits)).any(Limits::is_set)
+        self.queried_limits || tenants.chain(self.logins.values().map(|login| &login.limits)).any(Limits::is_set)
     }
 
     /// How many tenants there are.

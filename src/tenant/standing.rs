@@ -79,7 +79,8 @@ impl Registry {
     /// # Errors
     /// Why not.
     pub fn still_admits(&self, login: &Arc<Login>, target: &Target) -> Result<(), Withdrawn> {
-        let now = self.login(login.name.as_str()).ok_or_else(|| Withdrawn::Login(login.name.clone()))?;
+        let now = self.standing_login(login.name.as_str()).ok_or_else(|| Withdrawn::Login(login.name.clone()))?;
+        let now = &now;
         if !Arc::ptr_eq(now, login) && now.role != login.role {
             return Err(Withdrawn::LoginChanged(login.name.clone()));
         }
@@ -108,8 +109,8 @@ impl Registry {
         keys: &TenantKeys,
         lives: &Lives<'_>,
     ) -> Result<(), Withdrawn> {
-        let login = self.login(login.name.as_str()).ok_or_else(|| Withdrawn::Login(login.name.clone()))?;
-        let now = self.still_there(login, name)?;
+        let login = self.standing_login(login.name.as_str()).ok_or_else(|| Withdrawn::Login(login.name.clone()))?;
+        let now = self.still_there(&login, name)?;
         if now.keys == *keys && lives.is_home_of(&now) { Ok(()) } else { Err(Withdrawn::Changed(name.to_string())) }
     }
 

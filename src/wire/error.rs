@@ -139,6 +139,10 @@ fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// [`WireError::InvalidUtf8`] with the bytes that Postgres would name: as many as the leading byte announces.
 pub fn utf8<'a>(what: &'static str, bytes: &'a [u8]) -> Result<&'a str, WireError> {
+    // The fast one only tells whether it is; where it is not, the standard one tells where.
+    if let Ok(text) = simdutf8::basic::from_utf8(bytes) {
+        return Ok(text);
+    }
     std::str::from_utf8(bytes).map_err(|error| {
         let rest = bytes.get(error.valid_up_to()..).unwrap_or_default();
         let announced = match rest.first() {

@@ -13,6 +13,7 @@ pub mod frontend;
 pub mod options;
 pub mod reader;
 pub mod socket;
+pub mod spare;
 pub mod startup;
 pub mod stream;
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! A bounds-checked cursor over the body of one message.
 
-use std::ffi::CStr;
-
 use super::error::{WireError, utf8};
 
 /// Reads the fields of one message. Every read checks what is left; nothing is allocated.
@@ -70,9 +68,15 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// [`WireError::Unterminated`] if no NUL is left.
     pub fn cstr(&mut self) -> Result<&'a [u8], WireError> {
-        let found = CStr::from_bytes_until_nul(self.rest).map_err(|_| WireError::Unterminated(self.message))?;
-        self.rest = self.rest.get(found.count_bytes() + 1..).unwrap_or_default();
-        Ok(found.to_bytes())
+        // Most names are empty.
+        if let [0, rest @ ..] = self.rest {
+            self.rest = rest;
+            return Ok(&[]);
+        }
+        let end = memchr::memchr(0, self.rest).ok_or(WireError::Unterminated(self.message))?;
+        let (found, rest) = self.rest.split_at_checked(end).ok_or(WireError::Unterminated(self.message))?;
+        self.rest = rest.get(1..).unwrap_or_default();
+        Ok(found)
     }
 
     /// A NUL-terminated text, checked to be UTF-8.

@@ -3,6 +3,7 @@
 mod certificates;
 mod guessing;
 pub mod papers;
+mod query;
 mod sni;
 mod tokens;
 

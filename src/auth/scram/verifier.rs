@@ -12,8 +12,6 @@ use zeroize::Zeroizing;
 use super::{Key, hmac, sha256};
 use crate::auth::secret::Secret;
 
-/// Iterations of a new verifier: Postgres's own default.
-const ITERATIONS: u32 = 4096;
 /// Bytes of salt in a new verifier, as in Postgres.
 const SALT_LEN: usize = 16;
 
@@ -46,9 +44,12 @@ pub enum VerifierError {
 }
 
 impl ScramVerifier {
+    /// Iterations of a new verifier: Postgres's own default.
+    pub const ITERATIONS: u32 = 4096;
+
     /// Makes a verifier with a fresh salt. Takes some milliseconds.
     pub fn from_password(password: &str) -> Self {
-        Self::with_salt(password.as_bytes(), rand::rng().random::<[u8; SALT_LEN]>().to_vec(), ITERATIONS)
+        Self::with_salt(password.as_bytes(), rand::rng().random::<[u8; SALT_LEN]>().to_vec(), Self::ITERATIONS)
     }
 
     pub(super) fn with_salt(password: &[u8], salt: Vec<u8>, iterations: u32) -> Self {
@@ -74,6 +75,11 @@ impl ScramVerifier {
             server_key: decode_key(server_key)?,
             mock: false,
         })
+    }
+
+    /// How often the password is hashed.
+    pub fn iterations(&self) -> u32 {
+        self.iterations
     }
 
     /// The text form, as Postgres stores it: `SCRAM-SHA-256$iterations:salt$stored_key:server_key`.
@@ -146,13 +152,18 @@ pub struct MockKey {
 impl MockKey {
     /// A random key. Unknown names are shown Postgres's default iteration count.
     pub fn random() -> Self {
-        Self { key: Zeroizing::new(rand::rng().random()), iterations: ITERATIONS }
+        Self { key: Zeroizing::new(rand::rng().random()), iterations: ScramVerifier::ITERATIONS }
     }
 
     /// The same key, with the iteration count of this verifier: give it one of the real logins', so that unknown names
     /// look like it.
     pub fn like(&self, verifier: &ScramVerifier) -> Self {
-        Self { iterations: verifier.iterations, key: self.key.clone() }
+        self.with_iterations(verifier.iterations)
+    }
+
+    /// The same key, with this iteration count.
+    pub fn with_iterations(&self, iterations: u32) -> Self {
+        Self { iterations, key: self.key.clone() }
     }
 
     /// A number below `count` that depends on the name alone; 0 if there is none.

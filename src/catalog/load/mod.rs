@@ -4,6 +4,7 @@ mod assemble;
 mod queries;
 mod row;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -12,6 +13,7 @@ use tokio::time::timeout;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{AsyncMessage, Client, Connection, IsolationLevel, NoTls};
 
+use super::known;
 use super::model::Catalog;
 use crate::config::Upstream;
 use crate::pool::{ConnectError, ServerTarget, TargetError, open_stream};
@@ -61,17 +63,17 @@ fn describe(error: &tokio_postgres::Error) -> String {
     }
 }
 
-/// Connects to an upstream as its own role and reads its catalog from one snapshot.
+/// Connects to an upstream as its own role and reads its catalog from one snapshot, or finds that an equal one is in use.
 ///
 /// # Errors
 /// As [`LoadError`] says.
-pub async fn load(upstream: &Upstream) -> Result<Catalog, LoadError> {
+pub async fn load(upstream: &Upstream) -> Result<Arc<Catalog>, LoadError> {
     tokio::time::timeout(LOAD_TIMEOUT, connect_and_read(upstream))
         .await
         .map_err(|_| LoadError::Timeout(LOAD_TIMEOUT))?
 }
 
-async fn connect_and_read(upstream: &Upstream) -> Result<Catalog, LoadError> {
+async fn connect_and_read(upstream: &Upstream) -> Result<Arc<Catalog>, LoadError> {
     read(&mut connect(upstream).await?.client).await
 }
 
@@ -80,7 +82,15 @@ async fn connect_and_read(upstream: &Upstream) -> Result<Catalog, LoadError> {
 /// # Errors
 /// As [`LoadError`] says.
 pub async fn connect(upstream: &Upstream) -> Result<Control, LoadError> {
-    let (client, connection) = timeout(upstream.connect_timeout, open(upstream, "pgwarden catalog"))
+    connect_as(upstream, "pgwarden catalog").await
+}
+
+/// As [`connect`], under this `application_name`.
+///
+/// # Errors
+/// As [`LoadError`] says.
+pub async fn connect_as(upstream: &Upstream, application_name: &str) -> Result<Control, LoadError> {
+    let (client, connection) = timeout(upstream.connect_timeout, open(upstream, application_name))
         .await
         .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
     // Queries only move on while the connection is polled.
@@ -172,7 +182,7 @@ pub async fn listen(upstream: &Upstream, channel: Option<&str>) -> Result<Listen
     Ok(listening)
 }
 
-async fn read(client: &mut Client) -> Result<Catalog, LoadError> {
+async fn read(client: &mut Client) -> Result<Arc<Catalog>, LoadError> {
     let transaction =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     let server = queries::server(&transaction).await?;
@@ -181,6 +191,11 @@ async fn read(client: &mut Client) -> Result<Catalog, LoadError> {
     }
     // From here on every name in the queries is the system's, and `format_type` qualifies all other types.
     transaction.batch_execute("SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '30s'").await?;
+    let digest = queries::digest(&transaction).await?;
+    if let Some(known) = known::find(&digest, |known| server.says_the_same(known)) {
+        transaction.commit().await?;
+        return Ok(known);
+    }
     let raw = queries::Raw {
         schemas: queries::schemas(&transaction).await?,
         types: queries::types(&transaction).await?,
@@ -192,5 +207,5 @@ async fn read(client: &mut Client) -> Result<Catalog, LoadError> {
         operators: queries::operators(&transaction).await?,
     };
     transaction.commit().await?;
-    Ok(assemble::assemble(server, raw))
+    Ok(known::keep(digest, assemble::assemble(server, raw)))
 }

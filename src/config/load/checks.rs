@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::super::auth_query::AuthQuery;
 use super::super::model::{
     Address, GlobalPool, Layout, Listen, Login, LoginAuth, Role, Source, Tenancy, Tenant, TokenConfig, Upstream,
 };
@@ -24,6 +25,7 @@ pub(super) struct Found<'f> {
     /// `[jwt]`, if it is there, and if it can be read.
     pub(super) tokens: Option<Option<&'f TokenConfig>>,
     pub(super) quota: Option<&'f QuotaConfig>,
+    pub(super) auth_query: Option<&'f AuthQuery>,
 }
 
 pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
@@ -36,22 +38,25 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     tenants_without_host(context, found);
     certificates_that_name(context, found);
     tokens_that_bind(context, found);
-    usage_in_a_tenants_hands(context, found);
+    tables_in_a_tenants_hands(context, found);
 }
 
 /// A tenant with a database of its own may do there what it likes.
-fn usage_in_a_tenants_hands(context: &Context<'_>, found: &Found<'_>) {
-    let Some(quota) = found.quota else { return };
-    for tenant in found.tenants {
-        if tenant.value.layout == Layout::Database && place(&tenant.value.upstream) == place(&quota.upstream) {
-            context.findings.error_hint(
-                &tenant.span,
-                format!(
-                    "[quota] keeps its table in the database of tenant \"{}\", which could change it",
-                    tenant.value.name
-                ),
-                "keep it in another database: upstream = \"...\" in [quota]",
-            );
+fn tables_in_a_tenants_hands(context: &Context<'_>, found: &Found<'_>) {
+    let usage = found.quota.map(|quota| ("quota", "keeps its table", &quota.upstream));
+    let logins = found.auth_query.map(|query| ("auth_query", "looks for logins", &query.upstream));
+    for (section, does, upstream) in usage.into_iter().chain(logins) {
+        for tenant in found.tenants {
+            if tenant.value.layout == Layout::Database && place(&tenant.value.upstream) == place(upstream) {
+                context.findings.error_hint(
+                    &tenant.span,
+                    format!(
+                        "[{section}] {does} in the database of tenant \"{}\", which could change what is there",
+                        tenant.value.name
+                    ),
+                    format!("keep it in another database: upstream = \"...\" in [{section}]"),
+                );
+            }
         }
     }
 }
@@ -183,7 +188,8 @@ fn guarantees(context: &Context<'_>, found: &Found<'_>) {
 
 /// Names that a client may give for one thing and pgwarden takes for another.
 fn names_taken_for_others(context: &Context<'_>, found: &Found<'_>) {
-    if !found.more_tenants && found.tenants.is_empty() && found.logins.iter().all(|l| l.value.role == Role::Tenant) {
+    let for_tenants = || found.logins.iter().all(|l| l.value.role == Role::Tenant);
+    if !found.more_tenants && found.tenants.is_empty() && for_tenants() {
         context.findings.warning(
             &(0..0),
             "no [[tenant]] is configured",

@@ -44,7 +44,7 @@ pub(super) fn read_all(
     let mut names: BTreeMap<String, ()> = BTreeMap::new();
     let mut logins = Vec::new();
     let sections = root.tables("login", &LOGIN);
-    if sections.is_empty() && !root.has("login") {
+    if sections.is_empty() && !root.has("login") && !root.has("auth_query") {
         context.findings.error_hint(
             &root.span,
             "no [[login]] is configured: nobody could connect",
@@ -259,6 +259,16 @@ fn read_scope(
     {
         return Some(TenantScope::All);
     }
+    Some(TenantScope::Only(named_tenants(context, written, tenants, more_tenants)))
+}
+
+/// A list of tenants by name; those that cannot be are reported.
+pub(super) fn named_tenants(
+    context: &Context<'_>,
+    written: Vec<At<&str>>,
+    tenants: &Tenants,
+    more_tenants: bool,
+) -> BTreeSet<TenantName> {
     let mut scope = BTreeSet::new();
     for name in written {
         if tenants.names.contains_key(name.value) || (more_tenants && is_tenant_name(name.value)) {
@@ -273,7 +283,7 @@ fn read_scope(
         let message = format!("no tenant \"{}\"", name.value);
         context.findings.error_hint(&name.span, message, hint);
     }
-    Some(TenantScope::Only(scope))
+    scope
 }
 
 /// All key lists of this file.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod auth;
+mod auth_query;
 mod checks;
 mod jwt;
 mod limits;
@@ -162,6 +163,7 @@ const ROOT_KEYS: Keys = Keys {
     known: &[
         "listen",
         "auth",
+        "auth_query",
         "jwt",
         "upstream",
         "pool",
@@ -192,6 +194,16 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams, &limits.tenant);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &limits.login);
+    let auth_query = auth_query::read(
+        context,
+        &root,
+        &auth_query::Known {
+            tenancy: tenancy.as_ref(),
+            upstreams: &upstreams,
+            tenants: &tenants,
+            limits: &limits.login,
+        },
+    );
     let admin = admin::read(context, &root, &logins);
     let log = log::read(context, &root);
     let (listen, tenancy, log) = (listen?, tenancy?, log?);
@@ -205,6 +217,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         logins: &logins,
         tokens: root.has("jwt").then_some(tokens.as_ref()),
         quota: quota.as_ref(),
+        auth_query: auth_query.as_ref(),
     };
     checks::run(context, &found);
     Some(Config {
@@ -220,6 +233,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         login_limits: limits.login,
         shared_limits: limits.shared.map(Arc::new),
         logins: logins.into_iter().map(|l| l.value).collect(),
+        auth_query: auth_query.map(Arc::new),
         tenants: tenants.read.into_iter().map(|t| t.value).collect(),
         admin,
         log,
@@ -259,6 +273,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(listen::ALL)
         .chain(tls::ALL)
         .chain(auth::ALL)
+        .chain(auth_query::ALL)
         .chain(jwt::ALL)
         .chain(limits::ALL)
         .chain(shared::ALL)

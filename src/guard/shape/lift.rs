@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 /// Kind of a lifted literal: tokens of one kind can replace each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LiteralKind {
@@ -33,8 +35,11 @@ pub struct Lifted {
     /// The text with a mark in place of each literal; equal for texts of one shape.
     pub shape: String,
     /// The literals in order.
-    pub literals: Vec<Literal>,
+    pub literals: Literals,
 }
+
+/// Literals of a text: most have one or two.
+pub type Literals = SmallVec<[Literal; 2]>;
 
 /// More literals than this are a bulk load, which seldom comes twice in the same shape.
 const MAX_LITERALS: usize = 200;
@@ -49,7 +54,7 @@ pub fn lift(sql: &str) -> Option<Lifted> {
         copied: 0,
         sql,
         shape: String::with_capacity(sql.len()),
-        literals: Vec::new(),
+        literals: Literals::new(),
     };
     scanner.run()?;
     if scanner.literals.is_empty() {
@@ -66,10 +71,11 @@ struct Scanner<'a> {
     /// Up to where the text stands in `shape`.
     copied: usize,
     shape: String,
-    literals: Vec<Literal>,
+    literals: Literals,
 }
 
 impl Scanner<'_> {
+    #[inline(always)]
     fn byte(&self, at: usize) -> Option<u8> {
         self.bytes.get(at).copied()
     }
@@ -102,6 +108,7 @@ impl Scanner<'_> {
         }
     }
 
+    #[inline(always)]
     fn skip_while(&mut self, keep: impl Fn(u8) -> bool) {
         let rest = self.bytes.get(self.at..).unwrap_or_default();
         self.at += rest.iter().position(|b| !keep(*b)).unwrap_or(rest.len());

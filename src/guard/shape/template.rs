@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::context::data_positions;
-use super::lift::{Lifted, Literal, LiteralKind};
+use super::lift::{self, Lifted, LiteralKind};
 use crate::guard::parse::{reparse, with_stack};
 use crate::guard::plan::{Piece, Plan, TenantCheck};
 
@@ -120,7 +120,7 @@ fn split(text: &str, markers: &[Option<String>], seen: &mut [bool]) -> Vec<Piece
 #[derive(Clone, Debug)]
 pub(in crate::guard) struct Literals {
     sql: Box<str>,
-    literals: Vec<Literal>,
+    literals: lift::Literals,
 }
 
 impl Literals {

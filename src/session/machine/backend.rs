@@ -7,6 +7,7 @@ use super::link::Passing;
 use super::replies::{Errand, Expected, Fate, Kind};
 use crate::wire::error::WireError;
 use crate::wire::frame::{Head, UpstreamLimits, peek_head};
+use crate::wire::spare;
 
 /// Why a server connection cannot be gone on with.
 #[derive(Debug, thiserror::Error)]
@@ -56,12 +57,17 @@ impl Machine {
     }
 
     fn take_server_bytes(&mut self, mut kept: BytesMut, bytes: &[u8]) -> Result<(), Broken> {
+        if self.to_client.capacity() == 0 {
+            self.to_client = spare::take();
+        }
         self.to_client.reserve(bytes.len());
         if kept.is_empty() {
             // The usual case: whole messages, dealt with where they were read to.
             let mut rest = bytes;
             let result = self.server_messages(&mut rest);
-            self.keep(BytesMut::from(rest));
+            if !rest.is_empty() {
+                self.keep(BytesMut::from(rest));
+            }
             return result;
         }
         kept.extend_from_slice(bytes);

@@ -10,6 +10,7 @@ use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 use crate::wire::frame::{Head, peek_head};
 use crate::wire::frontend::FrontendMessage;
+use crate::wire::spare;
 
 /// A longer message ends the session: dropping it would take too long.
 const MAX_DROPPED: usize = 256 << 20;
@@ -19,6 +20,11 @@ const ADDED: usize = 256;
 impl Machine {
     /// Takes in bytes of the client; [`Machine::pump`] deals with them.
     pub fn client_bytes(&mut self, bytes: &[u8]) {
+        for buffer in [&mut self.input, &mut self.to_server] {
+            if buffer.capacity() == 0 {
+                *buffer = spare::take();
+            }
+        }
         self.input.extend_from_slice(bytes);
         // What becomes of them is about as long: the buffer grows once.
         self.to_server.reserve(bytes.len() + ADDED);

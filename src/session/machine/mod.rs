@@ -59,6 +59,7 @@ use crate::tenant::limits::{Allowance, Permit};
 use crate::tenant::usage::Account;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::ClientLimits;
+use crate::wire::spare;
 
 /// Above so many bytes not yet taken by a peer, the other side is no longer read.
 pub const HIGH_WATER: usize = 256 << 10;
@@ -357,7 +358,7 @@ impl Machine {
     pub fn shrink(&mut self) {
         for buffer in [&mut self.to_client, &mut self.to_server, &mut self.input] {
             if buffer.is_empty() && buffer.capacity() > 0 {
-                *buffer = BytesMut::new();
+                spare::give(buffer);
             }
         }
         self.replies.shrink();

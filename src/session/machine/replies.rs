@@ -154,7 +154,12 @@ pub struct Expected {
 #[derive(Debug, Default)]
 pub struct Replies {
     queue: VecDeque<Expected>,
+    /// One that was pushed since the queue was last empty is about a COPY FROM STDIN.
+    streams: bool,
 }
+
+/// Replies that a batch of extended messages usually has: the queue grows once.
+const BATCH: usize = 8;
 
 impl Replies {
     /// Expects a reply that goes to the client.
@@ -164,6 +169,15 @@ impl Replies {
 
     /// Expects a reply.
     pub fn push(&mut self, kind: Kind, fate: Fate) {
+        if self.queue.is_empty() {
+            self.streams = false;
+            self.queue.reserve(BATCH);
+        }
+        self.streams |= match (&kind, &fate) {
+            (_, Fate::Swallow(Errand::Load(_))) => true,
+            (Kind::Query(run) | Kind::Execute(run), _) => copies_in(run),
+            _ => false,
+        };
         self.queue.push_back(Expected { kind, fate });
     }
 
@@ -201,15 +215,16 @@ impl Replies {
 
     /// A COPY FROM STDIN is outstanding or runs: its stream follows.
     pub fn awaits_copy(&self) -> bool {
-        self.queue.iter().any(|e| match &e.kind {
-            Kind::Query(run) | Kind::Execute(run) => copies_in(run),
-            _ => false,
-        })
+        self.streams
+            && self.queue.iter().any(|e| match &e.kind {
+                Kind::Query(run) | Kind::Execute(run) => copies_in(run),
+                _ => false,
+            })
     }
 
     /// A load has been announced to the server, and may begin.
     pub fn awaits_load(&self) -> bool {
-        self.queue.iter().any(|e| matches!(e.fate, Fate::Swallow(Errand::Load(LoadPart::Begin(_)))))
+        self.streams && self.queue.iter().any(|e| matches!(e.fate, Fate::Swallow(Errand::Load(LoadPart::Begin(_)))))
     }
 
     /// The extended protocol failed at the head: everything up to the next Sync is skipped by the server and taken out

@@ -89,6 +89,9 @@ impl Settings {
 
     /// What must be sent before the client's next transaction; `None` if the connection's settings are the client's.
     pub fn difference(&self, applied: &BTreeMap<String, String>) -> Option<Difference> {
+        if self.all_hold(applied) {
+            return None;
+        }
         let mut set = Vec::new();
         let mut wanted = 0;
         for (name, value) in self.wanted() {
@@ -148,6 +151,16 @@ impl Settings {
                 None => None,
             };
         }
+    }
+
+    /// The usual case, told at once: nothing is withheld or set by both, and each of the connection's settings is wanted.
+    fn all_hold(&self, applied: &BTreeMap<String, String>) -> bool {
+        if !self.withheld.is_empty() || applied.len() != self.sealed.len() + self.current.len() {
+            return false;
+        }
+        // All are sorted by name. One that both set is missed here, and looked at the long way.
+        let (mut sealed, mut current) = (self.sealed.iter().peekable(), self.current.iter().peekable());
+        applied.iter().all(|held| sealed.next_if_eq(&held).or_else(|| current.next_if_eq(&held)).is_some())
     }
 
     fn wanted(&self) -> impl Iterator<Item = (&String, &String)> {

@@ -15,7 +15,7 @@ use crate::guard::Guarded;
 use crate::guard::context::Step;
 use crate::ids::Oid;
 use crate::pgerror::{PgError, SqlState};
-use crate::pool::StatementId;
+use crate::pool::{ServerName, StatementId};
 
 /// Bytes of text in the table of shared statements, over all clients of a process.
 const SHARED_BYTES: u64 = 64 << 20;
@@ -37,9 +37,9 @@ pub enum ServerStatement {
 
 impl ServerStatement {
     /// The name in protocol messages.
-    pub fn wire_name(self) -> String {
+    pub fn wire_name(self) -> ServerName {
         match self {
-            ServerStatement::Unnamed(_) => String::new(),
+            ServerStatement::Unnamed(_) => ServerName::default(),
             ServerStatement::Shared(id) => id.server_name(),
         }
     }

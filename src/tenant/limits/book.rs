@@ -107,7 +107,7 @@ impl LimitBook {
         }
         for ((login, _), allowance) in &pages.allowances {
             let [own, _] = &allowance.meters;
-            if let (Some(login), Some(own)) = (registry.login(login.as_str()), own) {
+            if let (Some(login), Some(own)) = (registry.standing_login(login.as_str()), own) {
                 own.set(&login.limits);
             }
             allowance.update(idle, pages.any);

@@ -86,11 +86,9 @@ pub fn put_cstr_of(
     message: &'static str,
     pieces: impl FnOnce(&mut dyn FnMut(&str)),
 ) -> Result<(), WireError> {
-    let mut has_nul = false;
-    pieces(&mut |piece| {
-        has_nul |= piece.as_bytes().contains(&0);
-        out.put_slice(piece.as_bytes());
-    });
+    let start = out.len();
+    pieces(&mut |piece| out.extend_from_slice(piece.as_bytes()));
+    let has_nul = memchr::memchr(0, out.get(start..).unwrap_or_default()).is_some();
     out.put_u8(0);
     if has_nul { Err(WireError::EmbeddedNul(message)) } else { Ok(()) }
 }
@@ -100,7 +98,7 @@ pub fn put_cstr_of(
 /// # Errors
 /// [`WireError::EmbeddedNul`].
 pub fn put_cstr_bytes(out: &mut BytesMut, message: &'static str, bytes: &[u8]) -> Result<(), WireError> {
-    if bytes.contains(&0) {
+    if memchr::memchr(0, bytes).is_some() {
         return Err(WireError::EmbeddedNul(message));
     }
     out.put_slice(bytes);
