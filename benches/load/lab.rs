@@ -80,22 +80,14 @@ impl Lab {
             chown(dir.path(), Some(user.uid), Some(user.gid)).map_err(|e| e.to_string())?;
         }
         write_certificate(dir.path())?;
-        let databases = format!(
-            "one = host=127.0.0.1 port={0} dbname=one user=app\ntwo = host=127.0.0.1 port={0} dbname=two user=app\n",
-            cluster.port()
-        );
+        let databases = databases(&cluster);
         let (bouncer_version, knows_prepared) = bouncer_version()?;
         let transaction = if knows_prepared { "transaction\nmax_prepared_statements = 200" } else { "transaction" };
         let prepared = if knows_prepared { transaction } else { "session" };
         let bouncer = start_bouncer(dir.path(), &databases, transaction, user.as_ref())?;
         let bouncer_prepared = start_bouncer(dir.path(), &databases, prepared, user.as_ref())?;
         let prepared_clients = if knows_prepared { u32::MAX } else { POOL };
-        let tenants = format!(
-            "[[tenant]]\nname = \"one\"\nkey = \"1\"\n[[tenant]]\nname = \"two\"\nlayout = \"database\"\n\
-             upstream = {{ url = \"{0}\", pool = {{ size = {POOL} }} }}\n",
-            upstream_url(&cluster, "two")
-        );
-        let warden = start_warden(dir.path(), &cluster, &tenants)?;
+        let warden = start_warden(dir.path(), &cluster, &tenants(&cluster))?;
         let lab = Self {
             warden,
             bouncer,
@@ -117,6 +109,17 @@ impl Lab {
             lab.runtime.block_on(Client::connect_patiently(running.port, peer.database()))?;
         }
         Ok(lab)
+    }
+
+    /// Another PgBouncer and another pgwarden, that have served nobody yet.
+    pub fn fresh(&self) -> Result<(Running, Running), String> {
+        let dir = self.dir.path();
+        let bouncer = start_bouncer(dir, &databases(&self.cluster), "transaction", self.user.as_ref())?;
+        let warden = start_warden(dir, &self.cluster, &tenants(&self.cluster))?;
+        for (running, peer) in [(&bouncer, Peer::PgBouncer), (&warden, Peer::Shared)] {
+            self.runtime.block_on(Client::connect_patiently(running.port, peer.database()))?;
+        }
+        Ok((bouncer, warden))
     }
 
     /// The process behind a peer.
@@ -201,6 +204,21 @@ async fn fill(cluster: &Cluster) -> Result<(), pgwarden::throwaway::ClusterError
         cluster.run(database, "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO app").await?;
     }
     Ok(())
+}
+
+/// PgBouncer's.
+fn databases(cluster: &Cluster) -> String {
+    let line = |name| format!("{name} = host=127.0.0.1 port={} dbname={name} user=app\n", cluster.port());
+    line("one") + &line("two")
+}
+
+/// pgwarden's: one for each layout that is measured.
+fn tenants(cluster: &Cluster) -> String {
+    format!(
+        "[[tenant]]\nname = \"one\"\nkey = \"1\"\n[[tenant]]\nname = \"two\"\nlayout = \"database\"\n\
+         upstream = {{ url = \"{}\", pool = {{ size = {POOL} }} }}\n",
+        upstream_url(cluster, "two")
+    )
 }
 
 fn upstream_url(cluster: &Cluster, database: &str) -> String {

@@ -69,7 +69,9 @@ pub fn idle(lab: &Lab, clients: u32) -> Result<Vec<Figure>, String> {
             drop(open);
             Ok(((after - before) / f64::from(clients), cpu))
         };
-        let (theirs, ours) = (per_client(&lab.bouncer, Peer::PgBouncer)?, per_client(&lab.warden, Peer::Shared)?);
+        // Fresh ones: what earlier clients have left behind would be given to these.
+        let (bouncer, warden) = lab.fresh()?;
+        let (theirs, ours) = (per_client(&bouncer, Peer::PgBouncer)?, per_client(&warden, Peer::Shared)?);
         let kind = if tls { "TLS" } else { "plaintext" };
         figures.push(Figure::pair(format!("bytes for each of {clients} idle clients, {kind}"), theirs.0, ours.0));
         figures.push(Figure::pair(format!("CPU seconds in 3 s with {clients} idle clients, {kind}"), theirs.1, ours.1));

@@ -18,11 +18,8 @@ impl SessionSpan {
     /// The span of a fresh connection; `peer` is `None` on a Unix socket.
     pub fn new(id: SessionId, peer: Option<SocketAddr>) -> Self {
         // Of the highest level, so that no level of the log takes the context from the lines that remain.
-        let span = tracing::error_span!("session", id = id.0, peer = Empty, login = Empty, tenant = Empty);
-        if let Some(peer) = peer {
-            span.record("peer", display(peer));
-        }
-        Self(span)
+        // What is known is given at once: each record later writes all fields anew.
+        Self(tracing::error_span!("session", id = id.0, peer = peer.map(display), login = Empty, tenant = Empty))
     }
 
     /// The login that the client claims, as it sent it: escaped and cut.
