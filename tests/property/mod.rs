@@ -14,6 +14,7 @@ use self::choices::{Choices, shrink};
 use self::generate::{Statement, statement};
 use crate::isolation::Mode;
 use crate::support::lab::Lab;
+use crate::support::message;
 use crate::support::proxy::{Proxy, Setup, police};
 use crate::support::reply::Reply;
 use crate::support::session::{Endpoint, Session};
@@ -35,8 +36,9 @@ struct Sides {
 /// What one statement came to.
 #[derive(Debug, PartialEq, Eq)]
 enum Outcome {
+    /// The SQLSTATE that both failed with, if they did.
     Same {
-        error: bool,
+        error: Option<String>,
     },
     /// Only pgwarden refused; the SQLSTATE and its message.
     Refused(String),
@@ -44,39 +46,54 @@ enum Outcome {
 }
 
 /// What must be the same of a reply. Rows as a multiset: no generated query promises an order.
-fn answer(reply: &Reply) -> (String, Vec<String>, Vec<Vec<String>>) {
+fn answer(reply: &Reply) -> (String, Vec<String>, Vec<Vec<String>>, Vec<String>) {
     let mut rows = reply.texts();
     rows.sort();
-    (reply.sqlstate().to_owned(), reply.tags.clone(), rows)
+    let mut copied: Vec<String> = String::from_utf8_lossy(&reply.copy_out).lines().map(str::to_owned).collect();
+    copied.sort();
+    (reply.sqlstate().to_owned(), reply.tags.clone(), rows, copied)
 }
 
-fn perform(session: &mut Session, statement: &Statement) -> Vec<Reply> {
-    let mut replies = Vec::new();
-    let send = |session: &mut Session| {
-        if statement.extended {
-            let values: Vec<_> = statement.values.iter().map(|it| Some(it.as_str())).collect();
-            session.extended(&statement.text, &values)
-        } else {
-            session.simple(&statement.text)
-        }
+/// All that is sent for a statement, in one write, and how many answers there will be.
+fn messages(statement: &Statement) -> (Vec<u8>, usize) {
+    let sent = if statement.extended {
+        let values: Vec<_> = statement.values.iter().map(|it| Some(it.as_str())).collect();
+        [message::extended(&statement.text, &values), message::sync()].concat()
+    } else {
+        message::query(&statement.text)
     };
-    match statement.writes {
-        None => replies.push(send(session)),
-        Some(table) => {
-            session.simple("BEGIN").ok();
-            replies.push(send(session));
-            replies.push(session.simple(format!("TABLE {table}")));
-            session.simple("ROLLBACK").ok();
-        }
+    if statement.writes.is_empty() && statement.then.is_empty() {
+        return (sent, 1);
+    }
+    let mut all = vec![message::query("BEGIN"), sent];
+    all.extend(statement.then.iter().map(message::query));
+    all.extend(statement.writes.iter().map(|table| message::query(format!("TABLE {table}"))));
+    all.push(message::query("ROLLBACK"));
+    if !statement.then.is_empty() {
+        // After an error there may be some left.
+        all.push(message::query("DEALLOCATE ALL"));
+    }
+    (all.concat(), all.len())
+}
+
+fn collect(session: &mut Session, answers: usize) -> Vec<Reply> {
+    let mut replies: Vec<Reply> = Vec::new();
+    while replies.len() < answers && !replies.iter().any(|it| it.closed || it.timed_out) {
+        replies.push(session.collect(1));
     }
     replies
 }
 
 impl Sides {
     fn run(&mut self, statement: &Statement) -> Outcome {
+        let (bytes, answers) = messages(statement);
+        // Both work at the same time.
+        for (_, session) in [&mut self.proxied, &mut self.solo] {
+            session.send(&bytes);
+        }
         let mut replies = Vec::new();
         for (endpoint, session) in [&mut self.proxied, &mut self.solo] {
-            let got = perform(session, statement);
+            let got = collect(session, answers);
             if got.iter().any(|it| it.closed || it.timed_out) {
                 *session = endpoint.connect();
             }
@@ -84,6 +101,9 @@ impl Sides {
         }
         let [proxied, solo] = replies.as_slice() else { return Outcome::Different("no replies".to_owned()) };
         for (got, wanted) in proxied.iter().zip(solo) {
+            if solo.len() != answers {
+                return Outcome::Different("the solo database has not answered".to_owned());
+            }
             let refused = matches!(got.sqlstate(), "42501" | "0A000" | "54001" | "54000");
             if refused && got.sqlstate() != wanted.sqlstate() {
                 let message = got.errors[0].get(&'M').cloned().unwrap_or_default();
@@ -94,7 +114,7 @@ impl Sides {
                 return Outcome::Different(format!("through pgwarden:\n{}\nsolo:\n{}", excerpt(got), excerpt(wanted)));
             }
         }
-        Outcome::Same { error: !solo[0].errors.is_empty() }
+        Outcome::Same { error: solo.iter().find(|it| !it.errors.is_empty()).map(|it| it.sqlstate().to_owned()) }
     }
 }
 
@@ -172,9 +192,9 @@ fn compare(mode: Mode, count: u64) {
         let (generated, draws) = statement(Choices::seeded(seed.wrapping_mul(1_000_003).wrapping_add(number)), version);
         let outcome = sides.run(&generated);
         let fresh = match &outcome {
-            Outcome::Same { error: false } => continue,
-            Outcome::Same { error: true } => {
-                *errors.entry("the same error".to_owned()).or_default() += 1;
+            Outcome::Same { error: None } => continue,
+            Outcome::Same { error: Some(code) } => {
+                *errors.entry(code.clone()).or_default() += 1;
                 continue;
             }
             Outcome::Refused(why) => {
@@ -191,7 +211,7 @@ fn compare(mode: Mode, count: u64) {
             failures.push(smallest(&mut sides, number, draws, &outcome));
         }
     }
-    println!("{count} statements (seed {seed}): {differing} differ, refused {refusals:?}, {errors:?}");
+    println!("{count} statements (seed {seed}): {differing} differ, refused {refusals:?}, the same errors {errors:?}");
     assert!(failures.is_empty(), "{differing} differ, refused: {refusals:?}\n\n{}", failures.join("\n\n"));
     // Statements that fail alone as well prove little: most must not.
     let failed = errors.values().sum::<usize>() as u64;
@@ -205,6 +225,10 @@ fn smallest(sides: &mut Sides, number: u64, draws: Vec<u32>, outcome: &Outcome) 
         alike(&sides.run(&candidate), outcome)
     });
     let (shown, _) = statement(Choices::replay(&small), version);
-    let last = sides.run(&shown);
-    format!("statement {number}: {}\n  values {:?}\n{last:?}", shown.text, shown.values).replace("\\n", "\n")
+    let last = match sides.run(&shown) {
+        // It does not differ every time: what was seen first is all there is.
+        Outcome::Same { .. } => format!("at first, of a longer statement: {outcome:?}"),
+        last @ (Outcome::Refused(_) | Outcome::Different(_)) => format!("{last:?}"),
+    };
+    format!("statement {number}: {shown:?}\n{last}").replace("\\n", "\n")
 }

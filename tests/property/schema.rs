@@ -6,6 +6,23 @@ pub enum Ty {
     Int,
     Text,
     Date,
+    /// jsonb
+    Json,
+    /// text[]
+    Texts,
+}
+
+impl Ty {
+    /// As Postgres calls it; of numbers, the widest that occurs.
+    pub fn sql(self) -> &'static str {
+        match self {
+            Self::Int => "int8",
+            Self::Text => "text",
+            Self::Date => "date",
+            Self::Json => "jsonb",
+            Self::Texts => "text[]",
+        }
+    }
 }
 
 /// A table with the columns that results may show: no draws of sequences, nothing of another type's order.
@@ -23,7 +40,7 @@ pub struct Table {
     pub update: (&'static [&'static str], &'static [&'static str]),
 }
 
-use Ty::{Date, Int, Text};
+use Ty::{Date, Int, Json, Text, Texts};
 
 pub const TABLES: &[Table] = &[
     Table {
@@ -37,6 +54,8 @@ pub const TABLES: &[Table] = &[
             ("credit_limit", Int),
             ("created_on", Date),
             ("country::text", Text),
+            ("tags", Texts),
+            ("prefs", Json),
         ],
         tenant: ("tenant_id", "1"),
         insert: Some(("id, email, name, credit_limit", "{n}, 'new_{n}@x.test', 'ALPHA_new', {n} % 50")),
@@ -100,14 +119,20 @@ pub const TABLES: &[Table] = &[
         tenant: ("org_id", "'00000000-0000-4000-8000-00000000000a'"),
         insert: Some((
             "id, issued_on, number, amount",
-            "{n}, date '2024-01-01' + {n} % 100, 'ALPHA_inv_x', {n} % 90 + 0.5",
+            "{n}, date '2024-01-01' + ({n} % 100)::int, 'ALPHA_inv_x', {n} % 90 + 0.5",
         )),
         conflict: Some(("id, issued_on", "memo")),
         update: (&["memo", "number"], &[]),
     },
     Table {
         name: "events",
-        columns: &[("id", Int), ("account", Text), ("kind", Text), ("(at AT TIME ZONE 'UTC')::date", Date)],
+        columns: &[
+            ("id", Int),
+            ("account", Text),
+            ("kind", Text),
+            ("(at AT TIME ZONE 'UTC')::date", Date),
+            ("payload", Json),
+        ],
         tenant: ("account", "'acme'"),
         insert: Some(("id, kind", "{n}, 'ALPHA_kind'")),
         conflict: None,
@@ -191,6 +216,23 @@ pub const TABLES: &[Table] = &[
         insert: None,
         conflict: None,
         update: (&["name"], &[]),
+    },
+    // A child by inheritance and a partition, under their own names.
+    Table {
+        name: "events_purchase",
+        columns: &[("id", Int), ("account", Text), ("kind", Text), ("payload", Json), ("amount_cents", Int)],
+        tenant: ("account", "'acme'"),
+        insert: Some(("id, kind, amount_cents", "{n}, 'ALPHA_kind', {n} % 90")),
+        conflict: None,
+        update: (&["kind"], &["amount_cents"]),
+    },
+    Table {
+        name: "invoices_2024_02",
+        columns: &[("id", Int), ("number", Text), ("memo", Text), ("issued_on", Date)],
+        tenant: ("org_id", "'00000000-0000-4000-8000-00000000000a'"),
+        insert: None,
+        conflict: None,
+        update: (&["memo"], &[]),
     },
     // Shared: read by all.
     Table {

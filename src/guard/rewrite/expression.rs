@@ -161,8 +161,9 @@ impl Rewriter<'_> {
         if names.len() + usize::from(star) != fields.len() {
             return Err(unsupported("this column reference"));
         }
-        if !star && names.last().is_some_and(|n| is_system_column(n)) {
-            self.names_system_column = true;
+        if !star && let Some((name, qualifiers)) = names.split_last() {
+            let lost = is_system_column(name) && scope::is_lost(&self.levels, qualifiers.last().copied());
+            self.loses_system_column |= lost;
         }
         let meaning = match (names.as_slice(), star) {
             ([], true) => scope::Meaning::of_star(&self.levels),

@@ -18,7 +18,7 @@ pub(super) fn plan(
     tree: &Node,
     gated: Gated,
 ) -> Result<Plan, Refusal> {
-    if rewriter.wrapped && rewriter.names_system_column {
+    if rewriter.loses_system_column {
         return Err(unsupported(
             "a system column (ctid, tableoid, xmin ...) beside a FULL JOIN or an alias with columns",
         ));

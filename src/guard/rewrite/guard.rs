@@ -271,10 +271,12 @@ impl Rewriter<'_> {
     }
 }
 
-/// `a = b`
+/// `a = b`, which a FULL JOIN can be run with
 fn is_equality(node: &NodeEnum) -> bool {
     let NodeEnum::AExpr(expr) = node else { return false };
-    expr.kind() == AExprKind::AexprOp && matches!(expr.name.as_slice(), [name] if tree::as_string(name) == Some("="))
+    expr.kind() == AExprKind::AexprOp
+        && !deferred::is_row_and_query(expr.lexpr.as_deref(), expr.rexpr.as_deref())
+        && matches!(expr.name.as_slice(), [name] if tree::as_string(name) == Some("="))
 }
 
 /// Rows of others could be seen through it before they are filtered.

@@ -63,10 +63,8 @@ pub(crate) struct Rewriter<'p> {
     refs: Vec<Refs>,
     /// Subqueries in expressions that look at nothing outside of themselves.
     closed: Vec<Closed>,
-    /// The client names a system column: it would be lost, or mean another table's, behind a subquery.
-    names_system_column: bool,
-    /// A relation stands behind a subquery that the client did not write.
-    wrapped: bool,
+    /// The client names a system column that is lost, or would mean another table's, behind a subquery of the guard's.
+    loses_system_column: bool,
     /// A tenant relation was met in the query being walked.
     met_tenant: bool,
     /// A shared table was met in it.
@@ -107,8 +105,7 @@ impl<'p> Rewriter<'p> {
             levels: Vec::new(),
             refs: Vec::new(),
             closed: Vec::new(),
-            names_system_column: false,
-            wrapped: false,
+            loses_system_column: false,
             met_tenant: false,
             met_shared: false,
             touches_data: Cell::new(false),

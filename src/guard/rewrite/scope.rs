@@ -100,6 +100,8 @@ pub(super) struct Item<'p> {
     pub(super) schema: Option<String>,
     /// Schema by which the client could refer to it before a subquery took its place.
     pub(super) lost_schema: Option<String>,
+    /// A subquery that the client did not write has taken the relation's place: its system columns are lost.
+    pub(super) wrapped: bool,
     pub(super) source: Source<'p>,
     pub(super) guard: Option<Guard>,
     /// An outer join may have made up its row.
@@ -136,6 +138,7 @@ impl Item<'_> {
             name,
             schema: None,
             lost_schema: None,
+            wrapped: false,
             source: Source::Other,
             guard: None,
             nullable: false,
@@ -347,6 +350,15 @@ pub(super) fn lost_schema(levels: &[Level<'_>], schema: &str, qualifier: &str) -
         between = true;
     }
     Some(false)
+}
+
+/// Whether a system column, so qualified or not at all, may be that of a relation which a subquery has replaced.
+pub(super) fn is_lost(levels: &[Level<'_>], qualifier: Option<&str>) -> bool {
+    let mut items = levels.iter().rev().flat_map(|l| &l.items);
+    match qualifier {
+        Some(qualifier) => items.any(|i| i.wrapped && i.name.as_deref() == Some(qualifier)),
+        None => items.any(|i| i.wrapped),
+    }
 }
 
 /// Whether a name of `levels[place.0]` means another item where the walk is; `Some(true)`: one that has all its columns, so

@@ -273,7 +273,6 @@ impl<'p> Rewriter<'p> {
         let fenced = place == Place::Fenced || outside.is_none();
         let query = tree::select(targets, std::mem::take(item), Some(condition), fenced);
         *item = tree::subselect(query, alias, lateral);
-        self.wrapped = true;
         self.note(format!("{}: behind a subquery with the tenant's predicate", found.name));
         self.add_relation_wrapped(written, found, outside.filter(|_| !fenced));
         Ok(())
@@ -284,6 +283,7 @@ impl<'p> Rewriter<'p> {
         let index = self.add_relation(written, found, false, guard);
         if let Some(item) = self.levels.last_mut().and_then(|l| l.items.get_mut(index)) {
             item.lost_schema = item.schema.take();
+            item.wrapped = true;
         }
     }
 

@@ -21,6 +21,11 @@ pub(in crate::guard::rewrite) fn defer(condition: &mut Node) -> bool {
     let Some(NodeEnum::AExpr(comparison)) = condition.node.as_mut().filter(|c| is_comparison(c)) else { return false };
     let AExpr { lexpr, rexpr, kind: _, name: _, rexpr_list_start: _, rexpr_list_end: _, location: _ } =
         comparison.as_mut();
+    if is_row_and_query(lexpr.as_deref(), rexpr.as_deref()) {
+        // The query gives several columns: it cannot stand in a CASE by itself.
+        put_late(condition);
+        return true;
+    }
     let mut any = false;
     for side in [lexpr, rexpr].into_iter().flatten() {
         match side.node.as_mut() {
@@ -29,6 +34,12 @@ pub(in crate::guard::rewrite) fn defer(condition: &mut Node) -> bool {
         }
     }
     any
+}
+
+/// `(a, b) op (SELECT ...)`, which compares with a row of the query.
+pub(in crate::guard::rewrite) fn is_row_and_query(left: Option<&Node>, right: Option<&Node>) -> bool {
+    let is_row = |node: &Node| matches!(node.node, Some(NodeEnum::RowExpr(_)));
+    left.is_some_and(is_row) && right.is_some_and(|right| query_of(right).is_some())
 }
 
 fn is_comparison(node: &NodeEnum) -> bool {

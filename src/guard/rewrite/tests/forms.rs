@@ -151,6 +151,20 @@ fn subqueries() {
             "SELECT * FROM customers WHERE id = (SELECT max(customer_id) FROM orders)",
             "SELECT * FROM public.customers WHERE public.customers.tenant_id =T= $1 AND id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT max(customer_id) FROM public.orders WHERE public.orders.tenant_id =T= $1) END",
         ),
+        // A row of a query cannot be put into a CASE by itself.
+        (
+            "SELECT * FROM (SELECT id FROM orders) x WHERE (x.id, 1) >= (SELECT id, 1 FROM customers LIMIT 1)",
+            "SELECT * FROM (SELECT id FROM public.orders WHERE public.orders.tenant_id =T= $1 OFFSET 0) x WHERE CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (x.id, 1) >= (SELECT id, 1 FROM public.customers WHERE public.customers.tenant_id =T= $1 LIMIT 1) END",
+        ),
+        (
+            "SELECT 1 FROM orders o FULL JOIN customers c ON o.id = c.id AND (o.id, 1) = (SELECT id, 1 FROM customers LIMIT 1)",
+            "SELECT 1 FROM (SELECT orders.id, orders.tenant_id, orders.customer_id, orders.status, orders.total, orders.open, orders.placed_at FROM public.orders WHERE public.orders.tenant_id =T= $1) o FULL JOIN (SELECT customers.id, customers.tenant_id, customers.name, customers.country FROM public.customers WHERE public.customers.tenant_id =T= $1) c ON o.id = c.id AND CASE WHEN o.tenant_id =T= $1 THEN (o.id, 1) = (SELECT id, 1 FROM public.customers WHERE public.customers.tenant_id =T= $1 LIMIT 1) ELSE false END",
+        ),
+        // The system column of one table beside another one that is wrapped.
+        (
+            "SELECT o.ctid FROM orders o JOIN customers AS c(a) ON a = o.id",
+            "SELECT o.ctid FROM public.orders o JOIN (SELECT customers.id, customers.tenant_id, customers.name, customers.country FROM public.customers WHERE public.customers.tenant_id =T= $1) c(a) ON a = o.id WHERE o.tenant_id =T= $1",
+        ),
         // A query that is not turned into a join runs when the first row comes that far.
         (
             "SELECT * FROM customers WHERE id NOT IN (SELECT customer_id FROM orders)",

@@ -24,6 +24,14 @@ fn refusals_name_what_is_wrong() {
             "SELECT ctid FROM orders o FULL JOIN customers c USING (id)",
             "0A000 a system column (ctid, tableoid, xmin ...) beside a FULL JOIN or an alias with columns is not supported for tenants",
         ),
+        (
+            "SELECT 1 FROM orders x WHERE EXISTS (SELECT 1 FROM orders o FULL JOIN customers c USING (id) WHERE c.ctid = x.ctid)",
+            "0A000 a system column (ctid, tableoid, xmin ...) beside a FULL JOIN or an alias with columns is not supported for tenants",
+        ),
+        (
+            "SELECT 1 FROM orders x WHERE EXISTS (SELECT ctid FROM customers AS c(a, b))",
+            "0A000 a system column (ctid, tableoid, xmin ...) beside a FULL JOIN or an alias with columns is not supported for tenants",
+        ),
         ("SELECT * FROM countries FOR UPDATE", "42501 permission denied to lock rows of a shared table"),
         (
             "SELECT * FROM orders TABLESAMPLE system_rows(5)",
