@@ -13,7 +13,7 @@ use super::check_policies;
 use super::rules::Rules;
 use super::tenants::TenantSource;
 use super::upstreams::OpenUpstreams;
-use crate::config::{Config, ConfigErrors, Loaded, load};
+use crate::config::{Config, ConfigErrors, Loaded, QuotaConfig, Upstream, load};
 use crate::observe;
 use crate::pool::Pools;
 use crate::session::{Access, Gateway, GatewayError, Manners};
@@ -266,5 +266,36 @@ fn keep_what_needs_a_restart(mut new: Config, old: &Config) -> (Config, Vec<&'st
         changed.push("log.audit");
         new.log.audit.clone_from(&old.log.audit);
     }
+    if !same_quota(new.quota.as_deref(), old.quota.as_deref()) {
+        changed.push("quota");
+        new.quota.clone_from(&old.quota);
+    }
+    if new.metrics != old.metrics {
+        changed.push("metrics");
+        new.metrics.clone_from(&old.metrics);
+    }
     (new, changed)
+}
+
+fn same_quota(one: Option<&QuotaConfig>, other: Option<&QuotaConfig>) -> bool {
+    let (Some(one), Some(other)) = (one, other) else { return one.is_none() && other.is_none() };
+    let QuotaConfig { upstream, table, flush_interval, period, when_unknown, default } = one;
+    *table == other.table
+        && *flush_interval == other.flush_interval
+        && *period == other.period
+        && *when_unknown == other.when_unknown
+        && *default == other.default
+        && same_connection(upstream, &other.upstream)
+}
+
+/// Whether connections that are made by one are made by the other.
+fn same_connection(one: &Upstream, other: &Upstream) -> bool {
+    let Upstream { name: _, address, user, database, password, tls, pool: _, connect_timeout, enforcement: _ } = one;
+    *address == other.address
+        && *user == other.user
+        && *database == other.database
+        && *password == other.password
+        && tls.mode == other.tls.mode
+        && tls.root_cert == other.tls.root_cert
+        && *connect_timeout == other.connect_timeout
 }

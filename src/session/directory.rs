@@ -83,6 +83,16 @@ pub struct Seat {
     bell: AtomicWaker,
     registry: SharedRegistry,
     occupant: Mutex<Option<Box<Occupant>>>,
+    acts: Mutex<Acts>,
+}
+
+/// Whom a session acts for that names its tenants as it goes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Acts {
+    /// As the client has set it.
+    pub set: Option<TenantName>,
+    /// Whom its server connection works for, in the transaction that is open.
+    pub works: Option<TenantName>,
 }
 
 impl Seat {
@@ -106,15 +116,29 @@ impl Seat {
         self.occupant.lock().as_deref().cloned()
     }
 
-    /// The tenant that it was admitted for.
+    /// The tenant that it acts for: the one that it was admitted for, or the one that it has named last.
     pub fn tenant(&self) -> Option<TenantName> {
+        self.admitted_for().or_else(|| {
+            let acts = self.acts.lock();
+            acts.works.clone().or_else(|| acts.set.clone())
+        })
+    }
+
+    fn admitted_for(&self) -> Option<TenantName> {
         let occupant = self.occupant.lock();
         occupant.as_deref().and_then(|it| it.target.tenant()).map(|tenant| tenant.name.clone())
     }
 
-    /// Whether it was admitted for this tenant.
+    /// Whether it acts for this tenant, or will again when its transaction has ended.
     pub fn acts_for(&self, tenant: &str) -> bool {
-        self.tenant().is_some_and(|it| it.as_str() == tenant)
+        let is = |it: &Option<TenantName>| it.as_ref().is_some_and(|it| it.as_str() == tenant);
+        let acts = self.acts.lock();
+        is(&self.admitted_for()) || is(&acts.works) || is(&acts.set)
+    }
+
+    /// The session acts for these from now on.
+    pub fn note_acts(&self, acts: &Acts) {
+        self.acts.lock().clone_from(acts);
     }
 
     /// What it is doing, and the number of the server connection that it has.
@@ -236,6 +260,7 @@ impl Directory {
             bell: AtomicWaker::new(),
             registry: Arc::clone(&self.registry),
             occupant: Mutex::default(),
+            acts: Mutex::default(),
         });
         self.shard(id).lock().insert(id, Arc::clone(&seat));
         // Read after the seat can be found: an order to all is seen either here or there.

@@ -23,7 +23,7 @@ mod watch;
 
 pub use access::{Access, Credential, Credentials, GatewayError};
 pub use console::{ConsoleHost, ConsoleSession};
-pub use directory::{Directory, Doing, Occupant, Order, Seat};
+pub use directory::{Acts, Directory, Doing, Occupant, Order, Seat};
 pub use gateway::{Gateway, Manners};
 pub use listener::{Ending, Listener};
 pub use upstream::{CatalogHook, Upstream, Upstreams};

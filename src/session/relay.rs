@@ -17,8 +17,8 @@ use tokio::task::{JoinHandle, coop};
 use tokio::time::Sleep;
 use tracing::Instrument as _;
 
-use super::directory::{Order, Seat};
-use super::machine::{Link, Machine, Overdue, Pending, Place, Wait};
+use super::directory::{Acts, Order, Seat};
+use super::machine::{Acting, Link, Machine, Overdue, Pending, Place, Wait};
 use crate::ids::TenantName;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
@@ -116,6 +116,8 @@ pub struct Relay<S: Source> {
     server: Option<S::Server>,
     machine: Machine,
     seat: Arc<Seat>,
+    /// What the seat knows.
+    acts: Acts,
     heard: Order,
     /// It has had a server connection.
     served: bool,
@@ -140,6 +142,7 @@ impl<S: Source> Relay<S> {
             server: None,
             machine,
             seat,
+            acts: Acts::default(),
             heard,
             served: false,
             alarm: None,
@@ -191,6 +194,7 @@ impl<S: Source> Relay<S> {
                 Wait::Elsewhere | Wait::Input | Wait::Replies => {}
             }
             self.release_if_done();
+            self.note_acts();
             if let Some(end) = self.obey() {
                 return end;
             }
@@ -225,6 +229,18 @@ impl<S: Source> Relay<S> {
     fn rung(&mut self) -> Option<Overdue> {
         self.alarm = None;
         self.machine.overdue()
+    }
+
+    /// Tells the seat whom the session acts for, if that is another now.
+    fn note_acts(&mut self) {
+        let (set, works) = (self.machine.acting(), self.machine.works_for());
+        let same = |known: &Option<TenantName>, now: Option<&Arc<Acting>>| known.as_ref() == now.map(|it| &it.name);
+        if same(&self.acts.set, set) && same(&self.acts.works, works) {
+            return;
+        }
+        let name = |acting: &Arc<Acting>| acting.name.clone();
+        self.acts = Acts { set: set.map(name), works: works.map(name) };
+        self.seat.note_acts(&self.acts);
     }
 
     /// What the process wants, done if it is time for it.

@@ -4,7 +4,9 @@ mod certificates;
 mod guessing;
 pub mod papers;
 mod query;
+mod rsa;
 mod sni;
+mod swap;
 mod tokens;
 
 use std::process::Command;

@@ -205,20 +205,18 @@ fn known_and_unknown_names_take_the_same_time() {
     let house = House::new("auth_query_time", "");
     house.sql("UPDATE pause SET seconds = 0.02");
     assert_eq!(house.answer("joe").as_deref(), Ok("1"));
-    let time = |user: &dyn Fn(usize) -> String| {
-        let run = |turn| {
-            let (user, start) = (user(turn), Instant::now());
-            house.told(&user, "wrong");
-            start.elapsed()
-        };
-        (0..12).map(run).min().unwrap()
+    let time = |user: &str| {
+        let start = Instant::now();
+        house.told(user, "wrong");
+        start.elapsed()
     };
-    let times = [
-        time(&|_| "joe".to_owned()),
-        time(&|_| "app".to_owned()),
-        time(&|_| "nobody".to_owned()),
-        time(&|turn| format!("nobody{turn}")),
-    ];
+    let mut times = [Duration::MAX; 4];
+    for turn in 0..12 {
+        let new = format!("nobody{turn}");
+        for (least, user) in times.iter_mut().zip(["joe", "app", "nobody", &new]) {
+            *least = time(user).min(*least);
+        }
+    }
     let (least, most) = (times.iter().min().unwrap(), times.iter().max().unwrap());
     assert!(*most - *least < Duration::from_millis(15), "{times:?}");
     assert!(*least >= Duration::from_millis(20), "{times:?}");
@@ -361,7 +359,7 @@ fn many_names_do_not_flood_the_upstream() {
     let guess = |name: String| {
         std::thread::spawn(move || Endpoint::new(port, &name, "x", "shared").try_connect().1.sqlstate().to_owned())
     };
-    let guesses: Vec<_> = (0..15).map(|number| guess(format!("guess{number}"))).collect();
+    let guesses: Vec<_> = (0..30).map(|number| guess(format!("guess{number}"))).collect();
     let asked = "SELECT count(*) FILTER (WHERE state = 'active'), count(*) FROM pg_stat_activity \
                  WHERE application_name = 'pgwarden logins' AND datname = 'auth_query_flood'";
     let mut watcher = Lab::general().superuser("postgres");
@@ -373,7 +371,7 @@ fn many_names_do_not_flood_the_upstream() {
         // Known names do not wait.
         let start = Instant::now();
         assert_eq!(house.dial("app", "app_pw").as_deref(), Ok("1"));
-        assert!(start.elapsed() < Duration::from_millis(1_500), "{:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     }
     assert!(most.0 == 1 && most.1 <= 3, "{most:?}");
     assert!(guesses.into_iter().all(|it| it.join().unwrap() == "28P01"));

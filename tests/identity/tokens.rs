@@ -63,7 +63,7 @@ impl Issuer {
         format!("-----BEGIN PUBLIC KEY-----\n{}\n-----END PUBLIC KEY-----\n", STANDARD.encode(der))
     }
 
-    fn token(&self, login: &str, changes: Value) -> String {
+    pub fn token(&self, login: &str, changes: Value) -> String {
         let message = message("ES256", login, changes);
         let signature = self.key.sign(&SystemRandom::new(), message.as_bytes()).unwrap();
         format!("{message}.{}", URL_SAFE_NO_PAD.encode(signature))
@@ -74,7 +74,8 @@ fn now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()
 }
 
-fn message(algorithm: &str, login: &str, changes: Value) -> String {
+/// Header and claims of a token, which is good for five minutes.
+pub fn message(algorithm: &str, login: &str, changes: Value) -> String {
     let mut claims = json!({ "iss": "https://id.test", "aud": "pgwarden", "exp": now() + 300, "sub": login });
     claims.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
     let header = json!({ "alg": algorithm });
@@ -252,4 +253,35 @@ fn oauthbearer() {
     }
     let (_, reply) = bearer("web", b"n,a=root,\x01auth=Bearer x\x01\x01");
     assert!(reply.closed || !reply.errors.is_empty());
+}
+
+/// libpq 18 itself. Its first connection learns whom to ask, the second one brings the token; with the issuer's document
+/// named in full, the first one does.
+#[test]
+fn oauthbearer_by_libpq() {
+    let python = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(".cache/venv/bin/python");
+    let script = crate::support::lab::file("identity/oauth.py");
+    let run = |issuer: &str, user: &str, token: &str| -> Answer {
+        let settings = format!(
+            "host=localhost hostaddr=127.0.0.1 port={} user={user} dbname=shared require_auth=oauth oauth_issuer={issuer} \
+             oauth_client_id=tests oauth_scope=openid",
+            HOUSE.proxy.port
+        );
+        let output =
+            Command::new(&python).arg("-B").arg(&script).args([token, &settings, WHOSE]).output().expect("python");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    };
+    let good = HOUSE.issuer.token("web", json!({ "tenant": "b" }));
+    let document = "https://id.test/.well-known/openid-configuration";
+    for issuer in ["https://id.test", document] {
+        assert_eq!(run(issuer, "web", &good).as_deref(), Ok(format!("{document} openid\n2").as_str()), "{issuer}");
+    }
+    assert!(run(document, "web@b", &good).is_ok());
+    refused(run(document, "web@a", &good), "may not act for tenant \"a\"");
+    for bad in ["forged", &HOUSE.issuer.token("app", json!({ "tenant": "b" }))] {
+        refused(run(document, "web", bad), "OAuth bearer authentication failed for user \"web\"");
+    }
+    // libpq does not give a token to whom it does not trust: another issuer than it was told.
+    refused(run("https://other.test", "web", &good), "issuer");
 }

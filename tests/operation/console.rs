@@ -130,6 +130,40 @@ fn sessions_are_ended_by_id_and_by_tenant() {
     assert!(log.contains("pgwarden::audit") && log.contains("KillTenant") && log.contains("login=boss"), "{log}");
 }
 
+/// A login of several tenants: the console knows whom its sessions act for, by SET, in a transaction, and by comment.
+#[test]
+fn sessions_that_switch_are_their_tenants() {
+    let proxy = proxy("op_console_switch");
+    let mut admin = console(&proxy).connect();
+    let mut apps: Vec<_> = (0..4).map(|_| proxy.login("app").connect()).collect();
+    let told = |admin: &mut crate::support::session::Session| {
+        let mut tenants: Vec<_> = admin.simple("SHOW CLIENTS").ok().texts();
+        tenants.retain(|row| row[2] == "app");
+        tenants.into_iter().map(|row| row[3].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&mut admin), ["∅", "∅", "∅", "∅"]);
+    apps[0].simple("SET app.tenant_id = 'b'").ok();
+    apps[1].simple("BEGIN; SET LOCAL app.tenant_id = 'b'").ok();
+    apps[1].simple("SELECT count(*) FROM customers").ok();
+    apps[2].send(&message::query("/* tenant='b' */ SELECT count(*) FROM customers, generate_series(1, 2000000000)"));
+    apps[3].simple("SET app.tenant_id = 'b'").ok();
+    apps[3].simple("SET app.tenant_id = 'a'").ok();
+    proxy.wait_for("tenants", |_| told(&mut console(&proxy).connect()) == ["b", "b", "b", "a"]);
+    let tenants = admin.simple("SHOW TENANTS").ok().texts();
+    let b = tenants.iter().find(|row| row[0] == "b").unwrap();
+    assert_eq!(&b[6..9], ["3", "2", "0"], "{b:?}");
+    // Back to nobody with the transaction.
+    apps[1].simple("ROLLBACK").ok();
+    proxy.wait_for("nobody", |_| told(&mut console(&proxy).connect()) == ["b", "∅", "b", "a"]);
+    assert_eq!(admin.simple("KILL TENANT b").ok().tags, ["KILL 2"]);
+    for at in [0, 2] {
+        let reply = apps[at].collect(1);
+        assert_eq!((reply.sqlstate(), reply.closed), ("57P01", true), "{}", reply.text());
+    }
+    apps[1].simple("SELECT 1").ok();
+    assert_eq!(apps[3].simple("SHOW app.tenant_id").ok().value(), "a");
+}
+
 #[test]
 fn a_pause_lets_clients_wait() {
     let proxy = proxy("op_console_pause");
@@ -169,5 +203,38 @@ fn reload_and_shutdown_are_orders_too() {
     assert_eq!(proxy.wait(std::time::Duration::from_millis(300)), None, "a transaction is open");
     let reply = busy.simple("COMMIT");
     assert_eq!(reply.tags, ["COMMIT"], "{}", reply.text());
+    assert_eq!(proxy.wait(std::time::Duration::from_secs(15)), Some(0));
+}
+
+/// No more clients, but those that are there stay for as long as they like.
+#[test]
+fn a_shutdown_can_wait_for_clients() {
+    let mut proxy = proxy("op_console_wait");
+    let (mut idle, mut busy) = (proxy.a().connect(), proxy.b().connect());
+    busy.simple("BEGIN").ok();
+    let (ok, said) = psql(&console(&proxy).url(), "SHUTDOWN WAIT_FOR_CLIENTS");
+    assert!(ok, "{said}");
+    proxy.wait_for("closed port", |proxy| std::net::TcpStream::connect(("127.0.0.1", proxy.port)).is_err());
+    assert_eq!(proxy.wait(std::time::Duration::from_secs(2)), None, "clients are there");
+    idle.simple("SELECT 1").ok();
+    busy.simple("COMMIT").ok();
+    busy.simple("BEGIN; SELECT 1").ok();
+    idle.quit();
+    assert_eq!(proxy.wait(std::time::Duration::from_millis(500)), None, "one client is there");
+    busy.simple("COMMIT").ok();
+    busy.quit();
+    assert_eq!(proxy.wait(std::time::Duration::from_secs(15)), Some(0));
+}
+
+/// A signal is heard while the last clients are waited for.
+#[test]
+fn a_signal_ends_the_wait_for_clients() {
+    let mut proxy = proxy("op_console_wait_no_more");
+    let mut idle = proxy.a().connect();
+    console(&proxy).connect().simple("SHUTDOWN WAIT_FOR_CLIENTS").ok();
+    assert_eq!(proxy.wait(std::time::Duration::from_millis(500)), None, "a client is there");
+    proxy.signal("TERM");
+    let reply = idle.collect(1);
+    assert_eq!((reply.sqlstate(), reply.closed), ("57P01", true), "{}", reply.text());
     assert_eq!(proxy.wait(std::time::Duration::from_secs(15)), Some(0));
 }

@@ -179,6 +179,52 @@ fn rows_lead_to_schemas_and_databases() {
     proxy.wait_for("end of its pool", |proxy| !psql(&console(proxy).url(), "SHOW POOLS").1.contains("op_table_based"));
 }
 
+/// The server of the table gone in mid-flight: nothing is open that was shut, and nothing shut that was open.
+#[test]
+fn without_its_upstream_what_is_known_stays() {
+    let lab = Lab::general();
+    lab.create("op_table_server", None);
+    lab.run("op_table_server", TABLE);
+    lab.run("op_table_server", &[insert("carol", "77"), insert("shut", "78")].concat());
+    lab.run("op_table_server", "UPDATE pgwarden_tenants SET suspended = true WHERE name = 'shut'");
+    lab.copy_of_shop("op_table_gone");
+    let port = lab.cluster.port();
+    let upstream = format!(
+        "[upstream.registry]\nurl = \"postgres://app_owner:app_owner_pw@127.0.0.1:{port}/op_table_server\"\n{}",
+        SOURCE.replace("[tenants_from]\n", "[tenants_from]\nupstream = \"registry\"\n")
+    );
+    let setup = Setup { database: "op_table_gone".to_owned(), more: [CONSOLE, &upstream].concat(), ..Setup::default() };
+    let proxy = Proxy::start(lab, &setup);
+    let mut carol = soon(&proxy, "carol");
+    carol.simple("BEGIN; SELECT 1").ok();
+    lab.run(
+        "postgres",
+        "ALTER DATABASE op_table_server ALLOW_CONNECTIONS false;
+         SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'op_table_server'",
+    );
+    proxy.wait_for("complaint", |proxy| proxy.log().contains("the tenants known so far stay in force"));
+    assert_eq!(count(&mut carol), "0");
+    carol.simple("COMMIT").ok();
+    count(&mut tenant(&proxy, "carol").connect());
+    count(&mut proxy.a().connect());
+    for out in ["shut", "dave"] {
+        let (_, reply) = tenant(&proxy, out).try_connect();
+        reply.refused("28000");
+    }
+    // A reload without the table keeps to what is known, too.
+    proxy.reload(|text| text);
+    count(&mut carol);
+    tenant(&proxy, "shut").try_connect().1.refused("28000");
+    lab.run("postgres", "ALTER DATABASE op_table_server ALLOW_CONNECTIONS true");
+    lab.run(
+        "op_table_server",
+        "DELETE FROM pgwarden_tenants WHERE name = 'carol'; UPDATE pgwarden_tenants SET suspended = false",
+    );
+    soon(&proxy, "shut");
+    let end = carol.collect(1);
+    assert_eq!((end.sqlstate(), end.closed), ("28000", true), "{}", end.text());
+}
+
 #[test]
 fn without_the_table_what_is_known_stays() {
     let database = "op_table_away";

@@ -1,6 +1,8 @@
 //! SIGHUP: a new configuration without dropping a client.
 
 use super::proxy;
+use crate::support::message;
+use crate::support::proxy::Proxy;
 use crate::support::session::Session;
 
 /// Something that only the tenant sees.
@@ -76,6 +78,46 @@ fn a_transaction_ends_before_its_session_does() {
     assert_eq!(changed, "1");
 }
 
+/// As above, for a session that has named the tenant itself; and in the extended protocol, where the transaction is a pipeline.
+#[test]
+fn a_tenant_suspended_in_mid_transaction() {
+    let proxy = proxy("op_reload_mid");
+    let (mut switching, mut piped) = (proxy.login("app").connect(), proxy.b().connect());
+    let (mut failed, mut idle) = (proxy.b().connect(), proxy.b().connect());
+    idle.simple("SELECT 1").ok();
+    switching.simple("BEGIN; SET LOCAL app.tenant_id = 'b'").ok();
+    switching.simple("UPDATE customers SET name = 'mid' WHERE id = (SELECT min(id) FROM customers)").ok();
+    piped
+        .send(&[message::extended("SELECT count(*) FROM generate_series(1, 3000000)", &[]), message::flush()].concat());
+    failed.simple("BEGIN").ok();
+    failed.simple("SELECT 1 / 0").refused("22012");
+    proxy.reload(|text| text.replace("key = \"2\"", "key = \"2\"\nsuspended = true"));
+    ended(idle, "28000", "suspended");
+    // The message that is under way ends well.
+    piped.send(&[message::extended("SELECT count(*) FROM customers", &[]), message::sync()].concat());
+    let reply = piped.collect(1);
+    assert_eq!(reply.rows.len(), 2, "{}", reply.text());
+    if reply.errors.is_empty() {
+        ended(piped, "28000", "suspended");
+    }
+    let reply = failed.simple("ROLLBACK");
+    assert_eq!(reply.tags, ["ROLLBACK"], "{}", reply.text());
+    if reply.errors.is_empty() {
+        ended(failed, "28000", "suspended");
+    }
+    // It acts for the tenant no longer than its transaction: it lives on, for the others.
+    switching.simple("SELECT count(*) FROM customers").ok();
+    assert_eq!(switching.simple("COMMIT").tags, ["COMMIT"]);
+    switching.simple("SET app.tenant_id = 'b'").refused("28000");
+    switching.simple("BEGIN; SET LOCAL app.tenant_id = 'b'").refused("28000");
+    switching.simple("ROLLBACK").ok();
+    switching.simple("SET app.tenant_id = 'a'").ok();
+    orders(&mut switching);
+    let lab = crate::support::lab::Lab::general();
+    let count = lab.owner("op_reload_mid").connect().simple("SELECT count(*) FROM customers WHERE name = 'mid'");
+    assert_eq!(count.ok().value(), "1");
+}
+
 #[test]
 fn a_login_of_several_tenants_loses_one() {
     let proxy = proxy("op_reload_shared_login");
@@ -142,6 +184,23 @@ fn what_needs_a_restart_is_said_and_left() {
     proxy.reload(|text| text.replace("[listen]\n", "[listen]\nmax_connections = 7\n"));
     let log = proxy.log();
     assert!(log.contains("only after a restart") && log.contains("listen.max_connections"), "{log}");
+    // Sections of which only the next process makes something; said once, and not when they are as they were.
+    let more = format!(
+        "\n[quota]\nflush_interval = \"7s\"\n[metrics]\naddress = \"127.0.0.1:{}\"\n",
+        crate::support::proxy::free_port()
+    );
+    proxy.reload(|text| text + &more);
+    let line = |proxy: &Proxy| proxy.log().lines().rfind(|it| it.contains("only after a restart")).unwrap().to_owned();
+    let said = line(&proxy);
+    assert!(said.contains("listen.max_connections, quota, metrics"), "{said}");
+    let (ok, notice) = super::psql(&super::console(&proxy).url(), "RELOAD");
+    assert!(ok && notice.contains("quota, metrics"), "{notice}");
+    proxy.reload(|text| text.replace(&more, ""));
+    let said = line(&proxy);
+    assert!(said.contains("listen.max_connections") && !said.contains("quota"), "{said}");
+    let lines = proxy.log().matches("only after a restart").count();
+    proxy.reload(|text| text.replace("max_connections = 7\n", ""));
+    assert_eq!(proxy.log().matches("only after a restart").count(), lines);
     proxy.reload(|text| format!("{text}\n[log]\nlevel = \"debug\"\n"));
     proxy.a().connect().quit();
     proxy.wait_for("debug line", |proxy| proxy.log().contains("DEBUG"));

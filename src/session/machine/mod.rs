@@ -338,6 +338,12 @@ impl Machine {
         self.switching.as_ref().and_then(|switching| switching.asked.value().as_ref())
     }
 
+    /// Whom the server connection works for in such a session, while a transaction is open.
+    pub fn works_for(&self) -> Option<&Arc<Acting>> {
+        let switching = self.switching.as_ref().filter(|_| !self.between_transactions())?;
+        switching.seated().as_ref()
+    }
+
     /// Ends the session with an error for the client, unless it is in the middle of another message.
     pub fn fail(&mut self, error: &PgError) {
         if self.intake == Intake::Closed {
