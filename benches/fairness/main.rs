@@ -28,7 +28,7 @@ use lab::Lab;
 use tokio::time::sleep;
 
 /// Holds a server connection for five milliseconds, without CPU: what is measured is the wait for one.
-const NOISE: &str = "SELECT pg_sleep(0.005)";
+const NOISE: &str = "SELECT public.pause()";
 /// A point read by primary key.
 const QUIET: &str = "SELECT total_cents FROM orders WHERE id = 1";
 /// The quiet tenant's pace.

@@ -52,6 +52,7 @@ CREATE UNLOGGED TABLE clicks (tenant_id int NOT NULL, session text, page text, a
 CREATE TABLE behind_rls (LIKE orders INCLUDING ALL);
 INSERT INTO behind_rls SELECT * FROM orders;
 ALTER TABLE behind_rls ENABLE ROW LEVEL SECURITY;
+CREATE FUNCTION public.pause() RETURNS void LANGUAGE sql AS 'SELECT pg_sleep(0.005)';
 CREATE POLICY tenant ON behind_rls USING (tenant_id = nullif(current_setting('app.tenant_id', true), '')::int);
 ";
 

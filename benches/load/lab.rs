@@ -278,7 +278,7 @@ fn start_warden(dir: &Path, cluster: &Cluster, tenants: &str) -> Result<Running,
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 20000\ntls = {{ cert = \"server.crt\", key = \"server.key\" }}\n\
          [upstream.main]\nurl = \"{}\"\npool = {{ mode = \"transaction\", size = {POOL} }}\n[pool]\nmax_server_connections = 1000\n\
-         [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\n[log]\nlevel = \"error\"\naudit = \"audit.log\"\n\
+         [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\nallow_functions = [\"public.pause\"]\n[log]\nlevel = \"error\"\naudit = \"audit.log\"\n\
          [[login]]\nname = \"app\"\nauth = \"trust\"\ntenants = \"*\"\n{tenants}",
         upstream_url(cluster, "one")
     );
