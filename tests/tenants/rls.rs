@@ -58,3 +58,36 @@ fn generated_policies_hold_and_are_found_complete() {
         it.simple("COMMIT").ok();
     }
 }
+
+/// A setting that has a value by itself (ALTER DATABASE, postgresql.conf) is that of some tenant: no statement of another runs
+/// under it, not even behind DISCARD ALL in one pipeline.
+#[test]
+fn a_default_of_the_setting_is_nobodys_tenant() {
+    use crate::support::message;
+    let lab = Lab::general();
+    lab.copy_of_shop("rls_default");
+    crate::support::proxy::police(lab, "rls_default");
+    let proxy = Proxy::start(lab, &Setup::enforcing("rls", "rls_default"));
+    // The catalog was read before, the server connections are made later.
+    proxy.wait_for("a catalog", |it| {
+        it.a().connect().simple("SELECT tenant_id FROM customers LIMIT 1").errors.is_empty()
+    });
+    lab.run("rls_default", "ALTER DATABASE rls_default SET app.tenant_id = '2'");
+    lab.run("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'rls_default'");
+    let pipeline = |texts: &[&str]| {
+        let messages: Vec<_> = texts.iter().map(|sql| message::extended(sql, &[])).collect();
+        let mut a = proxy.a().connect();
+        a.send(&[messages.concat(), message::sync()].concat());
+        a.collect_within(1, std::time::Duration::from_secs(5))
+    };
+    let tenants = "SELECT DISTINCT tenant_id FROM customers";
+    for reset in ["DISCARD ALL", "RESET ALL", "RESET timezone"] {
+        let reply = pipeline(&[reset, tenants]);
+        assert!(!reply.texts().iter().any(|row| row[0] == "2"), "{reset}: {}", reply.text());
+    }
+    let mut a = proxy.a().connect();
+    for reset in ["DISCARD ALL", "RESET ALL"] {
+        a.simple(reset).ok();
+        assert_eq!(a.simple(tenants).ok().value(), "1");
+    }
+}

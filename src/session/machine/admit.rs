@@ -137,7 +137,11 @@ impl Machine {
                     self.settings.touch("application_name");
                     self.hold_if(true);
                 }
-                Effect::DiscardAll => self.hold_if(true),
+                Effect::DiscardAll => {
+                    let open = self.batch == Batch::Open && !self.is_operator();
+                    self.discarding |= open && (self.switching.is_some() || self.settings.any());
+                    self.hold_if(true);
+                }
                 Effect::Pin(reason) => {
                     self.pin_to(*reason);
                     self.note_tie(*reason);

@@ -400,6 +400,7 @@ impl Machine {
         }
         frontend::sync(&mut self.to_server);
         self.batch = Batch::Closed;
+        self.discarding = false;
         if self.hold == Hold::AfterSync {
             self.hold = Hold::Drain;
         }

@@ -165,6 +165,9 @@ impl Machine {
         if let Some(flow) = self.copy_order(&message) {
             return flow;
         }
+        if self.discarding && runs_something(&message) {
+            return self.refuse_behind_discard(&message);
+        }
         if self.is_limited()
             && let Some(flow) = self.toll(&message)
         {
@@ -191,6 +194,16 @@ impl Machine {
                 debug_assert!(body.is_empty(), "CopyData is dealt with before it is read");
                 Flow::Done
             }
+        }
+    }
+
+    /// Settings cannot be applied within a batch, and those of the server itself may be another tenant's.
+    fn refuse_behind_discard(&mut self, message: &FrontendMessage<'_>) -> Flow {
+        let error = PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "nothing may follow DISCARD ALL in a pipeline")
+            .hint("Send Sync first.");
+        match message {
+            FrontendMessage::Query(_) | FrontendMessage::FunctionCall => self.refuse_query(error),
+            _ => self.refuse_extended(error),
         }
     }
 
@@ -237,6 +250,16 @@ impl Machine {
     pub(super) fn answer_ready(&mut self) {
         let status = self.tx;
         self.answer(|out| backend::ready_for_query(out, status));
+    }
+}
+
+/// Whether a message runs or reads a statement.
+fn runs_something(message: &FrontendMessage<'_>) -> bool {
+    use FrontendMessage as M;
+    match message {
+        M::Query(_) | M::Parse(_) | M::Bind(_) | M::Describe(_) | M::Execute(_) | M::FunctionCall => true,
+        M::Close(_) | M::Flush | M::Sync | M::Terminate => false,
+        M::CopyData(_) | M::CopyDone | M::CopyFail(_) => false,
     }
 }
 

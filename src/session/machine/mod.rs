@@ -191,6 +191,8 @@ pub struct Machine {
     intake: Intake,
     hold: Hold,
     batch: Batch,
+    /// DISCARD ALL went out in the open batch: the rest of it would run under the server's own settings.
+    discarding: bool,
     tx: TransactionStatus,
     pin: Pin,
     link: Option<Link>,
@@ -243,6 +245,7 @@ impl Machine {
             intake: Intake::Open,
             hold: Hold::No,
             batch: Batch::Closed,
+            discarding: false,
             tx: TransactionStatus::Idle,
             pin,
             link: None,

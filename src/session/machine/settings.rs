@@ -69,6 +69,11 @@ impl Settings {
         self.startup.contains_key(name) || self.sealed.contains_key(name)
     }
 
+    /// Whether any setting is another than the server's own.
+    pub fn any(&self) -> bool {
+        !self.sealed.is_empty() || !self.startup.is_empty() || !self.current.is_empty()
+    }
+
     /// RESET ALL succeeded: the client is back at its startup settings.
     pub fn reset(&mut self) {
         self.current = Arc::clone(&self.startup);

@@ -4,7 +4,7 @@ use super::admit::Admission;
 use super::context::Hindrance;
 use super::load::LoadProtocol;
 use super::replies::{Kind, Run, Subject};
-use super::{Batch, Flow, Machine, Wait};
+use super::{Batch, Flow, Hold, Machine, Wait};
 use crate::guard::{Deallocate, Effect, Guarded, Protocol, StatementKind};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
@@ -76,6 +76,10 @@ impl Machine {
     /// A Query ends an open batch of extended messages, as Sync would, and drops the server's unnamed statement.
     pub(super) fn sent_query(&mut self) {
         self.batch = Batch::Closed;
+        self.discarding = false;
+        if self.hold == Hold::AfterSync {
+            self.hold = Hold::Drain;
+        }
         if let Some(link) = self.link.as_mut() {
             link.unnamed = None;
         }

@@ -213,3 +213,54 @@ fn a_batch_that_touches_startup_settings_goes_on_to_its_sync() {
     outcome(&mut bench, &[("timezone", "x", false)]);
     assert_eq!(bench.sent()[0], "Parse  SELECT 2 []");
 }
+
+#[test]
+fn nothing_of_a_batch_runs_behind_discard_all() {
+    for follows in ["SELECT 1", "DISCARD ALL"] {
+        let settings = Settings::new(map(&[("search_path", "\"globex\"")]), map(&[]));
+        let mut bench = Bench::with(PoolMode::Transaction, Mode::Schema("globex".into()), settings);
+        let mut ready = link();
+        ready.applied.insert("search_path".into(), "\"globex\"".into());
+        bench.machine.attach(ready);
+        bench.client(|out| {
+            one_shot(out, "DISCARD ALL");
+            one_shot(out, follows);
+            frontend::sync(out);
+            one_shot(out, "SELECT 2");
+            frontend::sync(out);
+        });
+        let sent = bench.sent();
+        assert!(!sent.iter().any(|it| it.contains("SELECT")), "{sent:?}");
+        assert_eq!(sent.iter().filter(|it| it.contains("DISCARD")).count(), 1, "{sent:?}");
+        bench.server(|out| {
+            one_shot_replies(out);
+            error(out, b"42601", "syntax error");
+            backend::ready_for_query(out, I);
+        });
+        let told = bench.told();
+        assert!(told.iter().any(|it| it.contains("nothing may follow DISCARD ALL")), "{told:?}");
+        assert!(bench.sent()[0].contains("search_path"), "the next batch has its settings again");
+    }
+}
+
+#[test]
+fn a_query_ends_a_batch_with_discard_all() {
+    let settings = Settings::new(map(&[("search_path", "\"globex\"")]), map(&[]));
+    let mut bench = Bench::with(PoolMode::Transaction, Mode::Schema("globex".into()), settings);
+    let mut ready = link();
+    ready.applied.insert("search_path".into(), "\"globex\"".into());
+    bench.machine.attach(ready);
+    bench.client(|out| {
+        one_shot(out, "DISCARD ALL");
+        frontend::query(out, "SELECT 1").unwrap();
+        frontend::query(out, "SELECT 2").unwrap();
+    });
+    let sent = bench.sent();
+    assert!(!sent.iter().any(|it| it.contains("SELECT")), "{sent:?}");
+    bench.server(|out| {
+        one_shot_replies(out);
+        error(out, b"42601", "syntax error");
+        backend::ready_for_query(out, I);
+    });
+    assert!(bench.sent()[0].contains("search_path"), "the next Query has its settings again");
+}
