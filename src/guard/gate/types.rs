@@ -1,7 +1,7 @@
 //! Which types a statement may name.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, TypeCast, TypeName};
+use pg_query::protobuf::{Node, TypeCast, TypeName, a_const};
 
 use super::functions;
 use super::names::{denied, foreign_schema, parts, schema_is_own, truncated};
@@ -52,21 +52,37 @@ pub(crate) fn check_cast(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Resul
     if !looks_up || !matches!(mode, Mode::Schema(_)) {
         return Ok(());
     }
-    match cast.arg.as_deref().map(|arg| (arg, functions::literal(arg))) {
+    match cast.arg.as_deref().map(|arg| (arg, functions::name_literal(arg))) {
         Some((_, Some(text))) if text.contains('.') && functions::own_text(mode, text).is_none() => Err(denied(
             RefusalKind::Relation,
             "permission denied to look up this name",
             "A tenant of the schema layout may name its own schema, pg_catalog and information_schema.",
         )),
         // A computed name could be anybody's.
-        Some((Node { node: Some(NodeEnum::FuncCall(_) | NodeEnum::AExpr(_) | NodeEnum::CaseExpr(_)) }, None)) => {
-            Err(denied(
-                RefusalKind::Relation,
-                "permission denied to look up a computed name",
-                "Name the relation in a literal.",
-            ))
-        }
+        Some((arg, None)) if is_computed(arg) => Err(denied(
+            RefusalKind::Relation,
+            "permission denied to look up a computed name",
+            "Name the relation in a literal.",
+        )),
         Some(_) | None => Ok(()),
+    }
+}
+
+fn is_computed(arg: &Node) -> bool {
+    match arg.node.as_ref() {
+        Some(NodeEnum::FuncCall(_) | NodeEnum::AExpr(_) | NodeEnum::CaseExpr(_)) => true,
+        // A text that a cast changes (`'t_a'::varchar(2)`); numbers and columns are cast to `oid`.
+        Some(NodeEnum::TypeCast(cast)) => {
+            let (mut arg, mut of_text) = (cast.arg.as_deref(), false);
+            while let Some(NodeEnum::TypeCast(inner)) = arg.and_then(|arg| arg.node.as_ref()) {
+                arg = inner.arg.as_deref();
+            }
+            if let Some(NodeEnum::AConst(constant)) = arg.and_then(|arg| arg.node.as_ref()) {
+                of_text = matches!(constant.val, Some(a_const::Val::Sval(_)));
+            }
+            of_text || arg.is_some_and(is_computed)
+        }
+        Some(_) | None => false,
     }
 }
 
@@ -102,6 +118,10 @@ mod tests {
             ("'t_b.customers'::regclass", "42501"),
             ("c.oid::pg_catalog.regclass", "ok"),
             ("('t_b' || '.customers')::regclass", "42501"),
+            ("'t_b.customers'::text::regclass", "42501"),
+            ("'t_b.customers'::varchar(20)::regclass", "42501"),
+            ("'customers'::text::regclass", "ok"),
+            ("16501::oid::regclass", "ok"),
             ("format('%I.%I', a, b)::regclass", "42501"),
         ] {
             assert_eq!(cast(&schema_mode(), sql), wanted, "{sql}");

@@ -10,11 +10,18 @@ use serde_json::Value;
 use super::predicate::Reference;
 use super::tree::{conjuncts, field, items, node, node_of, number, strings, text};
 use super::{Outcome, Verifier};
-use crate::guard::policy::Policy;
+use crate::guard::policy::{Policy, TenantTable};
 
 /// The tenant relations of one query level, as its conditions may name them.
 pub(super) struct Level<'v, 'p> {
-    relations: Vec<(Reference<'v>, Vec<&'p str>)>,
+    relations: Vec<Seen<'v, 'p>>,
+}
+
+/// A tenant relation of a level.
+struct Seen<'v, 'p> {
+    reference: Reference<'v>,
+    columns: Vec<&'p str>,
+    table: &'p TenantTable,
 }
 
 impl<'p> Verifier<'p> {
@@ -41,10 +48,9 @@ impl<'p> Verifier<'p> {
 
     fn collect_relation<'v>(&self, range_var: &'v Value, level: &mut Level<'v, 'p>) {
         let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
-        let tenant = self.tenant_table(schema, name).is_some();
-        if let (true, Some(reference)) = (tenant, Reference::of(range_var)) {
+        if let (Some(table), Some(reference)) = (self.tenant_table(schema, name), Reference::of(range_var)) {
             let columns = self.relation(schema, name).map(|r| r.columns.iter().map(|c| c.name.as_str()).collect());
-            level.relations.push((reference, columns.unwrap_or_default()));
+            level.relations.push(Seen { reference, columns: columns.unwrap_or_default(), table });
         }
     }
 
@@ -53,7 +59,7 @@ impl<'p> Verifier<'p> {
         let leaks = |c: &&&Value| {
             level.is_looked_at_by(c)
                 && !self.predicates.is_any_predicate(c)
-                && !self.is_guard(c)
+                && !self.is_guard(c, level)
                 && !self.is_equality_of_own_values(c, level)
                 && !may_stand_beside(self.policy, c)
         };
@@ -68,8 +74,8 @@ impl<'p> Verifier<'p> {
 
     /// `CASE WHEN <tenant predicates> THEN ... ELSE false END`; in HAVING also `CASE WHEN count(*) >= 0 ...`: an aggregate
     /// cannot run before WHERE.
-    fn is_guard(&self, conjunct: &Value) -> bool {
-        self.is_case_of_own_row(conjunct, is_false)
+    fn is_guard(&self, conjunct: &Value, level: &Level<'_, '_>) -> bool {
+        self.is_case_of_own_rows(conjunct, level, is_false)
     }
 
     /// `CASE WHEN <tenant predicates> THEN a ELSE NULL END = CASE ... END`, in the ON of a FULL JOIN; a side that looks at no
@@ -82,33 +88,36 @@ impl<'p> Verifier<'p> {
             && strings(equality, "name").is_some_and(|name| name == ["="])
             && ["lexpr", "rexpr"].into_iter().all(|side| {
                 let value = field(equality, side);
-                !level.is_looked_at_by(value) || self.is_case_of_own_row(value, is_null)
+                !level.is_looked_at_by(value) || self.is_case_of_own_rows(value, level, is_null)
             })
     }
 
-    fn is_case_of_own_row(&self, value: &Value, otherwise: fn(&Value) -> bool) -> bool {
+    /// The tests are of the relations that the result looks at.
+    fn is_case_of_own_rows(&self, value: &Value, level: &Level<'_, '_>, otherwise: fn(&Value) -> bool) -> bool {
         let Some(("CaseExpr", case)) = node(value) else { return false };
         let [when] = items(case, "args") else { return false };
         let Some(("CaseWhen", when)) = node(when) else { return false };
         let tests = conjuncts(field(when, "expr"));
         let own = |test: &&Value| self.is_own_row(test) || is_count(test);
+        let tested = |seen: &Seen<'_, '_>| tests.iter().any(|test| is_count(test) || self.is_own_row_of(test, seen));
         field(case, "arg").is_null()
             && !tests.is_empty()
             && tests.iter().all(own)
+            && level.is_covered(field(when, "result"), &tested)
             && otherwise(field(case, "defresult"))
     }
 
     /// The predicate, or the predicate OR the relation's whole row IS NULL (a row that an outer join made up).
     fn is_own_row(&self, test: &Value) -> bool {
-        /// `BoolExprType::OrExpr`
-        const OR: i64 = 2;
-        self.predicates.is_any_predicate(test)
-            || match node(test) {
-                Some(("BoolExpr", or)) if number(or, "boolop") == OR => {
-                    matches!(items(or, "args"), [own, null] if self.predicates.is_any_predicate(own) && is_whole_row_null(null))
-                }
-                Some(_) | None => false,
-            }
+        let (own, null) = alternatives(test);
+        self.predicates.is_any_predicate(own) && null.is_none_or(|null| whole_row_null(null).is_some())
+    }
+
+    /// The same of one relation.
+    fn is_own_row_of(&self, test: &Value, seen: &Seen<'_, '_>) -> bool {
+        let (own, null) = alternatives(test);
+        let of_it = |null| whole_row_null(null).is_some_and(|name| seen.reference.is(name));
+        self.predicates.is_predicate(own, seen.reference, seen.table) && null.is_none_or(of_it)
     }
 }
 
@@ -132,11 +141,41 @@ impl Level<'_, '_> {
         let Some(parts) = strings(column_ref, "fields").or_else(|| qualifiers(column_ref)) else {
             return !self.relations.is_empty();
         };
-        self.relations.iter().any(|(reference, columns)| match parts.as_slice() {
+        self.relations.iter().any(|Seen { reference, columns, .. }| match parts.as_slice() {
             [name] => reference.is(name) || columns.contains(name),
             [first, second, ..] => reference.is(first) || reference.is(second),
             [] => true,
         })
+    }
+
+    /// Whether all that an expression looks at passes a test.
+    fn is_covered(&self, value: &Value, tested: &dyn Fn(&Seen<'_, '_>) -> bool) -> bool {
+        match value {
+            Value::Array(items) => items.iter().all(|item| self.is_covered(item, tested)),
+            Value::Object(fields) => match node(value) {
+                Some(("ColumnRef", column)) => self.is_column_covered(column, tested),
+                Some(("SelectStmt", _)) => true,
+                Some((_, inner)) => self.is_covered(inner, tested),
+                None => fields.values().all(|field| self.is_covered(field, tested)),
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+        }
+    }
+
+    fn is_column_covered(&self, column_ref: &Value, tested: &dyn Fn(&Seen<'_, '_>) -> bool) -> bool {
+        let parts = strings(column_ref, "fields").or_else(|| qualifiers(column_ref)).unwrap_or_default();
+        let means = |seen: &&Seen<'_, '_>| match parts.as_slice() {
+            [name] => seen.reference.is(name) || seen.columns.contains(name),
+            [relation, _] | [_, relation, ..] => seen.reference.is(relation),
+            [] => true,
+        };
+        let mut meant = self.relations.iter().filter(means).peekable();
+        match parts.as_slice() {
+            // A star, or anything else that is no plain name, may mean every relation.
+            [] => meant.all(tested),
+            // A bare name means one relation, or what a USING joined.
+            _ => meant.peek().is_none() || meant.any(tested),
+        }
     }
 }
 
@@ -157,9 +196,26 @@ fn is_null(value: &Value) -> bool {
     value.pointer("/node/AConst/isnull").is_some_and(|b| b == true)
 }
 
-fn is_whole_row_null(test: &Value) -> bool {
-    let arg = test.pointer("/node/NullTest/arg/node/ColumnRef/fields").and_then(Value::as_array);
-    arg.and_then(|fields| fields.last()).is_some_and(|last| node(last).is_some_and(|(kind, _)| kind == "AStar"))
+/// A test, and what it may be otherwise: `own OR null`.
+fn alternatives(test: &Value) -> (&Value, Option<&Value>) {
+    /// `BoolExprType::OrExpr`
+    const OR: i64 = 2;
+    match node(test) {
+        Some(("BoolExpr", or)) if number(or, "boolop") == OR => match items(or, "args") {
+            [own, null] => (own, Some(null)),
+            _ => (test, None),
+        },
+        Some(_) | None => (test, None),
+    }
+}
+
+/// The relation of `relation.* IS NULL`.
+fn whole_row_null(test: &Value) -> Option<&str> {
+    /// `NullTestType::IsNull`
+    const IS_NULL: i64 = 1;
+    let test = node_of(test, "NullTest").filter(|test| number(test, "nulltesttype") == IS_NULL)?;
+    let column = node_of(field(test, "arg"), "ColumnRef")?;
+    strings(column, "fields").is_none().then(|| qualifiers(column))??.last().copied()
 }
 
 fn is_count(test: &Value) -> bool {

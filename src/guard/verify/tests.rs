@@ -220,6 +220,13 @@ fn what_could_tell_of_other_rows_is_found() {
         "SELECT * FROM public.countries x LEFT JOIN public.orders o ON P(o) WHERE f(o.id)",
         "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN true THEN f(o.id) ELSE false END",
         "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN P(o) THEN true ELSE f(o.id) END",
+        // The CASE tests another relation than the one that its result looks at.
+        "SELECT * FROM public.orders o JOIN public.customers c ON P(o) WHERE P(c) AND CASE WHEN P(c) THEN f(o.id) ELSE false END",
+        "SELECT * FROM public.orders o JOIN public.customers c ON P(o) WHERE P(c) AND CASE WHEN P(c) THEN f(o) ELSE false END",
+        "SELECT * FROM public.orders o JOIN public.customers c ON P(o) WHERE P(c) AND CASE WHEN P(c) THEN f(o.*, c.id) ELSE false END",
+        "SELECT * FROM public.countries x LEFT JOIN public.orders o ON P(o) AND CASE WHEN P(o) OR x.* IS NULL THEN f(o.id) ELSE false END",
+        "SELECT * FROM public.countries x LEFT JOIN public.orders o ON P(o) AND CASE WHEN P(o) OR o.* IS NOT NULL THEN f(o.id) ELSE false END",
+        "SELECT * FROM public.orders o FULL JOIN public.customers c ON CASE WHEN P(c) THEN f(o.id) ELSE NULL END = CASE WHEN P(c) THEN f(c.id) ELSE NULL END",
         "SELECT * FROM public.orders o WHERE P(o) AND CASE WHEN P(o) OR f(o.id) THEN true ELSE false END",
         "SELECT * FROM public.customers c LEFT JOIN public.orders o ON P(o) AND f(o.id) WHERE P(c)",
         "SELECT id FROM public.orders o WHERE P(o) GROUP BY id HAVING f(id)",

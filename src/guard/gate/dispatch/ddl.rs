@@ -45,6 +45,15 @@ pub(super) fn gate(
     }
 }
 
+/// Of another definition in a database of the tenant's own: nothing that it calls leaves the database.
+pub(super) fn names_stay(policy: &Policy, mode: &Mode, tree: &Node) -> Result<(), Refusal> {
+    match mode {
+        Mode::Database => names::check(policy, mode, tree),
+        // Shared and schema layouts have none of them.
+        Mode::Shared | Mode::Schema(_) | Mode::Operator => Ok(()),
+    }
+}
+
 /// `SELECT ... INTO t`: a CREATE TABLE AS that looks like a query.
 pub(super) fn select_into(
     policy: &Policy,

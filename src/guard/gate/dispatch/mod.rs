@@ -116,7 +116,12 @@ pub(crate) fn gate(policy: &Policy, mode: &Mode, tree: &mut Node, parts: &mut im
         Kind::Do => code(mode, "DO")?,
         Kind::Call => call(mode, node, parts)?,
         Kind::Ddl(name) => ddl::gate(policy, mode, name, tree, parts)?,
-        Kind::DatabaseDdl(name) => database::ddl(mode, name, node)?,
+        Kind::DatabaseDdl(name) => {
+            let gated = database::ddl(mode, name, node)?;
+            // Conditions and queries of rules, policies and triggers; the texts of functions are not read.
+            ddl::names_stay(policy, mode, tree)?;
+            gated
+        }
         Kind::Beyond(name) => database::beyond(mode, name)?,
         Kind::NoStatement => return Err(refused(mode, "this statement")),
     };

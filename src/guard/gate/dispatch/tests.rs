@@ -194,6 +194,12 @@ fn the_schema_layout_defines_what_is_in_its_schema() {
         "CREATE TABLE t (LIKE t_b.customers)",
         "CREATE TABLE t (a t_b.mood)",
         "CREATE TABLE t (a int DEFAULT nextval('t_b.s'))",
+        "CREATE TABLE t (a int DEFAULT nextval('16504'))",
+        "CREATE TABLE t (a int DEFAULT nextval('16504'::text::regclass))",
+        "CREATE TABLE t (a int DEFAULT nextval('0x4078'::int::oid))",
+        "CREATE TABLE t (a int DEFAULT nextval(coalesce('s', 't_b.s')))",
+        "CREATE TABLE t (a int DEFAULT nextval(replace('t_a.s', 'a', 'b')::regclass))",
+        "CREATE TABLE t (a int DEFAULT nextval((ARRAY['t_a.s', 't_b.s'])[2]))",
         "CREATE TABLE t (a text DEFAULT query_to_xml('SELECT 1', true, true, '')::text)",
         "CREATE TABLE t (a int DEFAULT public.customer_count())",
         "CREATE TABLE t (a int CHECK (t_b.my_customers() IS NULL))",
@@ -595,12 +601,21 @@ fn in_a_database_of_its_own_definitions_reach_no_further() {
         "CREATE INDEX ON t (pg_read_file(a))",
         "ALTER TABLE t ALTER a SET DEFAULT pg_read_file('/etc/passwd')",
         "CREATE DOMAIN d AS text CHECK (pg_read_file(VALUE) = '')",
+        "CREATE POLICY p ON t USING (pg_read_file('/etc/passwd') = '')",
+        "CREATE RULE r AS ON INSERT TO t DO ALSO SELECT pg_terminate_backend(1)",
+        "CREATE TRIGGER r BEFORE INSERT ON t FOR EACH ROW WHEN (pg_read_file(NEW.a) = '') EXECUTE FUNCTION f()",
+        "CREATE FUNCTION f() RETURNS text LANGUAGE sql RETURN pg_read_file('/etc/passwd')",
     ] {
         assert_eq!(code(&Mode::Database, sql), "42501", "{sql}");
     }
     for sql in [
         "CREATE TABLE t (a text DEFAULT lower('A'), b int DEFAULT nextval(c))",
         "CREATE SCHEMA s CREATE TABLE t (a int)",
+        "CREATE RULE r AS ON INSERT TO t DO ALSO INSERT INTO s.u SELECT lower(NEW.a)",
+        "CREATE TRIGGER r BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION s.f()",
+        "CREATE FUNCTION s.f(a int) RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
+        "CREATE FUNCTION f(a int) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT $1; END",
+        "CREATE POLICY p ON t USING (a = current_setting('x.y'))",
     ] {
         assert_eq!(ok(&Mode::Database, sql).gated.text, Sent::AsWritten, "{sql}");
     }

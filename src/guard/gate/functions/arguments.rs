@@ -1,9 +1,9 @@
 //! Functions that are harmless or not by their arguments.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, a_const};
+use pg_query::protobuf::{Node, TypeName, a_const};
 
-use crate::guard::gate::names::{denied, schema_is_own};
+use crate::guard::gate::names::{denied, parts, schema_is_own};
 use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
 
 /// Checks the arguments of functions that look names up or advance sequences.
@@ -13,7 +13,8 @@ use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
 pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> Result<(), Refusal> {
     if looks_names_up(bare)
         && let Mode::Schema(_) = mode
-        && let Some(text) = args.iter().filter_map(literal).find(|t| t.contains('.') && own_text(mode, t).is_none())
+        && let Some(text) =
+            args.iter().filter_map(name_literal).find(|t| t.contains('.') && own_text(mode, t).is_none())
     {
         return Err(denied(
             RefusalKind::Function,
@@ -62,7 +63,8 @@ fn own_object(policy: &Policy, mode: &Mode, bare: &str, node: &Node) -> Result<(
         return Ok(());
     }
     if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
-        return own_object(policy, mode, bare, cast.arg.as_deref().ok_or_else(refused)?);
+        let harmless = cast.type_name.as_ref().is_some_and(|name| is_bare(name, NAMES) || is_bare(name, &["oid"]));
+        return own_object(policy, mode, bare, cast.arg.as_deref().filter(|_| harmless).ok_or_else(refused)?);
     }
     let Some(NodeEnum::AConst(constant)) = node.node.as_ref() else { return Err(refused()) };
     match constant.val.as_ref() {
@@ -75,7 +77,10 @@ fn own_object(policy: &Policy, mode: &Mode, bare: &str, node: &Node) -> Result<(
 
 /// `16396` of a relation that is the tenant's or no tenant's, or a name in a schema that it may name.
 fn own_name(policy: &Policy, mode: &Mode, text: &str) -> Option<()> {
-    if let Ok(oid) = text.trim().parse::<u32>() {
+    // As the server's functions take them, `0x1f` and `017` are numbers as well: those are refused.
+    let number = text.trim_start();
+    if number.starts_with(|first: char| first.is_ascii_digit() || matches!(first, '+' | '-')) {
+        let oid = number.parse::<u32>().ok().filter(|oid| oid.to_string() == number)?;
         let mut relations = policy.catalog.relations.values();
         return match relations.find(|r| r.oid == oid) {
             Some(relation) => schema_is_own(mode, &relation.name.schema).then_some(()),
@@ -132,7 +137,8 @@ fn sequence(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<(), Refusal> 
         )
     };
     let [arg] = args else { return Ok(()) };
-    let text = literal(arg).ok_or_else(refused)?;
+    // A number is an oid: any sequence's.
+    let text = name_literal(arg).filter(|text| !is_oid(text)).ok_or_else(refused)?;
     let parts = split_name(text).ok_or_else(refused)?;
     match (parts.as_slice(), mode) {
         ([_], _) => Ok(()),
@@ -145,14 +151,40 @@ fn sequence(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<(), Refusal> 
     }
 }
 
-/// The text of a string literal, also under casts.
+/// Types that a text can be cast to and still be the same text.
+const TEXTS: &[&str] = &["text", "varchar"];
+/// ... or name the same object.
+const NAMES: &[&str] = &["text", "varchar", "regclass", "regtype", "regproc", "regprocedure"];
+
+/// The text of a string literal, also under casts that leave it as it is (`'acme2'::varchar(4)` is `acme`).
 pub(in crate::guard::gate) fn literal(node: &Node) -> Option<&str> {
+    literal_under(node, TEXTS)
+}
+
+/// The text of a string literal that names an object, also under casts that leave the object the same.
+pub(in crate::guard::gate) fn name_literal(node: &Node) -> Option<&str> {
+    literal_under(node, NAMES)
+}
+
+fn literal_under<'n>(node: &'n Node, casts: &[&str]) -> Option<&'n str> {
     if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
-        return literal(cast.arg.as_deref()?);
+        let harmless = cast.type_name.as_ref().is_some_and(|name| is_bare(name, casts));
+        return literal_under(cast.arg.as_deref().filter(|_| harmless)?, casts);
     }
     let Some(NodeEnum::AConst(constant)) = node.node.as_ref() else { return None };
     let Some(a_const::Val::Sval(s)) = constant.val.as_ref() else { return None };
     Some(&s.sval)
+}
+
+/// One of these types of `pg_catalog`, with no modifier that would cut a value.
+fn is_bare(name: &TypeName, types: &[&str]) -> bool {
+    let plain = name.typmods.is_empty() && name.array_bounds.is_empty() && !name.setof && !name.pct_type;
+    plain && matches!(parts(&name.names).as_deref(), Some([name] | ["pg_catalog", name]) if types.contains(name))
+}
+
+/// Whether a name in a string is read as an oid: `regclassin` does where there are digits alone.
+pub(in crate::guard::gate) fn is_oid(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Splits a name in a string as `stringToQualifiedNameList` does: dots, double quotes, case folding, blanks between parts.

@@ -12,7 +12,7 @@ use super::settings;
 use crate::catalog::{Function, Volatility};
 use crate::guard::{Effect, Mode, PinReason, Policy, Refusal, RefusalKind};
 use crate::pgerror::SqlState;
-pub(super) use arguments::{literal, own_text, split_name};
+pub(super) use arguments::{is_oid, literal, name_literal, own_text, split_name};
 pub(super) use lists::{extension_is_safe, extension_reaches_out};
 
 /// Polymorphic and row types that a composite value is accepted for: `x.f` reads as `f(x)` for functions of these.

@@ -66,6 +66,8 @@ fn the_shared_layout_calls_nothing_else() {
         "nextval(status)",
         "nextval('a' || 'b')",
         "nextval('nowhere.seq')",
+        "nextval('16504')",
+        "nextval('orders_id_seq'::varchar(6))",
         "has_table_privilege(status, 'SELECT')",
         "has_table_privilege(lower('x'), 'SELECT')",
         "to_regclass(o.status)",
@@ -123,6 +125,27 @@ fn the_schema_layout_reaches_only_its_own_objects() {
         ("to_regclass('t_b.customers')", "42501"),
         ("to_regclass('t_a.customers')", "ok"),
         ("lo_get(1)", "42501"),
+        // Oids, as the server's input functions read them.
+        ("nextval('16504')", "42501"),
+        ("nextval('16504'::regclass)", "42501"),
+        ("nextval('0x4078'::int::oid)", "42501"),
+        ("nextval('t_a.orders_id_seq'::varchar(3))", "42501"),
+        ("nextval('t_a.orders_id_seq'::text::regclass)", "ok"),
+        ("pg_get_viewdef('0x4077'::oid)", "42501"),
+        ("pg_get_viewdef('0x4075'::oid)", "42501"),
+        ("pg_get_viewdef('040167')", "42501"),
+        ("pg_get_viewdef(' 16503')", "42501"),
+        ("pg_get_viewdef('+16503')", "42501"),
+        ("pg_get_viewdef('customers'::varchar(3)::regclass)", "42501"),
+        // What is checked must be what is set: these are another schema's names.
+        ("set_config('search_path', 't_a', true)", "ok"),
+        ("set_config('search_path', 't_a'::text, true)", "ok"),
+        ("set_config('search_path', 't_a'::varchar(1), true)", "42501"),
+        ("set_config('search_path', 't_a'::bpchar(1), true)", "42501"),
+        ("set_config('search_path', 't_a'::\"char\"::text, true)", "42501"),
+        ("set_config('search_path', 't_a'::t_a.text, true)", "42501"),
+        ("set_config('search_path', ('t_a'::name)::text, true)", "42501"),
+        ("set_config('search_path'::varchar(6), 't_b', true)", "42501"),
     ] {
         assert_eq!(outcome(call(&mode, sql)), wanted, "{sql}");
     }

@@ -97,7 +97,13 @@ fn what_the_guard_relies_on_stays() {
 fn each_mode_has_its_path() {
     let mode = schema_mode();
     assert_eq!(outcome(run(&mode, "SET search_path TO t_a")), "ok");
-    for sql in ["SET search_path TO t_a, t_b", "SET search_path TO public", "SET SCHEMA 't_b'", "RESET search_path"] {
+    for sql in [
+        "SET search_path TO \"$user\", t_a",
+        "SET search_path TO t_a, t_b",
+        "SET search_path TO public",
+        "SET SCHEMA 't_b'",
+        "RESET search_path",
+    ] {
         assert_eq!(outcome(run(&mode, sql)), "42501", "{sql}");
     }
     for (sql, wanted) in [

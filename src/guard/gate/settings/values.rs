@@ -50,7 +50,9 @@ pub(super) fn is_pinned_path(policy: &Policy, mode: &Mode, value: &str) -> bool 
     };
     let mut rest = pinned.as_slice();
     let mut named = 0;
-    for schema in wanted.iter().filter(|s| *s != "$user") {
+    // Where the tenant's schema is the path, a schema that is named as the role is not.
+    let user = matches!(mode, Mode::Shared);
+    for schema in wanted.iter().filter(|s| !user || *s != "$user") {
         let Some(at) = rest.iter().position(|p| p == schema) else {
             return false;
         };

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::super::unsupported;
 use crate::guard::gate::functions;
-use crate::guard::gate::names::{foreign_schema, parts, schema_is_own};
+use crate::guard::gate::names::{denied, foreign_schema, parts, schema_is_own};
 use crate::guard::{Mode, Policy, Refusal, RefusalKind};
 use crate::pgerror::SqlState;
 
@@ -73,12 +73,16 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
         .collect();
     functions::check(policy, mode, &nodes, &[])?;
     if names.last() == Some(&"nextval") && matches!(mode, Mode::Schema(_)) {
-        let name = args.and_then(first_literal).and_then(functions::split_name);
+        let name = args.and_then(only_literal).filter(|text| !functions::is_oid(text)).and_then(functions::split_name);
         return match name.as_deref() {
             Some([_]) => Ok(()),
             Some([schema, _]) if schema_is_own(mode, schema) => Ok(()),
             Some([schema, _]) => Err(foreign_schema(schema)),
-            _ => Err(unsupported("nextval() needs the sequence's name as a literal here")),
+            _ => Err(denied(
+                RefusalKind::Function,
+                "permission denied for function nextval",
+                "nextval() needs the sequence's name as a literal here.",
+            )),
         };
     }
     Ok(())
@@ -90,9 +94,22 @@ fn strings(list: &Value) -> Vec<&str> {
     items.iter().filter_map(|item| find(item, "sval")).filter_map(Value::as_str).collect()
 }
 
-/// The first string literal below.
-fn first_literal(value: &Value) -> Option<&str> {
-    find(value, "sval").and_then(Value::as_str)
+/// The one argument, if it is a string literal, also under casts that leave it as it is.
+fn only_literal(args: &Value) -> Option<&str> {
+    let [argument] = args.as_array()?.as_slice() else { return None };
+    let mut argument = argument;
+    while let Some(cast) = argument.pointer("/node/TypeCast") {
+        let name = cast.get("type_name")?;
+        let bare =
+            ["typmods", "array_bounds"].iter().all(|list| name.get(list).is_some_and(|it| it == &Value::Array(vec![])));
+        let names = strings(name.get("names")?);
+        if !bare || !matches!(names.as_slice(), ["text" | "regclass"] | ["pg_catalog", "text" | "varchar" | "regclass"])
+        {
+            return None;
+        }
+        argument = cast.get("arg")?;
+    }
+    argument.pointer("/node/AConst/val/Sval/sval")?.as_str()
 }
 
 /// The first field of that name, depth first.
