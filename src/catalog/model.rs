@@ -274,6 +274,21 @@ pub struct Catalog {
     pub operators: HashMap<String, Vec<Operator>>,
     /// Types by oid.
     pub types: HashMap<Oid, TypeInfo>,
+    /// Relations that views and materialised views read, by the view's oid. Those of the system are left out.
+    pub reads: HashMap<Oid, Vec<Oid>>,
+    /// Functions outside of the system and of extensions that change settings, as far as their text tells.
+    pub setters: Vec<Setter>,
+    /// SECURITY DEFINER functions whose owner no policy binds (superuser, BYPASSRLS).
+    pub unbound_definers: HashSet<QualifiedName>,
+}
+
+/// A function that changes settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Setter {
+    /// Schema and name.
+    pub name: QualifiedName,
+    /// Its own settings as `SET name=value;`, and its body.
+    pub text: String,
 }
 
 impl Catalog {

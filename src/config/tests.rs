@@ -549,6 +549,13 @@ fn tenants() {
     );
     let warnings = parse_text(&BASE.replace("acme", "app")).unwrap().warnings;
     assert!(matches!(warnings.as_slice(), [w] if w.message.contains("called like the database")), "{warnings:?}");
+    let second = "[[tenant]]\nname = \"globex\"\nlayout = \"database\"\nupstream = { url = \"postgres://x@h/globex\" }\n[[tenant]]\nname = \"initech\"\nlayout = \"database\"\nupstream = { url = \"postgres://x@h/initech\" }\n";
+    let warnings = parse_text(&format!("{BASE}{second}")).unwrap().warnings;
+    assert!(matches!(warnings.as_slice(), [w] if w.message.contains("the same role \"x\"")), "{warnings:?}");
+    assert_eq!(
+        parse_text(&format!("{BASE}{}", second.replace("x@h/initech", "y@h/initech"))).unwrap().warnings,
+        vec![]
+    );
     assert!(
         parse_text(&BASE.replacen(name, "name = \"acme\"\nsuspended = true", 1)).unwrap().config.tenants[0].suspended
     );

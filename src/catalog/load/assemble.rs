@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::queries::{ColumnRow, FunctionRow, ParentRow, PolicyRow, Raw, RelationRow, Server, TypeRow};
+use super::queries::{ColumnRow, FunctionRow, ParentRow, PolicyRow, Raw, ReadRow, RelationRow, Server, TypeRow};
 use crate::catalog::model::{Catalog, Column, Function, Operator, QualifiedName, Relation, RowPolicy, TypeInfo};
 use crate::ids::Oid;
 
@@ -23,7 +23,18 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         functions: functions(raw.functions, &types),
         operators: operators(raw.operators),
         types,
+        reads: reads(raw.reads),
+        setters: raw.setters,
+        unbound_definers: raw.unbound_definers.into_iter().collect(),
     }
+}
+
+fn reads(rows: Vec<ReadRow>) -> HashMap<Oid, Vec<Oid>> {
+    let mut reads: HashMap<Oid, Vec<Oid>> = HashMap::new();
+    for row in rows {
+        reads.entry(row.view).or_default().push(row.relation);
+    }
+    reads
 }
 
 fn types(rows: Vec<TypeRow>) -> HashMap<Oid, TypeInfo> {

@@ -1,6 +1,7 @@
 //! Reading a catalog from its upstream: one connection, one snapshot, a handful of queries. Postgres 13 to 18.
 
 mod assemble;
+mod code;
 mod queries;
 mod row;
 
@@ -205,6 +206,9 @@ async fn read(client: &mut Client) -> Result<Arc<Catalog>, LoadError> {
         columns: queries::columns(&transaction).await?,
         functions: queries::functions(&transaction).await?,
         operators: queries::operators(&transaction).await?,
+        reads: code::reads(&transaction).await?,
+        setters: code::setters(&transaction).await?,
+        unbound_definers: code::unbound_definers(&transaction).await?,
     };
     transaction.commit().await?;
     Ok(known::keep(digest, assemble::assemble(server, raw)))

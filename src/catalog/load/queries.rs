@@ -2,9 +2,9 @@
 
 use tokio_postgres::{Row, Transaction};
 
-use super::{LoadError, row};
+use super::{LoadError, code, row};
 use crate::catalog::model::{
-    Catalog, Function, Generated, Identity, Operator, QualifiedName, RelKind, RowPolicy, UpstreamRole,
+    Catalog, Function, Generated, Identity, Operator, QualifiedName, RelKind, RowPolicy, Setter, UpstreamRole,
 };
 use crate::ids::Oid;
 
@@ -89,6 +89,15 @@ pub(super) struct Raw {
     pub(super) columns: Vec<ColumnRow>,
     pub(super) functions: Vec<FunctionRow>,
     pub(super) operators: Vec<Operator>,
+    pub(super) reads: Vec<ReadRow>,
+    pub(super) setters: Vec<Setter>,
+    pub(super) unbound_definers: Vec<QualifiedName>,
+}
+
+/// A view, and a relation that it reads.
+pub(super) struct ReadRow {
+    pub(super) view: Oid,
+    pub(super) relation: Oid,
 }
 
 const SCHEMAS: &str = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_'";
@@ -140,7 +149,19 @@ const OPERATORS: &str = r"
     WHERE n.nspname !~ '^pg_(toast_)?temp_'";
 
 /// All that makes a catalog but what the server says of itself.
-const PARTS: [&str; 8] = [SCHEMAS, TYPES, RELATIONS, PARENTS, POLICIES, COLUMNS, FUNCTIONS, OPERATORS];
+const PARTS: [&str; 11] = [
+    SCHEMAS,
+    TYPES,
+    RELATIONS,
+    PARENTS,
+    POLICIES,
+    COLUMNS,
+    FUNCTIONS,
+    OPERATORS,
+    code::READS,
+    code::SETTERS,
+    code::UNBOUND_DEFINERS,
+];
 
 /// A digest of all rows of the other queries: equal ones stand for equal catalogs. Hundreds of databases made alike have
 /// one, and seldom does one change; the server makes it in a fraction of the time that reading all rows takes here.
@@ -160,11 +181,11 @@ fn letter(row: &Row, column: &str) -> Result<u8, LoadError> {
     Ok(row.try_get::<_, i8>(column)?.cast_unsigned())
 }
 
-fn name(row: &Row) -> Result<QualifiedName, LoadError> {
+pub(super) fn name(row: &Row) -> Result<QualifiedName, LoadError> {
     Ok(QualifiedName { schema: row.try_get("nspname")?, name: row.try_get("name")? })
 }
 
-async fn query<T>(
+pub(super) async fn query<T>(
     transaction: &Transaction<'_>,
     sql: &str,
     read: impl Fn(&Row) -> Result<T, LoadError>,

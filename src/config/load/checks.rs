@@ -31,6 +31,7 @@ pub(super) struct Found<'f> {
 pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     same_place(context, found.tenants);
     same_key(context, found.tenants);
+    same_role(context, found.tenants);
     trust_beyond_loopback(context, found);
     pool_caps(context, found);
     guarantees(context, found);
@@ -131,6 +132,28 @@ fn same_key(context: &Context<'_>, tenants: &[At<Arc<Tenant>>]) {
                     format!("tenants \"{other}\" and \"{name}\" have the same {what}, \"{value}\": they would see each other's rows"),
                 );
             }
+        }
+    }
+}
+
+/// What functions and DO blocks do in a database of one's own is bounded by the role's rights, and a role sees and ends its own
+/// sessions in every database. The later of two is reported, once for each role.
+fn same_role(context: &Context<'_>, tenants: &[At<Arc<Tenant>>]) {
+    let mut first = HashMap::new();
+    for tenant in tenants.iter().filter(|tenant| tenant.value.layout == Layout::Database) {
+        let upstream = &tenant.value.upstream;
+        let (count, other) = first.entry((&upstream.address, &upstream.user)).or_insert((0, &tenant.value.name));
+        *count += 1;
+        if *count == 2 {
+            context.findings.warning(
+                &tenant.span,
+                format!(
+                    "tenants \"{other}\" and \"{}\" have databases of their own on one server, but the same role \"{}\": a DO block or \
+                     function of one can see and end the sessions of the other",
+                    tenant.value.name, upstream.user
+                ),
+                "give each tenant's database a role of its own",
+            );
         }
     }
 }

@@ -216,6 +216,7 @@ pub(super) fn policy() -> Policy {
         functions: by_name,
         operators: by_operator,
         types: HashMap::from([(1082, date)]),
+        ..Catalog::default()
     };
     let tenant = |column: &str, type_oid, type_name: &str| {
         TableRule::Tenant(TenantTable {

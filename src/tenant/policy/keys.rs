@@ -35,7 +35,7 @@ pub(super) fn check_keys(
                 notes.push(bad(format!("\"{text}\" is no {type_name}")));
                 continue;
             };
-            if let Some(first) = values.insert(value, &tenant.name) {
+            if let Some(first) = values.insert(folded(value), &tenant.name) {
                 notes.push(PolicyNote::SameKey {
                     key: describe(&key),
                     first: TenantName::clone(first),
@@ -52,6 +52,18 @@ pub(super) fn check_keys(
             !refused.iter().any(|(k, oid)| k == key && oid == type_oid)
         }
     });
+}
+
+/// Of types whose equality is not known here (`citext`, `numeric` ...), spellings that may be one value count as one.
+fn folded(value: TenantValue) -> TenantValue {
+    match value {
+        TenantValue::Other(text) => {
+            let text = text.trim().to_lowercase();
+            let number = text.parse::<f64>().ok().filter(|number| number.is_finite());
+            TenantValue::Other(number.map_or(text, |number| number.to_string()))
+        }
+        TenantValue::Int(_) | TenantValue::Uuid(_) | TenantValue::Text(_) => value,
+    }
 }
 
 fn wanted(tables: &HashMap<QualifiedName, TableRule>) -> Wanted {

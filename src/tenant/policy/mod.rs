@@ -2,6 +2,7 @@
 //!
 //! When in doubt a relation gets no rule, which the guard reads as refused; a note says why.
 
+mod functions;
 mod keys;
 mod note;
 pub mod rls;
@@ -69,6 +70,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
     let search_path = input.tenancy.search_path.clone().unwrap_or_else(|| catalog.search_path.clone());
     let mut tables = rules::table_rules(input, &catalog, &mut notes);
     rls::protect(input.enforcement, &catalog, &input.tenancy.setting, &mut tables, &mut notes);
+    let allow_functions = functions::allowed(input, &catalog, &mut notes);
     // Only the shared layout goes by these rules; without such a tenant here there is nothing to warn of.
     if input.shared_tenants().next().is_some() {
         rules::note_unconfigured(input, &catalog, &tables, &mut notes);
@@ -84,7 +86,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         catalog,
         tables,
         search_path,
-        allow_functions: input.tenancy.allow_functions.iter().cloned().collect(),
+        allow_functions,
         setting: input.tenancy.setting.clone(),
         enforcement: input.enforcement,
         limits: input.limits,

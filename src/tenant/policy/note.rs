@@ -89,6 +89,34 @@ pub enum PolicyNote {
         /// The child.
         child: QualifiedName,
     },
+    /// To read the view is to read the table: it runs with its owner's rights, and no predicate can be put into it.
+    #[error("shared_tables names {name}, a view that reads the tenant table {table}: it is refused")]
+    SharedViewOfTenants {
+        /// The view.
+        name: QualifiedName,
+        /// A table that it reads.
+        table: QualifiedName,
+    },
+    /// A listed function changes the setting that policies read.
+    #[error(
+        "allow_functions names {name}, which sets or resets the tenant's setting, or one whose name is computed: policies would take it for \
+         another tenant{}",
+        if *served { "" } else { "; it is refused" }
+    )]
+    FunctionChangesTenant {
+        /// The function.
+        name: QualifiedName,
+        /// It may be called all the same: the guard rewrites too.
+        served: bool,
+    },
+    /// A listed function runs as a role whom no policy binds.
+    #[error(
+        "allow_functions names {name}, which is SECURITY DEFINER and whose owner no policy binds: it reads every tenant's rows"
+    )]
+    UnboundDefiner {
+        /// The function.
+        name: QualifiedName,
+    },
     /// Its parents are guarded by different columns or keys.
     #[error("{name} and the tables it inherits from are guarded differently: it is refused")]
     ConflictingParents {
@@ -175,11 +203,15 @@ impl PolicyNote {
             | PolicyNote::InPrivateSchema { .. }
             | PolicyNote::SharedHasColumn { .. }
             | PolicyNote::SharedHasTenantChild { .. }
+            | PolicyNote::SharedViewOfTenants { .. }
+            | PolicyNote::FunctionChangesTenant { served: false, .. }
             | PolicyNote::ConflictingParents { .. }
             | PolicyNote::BadKey { .. }
             | PolicyNote::SameKey { .. } => NoteLevel::Error,
             PolicyNote::RoleAndPolicies { served: true, .. }
             | PolicyNote::NoRowSecurity { served: true, .. }
+            | PolicyNote::FunctionChangesTenant { served: true, .. }
+            | PolicyNote::UnboundDefiner { .. }
             | PolicyNote::MissingFunction { .. }
             | PolicyNote::Unconfigured { .. }
             | PolicyNote::UnlistedView { .. } => NoteLevel::Warning,

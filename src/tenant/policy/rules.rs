@@ -8,6 +8,8 @@ use crate::config::Layout;
 use crate::guard::{KeyName, Protection, TableRule, TenantTable};
 use crate::ids::Oid;
 
+mod views;
+
 /// Rules by relation, while they are made. `None`: there must be none, whatever the parents say.
 type Draft = HashMap<Oid, Option<TableRule>>;
 
@@ -42,6 +44,7 @@ pub(super) fn table_rules(
     let mut draft = own_rules(input, catalog, &private, notes);
     inherit(input, &family, &mut draft, notes);
     withdraw_shared_parents(&family, &mut draft, notes);
+    views::withdraw(input.enforcement, catalog, &family.by_oid, &mut draft, notes);
     let named = draft.into_iter().filter_map(|(oid, rule)| {
         let relation = family.by_oid.get(&oid)?;
         // A partition in a tenant's own schema is reached through its parent only.

@@ -345,3 +345,80 @@ fn without_shared_tenants_there_is_nothing_to_say() {
     world.tenants.clear();
     world.expect(&[], &[]);
 }
+
+#[test]
+fn a_shared_view_of_a_tenant_table_is_refused() {
+    let with_view = |enforcement, invoker| {
+        let mut it = World::new()
+            .table("public.orders", &[("id", INT4), ("tenant_id", INT4)])
+            .table("public.countries", &[("code", TEXT)])
+            .relation("public.inner", RelKind::View, &[("id", INT4)], &[])
+            .relation("public.outer", RelKind::View, &[("id", INT4)], &[])
+            .relation("public.harmless", RelKind::View, &[("code", TEXT)], &[])
+            .shared("public.countries")
+            .shared("public.inner")
+            .shared("public.outer")
+            .shared("public.harmless");
+        it.enforcement = enforcement;
+        let oid = |it: &World, name: &str| it.catalog.relations[&q(name)].oid;
+        for (view, read) in [
+            ("public.inner", "public.orders"),
+            ("public.outer", "public.inner"),
+            ("public.harmless", "public.countries"),
+        ] {
+            let (view, read) = (oid(&it, view), oid(&it, read));
+            it.catalog.reads.entry(view).or_default().push(read);
+        }
+        for view in ["public.inner", "public.outer"] {
+            it.catalog.relations.get_mut(&q(view)).unwrap().security_invoker = invoker;
+        }
+        let (policy, notes) = it.build();
+        let refused: Vec<_> =
+            ["public.inner", "public.outer"].into_iter().filter(|it| !policy.tables.contains_key(&q(it))).collect();
+        assert!(
+            policy.tables.contains_key(&q("public.harmless")) && policy.tables.contains_key(&q("public.countries"))
+        );
+        let told = notes.iter().filter(|it| matches!(it, PolicyNote::SharedViewOfTenants { .. })).count();
+        assert_eq!(told, refused.len());
+        refused
+    };
+    assert_eq!(with_view(Enforcement::Rewrite, false), ["public.inner", "public.outer"]);
+    assert_eq!(with_view(Enforcement::Rewrite, true), ["public.inner", "public.outer"]);
+    assert_eq!(with_view(Enforcement::RewriteAndRls, false), ["public.inner", "public.outer"]);
+    // With its caller's rights the policies hold, as far as it reads tables alone.
+    assert_eq!(with_view(Enforcement::Rls, true), [] as [&str; 0]);
+}
+
+#[test]
+fn a_listed_function_that_changes_the_tenant_is_refused_where_policies_read_it() {
+    let with = |enforcement| {
+        let mut it = World::new().table("public.orders", &[("id", INT4), ("tenant_id", INT4)]);
+        it.enforcement = enforcement;
+        it.tenancy.allow_functions = vec![q("public.become"), q("public.total")];
+        let text = "SELECT set_config('app.tenant_id', $1, false)".to_owned();
+        it.catalog.setters.push(crate::catalog::Setter { name: q("public.become"), text });
+        it.catalog.unbound_definers.insert(q("public.total"));
+        let (policy, notes) = it.build();
+        let told = |is: fn(&PolicyNote) -> bool| notes.iter().any(is);
+        (
+            policy.allow_functions.contains(&q("public.become")),
+            told(|it| matches!(it, PolicyNote::FunctionChangesTenant { .. })),
+            told(|it| matches!(it, PolicyNote::UnboundDefiner { .. })),
+        )
+    };
+    assert_eq!(with(Enforcement::Rewrite), (true, false, false));
+    assert_eq!(with(Enforcement::Rls), (false, true, true));
+    assert_eq!(with(Enforcement::RewriteAndRls), (true, true, true));
+}
+
+#[test]
+fn keys_that_may_be_one_value_of_an_unknown_type_are_one() {
+    for (one, other, distinct) in
+        [("A", "a", false), ("1", "1.0", false), ("1e0", "1", false), ("a", "b", true), ("1", "2", true)]
+    {
+        let mut it = World::new().table("public.orders", &[("id", INT4), ("tenant_id", 9000)]);
+        it.tenants.clear();
+        let (policy, _) = it.tenant("acme", one).tenant("bravo", other).build();
+        assert_eq!(policy.tables.contains_key(&q("public.orders")), distinct, "{one} and {other}");
+    }
+}

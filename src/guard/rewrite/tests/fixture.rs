@@ -172,6 +172,7 @@ pub(super) fn policy() -> Policy {
             functions: functions.into_iter().collect(),
             operators: operators(),
             types: types(),
+            ..Catalog::default()
         }),
         tables,
         search_path: vec!["public".to_owned()],

@@ -71,7 +71,15 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
         .iter()
         .map(|n| Node { node: Some(NodeEnum::String(pg_query::protobuf::String { sval: (*n).to_owned() })) })
         .collect();
-    functions::check(policy, mode, &nodes, &[])?;
+    let effects = functions::check(policy, mode, &nodes, &[])?;
+    // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client.
+    if !effects.is_empty() && matches!(mode, Mode::Schema(_)) {
+        return Err(denied(
+            RefusalKind::Function,
+            format!("permission denied for function {}", names.last().copied().unwrap_or_default()),
+            "What it leaves behind in the server's session cannot be followed from a definition. Call it in a statement.",
+        ));
+    }
     if names.last() == Some(&"nextval") && matches!(mode, Mode::Schema(_)) {
         let name = args.and_then(only_literal).filter(|text| !functions::is_oid(text)).and_then(functions::split_name);
         return match name.as_deref() {

@@ -1,0 +1,79 @@
+//! Views among the shared tables: what they read is read with their owners' rights, and no predicate stands in it.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Draft;
+use crate::catalog::{Catalog, QualifiedName, RelKind, Relation};
+use crate::guard::{Enforcement, TableRule};
+use crate::ids::Oid;
+use crate::tenant::policy::PolicyNote;
+
+/// Views, by the relations that they are made of.
+struct Views<'a> {
+    enforcement: Enforcement,
+    catalog: &'a Catalog,
+    by_oid: &'a HashMap<Oid, &'a Relation>,
+    draft: &'a Draft,
+}
+
+/// A shared view that reads a tenant table shows the rows of all tenants: it is no longer shared.
+pub(super) fn withdraw(
+    enforcement: Enforcement,
+    catalog: &Catalog,
+    by_oid: &HashMap<Oid, &Relation>,
+    draft: &mut Draft,
+    notes: &mut Vec<PolicyNote>,
+) {
+    let views = Views { enforcement, catalog, by_oid, draft };
+    let shared =
+        draft.iter().filter(|(_, rule)| **rule == Some(TableRule::Shared)).filter_map(|(oid, _)| by_oid.get(oid));
+    let mut found: Vec<(Oid, QualifiedName, QualifiedName)> = shared
+        .filter_map(|view| {
+            let table = views.tenant_table(view, &mut HashSet::new())?;
+            Some((view.oid, view.name.clone(), table.name.clone()))
+        })
+        .collect();
+    found.sort();
+    for (oid, name, table) in found {
+        draft.insert(oid, None);
+        notes.push(PolicyNote::SharedViewOfTenants { name, table });
+    }
+}
+
+impl Views<'_> {
+    /// A tenant table whose rows the view shows; views that it reads are looked into.
+    fn tenant_table(&self, view: &Relation, seen: &mut HashSet<Oid>) -> Option<&Relation> {
+        if !seen.insert(view.oid) || self.is_bound(view) {
+            return None;
+        }
+        let reads = self.catalog.reads.get(&view.oid).map(Vec::as_slice).unwrap_or_default();
+        let relations = reads.iter().filter_map(|oid| self.by_oid.get(oid).copied());
+        let mut found: Vec<&Relation> = relations
+            .filter_map(|relation| match self.draft.get(&relation.oid) {
+                Some(Some(TableRule::Tenant(_))) => Some(relation),
+                _ => self.tenant_table(relation, seen),
+            })
+            .collect();
+        // The same one each time.
+        found.sort_by(|one, other| one.name.cmp(&other.name));
+        found.first().copied()
+    }
+
+    /// With its caller's rights, the policies of the tables hold.
+    fn is_bound(&self, view: &Relation) -> bool {
+        view.kind == RelKind::View && view.security_invoker && self.enforcement.uses_rls() && !self.reads_views(view)
+    }
+
+    fn reads_views(&self, view: &Relation) -> bool {
+        let reads = self.catalog.reads.get(&view.oid).map(Vec::as_slice).unwrap_or_default();
+        reads.iter().filter_map(|oid| self.by_oid.get(oid)).any(|relation| match relation.kind {
+            RelKind::View | RelKind::MaterializedView | RelKind::ForeignTable => true,
+            RelKind::Table
+            | RelKind::PartitionedTable
+            | RelKind::Sequence
+            | RelKind::Index
+            | RelKind::Toast
+            | RelKind::CompositeType => false,
+        })
+    }
+}
