@@ -45,6 +45,7 @@ pub fn policy() -> Policy {
             functions: functions(),
             operators: operators(),
             types: types(),
+            ..Catalog::default()
         }),
         tables: tables.into_iter().map(|(name, rule)| (QualifiedName::new("public", name), rule)).collect(),
         search_path: vec!["public".to_owned()],

@@ -259,3 +259,38 @@ fn sql_functions_are_read_and_called_if_they_touch_nothing_but_their_arguments()
         assert_eq!(ask(other, |_| ()), "42501", "{other}");
     }
 }
+
+/// Neither its language nor its volatility makes an application's function harmless: what they promise, nobody checks.
+#[test]
+fn functions_of_any_language_and_volatility_must_be_listed() {
+    for mode in [Mode::Shared, schema_mode()] {
+        for language in ["sql", "plpgsql", "c", "internal", "plperl", "plpython3u"] {
+            for volatility in [Volatility::Immutable, Volatility::Stable, Volatility::Volatile] {
+                for security_definer in [false, true] {
+                    let mut policy = policy();
+                    let mut catalog = crate::catalog::Catalog::clone(&policy.catalog);
+                    let model = catalog.functions.values().flatten().next().unwrap().clone();
+                    let schema = if mode == Mode::Shared { "public" } else { "t_a" };
+                    let name = crate::catalog::QualifiedName::new(schema, "report");
+                    let function = Function {
+                        name: name.clone(),
+                        language: language.into(),
+                        volatility,
+                        security_definer,
+                        body: (language == "sql").then(|| "SELECT count(*) FROM orders".to_owned()),
+                        extension: None,
+                        ..model
+                    };
+                    catalog.functions.insert("report".into(), vec![function]);
+                    policy.catalog = std::sync::Arc::new(catalog);
+                    let node = parse::expression("report(1)").unwrap();
+                    let Some(NodeEnum::FuncCall(call)) = node.node else { panic!() };
+                    let ask = |policy: &Policy| outcome(check(policy, &mode, &call.funcname, &call.args));
+                    assert_eq!(ask(&policy), "42501", "{language} {volatility:?} {security_definer} {mode:?}");
+                    policy.allow_functions.insert(name);
+                    assert_eq!(ask(&policy), "ok", "{language} {volatility:?} {security_definer} {mode:?}");
+                }
+            }
+        }
+    }
+}
