@@ -129,7 +129,9 @@ impl Source for PoolSource {
     }
 
     fn try_checkout(&mut self, place: &Arc<Place>, party: &Option<TenantName>) -> Option<(Server, Link)> {
-        let same = Arc::ptr_eq(&self.place, place) && (party.is_none() || self.party == *party);
+        let same = Arc::ptr_eq(&self.place, place)
+            && (party.is_none() || self.party == *party)
+            && self.said_by == self.registry.load().number();
         let server = if same { self.key.try_checkout(&self.pool, self.share)? } else { return None };
         self.seat.note_active(server.id());
         Some(with_link(server))

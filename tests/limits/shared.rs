@@ -193,6 +193,27 @@ fn without_the_server_statements_may_be_refused() {
     lives(&mut a);
 }
 
+/// Where the server is cannot be changed while pgwarden runs, and that is said; limits can.
+#[test]
+fn a_reload_changes_limits_but_not_who_counts() {
+    let redis = Redis::start();
+    let lab = Lab::general();
+    lab.copy_of_shop("shared_reload");
+    let limits = "statements_per_second = 1\nburst = 6\non_limit = \"reject\"";
+    let proxy = Proxy::start(lab, &setup("shared_reload", limits, &format!("url = \"{}\"", redis.url())));
+    let mut a = proxy.a().connect();
+    while a.simple("SELECT 1").errors.is_empty() {}
+    let change =
+        |text: String| text.replace("burst = 6", "burst = 600").replace("redis://127.0.0.1", "redis://127.0.0.2");
+    proxy.reload(change);
+    let said = proxy.log();
+    assert!(said.contains("only after a restart") && said.contains("limits.shared"), "{said}");
+    for _ in 0..100 {
+        a.simple("SELECT 1").ok();
+    }
+    assert_eq!(said.matches("limits are not shared").count(), 0, "{said}");
+}
+
 /// A proxy that starts without the server says so, and does as the configuration says.
 #[test]
 fn a_start_without_the_server() {

@@ -20,6 +20,25 @@ async fn an_idle_connection_of_another_pool_gives_way() {
 }
 
 #[tokio::test]
+async fn a_pool_that_was_used_again_is_not_the_oldest_any_more() {
+    let world = World::new(2);
+    let (a, b, c) = (world.pool("a", settings(5)), world.pool("b", settings(5)), world.pool("c", settings(5)));
+    for pool in [&a, &b, &a] {
+        pool.checkout(&None, 1).await.unwrap().release();
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    c.checkout(&None, 1).await.unwrap().release();
+    assert_eq!([&a, &b, &c].map(|pool| pool.stats().idle), [1, 0, 1]);
+    // Now a is the oldest, and c is not asked to give way to itself.
+    tokio::time::sleep(Duration::from_millis(2)).await;
+    b.checkout(&None, 1).await.unwrap().release();
+    let held = c.checkout(&None, 1).await.unwrap();
+    let more = c.checkout(&None, 1).await.unwrap();
+    assert_eq!([&a, &b, &c].map(|pool| pool.stats().idle), [0, 0, 0]);
+    drop((held, more));
+}
+
+#[tokio::test]
 async fn a_pool_that_found_the_cap_reached_is_served_at_the_next_release() {
     let world = World::new(2);
     let (a, b) = (world.pool("a", settings(5)), world.pool("b", settings(5)));
