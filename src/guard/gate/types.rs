@@ -17,7 +17,9 @@ use crate::pgerror::SqlState;
 /// 42501 for a type in a schema of another tenant; 42601 for a modifier that is no constant, which Postgres refuses too, and
 /// its printer cannot print.
 pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(), Refusal> {
-    if !name.typmods.iter().all(is_simple) {
+    let built_in = parts(&name.names).is_some_and(|names| names.first() == Some(&"pg_catalog"));
+    let known = if built_in { is_integer } else { is_simple };
+    if !name.typmods.iter().all(known) {
         return Err(Refusal::new(
             RefusalKind::Syntax,
             SqlState::SYNTAX_ERROR,
@@ -36,8 +38,18 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(),
     Err(foreign_schema(schema))
 }
 
+/// What the types of the system have: `varchar(5)`, `timestamp(3)`.
+fn is_integer(modifier: &Node) -> bool {
+    matches!(modifier.node.as_ref(), Some(NodeEnum::AConst(constant)) if matches!(constant.val, Some(a_const::Val::Ival(_))))
+}
+
+/// What types of extensions have besides: `geometry(Point, 4326)`. An identifier stands there as a column would, and is none.
 fn is_simple(modifier: &Node) -> bool {
-    matches!(modifier.node.as_ref(), Some(NodeEnum::AConst(_) | NodeEnum::ColumnRef(_)))
+    match modifier.node.as_ref() {
+        Some(NodeEnum::AConst(_)) => true,
+        Some(NodeEnum::ColumnRef(column)) => parts(&column.fields).is_some_and(|names| names.len() == 1),
+        Some(_) | None => false,
+    }
 }
 
 /// A cast: besides its type, a name in a string that is cast to `regclass` and its kin.
@@ -102,6 +114,21 @@ mod tests {
         match parse::expression(sql).unwrap().node {
             Some(NodeEnum::TypeCast(cast)) => outcome(check_cast(&policy(), mode, &cast)),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn modifiers_are_constants_or_names() {
+        for (sql, wanted) in [
+            ("x::numeric(3, -2)", "ok"),
+            ("x::interval hour to second(3)", "ok"),
+            ("x::geometry(Point, 4326)", "ok"),
+            ("x::geometry(a.b)", "42601"),
+            ("x::geometry((SELECT 1))", "42601"),
+            ("x::pg_catalog.timestamptz(y)", "42601"),
+            ("x::pg_catalog.timestamptz('y')", "42601"),
+        ] {
+            assert_eq!(cast(&Mode::Shared, sql), wanted, "{sql}");
         }
     }
 
