@@ -122,6 +122,22 @@ impl Lab {
         Ok((bouncer, warden))
     }
 
+    /// pgwarden that keeps what tenants use in a table and bounds it.
+    pub fn with_quota(&self) -> Result<Running, String> {
+        let tenants = format!(
+            "{}[quota]\nflush_interval = \"1s\"\nstatements = {{ hard = 1000000000000 }}\n",
+            tenants(&self.cluster)
+        );
+        let (dir, file) = (self.dir.path(), self.dir.path().join("quota.toml"));
+        fs::write(&file, warden_config(&self.cluster, free_port()?, &tenants)).map_err(|e| e.to_string())?;
+        let ddl = Command::new(warden_program()).args(["usage", "--ddl", "--config"]).arg(&file).output();
+        let ddl = String::from_utf8_lossy(&ddl.map_err(|e| e.to_string())?.stdout).into_owned();
+        self.runtime.block_on(self.cluster.run("one", &ddl)).map_err(|e| e.to_string())?;
+        let running = start_warden(dir, &self.cluster, &tenants)?;
+        self.runtime.block_on(Client::connect_patiently(running.port, Peer::Shared.database()))?;
+        Ok(running)
+    }
+
     /// The process behind a peer.
     pub fn running(&self, peer: Peer, protocol: Protocol) -> &Running {
         match (peer, protocol) {
@@ -164,7 +180,19 @@ impl Lab {
         clients: u32,
         seconds: u32,
     ) -> Result<Sample, String> {
-        let running = self.running(peer, protocol);
+        self.pgbench_at(self.running(peer, protocol), peer, script, protocol, clients, seconds)
+    }
+
+    /// The same through a process of its own.
+    pub fn pgbench_at(
+        &self,
+        running: &Running,
+        peer: Peer,
+        script: &str,
+        protocol: Protocol,
+        clients: u32,
+        seconds: u32,
+    ) -> Result<Sample, String> {
         let file = self.dir.path().join("case.sql");
         fs::write(&file, script).map_err(|e| e.to_string())?;
         let cpu = running.cpu_seconds()?;
@@ -272,19 +300,25 @@ fn start_bouncer(dir: &Path, databases: &str, mode: &str, user: Option<&Unprivil
     Running::start(command, port, "pgbouncer (Debian package `pgbouncer`)")
 }
 
-fn start_warden(dir: &Path, cluster: &Cluster, tenants: &str) -> Result<Running, String> {
-    let port = free_port()?;
-    let file: PathBuf = dir.join(format!("{port}.toml"));
-    let text = format!(
+fn warden_program() -> OsString {
+    std::env::var_os("PGWARDEN_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pgwarden").into())
+}
+
+fn warden_config(cluster: &Cluster, port: u16, tenants: &str) -> String {
+    format!(
         "[listen]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 20000\ntls = {{ cert = \"server.crt\", key = \"server.key\" }}\n\
          [upstream.main]\nurl = \"{}\"\npool = {{ mode = \"transaction\", size = {POOL} }}\n[pool]\nmax_server_connections = 1000\n\
          [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\nallow_functions = [\"public.pause\"]\n[log]\nlevel = \"error\"\naudit = \"audit.log\"\n\
          [[login]]\nname = \"app\"\nauth = \"trust\"\ntenants = \"*\"\n{tenants}",
         upstream_url(cluster, "one")
-    );
-    fs::write(&file, text).map_err(|e| e.to_string())?;
-    let program = std::env::var_os("PGWARDEN_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pgwarden").into());
-    let mut command = Command::new(program);
+    )
+}
+
+fn start_warden(dir: &Path, cluster: &Cluster, tenants: &str) -> Result<Running, String> {
+    let port = free_port()?;
+    let file: PathBuf = dir.join(format!("{port}.toml"));
+    fs::write(&file, warden_config(cluster, port, tenants)).map_err(|e| e.to_string())?;
+    let mut command = Command::new(warden_program());
     command.arg("serve").arg("--config").arg(&file);
     Running::start(command, port, "pgwarden")
 }

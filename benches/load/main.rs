@@ -4,7 +4,7 @@
 //! `cargo bench --bench load -- [--seconds N] [--rounds N] [--clients 8,32,128] [--cases name,name]
 //! [--protocols simple,extended,prepared] [--only section,section]`
 //!
-//! Sections: `idle`, `connect`, `latency`, `cells` (pgbench: cases x protocols x clients), `bulk`, `alternatives`, `tenants`,
+//! Sections: `idle`, `connect`, `latency`, `cells` (pgbench: cases x protocols x clients), `bulk`, `alternatives`, `quota`, `tenants`,
 //! `databases`. Needs the Debian packages `postgresql` and `pgbouncer`. `PGWARDEN_TEST_PROGRAM` names another pgwarden.
 //!
 //! PgBouncer gets the statements with the tenant predicate written by hand; pgwarden gets them without, and adds it.
@@ -31,7 +31,8 @@ const DATABASES: usize = 500;
 /// Tenants of the section `tenants`.
 const TENANTS: usize = 100_000;
 /// In the order in which they run: memory that load has left behind would be given to the idle clients.
-const SECTIONS: [&str; 8] = ["idle", "connect", "latency", "cells", "bulk", "alternatives", "tenants", "databases"];
+const SECTIONS: [&str; 9] =
+    ["idle", "connect", "latency", "cells", "bulk", "alternatives", "quota", "tenants", "databases"];
 
 /// What to run.
 struct Options {
@@ -107,6 +108,7 @@ fn run(options: &Options) -> Result<(), String> {
             "latency" => report.figures(sections::latency(&lab, rounds)?),
             "bulk" => report.figures(sections::bulk(&lab, rounds)?),
             "alternatives" => report.figures(sections::alternatives(&lab, rounds, options.seconds)?),
+            "quota" => report.figures(sections::quota(&lab, rounds, options.seconds)?),
             "tenants" => report.figures(sections::tenants(&lab, TENANTS)?),
             "databases" => report.figures(sections::databases(&lab, DATABASES)?),
             _ => cells(&lab, options, &mut report)?,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cases::{ALTERNATIVES, BULK, Bulk, Protocol};
+use crate::cases::{ALTERNATIVES, BULK, Bulk, CASES, Protocol};
 use crate::client::Client;
 use crate::lab::{Lab, Peer};
 use crate::process::Running;
@@ -166,6 +166,20 @@ pub fn databases(lab: &Lab, count: usize) -> Result<Vec<Figure>, String> {
         Figure::pair(format!("memory after the first contact with {count} databases (MB)"), theirs.0, ours.0),
         Figure::pair(format!("CPU of the first contact with {count} databases (ms)"), theirs.1, ours.1),
     ])
+}
+
+/// What keeping and bounding usage costs: CPU for each transaction, without and with `[quota]`.
+pub fn quota(lab: &Lab, rounds: u32, seconds: u32) -> Result<Vec<Figure>, String> {
+    let bounded = lab.with_quota()?;
+    let script = CASES.first().map_or("", |case| case.bare);
+    let (mut without, mut with) = (Vec::new(), Vec::new());
+    for _ in 0..rounds {
+        for (running, samples) in [(&lab.warden, &mut without), (&bounded, &mut with)] {
+            samples.push(lab.pgbench_at(running, Peer::Shared, script, Protocol::Prepared, 8, seconds)?.cpu_us);
+        }
+    }
+    let name = "point read, pgwarden without and with [quota] (CPU us/transaction)";
+    Ok(vec![Figure::spread(name, &without, &with)])
 }
 
 /// Start with many tenants of the shared layout, until pgwarden listens.
