@@ -4,6 +4,7 @@ use futures_util::{SinkExt, TryStreamExt, future};
 use tokio_postgres::{Client, NoTls};
 
 use super::PROXY;
+use crate::support::ENDLESS;
 use crate::support::lab::block_on;
 use crate::support::session::Endpoint;
 
@@ -83,7 +84,7 @@ fn tokio_postgres_cancels() {
                 token.cancel_query(NoTls).await.unwrap();
             }
         };
-        let endless = client.query_one("SELECT count(*) FROM generate_series(1, 100000000000)", &[]);
+        let endless = client.query_one(ENDLESS, &[]);
         let result = tokio::select! {
             result = endless => result,
             () = cancel => unreachable!("it ends only with the statement"),

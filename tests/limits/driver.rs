@@ -8,7 +8,8 @@ use tokio_postgres::error::DbError;
 use tokio_postgres::{Client, Error, NoTls};
 
 use super::configured;
-use crate::support::lab::block_on;
+use crate::support::ENDLESS;
+use crate::support::lab::{Lab, block_on};
 use crate::support::proxy::Proxy;
 use crate::support::session::{Endpoint, PATIENCE};
 
@@ -141,10 +142,9 @@ fn the_rate_of_a_login() {
 #[test]
 fn times_of_a_login() {
     let proxy = proxy("limits_driver_times");
-    let endless = "SELECT count(*) FROM generate_series(1, 2000000000)";
     block_on(async {
         let (client, _) = connect(&proxy, "statement").await;
-        for error in [refused(client.query(endless, &[]).await), refused(client.batch_execute(endless).await)] {
+        for error in [refused(client.query(ENDLESS, &[]).await), refused(client.batch_execute(ENDLESS).await)] {
             told(&error, "57014", "statement", "statement_timeout", "150ms");
         }
         lives(&client).await;
@@ -156,8 +156,9 @@ fn times_of_a_login() {
         let (client, _) = connect(&proxy, "transaction").await;
         lives(&client).await;
         client.batch_execute("BEGIN").await.unwrap();
-        let error = refused(client.query(endless, &[]).await);
+        let error = refused(client.query(ENDLESS, &[]).await);
         told(&error, "25P04", "transaction", "transaction_timeout", "400ms");
+        Lab::general().comes_to_rest("limits_driver_times");
     });
 }
 

@@ -3,7 +3,8 @@
 use tokio_postgres::NoTls;
 
 use super::{console, proxy, psql};
-use crate::support::lab::block_on;
+use crate::support::ENDLESS;
+use crate::support::lab::{Lab, block_on};
 use crate::support::message;
 use crate::support::session::Endpoint;
 
@@ -114,13 +115,14 @@ fn sessions_are_ended_by_id_and_by_tenant() {
     let proxy = proxy("op_console_kill");
     let mut admin = console(&proxy).connect();
     let (mut a, mut b) = (proxy.a().connect(), proxy.b().connect());
-    a.send(&message::query("SELECT count(*) FROM generate_series(1, 2000000000)"));
+    a.send(&message::query(ENDLESS));
     let clients = admin.simple("SHOW CLIENTS").ok().texts();
     let id = clients.iter().find(|row| row[3] == "b").unwrap()[0].clone();
     assert_eq!(admin.simple("KILL TENANT a").ok().tags, ["KILL 1"]);
     let reply = a.collect(1);
     assert_eq!((reply.sqlstate(), reply.closed), ("57P01", true), "{}", reply.text());
     assert!(reply.elapsed.as_secs() < 10);
+    Lab::general().comes_to_rest("op_console_kill");
     assert_eq!(admin.simple(format!("KILL CLIENT {id}")).ok().tags, ["KILL 1"]);
     let reply = b.collect(1);
     assert_eq!((reply.sqlstate(), reply.closed), ("57P01", true), "{}", reply.text());
@@ -145,7 +147,7 @@ fn sessions_that_switch_are_their_tenants() {
     apps[0].simple("SET app.tenant_id = 'b'").ok();
     apps[1].simple("BEGIN; SET LOCAL app.tenant_id = 'b'").ok();
     apps[1].simple("SELECT count(*) FROM customers").ok();
-    apps[2].send(&message::query("/* tenant='b' */ SELECT count(*) FROM customers, generate_series(1, 2000000000)"));
+    apps[2].send(&message::query(&format!("/* tenant='b' */ {ENDLESS}")));
     apps[3].simple("SET app.tenant_id = 'b'").ok();
     apps[3].simple("SET app.tenant_id = 'a'").ok();
     proxy.wait_for("tenants", |_| told(&mut console(&proxy).connect()) == ["b", "b", "b", "a"]);
@@ -162,6 +164,7 @@ fn sessions_that_switch_are_their_tenants() {
     }
     apps[1].simple("SELECT 1").ok();
     assert_eq!(apps[3].simple("SHOW app.tenant_id").ok().value(), "a");
+    Lab::general().comes_to_rest("op_console_switch");
 }
 
 #[test]

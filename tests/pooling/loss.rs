@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::proxy;
+use crate::support::ENDLESS;
 use crate::support::lab::Lab;
 use crate::support::message::{bind, execute, parse, query, startup, sync};
 use crate::support::proxy::Proxy;
@@ -44,12 +45,11 @@ fn a_client_gone_in_mid_transaction_rolls_back() {
 #[test]
 fn a_client_gone_in_mid_pipeline_or_mid_result_harms_nobody() {
     let proxy = proxy("loss_pipeline", 1);
-    let endless = "SELECT count(*) FROM generate_series(1, 100000000000)";
     let requests = [
         parse("", UPDATE, &[]),
         [parse("", UPDATE, &[]), bind("", "", &[], &[]), execute("", 0)].concat(),
         query("SELECT repeat('x', 1000) FROM generate_series(1, 50000)"),
-        query(endless),
+        query(ENDLESS),
         query("SELECT 1")[..8].to_vec(),
     ];
     for request in requests {
@@ -65,6 +65,7 @@ fn a_client_gone_in_mid_pipeline_or_mid_result_harms_nobody() {
         assert!(served, "after {:?}", String::from_utf8_lossy(&request[..request.len().min(40)]));
     }
     assert_eq!(owner(&proxy), "ALPHA_owner_1");
+    Lab::general().comes_to_rest("loss_pipeline");
 }
 
 #[test]

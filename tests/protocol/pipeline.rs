@@ -4,6 +4,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::PROXY;
+use crate::support::ENDLESS;
 use crate::support::message::{
     bind, bind_raw, describe, execute, extended, flush, parse, query, startup, sync, terminate,
 };
@@ -161,9 +162,6 @@ fn an_empty_query_and_several_in_one() {
     assert_eq!(reply.tags.len(), 5);
     assert_eq!(reply.states, "I");
 }
-
-/// Something that runs until it is cancelled, without a function that tenants may not call.
-const ENDLESS: &str = "SELECT count(*) FROM generate_series(1, 100000000000)";
 
 fn wait_and_cancel(session: &mut Session, port: u16, change: u8) {
     std::thread::sleep(Duration::from_millis(200));

@@ -3,6 +3,7 @@
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use pgwarden::throwaway::{Cluster, Options};
 
@@ -73,6 +74,9 @@ impl Lab {
             ("max_replication_slots", "4"),
             // A lock wait in a test is a mistake, and must not hang it.
             ("deadlock_timeout", "200ms"),
+            // What a pgwarden left running that a test killed takes no processor from the tests to come. Longer than any
+            // test waits for pgwarden's own cancel request.
+            ("client_connection_check_interval", "15s"),
         ];
         let options = Options {
             settings: settings.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec(),
@@ -125,6 +129,21 @@ impl Lab {
     /// Past pgwarden, as the owner of the tables.
     pub fn owner(&self, database: &str) -> Endpoint {
         Endpoint::new(self.cluster.port(), "app_owner", "app_owner_pw", database)
+    }
+
+    /// Waits until no client's statement runs in a database: what a session had running that pgwarden ended is cancelled.
+    #[track_caller]
+    pub fn comes_to_rest(&self, database: &str) {
+        let mut superuser = self.superuser("postgres");
+        let running = format!(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = '{database}' AND state = 'active'
+                AND backend_type = 'client backend'"
+        );
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while superuser.simple(running.as_str()).ok().value() != "0" {
+            assert!(Instant::now() < deadline, "a statement runs on in {database}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Past pgwarden, as superuser.

@@ -7,3 +7,7 @@ pub mod redis;
 pub mod reply;
 pub mod script;
 pub mod session;
+
+/// Runs until it is cancelled, without a function that tenants may not call. Its rows are not kept: in FROM they would fill
+/// the disk.
+pub const ENDLESS: &str = "SELECT count(*) FROM (SELECT generate_series(1, 100000000000)) n";

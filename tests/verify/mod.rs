@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 use crate::support::lab::Lab;
-use crate::support::proxy::{Proxy, Setup, police, program};
+use crate::support::proxy::{Proxy, Setup, free_port, police, program};
 use crate::support::session::Endpoint;
 
 /// A proxy over a database of its own.
@@ -77,12 +77,28 @@ fn passes_in_each_enforcement_mode() {
     }
 }
 
+const BROKEN: &str = "schemas_broken";
+
 /// The operator's login used as a tenant of each layout, and a schema that opens another one.
 #[test]
 fn finds_what_is_broken_in_each_layout() {
-    let proxy = proxy("verify_broken");
+    // Schemas of its own: what is opened here must not be open under another test.
+    let lab = Lab::general();
+    lab.copy_of_shop("verify_broken");
+    lab.create(BROKEN, None);
+    lab.script(BROKEN, "fixture/schemas.sql");
+    let port = free_port();
+    let setup = Setup { database: "verify_broken".to_owned(), ..Setup::default() };
+    let proxy = Proxy::launch(&setup.text(lab, port).replace("/schemas\"", &format!("/{BROKEN}\"")), port);
     let directory = tempfile::tempdir().unwrap();
     let json = directory.path().join("report.json");
+    let login = |name: &str| {
+        let mut login = proxy.login(name);
+        if name.starts_with("schema_") {
+            login.database = BROKEN.to_owned();
+        }
+        login
+    };
     let further = |tenant: &'static str| ["--tenant-a", tenant, "--json"].map(str::to_owned);
     let mut operator = proxy.login("operator");
     for (tenant, b, families) in [
@@ -90,10 +106,10 @@ fn finds_what_is_broken_in_each_layout() {
         ("da", "database_b", &["context"][..]),
     ] {
         operator.user = format!("operator@{tenant}");
-        operator.database = if tenant == "sa" { "schemas" } else { "db_tenant_a" }.to_owned();
+        operator.database = if tenant == "sa" { BROKEN } else { "db_tenant_a" }.to_owned();
         let [one, two, three] = further(tenant);
         let further = [one.as_str(), &two, &three, json.to_str().unwrap()];
-        let output = verify_as(&proxy, &operator.url(), &proxy.login(b).url(), &further);
+        let output = verify_as(&proxy, &operator.url(), &login(b).url(), &further);
         assert_eq!(output.status.code(), Some(1), "{}\n{}", text(&output.stdout), text(&output.stderr));
         let leaks = leaks(&json);
         for family in families {
@@ -101,18 +117,13 @@ fn finds_what_is_broken_in_each_layout() {
         }
     }
     // The guard cannot look into a view, and the role may read what it should not.
-    let lab = Lab::general();
     lab.run(
-        "schemas",
+        BROKEN,
         "CREATE VIEW t_a.all_of_it AS SELECT * FROM t_b.customers; GRANT SELECT ON t_a.all_of_it TO t_a_role; \
          GRANT USAGE ON SCHEMA t_b TO t_a_role; GRANT SELECT ON t_b.orders TO t_a_role",
     );
-    let urls = ["schema_a", "schema_b"].map(|login| proxy.login(login).url());
+    let urls = ["schema_a", "schema_b"].map(|name| login(name).url());
     let output = verify_as(&proxy, &urls[0], &urls[1], &["--json", json.to_str().unwrap()]);
-    lab.run(
-        "schemas",
-        "DROP VIEW t_a.all_of_it; REVOKE USAGE ON SCHEMA t_b FROM t_a_role; REVOKE SELECT ON t_b.orders FROM t_a_role",
-    );
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stdout));
     let leaks = leaks(&json);
     for (family, target) in [("function", "functions"), ("rights", "t_b.orders")] {

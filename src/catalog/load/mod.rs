@@ -1,4 +1,4 @@
-//! Reading a catalog from its upstream: one connection, one snapshot, a handful of queries. Postgres 13 to 18.
+//! Reading a catalog from its upstream: one connection, one snapshot, a handful of queries. Postgres 14 to 18.
 
 mod assemble;
 mod code;

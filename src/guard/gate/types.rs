@@ -17,14 +17,9 @@ use crate::pgerror::SqlState;
 /// 42501 for a type in a schema of another tenant; 42601 for a modifier that is no constant, which Postgres refuses too, and
 /// its printer cannot print.
 pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(), Refusal> {
-    let built_in = parts(&name.names).is_some_and(|names| names.first() == Some(&"pg_catalog"));
-    let known = if built_in { is_integer } else { is_simple };
-    if !name.typmods.iter().all(known) {
-        return Err(Refusal::new(
-            RefusalKind::Syntax,
-            SqlState::SYNTAX_ERROR,
-            "type modifiers must be simple constants or identifiers",
-        ));
+    let of_system = parts(&name.names).is_some_and(|names| names.first() == Some(&"pg_catalog"));
+    if !name.typmods.iter().all(|modifier| is_modifier(of_system, kind(modifier))) {
+        return Err(bad_modifier());
     }
     let names = parts(&name.names).unwrap_or_default();
     let schema = match names.as_slice() {
@@ -38,18 +33,42 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(),
     Err(foreign_schema(schema))
 }
 
-/// What the types of the system have: `varchar(5)`, `timestamp(3)`.
-fn is_integer(modifier: &Node) -> bool {
-    matches!(modifier.node.as_ref(), Some(NodeEnum::AConst(constant)) if matches!(constant.val, Some(a_const::Val::Ival(_))))
+/// What may stand in the parentheses of a type.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Modifier {
+    /// `varchar(5)`, `timestamp(3)`
+    Integer,
+    /// Another constant
+    Constant,
+    /// `geometry(Point, 4326)`: an identifier stands there as a column would, and is none.
+    Name,
 }
 
-/// What types of extensions have besides: `geometry(Point, 4326)`. An identifier stands there as a column would, and is none.
-fn is_simple(modifier: &Node) -> bool {
+fn kind(modifier: &Node) -> Option<Modifier> {
     match modifier.node.as_ref() {
-        Some(NodeEnum::AConst(_)) => true,
-        Some(NodeEnum::ColumnRef(column)) => parts(&column.fields).is_some_and(|names| names.len() == 1),
-        Some(_) | None => false,
+        Some(NodeEnum::AConst(constant)) => {
+            let is_integer = matches!(constant.val, Some(a_const::Val::Ival(_)));
+            Some(if is_integer { Modifier::Integer } else { Modifier::Constant })
+        }
+        Some(NodeEnum::ColumnRef(column)) => {
+            parts(&column.fields).filter(|names| names.len() == 1).map(|_| Modifier::Name)
+        }
+        Some(_) | None => None,
     }
+}
+
+/// Whether a type takes it: the system's take numbers only, as libpg_query's printer expects; those of extensions names and
+/// constants.
+pub(super) fn is_modifier(of_system: bool, modifier: Option<Modifier>) -> bool {
+    match modifier {
+        Some(Modifier::Integer) => true,
+        Some(Modifier::Constant | Modifier::Name) => !of_system,
+        None => false,
+    }
+}
+
+pub(super) fn bad_modifier() -> Refusal {
+    Refusal::new(RefusalKind::Syntax, SqlState::SYNTAX_ERROR, "type modifiers must be simple constants or identifiers")
 }
 
 /// A cast: besides its type, a name in a string that is cast to `regclass` and its kin.

@@ -246,6 +246,16 @@ fn the_schema_layout_defines_what_is_in_its_schema() {
     for sql in DATABASE_DEFINITIONS.iter().chain(BEYOND) {
         assert_eq!(code(&mode, sql), "42501", "{sql}");
     }
+    ok(&mode, "CREATE TABLE t (a geometry(Point, 4326), b vector(3), c timestamptz(3), d interval(3))");
+    for sql in [
+        "CREATE TABLE t (a int, b mine(b <> ''))",
+        "CREATE TABLE t (a mine(b.c))",
+        "CREATE TABLE t (a pg_catalog.varchar(b))",
+        "CREATE DOMAIN d AS numeric(2 + 1)",
+        "ALTER TABLE customers ALTER COLUMN email TYPE varchar('5')",
+    ] {
+        assert_eq!(code(&mode, sql), "42601", "{sql}");
+    }
     assert_eq!(code(&mode, "CREATE VIEW v AS SELECT forbidden"), "0A000");
     assert_eq!(code(&mode, "CREATE TABLE t AS SELECT forbidden"), "0A000");
     assert_eq!(code(&mode, "SELECT forbidden INTO t"), "0A000");

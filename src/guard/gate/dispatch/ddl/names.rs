@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::super::unsupported;
 use crate::guard::gate::functions;
 use crate::guard::gate::names::{denied, foreign_schema, parts, schema_is_own};
+use crate::guard::gate::types::{self, Modifier};
 use crate::guard::{Mode, Policy, Refusal, RefusalKind};
 use crate::pgerror::SqlState;
 
@@ -33,7 +34,12 @@ fn walk(policy: &Policy, mode: &Mode, value: &Value) -> Result<(), Refusal> {
             if fields.contains_key("pct_type")
                 && let Some(names) = fields.get("names")
             {
-                type_name(mode, &strings(names))?;
+                let names = strings(names);
+                type_name(mode, &names)?;
+                let modifiers = fields.get("typmods").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+                if !modifiers.iter().all(|modifier| types::is_modifier(of_system(&names), kind(modifier))) {
+                    return Err(types::bad_modifier());
+                }
             }
             if let Some(name) = fields.get("funcname") {
                 function(policy, mode, &strings(name), fields.get("args"))?;
@@ -63,6 +69,19 @@ fn type_name(mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
         [.., schema, _] if !schema_is_own(mode, schema) => Err(foreign_schema(schema)),
         _ => Ok(()),
     }
+}
+
+fn of_system(names: &[&str]) -> bool {
+    names.first() == Some(&"pg_catalog")
+}
+
+fn kind(modifier: &Value) -> Option<Modifier> {
+    if let Some(constant) = modifier.pointer("/node/AConst") {
+        let is_integer = constant.pointer("/val/Ival").is_some();
+        return Some(if is_integer { Modifier::Integer } else { Modifier::Constant });
+    }
+    let fields = modifier.pointer("/node/ColumnRef/fields")?;
+    (strings(fields).len() == 1 && fields.as_array()?.len() == 1).then_some(Modifier::Name)
 }
 
 /// A call in a default, a check, an index: by name, for it will run on rows to come. A sequence's name must be the tenant's.
