@@ -6,9 +6,9 @@
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use criterion::{BatchSize, Criterion};
 use pgwarden::catalog::{self, Catalog};
 use pgwarden::config::{self, Config};
 use pgwarden::guard::copy_stream::CopyRewriter;
@@ -20,28 +20,8 @@ use pgwarden::wire::frame::{Head, UpstreamLimits, peek_head};
 use pgwarden::wire::frontend::{BindRewrite, ExtraParam, Format, FrontendMessage, rewrite_bind};
 use tokio::runtime::Runtime;
 
-/// One batch takes about so long.
-const BATCH: Duration = Duration::from_millis(20);
-/// Batches of each part; the least and the median are printed.
-const BATCHES: usize = 25;
-
-/// Runs a part over and over, and prints what one run costs.
-fn measure<T>(name: &str, mut part: impl FnMut() -> T) {
-    let mut batch = |runs: u32| {
-        let start = Instant::now();
-        for _ in 0..runs {
-            black_box(part());
-        }
-        start.elapsed()
-    };
-    let mut runs = 1;
-    while batch(runs) < BATCH / 4 {
-        runs *= 2;
-    }
-    let mut times: Vec<_> = (0..BATCHES).map(|_| batch(runs * 4) / (runs * 4)).collect();
-    times.sort();
-    let least = times.first().unwrap();
-    println!("{name:<36} {:>10} least {:>10} median", format!("{least:?}"), format!("{:?}", times[BATCHES / 2]));
+fn measure<T>(criterion: &mut Criterion, name: &str, mut part: impl FnMut() -> T) {
+    criterion.bench_function(name, |bencher| bencher.iter(&mut part));
 }
 
 const SCHEMA: &str =
@@ -102,30 +82,30 @@ fn keys() -> TenantKeys {
     TenantKeys { default: Some("42".into()), ..TenantKeys::default() }
 }
 
-fn guard(fixture: &Fixture) {
+fn guard(criterion: &mut Criterion, fixture: &Fixture) {
     let (guard, keys, extended) = (fixture.guard(), keys(), Protocol::Extended { param_types: &[] });
-    measure("guard, cold", || {
+    criterion.bench_function("guard, cold", |bencher| {
         // A new policy forgets all verdicts.
-        guard.set_policy(Arc::clone(&fixture.policy));
-        guard.plan(&Mode::Shared, extended, POINT).unwrap()
+        let forget = || guard.set_policy(Arc::clone(&fixture.policy));
+        bencher.iter_batched(forget, |()| guard.plan(&Mode::Shared, extended, POINT).unwrap(), BatchSize::PerIteration);
     });
-    measure("guard, text hit", || guard.plan(&Mode::Shared, extended, POINT).unwrap().bind(&keys).unwrap());
+    measure(criterion, "guard, text hit", || guard.plan(&Mode::Shared, extended, POINT).unwrap().bind(&keys).unwrap());
     let mut id = 0;
-    measure("guard, shape hit", || {
+    measure(criterion, "guard, shape hit", || {
         id = (id + 1) % 5_000;
         let sql = format!("SELECT id, status, total_cents FROM orders WHERE id = {id}");
         let guarded = guard.plan(&Mode::Shared, Protocol::Simple, &sql).unwrap().bind(&keys).unwrap();
         guarded.text().len()
     });
-    rows(&guard);
+    rows(criterion, &guard);
 }
 
 /// COPY FROM with the tenant column added, a thousand rows at once.
-fn rows(guard: &Guard) {
+fn rows(criterion: &mut Criterion, guard: &Guard) {
     let script = guard.plan(&Mode::Shared, Protocol::Simple, COPY).unwrap();
     let copy = script.statements.first().and_then(|plan| plan.copy_in.clone()).unwrap();
     let data = "f3a9c27d10\t/products/blue-chair\t4200\n".repeat(1_000);
-    measure("COPY FROM, 1,000 rows", || {
+    measure(criterion, "COPY FROM, 1,000 rows", || {
         let mut rewriter = CopyRewriter::new(&copy, "42", 23).unwrap();
         let mut out = Vec::with_capacity(data.len() * 2);
         rewriter.push(data.as_bytes(), &mut out).unwrap();
@@ -135,19 +115,19 @@ fn rows(guard: &Guard) {
 }
 
 /// Taking an idle server connection and giving it back.
-fn checkout(fixture: &Fixture) {
+fn checkout(criterion: &mut Criterion, fixture: &Fixture) {
     let upstream = main_upstream(&fixture.config);
     let target = ServerTarget::new(upstream).unwrap();
     let _entered = fixture.runtime.enter();
     let pools = Pools::new(Arc::new(NetConnector::default()), 10);
     let pool = pools.get(&target.pool_key(), || (target, upstream.pool.clone()));
-    measure("checkout and release", || fixture.runtime.block_on(pool.checkout(&None, 1)).unwrap().release());
+    measure(criterion, "checkout and release", || fixture.runtime.block_on(pool.checkout(&None, 1)).unwrap().release());
 }
 
-fn frames() {
+fn frames(criterion: &mut Criterion) {
     let row = b"D\0\0\0\x1a\0\x03\0\0\0\x04\x34\x32\x34\x32\0\0\0\x04open\0\0\0\0";
     let result = row.repeat(100);
-    measure("frames of 100 rows", || {
+    measure(criterion, "frames of 100 rows", || {
         let (mut rest, mut rows) = (result.as_slice(), 0);
         while let Some(head) = peek_head(rest, &UpstreamLimits).unwrap()
             && let Some(after) = rest.get(head.frame_len()..)
@@ -161,7 +141,7 @@ fn frames() {
     let body = b"\0\0\0\0\0\x01\0\0\0\x044242\0\0";
     let extra = [ExtraParam { format: Format::Text, value: Some(b"42") }];
     let mut out = BytesMut::with_capacity(1 << 10);
-    measure("Bind with a parameter appended", || {
+    measure(criterion, "Bind with a parameter appended", || {
         let Ok(FrontendMessage::Bind(bind)) = FrontendMessage::read(b'B', body) else { return 0 };
         let change = BindRewrite { portal: "", statement: "", client_params: 1, extra: &extra };
         out.clear();
@@ -171,8 +151,10 @@ fn frames() {
 }
 
 fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
     let fixture = Fixture::new();
-    guard(&fixture);
-    checkout(&fixture);
-    frames();
+    guard(&mut criterion, &fixture);
+    checkout(&mut criterion, &fixture);
+    frames(&mut criterion);
+    criterion.final_summary();
 }

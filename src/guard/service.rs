@@ -41,6 +41,12 @@ impl Script {
         Arc::new(Self { statements: statements.into(), extended: false, literals: None })
     }
 
+    /// The template's plans with the literals of a text that fits it.
+    fn of_shape(template: &Template, sql: &str, lifted: Lifted) -> Arc<Self> {
+        let statements = Arc::clone(&template.statements);
+        Arc::new(Self { statements, extended: false, literals: Some(Literals::new(sql, lifted)) })
+    }
+
     pub(super) fn literal_token(&self, i: usize) -> &str {
         // Every `Piece::Literal` was made of a literal that texts of the shape have; NULL would stay harmless.
         self.literals.as_ref().and_then(|l| l.token(i)).unwrap_or("NULL")
@@ -84,13 +90,32 @@ impl Guard {
     /// The refusal of the first statement that does not pass; none of the text may then be sent.
     pub fn plan(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Arc<Script>, Refusal> {
         let state = self.state.load();
-        if protocol == Protocol::Simple
-            && sql.len() <= CACHED_TEXT_MAX
-            && let Some(lifted) = lift(sql)
-        {
-            return self.plan_by_shape(&state, mode, sql, lifted);
+        match lifted(protocol, sql) {
+            Some(lifted) => self.plan_by_shape(&state, mode, sql, lifted),
+            None => self.plan_by_text(&state, mode, protocol, sql),
         }
-        self.plan_by_text(&state, mode, protocol, sql)
+    }
+
+    /// What [`Guard::plan`] gives, if that needs no planning.
+    pub fn remembered(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
+        let state = self.state.load();
+        let by_shape = lifted(protocol, sql).and_then(|lifted| {
+            match state.verdicts.get(&KeyRef { mode, protocol, sql: &lifted.shape }) {
+                Some(Verdict::Shape(template)) => {
+                    template.fits(sql, &lifted).then(|| Script::of_shape(&template, sql, lifted))
+                }
+                Some(Verdict::Text(_) | Verdict::NoShape | Verdict::SeenOnce) | None => None,
+            }
+        });
+        by_shape.or_else(|| self.remembered_whole(mode, protocol, sql))
+    }
+
+    /// What [`Guard::plan_whole`] gives, if that needs no planning.
+    pub fn remembered_whole(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
+        match self.state.load().verdicts.get(&KeyRef { mode, protocol, sql }) {
+            Some(Verdict::Text(hit)) => Some(hit),
+            Some(Verdict::Shape(_) | Verdict::NoShape | Verdict::SeenOnce) | None => None,
+        }
     }
 
     /// The plans of a text of the simple protocol, not shared with others of its shape: they can be put together with
@@ -125,11 +150,7 @@ impl Guard {
         let key = KeyRef { mode, protocol: Protocol::Simple, sql: &lifted.shape };
         match state.verdicts.get(&key) {
             Some(Verdict::Shape(template)) if template.fits(sql, &lifted) => {
-                return Ok(Arc::new(Script {
-                    statements: Arc::clone(&template.statements),
-                    extended: false,
-                    literals: Some(Literals::new(sql, lifted)),
-                }));
+                return Ok(Script::of_shape(&template, sql, lifted));
             }
             Some(Verdict::Shape(_) | Verdict::NoShape | Verdict::Text(_)) => {}
             None => state.verdicts.insert(key.to_owned(), Verdict::SeenOnce),
@@ -145,6 +166,11 @@ impl Guard {
         }
         self.plan_by_text(state, mode, Protocol::Simple, sql)
     }
+}
+
+/// A text with its literals taken out, if texts of its shape may share a plan.
+fn lifted(protocol: Protocol<'_>, sql: &str) -> Option<Lifted> {
+    (protocol == Protocol::Simple && sql.len() <= CACHED_TEXT_MAX).then(|| lift(sql)).flatten()
 }
 
 /// What the cache holds under a text or a shape. The marks in a shape keep it from being any text.

@@ -94,6 +94,10 @@ impl Keeper {
         }
         {
             let mut source = self.source.lock();
+            if source.upstream.enforcement != upstream.enforcement {
+                // Policies may have been made for it a moment ago.
+                source.catalogs.notice_ddl();
+            }
             source.upstream = Arc::clone(upstream);
             if reconnect || refreshes {
                 let _within = self.runtime.enter();

@@ -10,7 +10,7 @@ use quick_cache::sync::Cache;
 use super::access::{Access, GatewayError};
 use super::console::ConsoleHost;
 use super::directory::Directory;
-use super::machine::SharedStatements;
+use super::machine::{Readers, SharedStatements};
 use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
@@ -50,6 +50,8 @@ pub struct Gateway {
     pub upstreams: Arc<dyn Upstreams>,
     /// Ids of prepared statements.
     pub statements: Arc<SharedStatements>,
+    /// Who plans long texts.
+    pub readers: Readers,
     /// For the exchange with unknown logins.
     pub mock: MockKey,
     /// Failed logins of late.
@@ -88,6 +90,7 @@ impl Gateway {
             cancel,
             upstreams,
             statements: Arc::default(),
+            readers: Readers::new(config.listen.workers / 2),
             mock: MockKey::random(),
             throttle: Throttle::default(),
             ledger: Arc::new(Ledger::new(config.quota.as_deref())),

@@ -298,6 +298,7 @@ fn machine(
     let env = Env {
         keys: opening.keys.clone(),
         shared: Arc::clone(&gateway.statements),
+        readers: gateway.readers.clone(),
         limits: gateway.manners.load().limits,
         account,
         observer: Arc::new(Watcher::new(span.span())),

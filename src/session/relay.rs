@@ -184,6 +184,12 @@ impl<S: Source> Relay<S> {
                     self.machine.refreshed();
                     continue;
                 }
+                Wait::Read => {
+                    if let Some(end) = Box::pin(self.read_ahead()).await {
+                        return end;
+                    }
+                    continue;
+                }
                 Wait::Limit => {
                     if let Some(end) = Box::pin(self.wait_for_limit()).await {
                         return end;
@@ -407,23 +413,25 @@ impl<S: Source> Relay<S> {
     /// Waits for what a limit asks for, while the client is still listened to.
     async fn wait_for_limit(&mut self) -> Option<End> {
         let pending = self.machine.pending()?;
-        let got = {
-            let Self { client, awaits_client, machine, source, unflushed, .. } = self;
-            let mut waiting = pin!(source.wait(grant(pending)));
-            poll_fn(|cx| {
-                if let Poll::Ready(got) = waiting.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(got));
-                }
-                match listen(client, awaits_client, unflushed, machine, cx) {
-                    Some(end) => Poll::Ready(Err(end)),
-                    None => Poll::Pending,
-                }
-            })
-            .await
-        };
-        match got {
+        let Self { client, awaits_client, machine, source, unflushed, .. } = self;
+        match listening(client, awaits_client, unflushed, machine, source.wait(grant(pending))).await {
             Ok(Ok(permit)) => permit.into_iter().for_each(|permit| self.machine.permitted(permit)),
             Ok(Err(error)) => self.machine.deny(error),
+            Err(end) => return Some(end),
+        }
+        None
+    }
+
+    /// Waits until a long text is planned, while the client is still listened to.
+    async fn read_ahead(&mut self) -> Option<End> {
+        let (reading, readers) = self.machine.to_read()?;
+        let Self { client, awaits_client, machine, unflushed, .. } = self;
+        match listening(client, awaits_client, unflushed, machine, readers.read(reading)).await {
+            Ok(Some(read)) => self.machine.have_read(read),
+            Ok(None) => {
+                let error = PgError::fatal(SqlState::INTERNAL_ERROR, "the statement could not be read");
+                return Some(self.told(&error));
+            }
             Err(end) => return Some(end),
         }
         None
@@ -488,6 +496,27 @@ async fn grant(pending: Pending) -> Result<Option<Permit>, PgError> {
         }
         Pending::Permit(allowance) => allowance.permit().await.map(Some),
     }
+}
+
+/// Waits for something while the client is still listened to.
+async fn listening<T>(
+    client: &mut Stream,
+    awaits: &mut bool,
+    unflushed: &mut bool,
+    machine: &mut Machine,
+    waiting: impl Future<Output = T>,
+) -> Result<T, End> {
+    let mut waiting = pin!(waiting);
+    poll_fn(|cx| {
+        if let Poll::Ready(got) = waiting.as_mut().poll(cx) {
+            return Poll::Ready(Ok(got));
+        }
+        match listen(client, awaits, unflushed, machine, cx) {
+            Some(end) => Poll::Ready(Err(end)),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 /// Serves the client's side alone. Returns how the session ended, if it did.

@@ -16,8 +16,14 @@ thread_local! {
     static SPARE: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An empty buffer with some room.
-pub fn take() -> BytesMut {
+/// Gives a buffer some room, if it has none.
+pub fn fill(buffer: &mut BytesMut) {
+    if buffer.capacity() == 0 {
+        *buffer = take();
+    }
+}
+
+fn take() -> BytesMut {
     let mut buffer = SPARE.with_borrow_mut(Vec::pop).unwrap_or_default();
     buffer.reserve(ROOM);
     buffer

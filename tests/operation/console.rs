@@ -147,7 +147,7 @@ fn sessions_that_switch_are_their_tenants() {
     apps[0].simple("SET app.tenant_id = 'b'").ok();
     apps[1].simple("BEGIN; SET LOCAL app.tenant_id = 'b'").ok();
     apps[1].simple("SELECT count(*) FROM customers").ok();
-    apps[2].send(&message::query(&format!("/* tenant='b' */ {ENDLESS}")));
+    apps[2].send(&message::query(format!("/* tenant='b' */ {ENDLESS}")));
     apps[3].simple("SET app.tenant_id = 'b'").ok();
     apps[3].simple("SET app.tenant_id = 'a'").ok();
     proxy.wait_for("tenants", |_| told(&mut console(&proxy).connect()) == ["b", "b", "b", "a"]);

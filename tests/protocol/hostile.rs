@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::{PROXY, Shared};
+use crate::support::lab::Lab;
 use crate::support::message::{frame, lying_frame, parse, query, sync};
+use crate::support::proxy::{Proxy, Setup};
 use crate::support::reply::Reply;
 
 /// A proxy of their own for statements that take memory: another test here watches the memory of [`PROXY`].
@@ -258,6 +260,25 @@ fn what_is_hard_to_read_is_bounded() {
     }
     let grown = LARGE.get().resident_kib().saturating_sub(before);
     assert!(grown < 1_500 << 10, "{grown} KiB");
+}
+
+/// Of one worker, the others' statements do not wait until a long text has been read (seconds, in a debug build).
+#[test]
+fn a_long_text_holds_nobody_up() {
+    let lab = Lab::general();
+    lab.copy_of_shop("protocol_long");
+    let one_worker =
+        Setup { database: "protocol_long".to_owned(), listen: "workers = 1".to_owned(), ..Setup::default() };
+    let proxy = Proxy::start(lab, &one_worker);
+    let (mut a, mut b) = (proxy.a().connect(), proxy.b().connect());
+    b.simple("SELECT count(*) FROM customers").ok();
+    let sql = format!("SELECT 1 FROM customers WHERE {}", vec!["id = 5"; 20_000].join(" AND "));
+    a.send(&[query(&sql), parse("", &sql, &[]), sync()].concat());
+    for _ in 0..3 {
+        assert_ne!(b.simple("SELECT count(*) FROM customers").ok().value(), "0");
+    }
+    assert!(a.collect_within(1, Duration::from_millis(1)).timed_out);
+    assert_eq!(a.collect(2).ok().value(), "1");
 }
 
 /// As many parameters as the protocol can count, less the tenant's, are taken; NUL is refused.

@@ -141,6 +141,28 @@ fn rls_alone_is_refused_at_start_where_it_would_not_hold() {
     assert!(!fine && said.contains("its row-level security is incomplete"), "{said}");
 }
 
+#[test]
+fn a_reload_to_rls_alone_is_refused_where_it_would_not_hold() {
+    let lab = Lab::general();
+    lab.copy_of_shop("rls_reload");
+    let proxy = Proxy::start(lab, &Setup::enforcing("rewrite", "rls_reload"));
+    let mut before = proxy.a().connect();
+    assert_eq!(sees(&mut before), A);
+    let to_rls = |text: String| text.replace("enforcement = \"rewrite\"", "enforcement = \"rls\"");
+    proxy.reload(to_rls);
+    let log = proxy.log();
+    assert!(log.contains("configuration not reloaded") && log.contains("row-level security is not enabled"), "{log}");
+    for session in [&mut before, &mut proxy.a().connect()] {
+        assert_eq!(sees(session), A);
+    }
+    police(lab, "rls_reload");
+    proxy.reload(to_rls);
+    assert_eq!(proxy.log().matches("configuration reloaded").count(), 1, "{}", proxy.log());
+    // The policies are new to it: at once, without waiting for the next look at the catalog.
+    becomes(&mut proxy.a().connect(), "SELECT 1 FROM customers LIMIT 1", "");
+    assert_eq!(sees(&mut proxy.a().connect()), A);
+}
+
 /// Waits until a statement gives this SQLSTATE ("" for success).
 #[track_caller]
 fn becomes(session: &mut Session, sql: &str, sqlstate: &str) {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::acting::Actor;
+use super::ahead::{Ahead, Sharing};
 use super::compose::{Obstacle, no_tenant};
 use super::switching::keys_of;
 use super::{Batch, Hold, Machine, Place, Wait};
-use crate::guard::{Effect, Guarded, Mode, Plan, Protocol, Refusal, RefusalKind, Script, StatementKind};
+use crate::guard::{Effect, Guarded, Mode, Plan, Protocol, Refusal, RefusalKind, StatementKind};
 use crate::pgerror::{PgError, SqlState};
 
 /// What the guard made of a text.
@@ -17,6 +18,8 @@ pub(super) enum Admission {
     Refused(Refusal),
     /// It names something that is unknown: the catalog should be looked at anew before that is the last word.
     Unknown,
+    /// It is long, and must be read first.
+    Later,
 }
 
 impl Machine {
@@ -25,7 +28,9 @@ impl Machine {
         if let Some(guarded) = self.admitted.take() {
             return Admission::Passed(guarded);
         }
-        let plan = self.place.guard.plan(&self.place.mode, protocol, sql);
+        let Some(plan) = Ahead::plan(&mut self.ahead, &self.place, protocol, Sharing::ByShape, sql) else {
+            return Admission::Later;
+        };
         match plan.and_then(|script| script.bind(&self.env.keys)) {
             Ok(guarded) => Admission::Passed(guarded),
             Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
@@ -44,7 +49,7 @@ impl Machine {
         sql: &str,
         actor: &Actor,
     ) -> Result<Guarded, Obstacle> {
-        self.bound_for(place, sql, actor, |place| place.guard.plan(&place.mode, protocol, sql))
+        self.bound_for(place, protocol, Sharing::ByShape, sql, actor)
     }
 
     /// As [`Machine::admit_for`], for a statement that is put together with others.
@@ -55,21 +60,20 @@ impl Machine {
         sql: &str,
         actor: &Actor,
     ) -> Result<Guarded, Obstacle> {
-        self.bound_for(place, sql, actor, |place| match protocol {
-            Protocol::Simple => place.guard.plan_whole(&place.mode, sql),
-            Protocol::Extended { .. } => place.guard.plan(&place.mode, protocol, sql),
-        })
+        self.bound_for(place, protocol, Sharing::Whole, sql, actor)
     }
 
     fn bound_for(
         &mut self,
         place: &Arc<Place>,
+        protocol: Protocol<'_>,
+        sharing: Sharing,
         sql: &str,
         actor: &Actor,
-        plan: impl FnOnce(&Place) -> Result<Arc<Script>, Refusal>,
     ) -> Result<Guarded, Obstacle> {
         self.check_catalog(place)?;
-        let bound = plan(place).and_then(|script| {
+        let plan = Ahead::plan(&mut self.ahead, place, protocol, sharing, sql).ok_or(Obstacle::Wait(Wait::Read))?;
+        let bound = plan.and_then(|script| {
             if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(place, plan)) {
                 return Err(no_tenant(&place.guard.policy().setting));
             }
@@ -111,6 +115,7 @@ impl Machine {
     /// The catalog was read anew (or need not be): the current message is looked at again.
     pub fn refreshed(&mut self) {
         self.refreshed = true;
+        self.ahead = None;
         self.asking = None;
     }
 

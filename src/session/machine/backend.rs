@@ -57,9 +57,7 @@ impl Machine {
     }
 
     fn take_server_bytes(&mut self, mut kept: BytesMut, bytes: &[u8]) -> Result<(), Broken> {
-        if self.to_client.capacity() == 0 {
-            self.to_client = spare::take();
-        }
+        spare::fill(&mut self.to_client);
         self.to_client.reserve(bytes.len());
         if kept.is_empty() {
             // The usual case: whole messages, dealt with where they were read to.

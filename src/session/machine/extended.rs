@@ -36,6 +36,7 @@ impl Machine {
         }
         match self.admit(Protocol::Extended { param_types: &declared }, parse.sql) {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
+            Admission::Later => Flow::Stop(Wait::Read),
             Admission::Refused(refusal) => self.refuse_extended(*refusal.error),
             Admission::Passed(guarded) => match self.ready_to_send() {
                 Err(Hindrance::Wait(wait)) => self.postpone(guarded, wait),

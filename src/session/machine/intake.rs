@@ -21,9 +21,7 @@ impl Machine {
     /// Takes in bytes of the client; [`Machine::pump`] deals with them.
     pub fn client_bytes(&mut self, bytes: &[u8]) {
         for buffer in [&mut self.input, &mut self.to_server] {
-            if buffer.capacity() == 0 {
-                *buffer = spare::take();
-            }
+            spare::fill(buffer);
         }
         self.input.extend_from_slice(bytes);
         // What becomes of them is about as long: the buffer grows once.
@@ -84,6 +82,7 @@ impl Machine {
         if let Flow::Done = flow {
             input.advance(head.frame_len());
             self.refreshed = false;
+            self.ahead = None;
             self.toll_paid();
         }
         Ok(flow)

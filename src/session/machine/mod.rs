@@ -5,6 +5,7 @@
 
 mod acting;
 mod admit;
+mod ahead;
 mod backend;
 mod compose;
 mod context;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 pub use acting::{Acting, Tenants};
+pub use ahead::{Read, Readers, Reading};
 pub use backend::Broken;
 pub use link::Link;
 pub use metering::{Overdue, Pending};
@@ -47,6 +49,7 @@ pub use settings::Settings;
 pub use statements::SharedStatements;
 pub use tally::Sent;
 
+use self::ahead::Ahead;
 use self::copy::{CopyPart, CopyStream};
 use self::metering::Metered;
 use self::replies::Replies;
@@ -72,6 +75,8 @@ pub struct Env {
     pub keys: TenantKeys,
     /// Ids of prepared statements.
     pub shared: Arc<SharedStatements>,
+    /// Who plans long texts.
+    pub readers: Readers,
     /// How long messages may be.
     pub limits: ClientLimits,
     /// Where what the session uses is counted, until it acts for another tenant.
@@ -105,6 +110,8 @@ pub enum Wait {
     Replies,
     /// The catalog of [`Machine::asking`] should be read anew: [`Machine::refreshed`].
     Refresh,
+    /// A long text is to be planned: [`Machine::to_read`].
+    Read,
     /// A limit: [`Machine::pending`] says what is waited for. Nothing is outstanding.
     Limit,
     /// The session is over: what is in the buffers is to be written, then all is closed.
@@ -207,6 +214,8 @@ pub struct Machine {
     reported: Arc<BTreeMap<String, String>>,
     /// The current message passed the guard already: it stopped for something else.
     admitted: Option<Guarded>,
+    /// Long texts of the current message.
+    ahead: Option<Box<Ahead>>,
     /// The catalog was read anew for the current message.
     refreshed: bool,
     catalog_changed: bool,
@@ -257,6 +266,7 @@ impl Machine {
             settings,
             reported,
             admitted: None,
+            ahead: None,
             refreshed: false,
             catalog_changed: false,
             switching: None,

@@ -16,6 +16,7 @@ impl Machine {
         }
         match self.admit(Protocol::Simple, sql) {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
+            Admission::Later => Flow::Stop(Wait::Read),
             Admission::Refused(refusal) => self.refuse_query(*refusal.error),
             Admission::Passed(guarded) if self.is_ping(&guarded) => self.answer_ping(),
             Admission::Passed(guarded) => match self.over_quota(&guarded) {

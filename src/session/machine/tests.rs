@@ -25,6 +25,7 @@ mod limits;
 mod moving;
 mod prepared;
 mod protocol;
+mod reading;
 mod settings;
 mod usage;
 
@@ -140,6 +141,8 @@ struct Bench {
     machine: Machine,
     seen: Arc<Seen>,
     refreshes: usize,
+    /// Long texts that were read ahead.
+    reads: usize,
     /// Server connections are given when asked for.
     servers: bool,
 }
@@ -155,11 +158,18 @@ impl Bench {
         let env = Env {
             keys: TenantKeys { default: Some("42".into()), ..TenantKeys::default() },
             shared: Arc::default(),
+            readers: Readers::new(1),
             limits: ClientLimits { copy_data: LARGE_LIMIT, ..ClientLimits::default() },
             account: Arc::new(Account::new(None)),
             observer: seen.clone(),
         };
-        Self { machine: Machine::new(env, place, settings, Arc::default()), seen, refreshes: 0, servers: true }
+        Self {
+            machine: Machine::new(env, place, settings, Arc::default()),
+            seen,
+            refreshes: 0,
+            reads: 0,
+            servers: true,
+        }
     }
 
     /// The client sends; the machine goes as far as it can.
@@ -177,6 +187,11 @@ impl Bench {
                 Wait::Refresh => {
                     self.refreshes += 1;
                     self.machine.refreshed();
+                }
+                Wait::Read => {
+                    self.reads += 1;
+                    let (reading, _) = self.machine.to_read().unwrap();
+                    self.machine.have_read(reading.run());
                 }
                 wait => return wait,
             }

@@ -252,7 +252,7 @@ fn the_schema_layout_defines_what_is_in_its_schema() {
         "CREATE TABLE t (a mine(b.c))",
         "CREATE TABLE t (a pg_catalog.varchar(b))",
         "CREATE DOMAIN d AS numeric(2 + 1)",
-        "ALTER TABLE customers ALTER COLUMN email TYPE varchar('5')",
+        "ALTER TABLE customers ALTER COLUMN email TYPE pg_catalog.varchar('5')",
     ] {
         assert_eq!(code(&mode, sql), "42601", "{sql}");
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
+use super::super::ahead::LONG_TEXT;
 use super::super::context::Hindrance;
 use super::super::{Flow, Machine, Wait};
 use super::{Metered, Pending};
@@ -134,6 +135,9 @@ impl Machine {
         }
         let ends = |guarded: &Guarded| guarded.plans().iter().all(|plan| plan.kind == StatementKind::Transaction);
         let text_ends = |protocol, sql: &str| {
+            if sql.len() >= LONG_TEXT {
+                return false;
+            }
             let plan = self.place.guard.plan(&self.place.mode, protocol, sql);
             plan.is_ok_and(|script| script.statements.iter().all(|plan| plan.kind == StatementKind::Transaction))
         };

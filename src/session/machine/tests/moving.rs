@@ -17,7 +17,7 @@ impl Tenants for Three {
     }
 }
 
-fn bench(pool_mode: PoolMode) -> Bench {
+pub(super) fn bench(pool_mode: PoolMode) -> Bench {
     let mut bench = Bench::with(pool_mode, Mode::Shared, Settings::default());
     let seen = Arc::clone(&bench.seen);
     let home = Arc::clone(bench.machine.place());

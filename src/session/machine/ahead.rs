@@ -1,0 +1,158 @@
+//! Long texts are planned beside the worker: while the megabytes of one client are read, the worker's others go on.
+//!
+//! The message stays where it is ([`Wait::Read`]) and is looked at again once its texts have been read.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
+use super::{Machine, Place};
+use crate::guard::{Policy, Protocol, Refusal, Script};
+use crate::ids::Oid;
+
+/// Bytes of a text. Shorter ones are planned where they come in, within a few milliseconds.
+pub(super) const LONG_TEXT: usize = 8 << 10;
+
+/// Which plans are asked for: such as texts of one shape share, or a text's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sharing {
+    ByShape,
+    Whole,
+}
+
+/// A text to be planned.
+struct Question {
+    place: Arc<Place>,
+    param_types: Option<Box<[Oid]>>,
+    sharing: Sharing,
+    sql: Box<str>,
+}
+
+impl Question {
+    fn new(place: &Arc<Place>, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Self {
+        let param_types = match protocol {
+            Protocol::Simple => None,
+            Protocol::Extended { param_types } => Some(param_types.into()),
+        };
+        Self { place: Arc::clone(place), param_types, sharing, sql: sql.into() }
+    }
+
+    fn protocol(&self) -> Protocol<'_> {
+        self.param_types.as_deref().map_or(Protocol::Simple, |param_types| Protocol::Extended { param_types })
+    }
+
+    fn is(&self, place: &Arc<Place>, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> bool {
+        Arc::ptr_eq(&self.place, place) && self.protocol() == protocol && self.sharing == sharing && *self.sql == *sql
+    }
+}
+
+/// A long text that waits for being planned.
+pub struct Reading(Question);
+
+/// A long text, and what the guard said of it.
+pub struct Read {
+    question: Question,
+    policy: Arc<Policy>,
+    outcome: Result<Arc<Script>, Refusal>,
+}
+
+impl Reading {
+    /// Plans it: seconds for megabytes.
+    pub(super) fn run(self) -> Read {
+        let Self(question) = self;
+        let policy = question.place.guard.policy();
+        let outcome = question.place.plan(question.protocol(), question.sharing, &question.sql);
+        Read { question, policy, outcome }
+    }
+}
+
+/// Threads for long texts: fewer than there are processors, so that workers are left some, and bounded, since what is made
+/// of a long text takes many times its memory.
+#[derive(Clone, Debug)]
+pub struct Readers(Arc<Semaphore>);
+
+impl Readers {
+    /// As many as may read at the same time (at least one).
+    pub fn new(count: usize) -> Self {
+        Self(Arc::new(Semaphore::new(count.max(1))))
+    }
+
+    /// Reads a text when it is its turn. None if that failed without an answer.
+    pub async fn read(&self, reading: Reading) -> Option<Read> {
+        let turn = Arc::clone(&self.0).acquire_owned().await.ok()?;
+        let read = tokio::task::spawn_blocking(move || {
+            let read = reading.run();
+            drop(turn);
+            read
+        });
+        read.await.inspect_err(|error| tracing::error!(%error, "a statement could not be read")).ok()
+    }
+}
+
+/// Long texts of the current message.
+#[derive(Default)]
+pub(super) struct Ahead {
+    wanted: Option<Reading>,
+    read: Vec<Read>,
+}
+
+impl Place {
+    /// Asks its guard.
+    fn plan(&self, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Result<Arc<Script>, Refusal> {
+        match (protocol, sharing) {
+            (Protocol::Simple, Sharing::Whole) => self.guard.plan_whole(&self.mode, sql),
+            (Protocol::Simple, Sharing::ByShape) | (Protocol::Extended { .. }, _) => {
+                self.guard.plan(&self.mode, protocol, sql)
+            }
+        }
+    }
+
+    /// What its guard has said before.
+    fn remembered(&self, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Option<Arc<Script>> {
+        match sharing {
+            Sharing::ByShape => self.guard.remembered(&self.mode, protocol, sql),
+            Sharing::Whole => self.guard.remembered_whole(&self.mode, protocol, sql),
+        }
+    }
+}
+
+impl Ahead {
+    /// What a place's guard says of a text; none where that must be waited for: [`Wait::Read`](super::Wait::Read).
+    pub(super) fn plan(
+        this: &mut Option<Box<Self>>,
+        place: &Arc<Place>,
+        protocol: Protocol<'_>,
+        sharing: Sharing,
+        sql: &str,
+    ) -> Option<Result<Arc<Script>, Refusal>> {
+        if sql.len() < LONG_TEXT {
+            return Some(place.plan(protocol, sharing, sql));
+        }
+        let policy = place.guard.policy();
+        let read = this.as_deref().map(|ahead| ahead.read.as_slice()).unwrap_or_default();
+        let known = read
+            .iter()
+            .find(|read| read.question.is(place, protocol, sharing, sql) && Arc::ptr_eq(&read.policy, &policy))
+            .map(|read| read.outcome.clone())
+            .or_else(|| place.remembered(protocol, sharing, sql).map(Ok));
+        if known.is_none() {
+            let question = Question::new(place, protocol, sharing, sql);
+            this.get_or_insert_default().wanted = Some(Reading(question));
+        }
+        known
+    }
+}
+
+impl Machine {
+    /// The text that [`Wait::Read`](super::Wait::Read) is for, and who reads it. [`Machine::have_read`] takes what comes of
+    /// it.
+    pub fn to_read(&mut self) -> Option<(Reading, Readers)> {
+        let wanted = self.ahead.as_mut()?.wanted.take()?;
+        Some((wanted, self.env.readers.clone()))
+    }
+
+    /// A long text was planned: the current message is looked at again.
+    pub fn have_read(&mut self, read: Read) {
+        self.ahead.get_or_insert_default().read.push(read);
+    }
+}
