@@ -3,36 +3,31 @@
 //! Reading goes on while writing, so that no pipeline can deadlock; the side whose peer does not take its bytes is not
 //! read. What one read brought is dealt with before anything is written: one recv and one send per direction and batch.
 
-use std::cell::RefCell;
+mod sockets;
+mod waits;
+
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::task::{JoinHandle, coop};
+use tokio::io::AsyncWrite;
+use tokio::task::JoinHandle;
 use tokio::time::Sleep;
 use tracing::Instrument as _;
 
+use self::sockets::{Gone, read_some, write_out};
 use super::directory::{Acts, Order, Seat};
-use super::machine::{Acting, Link, Machine, Overdue, Pending, Place, Wait};
+use super::machine::{Acting, Link, Machine, Overdue, Place, Wait};
 use crate::ids::TenantName;
 use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
-use crate::tenant::limits::Permit;
 use crate::wire::stream::Stream;
 
-/// Bytes read at once. One buffer per thread: an idle session holds none.
-const SCRATCH: usize = 32 << 10;
 /// A client gets so long to take its last bytes.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-thread_local! {
-    static READ_BUFFER: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH].into_boxed_slice());
-}
 
 /// Where server connections come from.
 pub trait Source: Send {
@@ -362,81 +357,6 @@ impl<S: Source> Relay<S> {
 }
 
 impl<S: Source> Relay<S> {
-    /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.
-    async fn acquire(&mut self) -> Option<End> {
-        if let Some((server, link)) = self.source.try_checkout(self.machine.place(), &self.machine.party()) {
-            self.acquired(server, link);
-            return None;
-        }
-        // Boxed: it is rare, and a session has room for its futures all its life.
-        Box::pin(self.acquire_patiently()).await
-    }
-
-    fn acquired(&mut self, server: S::Server, link: Link) {
-        self.server = Some(server);
-        self.served = true;
-        self.awaits_server = false;
-        self.machine.attach(link);
-    }
-
-    async fn acquire_patiently(&mut self) -> Option<End> {
-        let got = {
-            let Self { client, awaits_client, machine, source, unflushed, seat, heard, .. } = self;
-            let mut checkout = pin!(source.checkout(Arc::clone(machine.place()), machine.party()));
-            poll_fn(|cx| {
-                if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(got));
-                }
-                if let Poll::Ready(order) = seat.poll_order(*heard, cx) {
-                    *heard = order;
-                    if order == Order::Now {
-                        let error = Seat::farewell();
-                        machine.fail(&error);
-                        return Poll::Ready(Err(End::Told(error.message.to_string())));
-                    }
-                }
-                match listen(client, awaits_client, unflushed, machine, cx) {
-                    Some(end) => Poll::Ready(Err(end)),
-                    None => Poll::Pending,
-                }
-            })
-            .await
-        };
-        match got {
-            Ok(Ok((server, link))) => self.acquired(server, link),
-            Ok(Err(error)) => self.machine.deny(error),
-            Err(end) => return Some(end),
-        }
-        None
-    }
-
-    /// Waits for what a limit asks for, while the client is still listened to.
-    async fn wait_for_limit(&mut self) -> Option<End> {
-        let pending = self.machine.pending()?;
-        let Self { client, awaits_client, machine, source, unflushed, .. } = self;
-        match listening(client, awaits_client, unflushed, machine, source.wait(grant(pending))).await {
-            Ok(Ok(permit)) => permit.into_iter().for_each(|permit| self.machine.permitted(permit)),
-            Ok(Err(error)) => self.machine.deny(error),
-            Err(end) => return Some(end),
-        }
-        None
-    }
-
-    /// Waits until a long text is planned, while the client is still listened to.
-    async fn read_ahead(&mut self) -> Option<End> {
-        let (reading, readers) = self.machine.to_read()?;
-        let Self { client, awaits_client, machine, unflushed, .. } = self;
-        match listening(client, awaits_client, unflushed, machine, readers.read(reading)).await {
-            Ok(Some(read)) => self.machine.have_read(read),
-            Ok(None) => {
-                let error = PgError::fatal(SqlState::INTERNAL_ERROR, "the statement could not be read");
-                return Some(self.told(&error));
-            }
-            Err(end) => return Some(end),
-        }
-        None
-    }
-
     fn release_if_done(&mut self) {
         if let Some(link) = self.machine.detach_if_done()
             && let Some(server) = self.server.take()
@@ -485,121 +405,4 @@ impl<S: Source> Relay<S> {
             Err(_) => tracing::debug!("the client did not take its last bytes in time"),
         }
     }
-}
-
-/// Waits for a turn or a place.
-async fn grant(pending: Pending) -> Result<Option<Permit>, PgError> {
-    match pending {
-        Pending::Turn(at) => {
-            tokio::time::sleep_until(at).await;
-            Ok(None)
-        }
-        Pending::Permit(allowance) => allowance.permit().await.map(Some),
-    }
-}
-
-/// Waits for something while the client is still listened to.
-async fn listening<T>(
-    client: &mut Stream,
-    awaits: &mut bool,
-    unflushed: &mut bool,
-    machine: &mut Machine,
-    waiting: impl Future<Output = T>,
-) -> Result<T, End> {
-    let mut waiting = pin!(waiting);
-    poll_fn(|cx| {
-        if let Poll::Ready(got) = waiting.as_mut().poll(cx) {
-            return Poll::Ready(Ok(got));
-        }
-        match listen(client, awaits, unflushed, machine, cx) {
-            Some(end) => Poll::Ready(Err(end)),
-            None => Poll::Pending,
-        }
-    })
-    .await
-}
-
-/// Serves the client's side alone. Returns how the session ended, if it did.
-fn listen(
-    client: &mut Stream,
-    awaits: &mut bool,
-    unflushed: &mut bool,
-    machine: &mut Machine,
-    cx: &mut Context<'_>,
-) -> Option<End> {
-    if !machine.to_client.is_empty() {
-        if let Err(error) = write_out(client, &mut machine.to_client, cx) {
-            return Some(End::ClientGone(Some(error)));
-        }
-        *unflushed = true;
-    }
-    if *unflushed {
-        match Pin::new(&mut *client).poll_flush(cx) {
-            Poll::Ready(Ok(())) => *unflushed = false,
-            Poll::Ready(Err(error)) => return Some(End::ClientGone(Some(error))),
-            Poll::Pending => {}
-        }
-    }
-    while machine.wants_client() {
-        match read_some(client, awaits, cx, |bytes| machine.client_bytes(bytes)) {
-            Ok(Some(())) => {}
-            Ok(None) => return None,
-            Err(Gone::Eof) => return Some(End::ClientGone(None)),
-            Err(Gone::Error(error)) => return Some(End::ClientGone(Some(error))),
-        }
-    }
-    None
-}
-
-/// Why nothing more can be read.
-enum Gone {
-    Eof,
-    Error(io::Error),
-}
-
-/// Reads once into the thread's buffer and hands it over; `None` if there is nothing to be read now. While the runtime
-/// knows that the task `awaits` the socket and has heard of nothing, it is not asked again: a task that waits for two
-/// sockets is woken by one of them.
-fn read_some<T>(
-    socket: &mut Stream,
-    awaits: &mut bool,
-    cx: &mut Context<'_>,
-    take: impl FnOnce(&[u8]) -> T,
-) -> Result<Option<T>, Gone> {
-    if *awaits && socket.is_quiet() {
-        return Ok(None);
-    }
-    READ_BUFFER.with_borrow_mut(|scratch| {
-        let mut buffer = ReadBuf::new(scratch);
-        match Pin::new(socket).poll_read(cx, &mut buffer) {
-            Poll::Pending => {
-                // Without budget the runtime has not looked at the socket.
-                *awaits = coop::has_budget_remaining();
-                Ok(None)
-            }
-            Poll::Ready(Err(error)) => Err(Gone::Error(error)),
-            Poll::Ready(Ok(())) if buffer.filled().is_empty() => Err(Gone::Eof),
-            Poll::Ready(Ok(())) => {
-                *awaits = false;
-                Ok(Some(take(buffer.filled())))
-            }
-        }
-    })
-}
-
-/// Writes as much as the socket takes now.
-fn write_out(
-    socket: &mut (impl AsyncWrite + Unpin),
-    bytes: &mut BytesMut,
-    cx: &mut Context<'_>,
-) -> Result<(), io::Error> {
-    while !bytes.is_empty() {
-        match Pin::new(&mut *socket).poll_write(cx, bytes) {
-            Poll::Pending => return Ok(()),
-            Poll::Ready(Ok(0)) => return Err(io::ErrorKind::WriteZero.into()),
-            Poll::Ready(Ok(count)) => bytes.advance(count),
-            Poll::Ready(Err(error)) => return Err(error),
-        }
-    }
-    Ok(())
 }

@@ -13,6 +13,9 @@ use crate::ids::Oid;
 /// Bytes of a text. Shorter ones are planned where they come in, within a few milliseconds.
 pub(super) const LONG_TEXT: usize = 8 << 10;
 
+/// Bytes of a text. Longer ones may take seconds: those of a few milliseconds do not stand in line behind them.
+const HUGE_TEXT: usize = 128 << 10;
+
 /// Which plans are asked for: such as texts of one shape share, or a text's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Sharing {
@@ -66,20 +69,25 @@ impl Reading {
     }
 }
 
-/// Threads for long texts: fewer than there are processors, so that workers are left some, and bounded, since what is made
-/// of a long text takes many times its memory.
+/// Threads for long texts: not many, so that workers are left processors, and since what is made of a long text takes many
+/// times its memory.
 #[derive(Clone, Debug)]
-pub struct Readers(Arc<Semaphore>);
+pub struct Readers {
+    long: Arc<Semaphore>,
+    huge: Arc<Semaphore>,
+}
 
 impl Readers {
-    /// As many as may read at the same time (at least one).
+    /// So many (at least one) may be read at the same time, and as many of those that take longest.
     pub fn new(count: usize) -> Self {
-        Self(Arc::new(Semaphore::new(count.max(1))))
+        let turns = || Arc::new(Semaphore::new(count.max(1)));
+        Self { long: turns(), huge: turns() }
     }
 
     /// Reads a text when it is its turn. None if that failed without an answer.
     pub async fn read(&self, reading: Reading) -> Option<Read> {
-        let turn = Arc::clone(&self.0).acquire_owned().await.ok()?;
+        let turns = if reading.0.sql.len() < HUGE_TEXT { &self.long } else { &self.huge };
+        let turn = Arc::clone(turns).acquire_owned().await.ok()?;
         let read = tokio::task::spawn_blocking(move || {
             let read = reading.run();
             drop(turn);
