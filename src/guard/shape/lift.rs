@@ -173,7 +173,9 @@ impl Scanner<'_> {
         if self.byte(self.at).is_some_and(|b| is_identifier(b) || b == b'.') {
             return None;
         }
-        if kind == LiteralKind::Integer && digits > MAX_INTEGER_DIGITS {
+        // Zeros in front are printed by nobody: the text by itself would come out otherwise.
+        let padded = digits > 1 && self.byte(start) == Some(b'0');
+        if kind == LiteralKind::Integer && (digits > MAX_INTEGER_DIGITS || padded) {
             return Some(());
         }
         self.lifted(kind, start)
@@ -272,6 +274,7 @@ mod tests {
             ("SELECT \"a'1\", t.b2 FROM t WHERE p > 12.50 /* ' /* 1 */ */ -- 7 '\n AND c = ''", vec!["12.50", "''"]),
             ("INSERT INTO t VALUES ($1,'a',12345678901,3)", vec!["'a'", "3"]),
             ("SELECT a[1:2]", vec!["1", "2"]),
+            ("SELECT 007, 0, 00.5", vec!["0", "00.5"]),
         ] {
             assert_eq!(literals(sql), Some(expected), "{sql}");
         }
