@@ -171,20 +171,8 @@ impl Lab {
         start_warden(self.dir.path(), &self.cluster, &tenants)
     }
 
-    /// Runs a script for some seconds.
+    /// Runs a script for some seconds through a process, as a client of a peer's database.
     pub fn pgbench(
-        &self,
-        peer: Peer,
-        script: &str,
-        protocol: Protocol,
-        clients: u32,
-        seconds: u32,
-    ) -> Result<Sample, String> {
-        self.pgbench_at(self.running(peer, protocol), peer, script, protocol, clients, seconds)
-    }
-
-    /// The same through a process of its own.
-    pub fn pgbench_at(
         &self,
         running: &Running,
         peer: Peer,

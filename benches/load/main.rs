@@ -152,8 +152,10 @@ fn cell(
     let script = if peer == Peer::Database { case.by_hand } else { case.bare };
     let (mut theirs, mut ours): (Vec<Sample>, Vec<Sample>) = (Vec::new(), Vec::new());
     for _ in 0..options.rounds {
-        theirs.push(lab.pgbench(Peer::PgBouncer, case.by_hand, protocol, clients, options.seconds)?);
-        ours.push(lab.pgbench(peer, script, protocol, clients, options.seconds)?);
+        for (peer, script, samples) in [(Peer::PgBouncer, case.by_hand, &mut theirs), (peer, script, &mut ours)] {
+            let running = lab.running(peer, protocol);
+            samples.push(lab.pgbench(running, peer, script, protocol, clients, options.seconds)?);
+        }
     }
     Ok(Row::new(case.name, peer, protocol, clients, &theirs, &ours))
 }

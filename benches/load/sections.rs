@@ -175,7 +175,7 @@ pub fn quota(lab: &Lab, rounds: u32, seconds: u32) -> Result<Vec<Figure>, String
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         for (running, samples) in [(&lab.warden, &mut without), (&bounded, &mut with)] {
-            samples.push(lab.pgbench_at(running, Peer::Shared, script, Protocol::Prepared, 8, seconds)?.cpu_us);
+            samples.push(lab.pgbench(running, Peer::Shared, script, Protocol::Prepared, 8, seconds)?.cpu_us);
         }
     }
     let name = "point read, pgwarden without and with [quota] (CPU us/transaction)";
@@ -201,8 +201,12 @@ pub fn alternatives(lab: &Lab, rounds: u32, seconds: u32) -> Result<Vec<Figure>,
     for alternative in &ALTERNATIVES {
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..rounds {
-            theirs.push(lab.pgbench(Peer::PgBouncer, alternative.theirs, Protocol::Simple, 8, seconds)?.tps);
-            ours.push(lab.pgbench(Peer::Shared, alternative.ours, Protocol::Simple, 8, seconds)?.tps);
+            for (peer, script, samples) in
+                [(Peer::PgBouncer, alternative.theirs, &mut theirs), (Peer::Shared, alternative.ours, &mut ours)]
+            {
+                let running = lab.running(peer, Protocol::Simple);
+                samples.push(lab.pgbench(running, peer, script, Protocol::Simple, 8, seconds)?.tps);
+            }
         }
         figures.push(Figure::spread(format!("{} (transactions/s)", alternative.name), &theirs, &ours));
     }

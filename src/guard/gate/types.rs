@@ -17,11 +17,10 @@ use crate::pgerror::SqlState;
 /// 42501 for a type in a schema of another tenant; 42601 for a modifier that is no constant, which Postgres refuses too, and
 /// its printer cannot print.
 pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(), Refusal> {
-    let of_system = parts(&name.names).is_some_and(|names| names.first() == Some(&"pg_catalog"));
-    if !name.typmods.iter().all(|modifier| is_modifier(of_system, kind(modifier))) {
+    let names = parts(&name.names).unwrap_or_default();
+    if !name.typmods.iter().all(|modifier| is_modifier(&names, kind(modifier))) {
         return Err(bad_modifier());
     }
-    let names = parts(&name.names).unwrap_or_default();
     let schema = match names.as_slice() {
         [.., schema, _] => truncated(schema),
         _ => return Ok(()),
@@ -57,12 +56,12 @@ fn kind(modifier: &Node) -> Option<Modifier> {
     }
 }
 
-/// Whether a type takes it: the system's take numbers only, as libpg_query's printer expects; those of extensions names and
+/// Whether a type of this name takes it: the system's take numbers only, as libpg_query's printer expects; those of extensions names and
 /// constants.
-pub(super) fn is_modifier(of_system: bool, modifier: Option<Modifier>) -> bool {
+pub(super) fn is_modifier(names: &[&str], modifier: Option<Modifier>) -> bool {
     match modifier {
         Some(Modifier::Integer) => true,
-        Some(Modifier::Constant | Modifier::Name) => !of_system,
+        Some(Modifier::Constant | Modifier::Name) => names.first() != Some(&"pg_catalog"),
         None => false,
     }
 }

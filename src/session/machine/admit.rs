@@ -41,29 +41,8 @@ impl Machine {
         }
     }
 
-    /// Asks a place's guard on behalf of an actor.
+    /// Asks a place's guard on behalf of an actor. A statement that is put together with others shares no plan by shape.
     pub(super) fn admit_for(
-        &mut self,
-        place: &Arc<Place>,
-        protocol: Protocol<'_>,
-        sql: &str,
-        actor: &Actor,
-    ) -> Result<Guarded, Obstacle> {
-        self.bound_for(place, protocol, Sharing::ByShape, sql, actor)
-    }
-
-    /// As [`Machine::admit_for`], for a statement that is put together with others.
-    pub(super) fn admit_whole(
-        &mut self,
-        place: &Arc<Place>,
-        protocol: Protocol<'_>,
-        sql: &str,
-        actor: &Actor,
-    ) -> Result<Guarded, Obstacle> {
-        self.bound_for(place, protocol, Sharing::Whole, sql, actor)
-    }
-
-    fn bound_for(
         &mut self,
         place: &Arc<Place>,
         protocol: Protocol<'_>,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::acting::{Actor, Variable};
+use super::ahead::Sharing;
 use super::context::Hindrance;
 use super::load::LoadProtocol;
 use super::replies::{Kind, Run, Subject};
@@ -121,7 +122,7 @@ impl Machine {
         commented: bool,
     ) -> Result<Composed, Obstacle> {
         let place = self.place_for(&actor);
-        let guarded = self.admit_for(&place, protocol, sql, &actor)?;
+        let guarded = self.admit_for(&place, protocol, Sharing::ByShape, sql, &actor)?;
         let needs = Needs::All(actor.clone());
         Ok(Composed { guarded, changes: Vec::new(), actor, commented, needs, place, step: Step::None })
     }
@@ -201,8 +202,10 @@ impl Machine {
                 context::switch(&policy, *scope, form, Some(name), &key).map_err(refused)
             }
             Step::Show(form) => context::show(&policy, form, &name_of(current)).map_err(refused),
-            Step::Begin(_) | Step::Transaction(_) | Step::Clear => self.admit_whole(place, protocol, text, &None),
-            Step::None | Step::Cursor => self.admit_whole(place, protocol, text, current),
+            Step::Begin(_) | Step::Transaction(_) | Step::Clear => {
+                self.admit_for(place, protocol, Sharing::Whole, text, &None)
+            }
+            Step::None | Step::Cursor => self.admit_for(place, protocol, Sharing::Whole, text, current),
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::acting::{Actor, same};
 use super::admit::is_harmless;
+use super::ahead::Sharing;
 use super::compose::{Composed, Obstacle, name_of, no_tenant};
 use super::context::Hindrance;
 use super::route::Needs;
@@ -97,7 +98,7 @@ impl Machine {
             Step::None | Step::Cursor => {
                 let text = statement.origin.as_ref().map(|origin| Arc::clone(&origin.text)).unwrap_or_default();
                 let protocol = Protocol::Extended { param_types: &statement.declared };
-                self.admit_for(&place, protocol, &text, &now)?
+                self.admit_for(&place, protocol, Sharing::ByShape, &text, &now)?
             }
         };
         let renewed = Statement { actor: now, ..Statement::clone(&statement) };

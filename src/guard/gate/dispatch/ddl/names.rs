@@ -37,7 +37,7 @@ fn walk(policy: &Policy, mode: &Mode, value: &Value) -> Result<(), Refusal> {
                 let names = strings(names);
                 type_name(mode, &names)?;
                 let modifiers = fields.get("typmods").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-                if !modifiers.iter().all(|modifier| types::is_modifier(of_system(&names), kind(modifier))) {
+                if !modifiers.iter().all(|modifier| types::is_modifier(&names, kind(modifier))) {
                     return Err(types::bad_modifier());
                 }
             }
@@ -69,10 +69,6 @@ fn type_name(mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
         [.., schema, _] if !schema_is_own(mode, schema) => Err(foreign_schema(schema)),
         _ => Ok(()),
     }
-}
-
-fn of_system(names: &[&str]) -> bool {
-    names.first() == Some(&"pg_catalog")
 }
 
 fn kind(modifier: &Value) -> Option<Modifier> {
