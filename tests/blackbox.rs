@@ -12,6 +12,7 @@ mod isolation;
 mod limits;
 mod operation;
 mod oracle;
+mod plantime;
 mod pooling;
 mod property;
 mod protocol;

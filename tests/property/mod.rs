@@ -4,7 +4,7 @@
 //!
 //! `PGWARDEN_PROPERTY_COUNT` (statements) and `PGWARDEN_PROPERTY_SEED` choose another run.
 
-mod choices;
+pub mod choices;
 mod generate;
 mod schema;
 
@@ -140,7 +140,7 @@ fn reason(text: &str) -> String {
     text.split('"').step_by(2).collect()
 }
 
-fn number(variable: &str, default: u64) -> u64 {
+pub fn number(variable: &str, default: u64) -> u64 {
     std::env::var(variable)
         .ok()
         .map_or(default, |it| it.parse().unwrap_or_else(|_| panic!("{variable}={it}: a number")))

@@ -1,7 +1,22 @@
 //! The split guard: the tenant's predicates and the plain conjuncts as they are, all others behind a CASE.
 //!
-//! Why: the planner orders a scan's conditions by cost, not by place, so that a cheap condition of the client (an error with
-//! the value in it is enough) would run on rows of others before the tenant's predicate. A CASE is evaluated in order.
+//! Why at run time: the planner orders a scan's conditions by cost, not by place, so that a cheap condition of the client (an
+//! error with the value in it is enough) would run on rows of others before the tenant's predicate. A CASE is evaluated in
+//! order.
+//!
+//! Why at plan time: the planner estimates a condition by evaluating its operator on what ANALYZE kept of the column, most
+//! common values and histogram bounds (`clause_selectivity` and the estimators that `pg_operator.oprrest` names; statistics
+//! objects in `mcv_get_match_bitmap`): values of all tenants, whatever fences and predicates stand between the column and the
+//! condition, since a column is followed through subqueries, common table expressions and joins to its table
+//! (`examine_variable` in selfuncs.c). It opens AND, OR, NOT and IS TRUE to get there; a CASE it takes as a whole. What
+//! else the planner evaluates early holds nothing of others: constant folding, bounds of LIMIT and TABLESAMPLE, partition
+//! pruning and index predicates compare constants of the statement with constants of the statement or of the schema; GROUP
+//! BY, DISTINCT and set operations only use counts of distinct values; USING and merge or hash joins only compare with `=`
+//! and `<` of the columns' types. HAVING is estimated as WHERE is.
+//!
+//! So no condition that is not plain stands bare where values of others are behind it: it is in a CASE on the tenant's
+//! predicate or, where no table with a predicate can be named (a fenced subquery, a common table expression, a join with an
+//! alias, a masked system relation), on a subquery, `CASE WHEN (SELECT true) THEN ...`, which is not folded away.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +24,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
 use super::plain::{Plain, Verdict, becomes_join, deferred};
-use super::scope::{self, Fence, Guard, Item, Refs};
+use super::scope::{self, Fence, Guard, Item, Refs, at_stake};
 use super::tree;
 use super::{Rewriter, unsupported};
 use crate::guard::Refusal;
@@ -17,21 +32,54 @@ use crate::guard::Refusal;
 /// Level and item.
 type Place = (usize, usize);
 
-/// `t.tenant_id OPERATOR(pg_catalog.=) $n`
-pub(super) fn predicate(guard: &Guard) -> Node {
-    tree::system_operator(tree::column(&guard.prefix, &guard.column), "=", tree::param(guard.param))
+/// What a condition that is not plain stands behind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cover {
+    /// Nothing: no values of others are near.
+    None,
+    /// The predicates of these items.
+    Rows(BTreeSet<Place>),
+    /// A subquery that the planner does not look into: what the condition looks at is fenced.
+    Query,
 }
 
-/// What holds of every row of the item that the statement may see: its predicate, or that an outer join made the row up.
-fn row_is_own(item: &Item<'_>) -> Option<Node> {
-    let guard = item.guard.as_ref()?;
-    if item.nullable {
-        return tree::either(predicate(guard), tree::row_is_null(&guard.prefix));
+impl<'p> Rewriter<'p> {
+    /// `t.tenant_id OPERATOR(pg_catalog.=) $n`
+    pub(super) fn predicate(&mut self, guard: &Guard<'p>) -> Result<Node, Refusal> {
+        let slot = self.tenant_slot(guard.table)?;
+        let value = tree::param(self.param_number(slot));
+        Ok(tree::system_operator(tree::column(&guard.prefix, &guard.column), "=", value))
     }
-    Some(predicate(guard))
-}
 
-impl Rewriter<'_> {
+    /// What holds of every row of the item that the statement may see: its predicate, or that an outer join made the row
+    /// up.
+    fn row_is_own(&mut self, place: Place) -> Result<Option<Node>, Refusal> {
+        let Some(item) = self.item(place) else { return Ok(None) };
+        let nullable = item.nullable;
+        let Some(guard) = item.guard.clone() else { return Ok(None) };
+        let own = self.predicate(&guard)?;
+        Ok(if nullable { tree::either(own, tree::row_is_null(&guard.prefix)) } else { Some(own) })
+    }
+
+    /// `CASE WHEN <cover> THEN value ELSE otherwise END`
+    fn behind(&mut self, cover: &Cover, value: Node, otherwise: Node) -> Result<Node, Refusal> {
+        let test = match cover {
+            Cover::None => None,
+            Cover::Rows(places) => {
+                let mut own = Vec::with_capacity(places.len());
+                for place in places {
+                    own.extend(self.row_is_own(*place)?);
+                }
+                tree::all_of(own)
+            }
+            Cover::Query => Some(tree::query_of_true()),
+        };
+        let Some(test) = test else { return Ok(value) };
+        self.note("conditions that are not plain are evaluated on the tenant's own rows only (CASE)");
+        self.rewritten = true;
+        Ok(tree::case(test, value, otherwise))
+    }
+
     /// Walks and guards the condition of a WHERE or ON at the innermost level; the predicates of the items in `pending` come
     /// first.
     pub(super) fn conditions(
@@ -39,25 +87,28 @@ impl Rewriter<'_> {
         condition: Option<Box<Node>>,
         pending: &[usize],
     ) -> Result<Option<Box<Node>>, Refusal> {
-        let mut parts: Vec<Node> = pending.iter().filter_map(|i| self.own_predicate(*i)).collect();
+        let mut parts = Vec::with_capacity(pending.len());
+        for item in pending {
+            parts.extend(self.own_predicate(*item)?);
+        }
         let mut given = Vec::new();
         if let Some(condition) = condition {
             tree::conjuncts(*condition, &mut given);
         }
-        let mut guarded: Vec<(BTreeSet<Place>, Vec<Node>)> = Vec::new();
+        let mut guarded: Vec<(Cover, Vec<Node>)> = Vec::new();
         for mut conjunct in given {
             let queries = self.closed.len();
             let refs = self.looking_at(|this| this.expr(&mut conjunct))?;
             let queries = self.closed.len() > queries;
             let cover = match self.judge_in(&conjunct, true) {
-                Verdict::Plain => BTreeSet::new(),
+                Verdict::Plain => Cover::None,
                 Verdict::Fenced => {
                     self.looked_at(&refs);
-                    BTreeSet::new()
+                    Cover::None
                 }
                 Verdict::Guarded => self.cover(&refs)?,
             };
-            if cover.is_empty() {
+            if cover == Cover::None {
                 if !self.defer_queries(&mut conjunct) && queries && self.is_policed() && !becomes_join(&conjunct) {
                     deferred::put_late(&mut conjunct);
                     self.rewritten = true;
@@ -71,12 +122,8 @@ impl Rewriter<'_> {
             }
         }
         for (cover, conjuncts) in guarded {
-            self.note("conditions that are not plain are evaluated on the tenant's own rows only (CASE)");
-            let own: Vec<Node> = cover.iter().filter_map(|place| row_is_own(self.item(*place)?)).collect();
-            match (tree::all_of(own), tree::all_of(conjuncts)) {
-                (Some(own), Some(theirs)) => parts.push(tree::case(own, theirs, tree::boolean(false))),
-                (None, Some(theirs)) => parts.push(theirs),
-                (_, None) => {}
+            if let Some(theirs) = tree::all_of(conjuncts) {
+                parts.push(self.behind(&cover, theirs, tree::boolean(false))?);
             }
         }
         Ok(tree::all_of(parts).map(Box::new))
@@ -107,7 +154,7 @@ impl Rewriter<'_> {
                 }
                 let cover = self.cover(refs)?;
                 if verdict == Verdict::Guarded {
-                    self.on_own_rows(side, &cover);
+                    **side = self.behind(&cover, std::mem::take(side), tree::null())?;
                 }
             }
             parts.push(conjunct);
@@ -133,15 +180,6 @@ impl Rewriter<'_> {
     /// the value of a query counts as leakproof.
     fn is_policed(&self) -> bool {
         self.levels.iter().any(|level| level.items.iter().any(|item| item.policed))
-    }
-
-    /// `CASE WHEN <own> THEN value ELSE NULL END`
-    fn on_own_rows(&mut self, value: &mut Node, cover: &BTreeSet<Place>) {
-        let own: Vec<Node> = cover.iter().filter_map(|place| row_is_own(self.item(*place)?)).collect();
-        if let Some(own) = tree::all_of(own) {
-            self.note("conditions that are not plain are evaluated on the tenant's own rows only (CASE)");
-            *value = tree::case(own, std::mem::take(value), tree::null());
-        }
     }
 
     /// Walks and guards a HAVING. What holds no aggregate would be moved to WHERE, before the tenant's predicate; an aggregate
@@ -183,8 +221,9 @@ impl Rewriter<'_> {
     }
 
     /// The predicate of an item of the innermost level.
-    pub(super) fn own_predicate(&self, item: usize) -> Option<Node> {
-        self.levels.last()?.items.get(item)?.guard.as_ref().map(predicate)
+    fn own_predicate(&mut self, item: usize) -> Result<Option<Node>, Refusal> {
+        let guard = self.levels.last().and_then(|level| level.items.get(item)?.guard.clone());
+        guard.map(|guard| self.predicate(&guard)).transpose()
     }
 
     /// How a condition of the innermost level, which was walked, may stand; with `queries` in it, or without.
@@ -200,13 +239,15 @@ impl Rewriter<'_> {
         judge.condition(condition)
     }
 
-    fn item(&self, (level, item): Place) -> Option<&Item<'_>> {
+    fn item(&self, (level, item): Place) -> Option<&Item<'p>> {
         self.levels.get(level)?.items.get(item)
     }
 
-    /// The guarded items that a condition may look at too early; what cannot be guarded by name is fenced.
-    fn cover(&mut self, refs: &Refs) -> Result<BTreeSet<Place>, Refusal> {
+    /// What a condition must stand behind: the guarded items that it may look at too early, or a query where what it looks
+    /// at cannot be guarded by name; that is fenced.
+    fn cover(&mut self, refs: &Refs) -> Result<Cover, Refusal> {
         let mut cover = self.looked_at(refs);
+        let exposed = !refs.is_empty() && (self.any_private(&cover) || self.is_private_here());
         cover.retain(|place| self.item(*place).is_some_and(|i| i.guard.is_some()));
         let mut hidden = Vec::new();
         for place in &cover {
@@ -222,7 +263,20 @@ impl Rewriter<'_> {
         hidden.iter().for_each(|place| {
             cover.remove(place);
         });
-        Ok(cover)
+        Ok(match cover.is_empty() {
+            false => Cover::Rows(cover),
+            true if exposed => Cover::Query,
+            true => Cover::None,
+        })
+    }
+
+    fn any_private(&self, places: &BTreeSet<Place>) -> bool {
+        places.iter().any(|place| self.item(*place).is_some_and(at_stake))
+    }
+
+    /// Whether something stands in the innermost FROM whose columns, perhaps unknown, hold values of others.
+    fn is_private_here(&self) -> bool {
+        self.levels.last().is_some_and(|level| level.items.iter().any(|item| item.private || item.fence != Fence::None))
     }
 
     /// The items that a condition may look at before they are filtered; those that can be fenced are.
@@ -277,9 +331,4 @@ fn is_equality(node: &NodeEnum) -> bool {
     expr.kind() == AExprKind::AexprOp
         && !deferred::is_row_and_query(expr.lexpr.as_deref(), expr.rexpr.as_deref())
         && matches!(expr.name.as_slice(), [name] if tree::as_string(name) == Some("="))
-}
-
-/// Rows of others could be seen through it before they are filtered.
-fn at_stake(item: &Item<'_>) -> bool {
-    item.guard.is_some() || item.fence != Fence::None || item.policed
 }

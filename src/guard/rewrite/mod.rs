@@ -39,6 +39,23 @@ use scope::{CteFrame, Level, Refs};
 /// The greatest number of parameters in a statement (a 16-bit count in the protocol).
 const MAX_PARAMS: usize = 65_535;
 
+/// Kinds of relations that were met in a query.
+#[derive(Clone, Copy, Debug, Default)]
+struct Met {
+    tenant: bool,
+    shared: bool,
+    /// Relations with values of others in them: those of tenants, and the system's.
+    private: bool,
+}
+
+impl Met {
+    fn absorb(&mut self, other: Met) {
+        self.tenant |= other.tenant;
+        self.shared |= other.shared;
+        self.private |= other.private;
+    }
+}
+
 /// Rewrites one statement.
 pub(crate) struct Rewriter<'p> {
     policy: &'p Policy,
@@ -65,10 +82,8 @@ pub(crate) struct Rewriter<'p> {
     closed: Vec<Closed>,
     /// The client names a system column that is lost, or would mean another table's, behind a subquery of the guard's.
     loses_system_column: bool,
-    /// A tenant relation was met in the query being walked.
-    met_tenant: bool,
-    /// A shared table was met in it.
-    met_shared: bool,
+    /// What was met in the query being walked.
+    met: Met,
     /// A relation outside the system catalogs, or a function of the application, was met.
     touches_data: Cell<bool>,
     /// The client's text names `tableoid`, which masked relations leave out otherwise.
@@ -106,8 +121,7 @@ impl<'p> Rewriter<'p> {
             refs: Vec::new(),
             closed: Vec::new(),
             loses_system_column: false,
-            met_tenant: false,
-            met_shared: false,
+            met: Met::default(),
             touches_data: Cell::new(false),
             tableoid: statement.text.to_ascii_lowercase().contains("tableoid"),
         }

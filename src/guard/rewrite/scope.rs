@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::catalog::{Column, Generated, RelKind, Relation};
+use crate::guard::TenantTable;
 use crate::ids::Oid;
 
 /// System columns of tables: they exist beside the declared ones and are lost under a subquery.
@@ -32,6 +33,8 @@ pub(super) struct Shape {
     pub(super) outputs: Option<Vec<Output>>,
     /// A tenant relation stands in it.
     pub(super) tenant: bool,
+    /// Values of others stand behind it: a tenant relation, or a system relation.
+    pub(super) private: bool,
     /// A shared table stands in it.
     pub(super) shared: bool,
     /// What it looks at around it.
@@ -54,13 +57,13 @@ impl Shape {
 
 /// The tenant's predicate on an item of FROM.
 #[derive(Clone, Debug)]
-pub(super) struct Guard {
+pub(super) struct Guard<'p> {
     /// What names the item: alias, or schema and table.
     pub(super) prefix: Vec<String>,
     /// The tenant column as it is named there.
     pub(super) column: String,
-    /// Number of the parameter with the tenant's value.
-    pub(super) param: i32,
+    /// Whose value it is compared with.
+    pub(super) table: &'p TenantTable,
 }
 
 /// What stands behind an item of FROM.
@@ -103,16 +106,23 @@ pub(super) struct Item<'p> {
     /// A subquery that the client did not write has taken the relation's place: its system columns are lost.
     pub(super) wrapped: bool,
     pub(super) source: Source<'p>,
-    pub(super) guard: Option<Guard>,
+    pub(super) guard: Option<Guard<'p>>,
     /// An outer join may have made up its row.
     pub(super) nullable: bool,
     pub(super) fence: Fence,
     /// It is, or holds, a shared table.
     pub(super) shared: bool,
-    /// The server's policies guard it.
+    /// The server's policies guard it: its guard stands in the CASE around conditions only.
     pub(super) policed: bool,
+    /// Values of others stand behind it, which the planner might try a condition on (statistics).
+    pub(super) private: bool,
     /// What a lateral function or subquery looks at besides: before it, and around it.
     pub(super) looks_at: Refs,
+}
+
+/// Whether values of others could be seen through it before they are filtered.
+pub(super) fn at_stake(item: &Item<'_>) -> bool {
+    item.guard.is_some() || item.fence != Fence::None || item.policed || item.private
 }
 
 /// Whether reading the column runs no expression: not in a view, not a virtual generated column.
@@ -145,6 +155,7 @@ impl Item<'_> {
             fence: Fence::None,
             shared: false,
             policed: false,
+            private: false,
             looks_at: Refs::default(),
         }
     }

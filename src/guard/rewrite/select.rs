@@ -12,15 +12,14 @@ use super::from::Place;
 use super::outputs::{self, of_targets};
 use super::scope::{Cte, CteFrame, Level, Output, Refs, Shape};
 use super::tree::{self, as_string};
-use super::{Rewriter, unsupported};
+use super::{Met, Rewriter, unsupported};
 use crate::guard::{Refusal, RefusalKind};
 use crate::pgerror::SqlState;
 
 impl Rewriter<'_> {
     /// Walks a query or a statement that writes, at the top or anywhere inside.
     pub(super) fn any_query(&mut self, query: &mut Node) -> Result<Shape, Refusal> {
-        let (outer_tenant, outer_shared) = (self.met_tenant, self.met_shared);
-        (self.met_tenant, self.met_shared) = (false, false);
+        let around = std::mem::take(&mut self.met);
         self.refs.push(Refs::default());
         let outcome = match query.node.as_mut() {
             Some(NodeEnum::SelectStmt(select)) => self.select(select),
@@ -35,9 +34,9 @@ impl Rewriter<'_> {
         if let Some(around) = self.refs.last_mut() {
             around.absorb(&looks_at);
         }
-        let shape = Shape { outputs: outcome?, tenant: self.met_tenant, shared: self.met_shared, looks_at };
-        self.met_tenant |= outer_tenant;
-        self.met_shared |= outer_shared;
+        let Met { tenant, shared, private } = self.met;
+        let shape = Shape { outputs: outcome?, tenant, shared, private, looks_at };
+        self.met.absorb(around);
         Ok(shape)
     }
 
@@ -339,7 +338,7 @@ fn bare_column(node: &Node) -> Option<&str> {
 
 /// A query of a recursive WITH that was not walked yet: anything may be in it.
 fn unread() -> Shape {
-    Shape { outputs: None, tenant: true, shared: true, looks_at: Refs::default() }
+    Shape { outputs: None, tenant: true, shared: true, private: true, looks_at: Refs::default() }
 }
 
 fn computed(outputs: Vec<Output>) -> Vec<Output> {

@@ -158,6 +158,25 @@ pub(super) fn case(condition: Node, result: Node, otherwise: Node) -> Node {
     })))
 }
 
+/// `(SELECT true)`, which Postgres runs once and the planner does not know the value of.
+pub(super) fn query_of_true() -> Node {
+    let query = SelectStmt {
+        target_list: vec![target("", Some(boolean(true)))],
+        limit_option: protobuf::LimitOption::Default.into(),
+        op: protobuf::SetOperation::SetopNone.into(),
+        ..SelectStmt::default()
+    };
+    node(NodeEnum::SubLink(Box::new(protobuf::SubLink {
+        xpr: None,
+        sub_link_type: protobuf::SubLinkType::ExprSublink.into(),
+        sub_link_id: 0,
+        testexpr: None,
+        oper_name: vec![],
+        subselect: boxed(NodeEnum::SelectStmt(Box::new(query))),
+        location: 0,
+    })))
+}
+
 /// `expression::type`
 pub(super) fn cast(expression: Node, type_name: protobuf::TypeName) -> Node {
     node(NodeEnum::TypeCast(Box::new(protobuf::TypeCast {

@@ -42,7 +42,7 @@ impl<'p> Rewriter<'p> {
                 if relation.alias.as_ref().is_some_and(|a| !a.colnames.is_empty()) {
                     return Err(unsupported("a column list on a target's alias"));
                 }
-                self.met_tenant = true;
+                self.met_tenant();
                 self.rewritten = true;
                 let guard = self.guard_for(relation, table, found)?;
                 relation.schemaname.clone_from(&found.name.schema);
@@ -53,7 +53,8 @@ impl<'p> Rewriter<'p> {
             Resolved::Policed(table, found) => {
                 relation.schemaname.clone_from(&found.name.schema);
                 relation.relname.clone_from(&found.name.name);
-                self.add_policed(relation, found);
+                let guard = self.guard_for(relation, table, found)?;
+                self.add_policed(relation, found, guard);
                 Ok(Target::Policed(table, found))
             }
             Resolved::Shared(found) => {

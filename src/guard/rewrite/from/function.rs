@@ -1,10 +1,11 @@
 //! Functions in FROM, with their column definitions, and XMLTABLE.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Alias, ColumnDef, List, Node, RangeFunction, RangeTableFunc, RangeTableFuncCol};
+use pg_query::protobuf::{Alias, ColumnDef, FuncCall, List, Node, RangeFunction, RangeTableFunc, RangeTableFuncCol};
 
 use crate::guard::Refusal;
 use crate::guard::rewrite::outputs::construct;
+use crate::guard::rewrite::scope::Item;
 use crate::guard::rewrite::tree::as_string;
 use crate::guard::rewrite::{Rewriter, unsupported};
 
@@ -12,8 +13,18 @@ impl Rewriter<'_> {
     pub(super) fn function(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
         let refs = self.looking_at(|this| this.function_parts(function))?;
         let alias = function.alias.clone().or_else(|| function_name(function));
-        self.other(alias.as_ref(), refs);
+        let private = self.may_be_inlined(function);
+        self.leaf();
+        self.add(Item { looks_at: refs, private, ..Item::unknown(alias.map(|a| a.aliasname)) });
         Ok(())
+    }
+
+    /// Whether a function of the operator's is called, which the planner may replace by the query that it is made of
+    /// (`inline_set_returning_function` in Postgres's clauses.c), tables and all.
+    fn may_be_inlined(&self, function: &RangeFunction) -> bool {
+        let calls = function.functions.iter().filter_map(called);
+        let mut names = calls.filter_map(|call| as_string(call.funcname.last()?));
+        self.guarding() && names.any(|name| self.policy.allow_functions.iter().any(|allowed| allowed.name == name))
     }
 
     fn function_parts(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
@@ -111,8 +122,13 @@ impl Rewriter<'_> {
 /// A single function in FROM without an alias goes by its own name.
 fn function_name(function: &RangeFunction) -> Option<Alias> {
     let [entry] = function.functions.as_slice() else { return None };
-    let Some(NodeEnum::List(List { items })) = entry.node.as_ref() else { return None };
-    let NodeEnum::FuncCall(call) = items.first()?.node.as_ref()? else { return None };
-    let aliasname = as_string(call.funcname.last()?)?.to_owned();
+    let aliasname = as_string(called(entry)?.funcname.last()?)?.to_owned();
     Some(Alias { aliasname, colnames: vec![] })
+}
+
+/// The call in an entry of a function item: the call and its column definitions.
+fn called(entry: &Node) -> Option<&FuncCall> {
+    let NodeEnum::List(List { items }) = entry.node.as_ref()? else { return None };
+    let NodeEnum::FuncCall(call) = items.first()?.node.as_ref()? else { return None };
+    Some(call)
 }

@@ -6,7 +6,7 @@ use pg_query::protobuf::{Alias, JoinExpr, JoinType};
 
 use super::Place;
 use crate::guard::Refusal;
-use crate::guard::rewrite::scope::{Fence, Item, Refs, Source};
+use crate::guard::rewrite::scope::{Fence, Item, Refs, Source, at_stake};
 use crate::guard::rewrite::tree::as_string;
 use crate::guard::rewrite::{Rewriter, unsupported};
 
@@ -77,8 +77,8 @@ impl Rewriter<'_> {
         pending.append(&mut of_left);
         pending.append(&mut of_right);
         if let Some(alias) = join_using_alias {
-            let looks_at = self.all_since(start);
-            self.add(Item { looks_at, ..Item::unknown(Some(alias.aliasname.clone())) });
+            let (looks_at, private) = (self.all_since(start), self.any_at_stake(start));
+            self.add(Item { looks_at, private, ..Item::unknown(Some(alias.aliasname.clone())) });
         }
         if let Some(alias) = alias.clone() {
             self.hide(start, &alias);
@@ -144,7 +144,7 @@ impl Rewriter<'_> {
     /// An alias over a join hides the names in it. What it hides stands fenced, and loses its guards, which no condition
     /// outside could name.
     fn hide(&mut self, start: usize, alias: &Alias) {
-        let looks_at = self.all_since(start);
+        let (looks_at, private) = (self.all_since(start), self.any_at_stake(start));
         let Some(level) = self.levels.last_mut() else { return };
         level.merged = true;
         for item in level.items.iter_mut().skip(start) {
@@ -153,6 +153,11 @@ impl Rewriter<'_> {
             item.guard = None;
             item.source = Source::Hidden;
         }
-        self.add(Item { looks_at, ..Item::unknown(Some(alias.aliasname.clone())) });
+        self.add(Item { looks_at, private, ..Item::unknown(Some(alias.aliasname.clone())) });
+    }
+
+    /// Whether values of others stand behind an item of this level from `start` on.
+    fn any_at_stake(&self, start: usize) -> bool {
+        self.levels.last().is_some_and(|level| level.items.iter().skip(start).any(at_stake))
     }
 }

@@ -139,20 +139,19 @@ impl<'p> Rewriter<'p> {
         }
         match self.resolve(relation)? {
             Resolved::Tenant(table, found) => self.tenant(item, relation, table, found, place, pending),
-            Resolved::Policed(_, found) => {
-                self.add_policed(relation, found);
-                qualify(item, &found.name);
-                Ok(())
-            }
+            Resolved::Policed(table, found) => self.policed(item, relation, table, found, place, pending),
             Resolved::Shared(found) => {
                 self.keep(item, relation, found, true);
                 Ok(())
             }
-            Resolved::System(found, None) => {
-                self.keep(item, relation, found, false);
+            Resolved::System(found, mask) => {
+                self.met.private = true;
+                match mask {
+                    None => self.keep(item, relation, found, false),
+                    Some(mask) => self.masked(item, relation, found, &mask)?,
+                }
                 Ok(())
             }
-            Resolved::System(found, Some(mask)) => self.masked(item, relation, found, &mask),
             Resolved::Free(Some(found)) => {
                 self.add_relation(relation, found, false, None);
                 Ok(())
@@ -174,11 +173,13 @@ impl<'p> Rewriter<'p> {
                 shape = cte.shape.clone();
             }
         }
-        self.met_tenant |= shape.tenant;
+        self.met.tenant |= shape.tenant;
+        self.met.private |= shape.private;
         shape.outputs = renamed(shape.outputs, &alias_columns(relation.alias.as_ref()));
         self.add(Item {
             fence: if shape.tenant { Fence::Cte(frame, index) } else { Fence::None },
             looks_at: shape.looks_at.clone(),
+            private: shape.private,
             source: Source::Query(shape),
             ..Item::unknown(Some(alias_of(relation).aliasname))
         });
@@ -189,10 +190,10 @@ impl<'p> Rewriter<'p> {
         written: &RangeVar,
         found: &'p Relation,
         shared: bool,
-        guard: Option<Guard>,
+        guard: Option<Guard<'p>>,
     ) -> usize {
         self.leaf();
-        self.met_shared |= shared;
+        self.met.shared |= shared;
         self.add(Item {
             schema: written.alias.is_none().then(|| found.name.schema.clone()),
             source: Source::Relation { relation: found, renamed: alias_columns(written.alias.as_ref()) },
@@ -202,10 +203,35 @@ impl<'p> Rewriter<'p> {
         })
     }
 
+    /// A tenant relation that the server's policies guard. It stays, unless its tenant column has no name that conditions
+    /// outside could use.
+    fn policed(
+        &mut self,
+        item: &mut Node,
+        written: &RangeVar,
+        table: &'p TenantTable,
+        found: &'p Relation,
+        place: Place,
+        pending: &mut Vec<usize>,
+    ) -> Result<(), Refusal> {
+        let guard = self.guard_for(written, table, found)?;
+        let aliased_columns = written.alias.as_ref().is_some_and(|a| !a.colnames.is_empty());
+        let guard = if aliased_columns { outside_guard(written, found, guard) } else { Some(guard) };
+        match guard.filter(|_| place != Place::Fenced) {
+            Some(guard) => {
+                qualify(item, &found.name);
+                self.add_policed(written, found, guard);
+                Ok(())
+            }
+            None => self.tenant(item, written, table, found, Place::Fenced, pending),
+        }
+    }
+
     /// A tenant relation that the server's policies guard.
-    pub(in crate::guard::rewrite) fn add_policed(&mut self, written: &RangeVar, found: &'p Relation) {
+    pub(in crate::guard::rewrite) fn add_policed(&mut self, written: &RangeVar, found: &'p Relation, guard: Guard<'p>) {
+        self.met_tenant();
         self.note(format!("{}: the server's row-level security (enforcement is rls)", found.name));
-        let index = self.add_relation(written, found, false, None);
+        let index = self.add_relation(written, found, false, Some(guard));
         if let Some(item) = self.levels.last_mut().and_then(|l| l.items.get_mut(index)) {
             item.policed = true;
         }
@@ -221,7 +247,7 @@ impl<'p> Rewriter<'p> {
         if matches!(item.node, Some(NodeEnum::RangeTableSample(_))) {
             return Err(unsupported("TABLESAMPLE on a system relation"));
         }
-        self.add_relation_wrapped(written, found, None);
+        self.add_relation_wrapped(written, found, None, true);
         let text = mask.subquery(found, self.tableoid);
         let query = parse::reparse(&text).ok().and_then(|mut stmts| stmts.pop()?.stmt?.node);
         let Some(NodeEnum::SelectStmt(mut query)) = query else {
@@ -247,7 +273,7 @@ impl<'p> Rewriter<'p> {
         place: Place,
         pending: &mut Vec<usize>,
     ) -> Result<(), Refusal> {
-        self.met_tenant = true;
+        self.met_tenant();
         self.rewritten = true;
         let guard = self.guard_for(written, table, found)?;
         let aliased_columns = written.alias.as_ref().is_some_and(|a| !a.colnames.is_empty());
@@ -268,22 +294,29 @@ impl<'p> Rewriter<'p> {
             .collect();
         let lateral = matches!(item.node, Some(NodeEnum::RangeTableSample(_)));
         strip_alias(item);
-        let condition = crate::guard::rewrite::guard::predicate(&inner);
+        let condition = self.predicate(&inner)?;
         // A guard that cannot be named outside: nothing may be pushed inside.
         let fenced = place == Place::Fenced || outside.is_none();
         let query = tree::select(targets, std::mem::take(item), Some(condition), fenced);
         *item = tree::subselect(query, alias, lateral);
         self.note(format!("{}: behind a subquery with the tenant's predicate", found.name));
-        self.add_relation_wrapped(written, found, outside.filter(|_| !fenced));
+        self.add_relation_wrapped(written, found, outside.filter(|_| !fenced), fenced);
         Ok(())
     }
 
     /// A wrapped relation: `schema.table.column` does not reach it any more, and is shortened.
-    fn add_relation_wrapped(&mut self, written: &RangeVar, found: &'p Relation, guard: Option<Guard>) {
+    fn add_relation_wrapped(
+        &mut self,
+        written: &RangeVar,
+        found: &'p Relation,
+        guard: Option<Guard<'p>>,
+        private: bool,
+    ) {
         let index = self.add_relation(written, found, false, guard);
         if let Some(item) = self.levels.last_mut().and_then(|l| l.items.get_mut(index)) {
             item.lost_schema = item.schema.take();
             item.wrapped = true;
+            item.private = private;
         }
     }
 
@@ -291,19 +324,24 @@ impl<'p> Rewriter<'p> {
     pub(in crate::guard::rewrite) fn guard_for(
         &mut self,
         written: &RangeVar,
-        table: &TenantTable,
+        table: &'p TenantTable,
         found: &Relation,
-    ) -> Result<Guard, Refusal> {
+    ) -> Result<Guard<'p>, Refusal> {
         if found.column(&table.column).is_none() {
             return Err(unsupported(format_args!("relation \"{}\" without its tenant column", found.name)));
         }
-        let slot = self.tenant_slot(table)?;
         let prefix = match &written.alias {
             Some(alias) => vec![alias.aliasname.clone()],
             // An unaliased table is named in full: no other item can be meant.
             None => vec![found.name.schema.clone(), found.name.name.clone()],
         };
-        Ok(Guard { prefix, column: table.column.clone(), param: self.param_number(slot) })
+        Ok(Guard { prefix, column: table.column.clone(), table })
+    }
+
+    /// Remembers that a tenant relation stands in the query being walked.
+    pub(in crate::guard::rewrite) fn met_tenant(&mut self) {
+        self.met.tenant = true;
+        self.met.private = true;
     }
 
     fn subselect(&mut self, sub: &mut RangeSubselect, place: Place) -> Result<(), Refusal> {
@@ -322,6 +360,7 @@ impl<'p> Rewriter<'p> {
         self.add(Item {
             fence,
             shared: shape.shared,
+            private: shape.private,
             looks_at: shape.looks_at.clone(),
             source: Source::Query(shape),
             ..Item::unknown(alias.as_ref().map(|a| a.aliasname.clone()))
@@ -358,12 +397,12 @@ fn with_relation(item: &mut Node, edit: impl FnOnce(&mut RangeVar)) {
 }
 
 /// The guard as conditions outside of the subquery can name it; `None` if the alias gives its column's name twice.
-fn outside_guard(written: &RangeVar, found: &Relation, guard: Guard) -> Option<Guard> {
+fn outside_guard<'p>(written: &RangeVar, found: &Relation, guard: Guard<'p>) -> Option<Guard<'p>> {
     let renamed = alias_columns(written.alias.as_ref());
     let at = found.columns.iter().position(|c| c.name == guard.column)?;
     let visible: Vec<&str> =
         found.columns.iter().enumerate().map(|(i, c)| renamed.get(i).unwrap_or(&c.name).as_str()).collect();
     let name = *visible.get(at)?;
     let once = visible.iter().filter(|v| **v == name).count() == 1;
-    once.then(|| Guard { prefix: vec![alias_of(written).aliasname], column: name.to_owned(), param: guard.param })
+    once.then(|| Guard { prefix: vec![alias_of(written).aliasname], column: name.to_owned(), table: guard.table })
 }

@@ -32,7 +32,11 @@ impl Plain<'_, '_> {
             (Operand::Untyped, Operand::Untyped) => return is_comparison(op),
             (Operand::Unknown | Operand::Opaque, Operand::Column(t))
             | (Operand::Column(t), Operand::Unknown | Operand::Opaque) => return self.safe_with_any(op, t),
-            (Operand::Unknown | Operand::Opaque, _) | (_, Operand::Unknown | Operand::Opaque) => return false,
+            (Operand::Opaque, Operand::Opaque | Operand::Typed(_) | Operand::Untyped)
+            | (Operand::Typed(_) | Operand::Untyped, Operand::Opaque) => {
+                return op == "=" && self.equality_is_everywhere_safe();
+            }
+            (Operand::Unknown | Operand::Opaque, _) | (_, Operand::Unknown) => return false,
             (Operand::Column(l) | Operand::Typed(l), Operand::Column(r) | Operand::Typed(r)) => (l, r),
             (Operand::Column(l) | Operand::Typed(l), Operand::Untyped) => (l, l),
             (Operand::Untyped, Operand::Column(r) | Operand::Typed(r)) => (r, r),
@@ -63,6 +67,13 @@ impl Plain<'_, '_> {
         let Some(all) = self.policy.catalog.operators.get(op) else { return false };
         let mut taking = all.iter().filter(|o| o.left == column || o.right == column).peekable();
         is_comparison(op) && taking.peek().is_some() && taking.all(|o| is_harmless(op, o))
+    }
+
+    /// Whether whatever `=` Postgres takes for a column of an unknown type fails on no value: those of `pg_catalog` and of
+    /// extensions do not. Without it, a join of two subqueries on computed columns would be neither hashed nor merged.
+    fn equality_is_everywhere_safe(&self) -> bool {
+        let known = |o: &Operator| o.name.schema == "pg_catalog" || o.extension.is_some();
+        self.policy.catalog.operators.get("=").is_some_and(|all| all.iter().all(known))
     }
 
     /// The type under which operators are declared: `varchar` uses those of `text`, enums those of `anyenum`.

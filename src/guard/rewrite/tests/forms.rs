@@ -110,7 +110,7 @@ fn joins() {
         ),
         (
             "SELECT j.a FROM (customers c JOIN orders o ON o.customer_id = c.id) AS j(a, b) WHERE j.a = 1",
-            "SELECT j.a FROM ((SELECT customers.id, customers.tenant_id, customers.name, customers.country FROM public.customers WHERE public.customers.tenant_id =T= $1 OFFSET 0) c JOIN (SELECT orders.id, orders.tenant_id, orders.customer_id, orders.status, orders.total, orders.open, orders.placed_at FROM public.orders WHERE public.orders.tenant_id =T= $1 OFFSET 0) o ON o.customer_id = c.id ) j(a, b) WHERE j.a = 1",
+            "SELECT j.a FROM ((SELECT customers.id, customers.tenant_id, customers.name, customers.country FROM public.customers WHERE public.customers.tenant_id =T= $1 OFFSET 0) c JOIN (SELECT orders.id, orders.tenant_id, orders.customer_id, orders.status, orders.total, orders.open, orders.placed_at FROM public.orders WHERE public.orders.tenant_id =T= $1 OFFSET 0) o ON o.customer_id = c.id ) j(a, b) WHERE CASE WHEN (SELECT true) THEN j.a = 1 ELSE false END",
         ),
         (
             "SELECT * FROM orders o FULL JOIN countries k TABLESAMPLE SYSTEM (5) ON k.code = o.status",
@@ -154,7 +154,7 @@ fn subqueries() {
         // A row of a query cannot be put into a CASE by itself.
         (
             "SELECT * FROM (SELECT id FROM orders) x WHERE (x.id, 1) >= (SELECT id, 1 FROM customers LIMIT 1)",
-            "SELECT * FROM (SELECT id FROM public.orders WHERE public.orders.tenant_id =T= $1 OFFSET 0) x WHERE CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (x.id, 1) >= (SELECT id, 1 FROM public.customers WHERE public.customers.tenant_id =T= $1 LIMIT 1) END",
+            "SELECT * FROM (SELECT id FROM public.orders WHERE public.orders.tenant_id =T= $1 OFFSET 0) x WHERE CASE WHEN (SELECT true) THEN (x.id, 1) >= (SELECT id, 1 FROM public.customers WHERE public.customers.tenant_id =T= $1 LIMIT 1) ELSE false END",
         ),
         (
             "SELECT 1 FROM orders o FULL JOIN customers c ON o.id = c.id AND (o.id, 1) = (SELECT id, 1 FROM customers LIMIT 1)",
@@ -200,7 +200,7 @@ fn common_table_expressions() {
     check(&[
         (
             "WITH w AS (SELECT id, lower(status) AS s FROM orders) SELECT * FROM w WHERE s = 'a'",
-            "WITH w AS (SELECT id, lower(status) AS s FROM public.orders WHERE public.orders.tenant_id =T= $1 OFFSET 0) SELECT * FROM w WHERE s = 'a'",
+            "WITH w AS (SELECT id, lower(status) AS s FROM public.orders WHERE public.orders.tenant_id =T= $1 OFFSET 0) SELECT * FROM w WHERE CASE WHEN (SELECT true) THEN s = 'a' ELSE false END",
         ),
         (
             "WITH orders AS (SELECT * FROM orders) SELECT * FROM orders",
