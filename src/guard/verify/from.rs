@@ -19,15 +19,15 @@ mod join {
     pub const RIGHT: i64 = 4;
 }
 
-impl Verifier<'_> {
+impl<'p> Verifier<'p> {
     /// A FROM item under conditions. For a relation on the nullable side of a join, WHERE is none of them: it would
     /// drop rows of the other side that only matched other tenants' rows.
-    pub(super) fn item_of_from(
+    pub(super) fn item_of_from<'v>(
         &self,
-        item: &Value,
-        conditions: &Conditions<'_>,
-        level: &Level<'_, '_>,
-        scope: &Scope<'_>,
+        item: &'v Value,
+        conditions: &Conditions<'v>,
+        level: &Level<'v, 'p>,
+        scope: &Scope<'v, 'p>,
     ) -> Outcome {
         match node(item) {
             Some(("RangeVar", fields)) => self.guarded_relation(fields, conditions, scope),
@@ -41,9 +41,15 @@ impl Verifier<'_> {
         }
     }
 
-    fn join(&self, fields: &Value, conditions: &Conditions<'_>, level: &Level<'_, '_>, scope: &Scope<'_>) -> Outcome {
+    fn join<'v>(
+        &self,
+        fields: &'v Value,
+        conditions: &Conditions<'v>,
+        level: &Level<'v, 'p>,
+        scope: &Scope<'v, 'p>,
+    ) -> Outcome {
         let on = conjuncts(field(fields, "quals"));
-        self.no_leaks(&on, level)?;
+        self.no_leaks(&on, level, scope)?;
         // An alias over the join hides the names inside: no outer condition can mean them.
         let outer = if field(fields, "alias").is_null() { conditions.clone() } else { Conditions::new() };
         let both: Conditions<'_> = outer.iter().copied().chain(on.iter().copied()).collect();
@@ -59,7 +65,7 @@ impl Verifier<'_> {
         self.walk_fields(fields, scope, &["larg", "rarg"])
     }
 
-    fn guarded_relation(&self, range_var: &Value, conditions: &Conditions<'_>, scope: &Scope<'_>) -> Outcome {
+    fn guarded_relation(&self, range_var: &Value, conditions: &Conditions<'_>, scope: &Scope<'_, '_>) -> Outcome {
         let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
         if schema.is_empty() && scope.has(name) {
             return Ok(());

@@ -3,21 +3,30 @@
 //! The planner orders the conjuncts of a scan by cost, whatever their order in the text. So of the conditions that look at
 //! a tenant relation only plain ones (columns, constants and leakproof operators) may stand beside its predicate; the
 //! others must be inside a CASE whose condition is the tenant predicate. Subqueries are levels of their own, with their own
-//! predicates: what is inside them is not looked at here.
+//! predicates: what is inside them is not looked at here. What looks at no tenant relation by name, but at what is derived
+//! from one (see [`super::derived`]), must be inside a CASE as well, on a predicate or on `(SELECT true)`.
 
 use serde_json::Value;
 
+use super::derived::Derived;
+use super::plain::{may_stand_beside, sublink};
 use super::predicate::Reference;
-use super::tree::{conjuncts, field, items, node, node_of, number, strings, text};
+use super::scope::Scope;
+use super::tree::{conjuncts, field, is_null, items, node, node_of, number, strings, text};
 use super::{Outcome, Verifier};
-use crate::guard::policy::{Policy, TenantTable};
+use crate::guard::policy::TenantTable;
 
-/// The tenant relations of one query level, as its conditions may name them.
+/// What holds values of others at one query level, as its conditions may name it.
+#[derive(Clone, Default)]
 pub(super) struct Level<'v, 'p> {
     relations: Vec<Seen<'v, 'p>>,
+    pub(super) derived: Vec<Derived<'v>>,
+    /// Names of all its items.
+    names: Vec<&'v str>,
 }
 
 /// A tenant relation of a level.
+#[derive(Clone)]
 struct Seen<'v, 'p> {
     reference: Reference<'v>,
     columns: Vec<&'p str>,
@@ -25,51 +34,116 @@ struct Seen<'v, 'p> {
 }
 
 impl<'p> Verifier<'p> {
-    /// The tenant relations among FROM items, joins included.
-    pub(super) fn level<'v>(&self, from: impl IntoIterator<Item = &'v Value>) -> Level<'v, 'p> {
-        let mut level = Level { relations: Vec::new() };
-        from.into_iter().for_each(|item| self.collect(item, &mut level));
+    /// The tenant relations among FROM items, joins included, and what is derived from such.
+    pub(super) fn level<'v>(&self, from: impl IntoIterator<Item = &'v Value>, scope: &Scope<'v, 'p>) -> Level<'v, 'p> {
+        let mut level = Level::default();
+        from.into_iter().for_each(|item| self.collect(item, &mut level, scope));
         level
     }
 
-    fn collect<'v>(&self, item: &'v Value, level: &mut Level<'v, 'p>) {
+    fn collect<'v>(&self, item: &'v Value, level: &mut Level<'v, 'p>, scope: &Scope<'v, 'p>) {
         match node(item) {
-            Some(("RangeVar", fields)) => self.collect_relation(fields, level),
-            Some(("JoinExpr", fields)) => {
-                ["larg", "rarg"].iter().for_each(|arm| self.collect(field(fields, arm), level))
+            Some(("RangeVar", fields)) => self.collect_relation(fields, level, scope),
+            Some(("JoinExpr", fields)) => self.collect_join(fields, level, scope),
+            Some(("RangeTableSample", fields)) => self.collect(field(fields, "relation"), level, scope),
+            Some(("RangeSubselect", fields)) => {
+                level.names.push(text(field(fields, "alias"), "aliasname"));
+                level.derived.extend(self.subselect(fields, scope));
             }
-            Some(("RangeTableSample", fields)) => self.collect(field(fields, "relation"), level),
-            Some(_) => {}
+            Some(("RangeFunction", fields)) => {
+                level.names.push(text(field(fields, "alias"), "aliasname"));
+                level.derived.extend(self.function(fields));
+            }
+            Some((_, fields)) => level.names.push(text(field(fields, "alias"), "aliasname")),
             // The target of an UPDATE or DELETE stands in its field without a node around it.
-            None if item.get("relname").is_some() => self.collect_relation(item, level),
+            None if item.get("relname").is_some() => self.collect_relation(item, level, scope),
             None => {}
         }
     }
 
-    fn collect_relation<'v>(&self, range_var: &'v Value, level: &mut Level<'v, 'p>) {
+    fn collect_join<'v>(&self, join: &'v Value, level: &mut Level<'v, 'p>, scope: &Scope<'v, 'p>) {
+        let inside = self.level(["larg", "rarg"].map(|arm| field(join, arm)), scope);
+        let private = !(inside.relations.is_empty() && inside.derived.is_empty());
+        let open = !inside.relations.is_empty() || inside.derived.iter().any(|derived| derived.open);
+        for alias in ["alias", "join_using_alias"].map(|name| field(join, name)) {
+            if !alias.is_null() {
+                level.names.push(text(alias, "aliasname"));
+                level.derived.extend(private.then(|| Derived::join(alias, open)));
+            }
+        }
+        let Level { relations, derived, names } = inside;
+        level.relations.extend(relations);
+        level.derived.extend(derived);
+        level.names.extend(names);
+    }
+
+    fn collect_relation<'v>(&self, range_var: &'v Value, level: &mut Level<'v, 'p>, scope: &Scope<'v, 'p>) {
         let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
-        if let (Some(table), Some(reference)) = (self.tenant_table(schema, name), Reference::of(range_var)) {
+        let alias = text(field(range_var, "alias"), "aliasname");
+        level.names.push(if alias.is_empty() { name } else { alias });
+        if let Some(cte) = scope.cte(name).filter(|_| schema.is_empty()) {
+            level.derived.extend(self.cte_reference(range_var, cte));
+        } else if let (Some(table), Some(reference)) = (self.any_tenant_table(schema, name), Reference::of(range_var)) {
             let columns = self.relation(schema, name).map(|r| r.columns.iter().map(|c| c.name.as_str()).collect());
             level.relations.push(Seen { reference, columns: columns.unwrap_or_default(), table });
         }
     }
 
     /// The conjuncts of a WHERE, ON or HAVING at a level.
-    pub(super) fn no_leaks(&self, conjuncts: &[&Value], level: &Level<'_, '_>) -> Outcome {
-        let leaks = |c: &&&Value| {
-            level.is_looked_at_by(c)
-                && !self.predicates.is_any_predicate(c)
-                && !self.is_guard(c, level)
-                && !self.is_equality_of_own_values(c, level)
-                && !may_stand_beside(self.policy, c)
+    pub(super) fn no_leaks(&self, conjuncts: &[&Value], level: &Level<'_, '_>, scope: &Scope<'_, '_>) -> Outcome {
+        conjuncts.iter().try_for_each(|conjunct| {
+            let kind = node(conjunct).map_or("unknown", |n| n.0);
+            if self.predicates.is_any_predicate(conjunct) {
+                return Ok(());
+            }
+            if may_stand_beside(self.policy, conjunct) {
+                return match level.is_moved_by(conjunct) {
+                    true => Err(format!("a condition of kind {kind} may be moved beside the tenant predicate")),
+                    false => Ok(()),
+                };
+            }
+            if level.is_looked_at_by(conjunct)
+                && !self.is_guard(conjunct, level)
+                && !self.is_equality_of_own_values(conjunct, level)
+            {
+                return Err(format!("a condition of kind {kind} runs beside the tenant predicate"));
+            }
+            if level.is_near(conjunct, scope) && !self.is_shielded(conjunct, level, scope) {
+                return Err(format!("a condition of kind {kind} may be tried on values of others"));
+            }
+            Ok(())
+        })
+    }
+
+    /// A condition, or the sides of the equality of a FULL JOIN, behind a CASE that the planner does not look into.
+    fn is_shielded(&self, conjunct: &Value, level: &Level<'_, '_>, scope: &Scope<'_, '_>) -> bool {
+        let shields = |value: &Value, otherwise| self.is_shield(value, level, scope, otherwise);
+        let of_equality = |side: &Value| !level.is_near(side, scope) || shields(side, is_null);
+        shields(conjunct, is_false) || equality(conjunct).is_some_and(|sides| sides.into_iter().all(of_equality))
+    }
+
+    /// `CASE WHEN (SELECT true) THEN ... ELSE false END`, where what the result looks at is fenced; or a CASE on predicates,
+    /// of what is not fenced too.
+    fn is_shield(
+        &self,
+        value: &Value,
+        level: &Level<'_, '_>,
+        scope: &Scope<'_, '_>,
+        otherwise: fn(&Value) -> bool,
+    ) -> bool {
+        let Some((tests, result)) = case_of(value, otherwise) else { return false };
+        let predicates = |qualifier: &str| {
+            tests
+                .iter()
+                .any(|test| is_count(test) || self.predicates.qualifier(alternatives(test).0) == Some(qualifier))
         };
-        match conjuncts.iter().find(leaks) {
-            Some(conjunct) => Err(format!(
-                "a condition of kind {} runs beside the tenant predicate",
-                node(conjunct).map_or("unknown", |n| n.0)
-            )),
-            None => Ok(()),
-        }
+        let own = |test: &&Value| self.is_own_row(test) || is_count(test) || is_query_of_true(test);
+        let levels = || std::iter::once(level).chain(&scope.around);
+        let moved = levels().flat_map(|level| &level.derived).any(|derived| {
+            let named = |parts: &[&str]| parts.len() > 1 && parts.first() == Some(&derived.name);
+            derived.open && !predicates(derived.name) && level.any_column(result, &named)
+        });
+        !tests.is_empty() && tests.iter().all(own) && !moved
     }
 
     /// `CASE WHEN <tenant predicates> THEN ... ELSE false END`; in HAVING also `CASE WHEN count(*) >= 0 ...`: an aggregate
@@ -81,30 +155,17 @@ impl<'p> Verifier<'p> {
     /// `CASE WHEN <tenant predicates> THEN a ELSE NULL END = CASE ... END`, in the ON of a FULL JOIN; a side that looks at no
     /// tenant relation stands as it is.
     fn is_equality_of_own_values(&self, conjunct: &Value, level: &Level<'_, '_>) -> bool {
-        /// `A_Expr_Kind::AEXPR_OP`: not `= ANY`, whose right side is a list.
-        const OPERATOR: i64 = 1;
-        let Some(("AExpr", equality)) = node(conjunct) else { return false };
-        number(equality, "kind") == OPERATOR
-            && strings(equality, "name").is_some_and(|name| name == ["="])
-            && ["lexpr", "rexpr"].into_iter().all(|side| {
-                let value = field(equality, side);
-                !level.is_looked_at_by(value) || self.is_case_of_own_rows(value, level, is_null)
-            })
+        equality(conjunct).is_some_and(|sides| {
+            sides.iter().all(|value| !level.is_looked_at_by(value) || self.is_case_of_own_rows(value, level, is_null))
+        })
     }
 
     /// The tests are of the relations that the result looks at.
     fn is_case_of_own_rows(&self, value: &Value, level: &Level<'_, '_>, otherwise: fn(&Value) -> bool) -> bool {
-        let Some(("CaseExpr", case)) = node(value) else { return false };
-        let [when] = items(case, "args") else { return false };
-        let Some(("CaseWhen", when)) = node(when) else { return false };
-        let tests = conjuncts(field(when, "expr"));
+        let Some((tests, result)) = case_of(value, otherwise) else { return false };
         let own = |test: &&Value| self.is_own_row(test) || is_count(test);
         let tested = |seen: &Seen<'_, '_>| tests.iter().any(|test| is_count(test) || self.is_own_row_of(test, seen));
-        field(case, "arg").is_null()
-            && !tests.is_empty()
-            && tests.iter().all(own)
-            && level.is_covered(field(when, "result"), &tested)
-            && otherwise(field(case, "defresult"))
+        !tests.is_empty() && tests.iter().all(own) && level.is_covered(result, &tested)
     }
 
     /// The predicate, or the predicate OR the relation's whole row IS NULL (a row that an outer join made up).
@@ -146,6 +207,36 @@ impl Level<'_, '_> {
             [first, second, ..] => reference.is(first) || reference.is(second),
             [] => true,
         })
+    }
+
+    /// Whether a condition names a column where something derived stands, or something of a level around that holds values
+    /// of others.
+    fn is_near(&self, value: &Value, scope: &Scope<'_, '_>) -> bool {
+        let outer = |parts: &[&str]| {
+            let [qualifier, _, ..] = parts else { return false };
+            !self.names.contains(qualifier) && scope.around.iter().any(|level| level.is_private(qualifier))
+        };
+        self.any_column(value, &|parts| !self.derived.is_empty() || outer(parts))
+    }
+
+    fn is_private(&self, name: &str) -> bool {
+        self.derived.iter().any(|derived| derived.name == name) || self.relations.iter().any(|r| r.reference.is(name))
+    }
+
+    /// Whether any column that an expression names, outside of its subqueries, passes a test of the name's parts.
+    pub(super) fn any_column(&self, value: &Value, test: &dyn Fn(&[&str]) -> bool) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(|item| self.any_column(item, test)),
+            Value::Object(fields) => match node(value) {
+                Some(("ColumnRef", column)) => {
+                    test(&strings(column, "fields").or_else(|| qualifiers(column)).unwrap_or_default())
+                }
+                Some(("SelectStmt", _)) => false,
+                Some((_, inner)) => self.any_column(inner, test),
+                None => fields.values().any(|field| self.any_column(field, test)),
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
     }
 
     /// Whether all that an expression looks at passes a test.
@@ -192,8 +283,37 @@ fn is_false(value: &Value) -> bool {
     value.pointer("/node/AConst/val/Boolval/boolval").is_some_and(|b| b == false)
 }
 
-fn is_null(value: &Value) -> bool {
-    value.pointer("/node/AConst/isnull").is_some_and(|b| b == true)
+/// The tests and the result of `CASE WHEN <tests> THEN <result> ELSE <otherwise> END`.
+fn case_of(value: &Value, otherwise: fn(&Value) -> bool) -> Option<(Vec<&Value>, &Value)> {
+    let case = node_of(value, "CaseExpr")?;
+    let [when] = items(case, "args") else { return None };
+    let when = node_of(when, "CaseWhen")?;
+    let simple = field(case, "arg").is_null() && otherwise(field(case, "defresult"));
+    simple.then(|| (conjuncts(field(when, "expr")), field(when, "result")))
+}
+
+/// The sides of `a = b`.
+fn equality(conjunct: &Value) -> Option<[&Value; 2]> {
+    /// `A_Expr_Kind::AEXPR_OP`: not `= ANY`, whose right side is a list.
+    const OPERATOR: i64 = 1;
+    let equality = node_of(conjunct, "AExpr").filter(|e| number(e, "kind") == OPERATOR)?;
+    let named = strings(equality, "name").is_some_and(|name| name == ["="]);
+    named.then(|| ["lexpr", "rexpr"].map(|side| field(equality, side)))
+}
+
+/// `(SELECT true)`
+fn is_query_of_true(test: &Value) -> bool {
+    let Some(link) = node_of(test, "SubLink").filter(|link| number(link, "sub_link_type") == sublink::EXPR) else {
+        return false;
+    };
+    let Some(select) = node_of(field(link, "subselect"), "SelectStmt") else { return false };
+    let [target] = items(select, "target_list") else { return false };
+    let value = field(node_of(target, "ResTarget").unwrap_or(&Value::Null), "val");
+    let alone = ["from_clause", "values_lists"].iter().all(|list| items(select, list).is_empty());
+    let whole = ["where_clause", "having_clause", "larg", "rarg", "limit_count", "limit_offset"];
+    alone
+        && whole.iter().all(|part| field(select, part).is_null())
+        && value.pointer("/node/AConst/val/Boolval/boolval").is_some_and(|b| b == true)
 }
 
 /// A test, and what it may be otherwise: `own OR null`.
@@ -224,106 +344,4 @@ fn is_count(test: &Value) -> bool {
     strings(call, "funcname").is_some_and(|name| name == ["pg_catalog", "count"])
         && field(call, "agg_star") == true
         && strings(expr, "name").is_some_and(|name| name == ["pg_catalog", ">="])
-}
-
-/// A plain condition, an EXISTS, NOT EXISTS or IN, which become joins, or a comparison with a query that is evaluated late.
-fn may_stand_beside(policy: &Policy, conjunct: &Value) -> bool {
-    match node(conjunct) {
-        Some(("SubLink", link)) => becomes_join(policy, link),
-        Some(("BoolExpr", not)) if number(not, "boolop") == NOT && is_exists(items(not, "args")) => true,
-        Some(("AExpr", expr)) => comparison(policy, expr, &|side| is_plain(policy, side) || is_late(policy, side)),
-        Some(_) | None => is_plain(policy, conjunct),
-    }
-}
-
-/// `BoolExprType::NotExpr`
-const NOT: i64 = 3;
-
-/// `SubLinkType`s
-mod sublink {
-    pub const EXISTS: i64 = 1;
-    pub const ANY: i64 = 3;
-    pub const EXPR: i64 = 5;
-}
-
-/// The query is a level of its own; of this level it looks at what it is compared with.
-fn becomes_join(policy: &Policy, link: &Value) -> bool {
-    match number(link, "sub_link_type") {
-        sublink::EXISTS => true,
-        sublink::ANY => is_plain(policy, field(link, "testexpr")),
-        _ => false,
-    }
-}
-
-fn is_exists(args: &[Value]) -> bool {
-    let exists = |arg: &Value| node_of(arg, "SubLink").is_some_and(|l| number(l, "sub_link_type") == sublink::EXISTS);
-    !args.is_empty() && args.iter().all(exists)
-}
-
-/// `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT ...) END`: the call makes it dearer than the predicate. Or a
-/// row of such and of plain values.
-fn is_late(policy: &Policy, side: &Value) -> bool {
-    match node(side) {
-        Some(("RowExpr", row)) => items(row, "args").iter().all(|v| is_plain(policy, v) || is_late(policy, v)),
-        Some(("CaseExpr", case)) => {
-            let [when] = items(case, "args") else { return false };
-            let Some(when) = node_of(when, "CaseWhen") else { return false };
-            let call = node_of(field(when, "expr"), "NullTest").and_then(|t| node_of(field(t, "arg"), "FuncCall"));
-            let query = node_of(field(case, "defresult"), "SubLink");
-            field(case, "arg").is_null()
-                && call.is_some_and(|c| strings(c, "funcname").is_some_and(|name| name == ["pg_catalog", "now"]))
-                && is_null(field(when, "result"))
-                && query.is_some_and(|q| number(q, "sub_link_type") == sublink::EXPR)
-        }
-        Some(_) | None => false,
-    }
-}
-
-/// An operator of which a leakproof one exists, between such sides.
-fn comparison(policy: &Policy, expr: &Value, side: &dyn Fn(&Value) -> bool) -> bool {
-    let operands = [field(expr, "lexpr"), field(expr, "rexpr")];
-    is_leakproof(policy, expr) && operands.into_iter().all(|o| o.is_null() || side(o))
-}
-
-/// Columns, constants, parameters, NULL tests, and operators of which a leakproof one exists, joined by AND, OR and NOT.
-fn is_plain(policy: &Policy, value: &Value) -> bool {
-    let plain = |value: &Value| is_plain(policy, value);
-    match node(value) {
-        Some(("ColumnRef" | "ParamRef" | "AConst" | "SqlvalueFunction", _)) => true,
-        Some(("BoolExpr", expr)) => items(expr, "args").iter().all(plain),
-        Some(("NullTest" | "BooleanTest", test)) => plain(field(test, "arg")),
-        Some(("RowExpr", row)) => items(row, "args").iter().all(plain),
-        Some(("List", list)) => items(list, "items").iter().all(plain),
-        Some(("AArrayExpr", array)) => items(array, "elements").iter().all(is_constant),
-        // A cast of a constant: the planner folds it before any row is read.
-        Some(("TypeCast", cast)) => is_constant(field(cast, "arg")),
-        Some(("AExpr", expr)) => comparison(policy, expr, &plain),
-        Some(_) | None => false,
-    }
-}
-
-fn is_constant(value: &Value) -> bool {
-    match node(value) {
-        Some(("AConst" | "ParamRef", _)) => true,
-        Some(("TypeCast", cast)) => is_constant(field(cast, "arg")),
-        Some(("AArrayExpr", array)) => items(array, "elements").iter().all(is_constant),
-        Some(_) | None => false,
-    }
-}
-
-/// `A_Expr_Kind`s that call the named operator and nothing else: `op`, `op ANY`, `op ALL`, IS [NOT] DISTINCT FROM, IN.
-const COMPARISONS: [i64; 6] = [1, 2, 3, 4, 5, 7];
-/// ... and BETWEEN, NOT BETWEEN, which call `<=` and `>=`.
-const RANGES: [i64; 2] = [11, 12];
-
-fn is_leakproof(policy: &Policy, expr: &Value) -> bool {
-    let kind = number(expr, "kind");
-    let leakproof = |name: &str| policy.catalog.operators.get(name).is_some_and(|all| all.iter().any(|o| o.leakproof));
-    if RANGES.contains(&kind) {
-        return leakproof("<=") && leakproof(">=");
-    }
-    match strings(expr, "name").as_deref() {
-        Some(["pg_catalog", name] | [name]) => COMPARISONS.contains(&kind) && leakproof(name),
-        _ => false,
-    }
 }

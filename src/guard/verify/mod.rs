@@ -5,8 +5,10 @@
 //! node, known or not), so that a relation in a place that nobody thought of is found: a tenant relation counts as guarded
 //! only where one of the rules here says so, and anywhere else the statement does not go out.
 
+mod derived;
 mod from;
 mod leak;
+mod plain;
 mod predicate;
 mod query;
 mod scope;
@@ -66,12 +68,16 @@ struct Verifier<'p> {
 impl<'p> Verifier<'p> {
     /// The rule of a relation as Postgres will resolve its name, if it is a tenant relation that no policy guards.
     fn tenant_table(&self, schema: &str, name: &str) -> Option<&'p TenantTable> {
-        let relation = self.relation(schema, name)?;
-        match self.policy.tables.get(&relation.name)? {
-            TableRule::Tenant(table) => match table.protection {
-                Protection::Predicate | Protection::Missing(_) => Some(table),
-                Protection::Policies => None,
-            },
+        self.any_tenant_table(schema, name).filter(|table| match table.protection {
+            Protection::Predicate | Protection::Missing(_) => true,
+            Protection::Policies => false,
+        })
+    }
+
+    /// The same of any tenant relation.
+    fn any_tenant_table(&self, schema: &str, name: &str) -> Option<&'p TenantTable> {
+        match self.policy.tables.get(&self.relation(schema, name)?.name)? {
+            TableRule::Tenant(table) => Some(table),
             TableRule::Shared => None,
         }
     }

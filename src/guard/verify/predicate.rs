@@ -81,6 +81,12 @@ impl Predicates<'_> {
         self.compared(conjunct).is_some_and(|(_, value)| self.slot_of(value).is_some_and(|i| i < self.slots.len()))
     }
 
+    /// The name by which a predicate's column is qualified.
+    pub fn qualifier<'v>(&self, conjunct: &'v Value) -> Option<&'v str> {
+        let (column_ref, _) = self.compared(conjunct).filter(|_| self.is_any_predicate(conjunct))?;
+        strings(column_ref, "fields")?.iter().rev().nth(1).copied()
+    }
+
     /// The sides of `column OPERATOR(pg_catalog.=) expression`.
     fn compared<'v>(&self, conjunct: &'v Value) -> Option<(&'v Value, &'v Value)> {
         let expr = node_of(conjunct, "AExpr").filter(|e| number(e, "kind") == AEXPR_OP)?;

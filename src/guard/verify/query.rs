@@ -27,9 +27,9 @@ const AROUND_QUERIES: &[&str] = &[
     "VariableShowStmt",
 ];
 
-impl Verifier<'_> {
+impl<'p> Verifier<'p> {
     /// Walks anything. A relation that is met here, and not by one of the rules for its place, must not be a tenant's.
-    pub(super) fn walk(&self, value: &Value, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn walk<'v>(&self, value: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         match value {
             Value::Array(items) => items.iter().try_for_each(|item| self.walk(item, scope)),
             Value::Object(fields) => match node(value) {
@@ -43,7 +43,7 @@ impl Verifier<'_> {
         }
     }
 
-    fn walk_struct(&self, kind: &str, fields: &Value, scope: &Scope<'_>) -> Outcome {
+    fn walk_struct<'v>(&self, kind: &str, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         match kind {
             "SelectStmt" => self.select(fields, scope),
             "InsertStmt" => self.insert(fields, scope),
@@ -62,7 +62,7 @@ impl Verifier<'_> {
     }
 
     /// A relation in a place that no rule covers.
-    fn bare_relation(&self, range_var: &Value, scope: &Scope<'_>) -> Outcome {
+    fn bare_relation(&self, range_var: &Value, scope: &Scope<'_, '_>) -> Outcome {
         let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
         if (schema.is_empty() && scope.has(name)) || self.tenant_table(schema, name).is_none() {
             return Ok(());
@@ -70,16 +70,18 @@ impl Verifier<'_> {
         Err(format!("{name} stands in a place that cannot be guarded"))
     }
 
-    fn select(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+    fn select<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
         let conditions: Conditions<'_> = conjuncts(field(fields, "where_clause"));
-        let level = self.level(items(fields, "from_clause"));
-        self.no_leaks(&conditions, &level)?;
+        let level = self.level(items(fields, "from_clause"), &scope);
+        self.no_leaks(&conditions, &level, &scope)?;
         // The planner moves conditions of HAVING that hold no aggregate into WHERE.
-        self.no_leaks(&conjuncts(field(fields, "having_clause")), &level)?;
+        self.no_leaks(&conjuncts(field(fields, "having_clause")), &level, &scope)?;
+        let inside = scope.within(&level);
         for item in items(fields, "from_clause") {
-            self.item_of_from(item, &conditions, &level, &scope)?;
+            self.item_of_from(item, &conditions, &level, &inside)?;
         }
-        self.walk_fields(fields, &scope, &["from_clause", "with_clause"])
+        self.walk(field(fields, "where_clause"), &inside)?;
+        self.walk_fields(fields, &scope, &["from_clause", "where_clause", "with_clause"])
     }
 }

@@ -49,3 +49,8 @@ pub(super) fn conjuncts(condition: &Value) -> Vec<&Value> {
         None => vec![condition],
     }
 }
+
+/// The constant NULL.
+pub(super) fn is_null(value: &Value) -> bool {
+    value.pointer("/node/AConst/isnull").is_some_and(|b| b == true)
+}

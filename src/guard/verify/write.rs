@@ -26,62 +26,68 @@ mod command {
     pub const NOTHING: i64 = 8;
 }
 
-impl Verifier<'_> {
-    pub(super) fn insert(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+impl<'p> Verifier<'p> {
+    pub(super) fn insert<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
         let target = field(fields, "relation");
         if let Some(table) = self.target_table(target) {
             let at = self.column_index(fields, "cols", table)?;
             self.inserted(field(fields, "select_stmt"), at, items(fields, "cols").len(), table)?;
-            self.on_conflict(field(fields, "on_conflict_clause"), target, table)?;
+            self.on_conflict(field(fields, "on_conflict_clause"), target, table, &scope)?;
         }
         self.walk_fields(fields, &scope, &["relation", "with_clause"])
     }
 
-    pub(super) fn update(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn update<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
-        let level = self.target_level(fields, "from_clause");
-        let conditions = self.target_conditions(fields, &level)?;
+        let level = self.target_level(fields, "from_clause", &scope);
+        let conditions = self.target_conditions(fields, &level, &scope)?;
+        let inside = scope.within(&level);
         let target = field(fields, "relation");
         if let Some(table) = self.target_table(target) {
             self.assignments(items(fields, "target_list"), target, false, table)?;
         }
         for item in items(fields, "from_clause") {
-            self.item_of_from(item, &conditions, &level, &scope)?;
+            self.item_of_from(item, &conditions, &level, &inside)?;
         }
-        self.walk_fields(fields, &scope, &["relation", "from_clause", "with_clause"])
+        self.walk(field(fields, "where_clause"), &inside)?;
+        self.walk_fields(fields, &scope, &["relation", "from_clause", "where_clause", "with_clause"])
     }
 
-    pub(super) fn delete(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn delete<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
-        let level = self.target_level(fields, "using_clause");
-        let conditions = self.target_conditions(fields, &level)?;
+        let level = self.target_level(fields, "using_clause", &scope);
+        let conditions = self.target_conditions(fields, &level, &scope)?;
+        let inside = scope.within(&level);
         for item in items(fields, "using_clause") {
-            self.item_of_from(item, &conditions, &level, &scope)?;
+            self.item_of_from(item, &conditions, &level, &inside)?;
         }
-        self.walk_fields(fields, &scope, &["relation", "using_clause", "with_clause"])
+        self.walk(field(fields, "where_clause"), &inside)?;
+        self.walk_fields(fields, &scope, &["relation", "using_clause", "where_clause", "with_clause"])
     }
 
-    pub(super) fn merge(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn merge<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         let scope = self.with_clause(fields, scope)?;
         let target = field(fields, "relation");
         let source = field(fields, "source_relation");
-        let level = self.level([target, source]);
+        let level = self.level([target, source], &scope);
         let on = conjuncts(field(fields, "join_condition"));
-        self.no_leaks(&on, &level)?;
+        self.no_leaks(&on, &level, &scope)?;
         self.behind_predicate(target, &on)?;
         if let Some(table) = self.target_table(target) {
             for clause in items(fields, "merge_when_clauses").iter().filter_map(|c| node_of(c, "MergeWhenClause")) {
-                self.merge_action(clause, target, table, &level)?;
+                self.merge_action(clause, target, table, &level, &scope)?;
             }
         }
         // Source rows without a match are kept: ON does not guard them.
-        self.item_of_from(source, &Conditions::new(), &level, &scope)?;
-        self.walk_fields(fields, &scope, &["relation", "source_relation", "with_clause"])
+        let inside = scope.within(&level);
+        self.item_of_from(source, &Conditions::new(), &level, &inside)?;
+        self.walk(field(fields, "join_condition"), &inside)?;
+        self.walk_fields(fields, &scope, &["relation", "source_relation", "join_condition", "with_clause"])
     }
 
     /// COPY of a table: into it the stream is rewritten row by row, out of it only a query may be copied.
-    pub(super) fn copy(&self, fields: &Value, scope: &Scope<'_>) -> Outcome {
+    pub(super) fn copy<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
         let target = field(fields, "relation");
         if let Some(table) = self.target_table(target) {
             let into = field(fields, "is_from").as_bool().unwrap_or_default() && text(fields, "filename").is_empty();
@@ -98,17 +104,22 @@ impl Verifier<'_> {
         self.tenant_table(text(target, "schemaname"), text(target, "relname"))
     }
 
-    fn target_level<'v>(&self, fields: &'v Value, from: &str) -> Level<'v, '_> {
-        self.level(std::iter::once(field(fields, "relation")).chain(items(fields, from)))
+    fn target_level<'v>(&self, fields: &'v Value, from: &str, scope: &Scope<'v, 'p>) -> Level<'v, 'p> {
+        self.level(std::iter::once(field(fields, "relation")).chain(items(fields, from)), scope)
     }
 
     /// WHERE of an UPDATE or DELETE, with the target behind its predicate there. `WHERE CURRENT OF` points at a row that a
     /// guarded cursor showed.
-    fn target_conditions<'v>(&self, fields: &'v Value, level: &Level<'_, '_>) -> Result<Conditions<'v>, String> {
+    fn target_conditions<'v>(
+        &self,
+        fields: &'v Value,
+        level: &Level<'v, 'p>,
+        scope: &Scope<'v, 'p>,
+    ) -> Result<Conditions<'v>, String> {
         let condition = field(fields, "where_clause");
         let conditions = conjuncts(condition);
         if node_of(condition, "CurrentOfExpr").is_none() {
-            self.no_leaks(&conditions, level)?;
+            self.no_leaks(&conditions, level, scope)?;
             self.behind_predicate(field(fields, "relation"), &conditions)?;
         }
         Ok(conditions)
@@ -160,20 +171,33 @@ impl Verifier<'_> {
         value.is_some_and(|v| self.is_own(v, table))
     }
 
-    fn on_conflict(&self, clause: &Value, target: &Value, table: &TenantTable) -> Outcome {
+    fn on_conflict<'v>(
+        &self,
+        clause: &'v Value,
+        target: &'v Value,
+        table: &TenantTable,
+        scope: &Scope<'v, 'p>,
+    ) -> Outcome {
         if clause.is_null() || number(clause, "action") != ON_CONFLICT_UPDATE {
             return Ok(());
         }
         let conditions = conjuncts(field(clause, "where_clause"));
-        self.no_leaks(&conditions, &self.level([target]))?;
+        self.no_leaks(&conditions, &self.level([target], scope), scope)?;
         self.behind_predicate(target, &conditions)?;
         self.assignments(items(clause, "target_list"), target, true, table)
     }
 
-    fn merge_action(&self, clause: &Value, target: &Value, table: &TenantTable, level: &Level<'_, '_>) -> Outcome {
+    fn merge_action<'v>(
+        &self,
+        clause: &'v Value,
+        target: &'v Value,
+        table: &TenantTable,
+        level: &Level<'v, 'p>,
+        scope: &Scope<'v, 'p>,
+    ) -> Outcome {
         if number(clause, "match_kind") == NOT_MATCHED_BY_SOURCE {
             let conditions = conjuncts(field(clause, "condition"));
-            self.no_leaks(&conditions, level)?;
+            self.no_leaks(&conditions, level, scope)?;
             self.behind_predicate(target, &conditions)?;
         }
         match number(clause, "command_type") {

@@ -12,7 +12,7 @@ use crate::guard::rewrite::outputs::{alias_columns, renamed};
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
-use crate::guard::{Refusal, TenantTable, nodes, parse};
+use crate::guard::{Mode, Refusal, TenantTable, nodes, parse};
 
 /// Where an item's predicate goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl<'p> Rewriter<'p> {
                 Ok(())
             }
             Resolved::System(found, mask) => {
-                self.met.private = true;
+                self.met.private |= matches!(self.mode, Mode::Shared | Mode::Schema(_));
                 match mask {
                     None => self.keep(item, relation, found, false),
                     Some(mask) => self.masked(item, relation, found, &mask)?,
