@@ -301,7 +301,12 @@ fn catalog_query() -> String {
             "(SELECT oid FROM pg_operator UNION ALL SELECT oid FROM pg_cast UNION ALL SELECT oid FROM pg_collation) o",
         ),
         ("comments", "(objoid, objsubid, description)", "pg_description WHERE objoid >= 16384"),
-        ("indexes", "(indexrelid, indisvalid, indisclustered)", "pg_index"),
+        // Those of temporary tables come and go with their session's leaving.
+        (
+            "indexes",
+            "(indexrelid, indisvalid, indisclustered)",
+            "pg_index WHERE indexrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')",
+        ),
         (
             "prepared transactions and slots",
             "(name)",
