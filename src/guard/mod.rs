@@ -8,6 +8,7 @@ mod bind;
 pub mod context;
 pub mod copy_rows;
 pub mod copy_stream;
+mod fault;
 mod gate;
 mod named;
 mod nodes;

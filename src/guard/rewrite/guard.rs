@@ -28,6 +28,7 @@ use super::scope::{self, Fence, Guard, Item, Refs, at_stake};
 use super::tree;
 use super::{Rewriter, unsupported};
 use crate::guard::Refusal;
+use crate::guard::fault::{Fault, planted};
 
 /// Level and item.
 type Place = (usize, usize);
@@ -74,7 +75,12 @@ impl<'p> Rewriter<'p> {
             }
             Cover::Query => Some(tree::query_of_true()),
         };
-        let Some(test) = test else { return Ok(value) };
+        let left_out = match cover {
+            Cover::None => false,
+            Cover::Rows(_) => planted(Fault::Case),
+            Cover::Query => planted(Fault::CaseOnQuery),
+        };
+        let Some(test) = test.filter(|_| !left_out) else { return Ok(value) };
         self.note("conditions that are not plain are evaluated on the tenant's own rows only (CASE)");
         self.rewritten = true;
         Ok(tree::case(test, value, otherwise))
@@ -168,7 +174,7 @@ impl<'p> Rewriter<'p> {
     /// A condition that stays beside the predicates is evaluated behind them. Returns whether it compares with a query.
     fn defer_queries(&mut self, conjunct: &mut Node) -> bool {
         let stake = self.levels.iter().any(|level| level.items.iter().any(at_stake));
-        let deferred = stake && deferred::defer(conjunct);
+        let deferred = stake && !planted(Fault::Defer) && deferred::defer(conjunct);
         if deferred {
             self.note("a query that is compared with a column is evaluated on the tenant's own rows only");
             self.rewritten = true;
@@ -189,7 +195,7 @@ impl<'p> Rewriter<'p> {
         let mut given = Vec::new();
         tree::conjuncts(*condition, &mut given);
         let (mut parts, mut held) = (Vec::new(), Vec::new());
-        let at_stake = self.levels.last().is_some_and(|l| l.items.iter().any(at_stake));
+        let at_stake = !planted(Fault::Having) && self.levels.last().is_some_and(|l| l.items.iter().any(at_stake));
         for mut conjunct in given {
             self.expr(&mut conjunct)?;
             if self.judge_in(&conjunct, false) == Verdict::Plain || !at_stake {
@@ -309,7 +315,7 @@ impl<'p> Rewriter<'p> {
     }
 
     pub(super) fn put_up(&mut self, level: usize, fence: Fence) {
-        match fence {
+        match if planted(Fault::Fence) { Fence::None } else { fence } {
             Fence::None => {}
             Fence::Leaf(leaf) => {
                 if let Some(level) = self.levels.get_mut(level) {

@@ -13,6 +13,7 @@ use super::tree;
 use super::write::Target;
 use super::{Rewriter, foreign_value, unsupported};
 use crate::catalog::Relation;
+use crate::guard::fault::{Fault, planted};
 use crate::guard::{Refusal, RefusalKind, TenantTable};
 use crate::pgerror::SqlState;
 
@@ -236,8 +237,8 @@ impl<'p> Rewriter<'p> {
                 let names = [alias, "excluded"];
                 self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))?;
                 let pending: &[usize] = match target {
-                    Target::Tenant(..) => &[0],
-                    Target::Policed(..) | Target::Free => &[],
+                    Target::Tenant(..) if !planted(Fault::ConflictWhere) => &[0],
+                    Target::Tenant(..) | Target::Policed(..) | Target::Free => &[],
                 };
                 *where_clause = self.conditions(where_clause.take(), pending)?;
                 Ok(())

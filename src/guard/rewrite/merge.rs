@@ -10,6 +10,7 @@ use super::tree;
 use super::write::Target;
 use super::{Rewriter, foreign_value, unsupported};
 use crate::catalog::Relation;
+use crate::guard::fault::{Fault, planted};
 use crate::guard::{Refusal, TenantTable};
 
 impl<'p> Rewriter<'p> {
@@ -29,7 +30,8 @@ impl<'p> Rewriter<'p> {
             Target::Tenant(..) => &[0],
             Target::Policed(..) | Target::Free => &[],
         };
-        *join_condition = self.conditions(join_condition.take(), own)?;
+        let on = if planted(Fault::MergeOn) { &[] } else { own };
+        *join_condition = self.conditions(join_condition.take(), on)?;
         let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
         for clause in merge_when_clauses {
             let Some(NodeEnum::MergeWhenClause(clause)) = clause.node.as_mut() else {
@@ -63,6 +65,7 @@ impl<'p> Rewriter<'p> {
             MergeMatchKind::MergeWhenMatched => *condition = self.conditions(condition.take(), own)?,
             MergeMatchKind::MergeWhenNotMatchedBySource => {
                 self.since(170_000, "WHEN NOT MATCHED BY SOURCE")?;
+                let own = if planted(Fault::MergeBySource) { &[] } else { own };
                 *condition = self.conditions(condition.take(), own)?;
             }
             MergeMatchKind::MergeWhenNotMatchedByTarget => self.maybe(condition)?,

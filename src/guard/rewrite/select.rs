@@ -13,6 +13,7 @@ use super::outputs::{self, of_targets};
 use super::scope::{Cte, CteFrame, Level, Output, Refs, Shape};
 use super::tree::{self, as_string};
 use super::{Met, Rewriter, unsupported};
+use crate::guard::fault::{Fault, planted};
 use crate::guard::{Refusal, RefusalKind};
 use crate::pgerror::SqlState;
 
@@ -118,6 +119,9 @@ impl Rewriter<'_> {
         let mut pending = Vec::new();
         for item in from {
             self.item_of_from(item, Place::Outside, &mut pending)?;
+        }
+        if planted(Fault::Where) {
+            pending.clear();
         }
         *condition = self.conditions(condition.take(), &pending)?;
         self.rows_are_filtered();

@@ -5,6 +5,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{self, DefElem, ExplainStmt, Node};
 
 use super::{Gated, Parts, Sent, refused, session, unsupported};
+use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::names::denied;
 use crate::guard::{Mode, Policy, Refusal, RefusalKind, StatementKind};
 
@@ -18,7 +19,7 @@ pub(super) fn gate(
         return Err(refused(mode, "EXPLAIN"));
     };
     let ExplainStmt { query, options } = stmt.as_mut();
-    if matches!(mode, Mode::Shared | Mode::Schema(_)) {
+    if matches!(mode, Mode::Shared | Mode::Schema(_)) && !planted(Fault::Explain) {
         plain(options)?;
     }
     let renamed = inner(mode, query.as_deref_mut(), parts)?;

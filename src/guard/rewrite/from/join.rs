@@ -6,6 +6,7 @@ use pg_query::protobuf::{Alias, JoinExpr, JoinType};
 
 use super::Place;
 use crate::guard::Refusal;
+use crate::guard::fault::{Fault, planted};
 use crate::guard::rewrite::scope::{Fence, Item, Refs, Source, at_stake};
 use crate::guard::rewrite::tree::as_string;
 use crate::guard::rewrite::{Rewriter, unsupported};
@@ -43,7 +44,7 @@ impl Rewriter<'_> {
             let names: Vec<String> = using_clause.iter().filter_map(as_string).map(str::to_owned).collect();
             self.merge_columns(start..end, &names)?;
         }
-        let here: Vec<usize> = match kind {
+        let mut here: Vec<usize> = match kind {
             JoinType::JoinLeft => std::mem::take(&mut of_right),
             JoinType::JoinRight => std::mem::take(&mut of_left),
             JoinType::JoinInner
@@ -56,6 +57,9 @@ impl Rewriter<'_> {
             | JoinType::JoinUniqueOuter
             | JoinType::JoinUniqueInner => Vec::new(),
         };
+        if planted(Fault::On) {
+            here.clear();
+        }
         if quals.is_some() || !here.is_empty() {
             let on = quals.take();
             *quals =

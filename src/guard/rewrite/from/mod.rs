@@ -7,6 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeTableSample, RangeVar};
 
 use crate::catalog::{QualifiedName, Relation};
+use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{Mask, Resolved};
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Refs, Shape, Source};
@@ -146,7 +147,7 @@ impl<'p> Rewriter<'p> {
             }
             Resolved::System(found, mask) => {
                 self.met.private |= matches!(self.mode, Mode::Shared | Mode::Schema(_));
-                match mask {
+                match mask.filter(|_| !planted(Fault::Mask)) {
                     None => self.keep(item, relation, found, false),
                     Some(mask) => self.masked(item, relation, found, &mask)?,
                 }
@@ -294,10 +295,10 @@ impl<'p> Rewriter<'p> {
             .collect();
         let lateral = matches!(item.node, Some(NodeEnum::RangeTableSample(_)));
         strip_alias(item);
-        let condition = self.predicate(&inner)?;
+        let condition = Some(self.predicate(&inner)?).filter(|_| !planted(Fault::Inside));
         // A guard that cannot be named outside: nothing may be pushed inside.
         let fenced = place == Place::Fenced || outside.is_none();
-        let query = tree::select(targets, std::mem::take(item), Some(condition), fenced);
+        let query = tree::select(targets, std::mem::take(item), condition, fenced);
         *item = tree::subselect(query, alias, lateral);
         self.note(format!("{}: behind a subquery with the tenant's predicate", found.name));
         self.add_relation_wrapped(written, found, outside.filter(|_| !fenced), fenced);
