@@ -282,7 +282,9 @@ impl<'p> Rewriter<'p> {
 
     /// Whether something stands in the innermost FROM whose columns, perhaps unknown, hold values of others.
     fn is_private_here(&self) -> bool {
-        self.levels.last().is_some_and(|level| level.items.iter().any(|item| item.private || item.fence != Fence::None))
+        self.levels.last().is_some_and(|level| {
+            level.items.iter().any(|item| item.private || item.wrapped || item.fence != Fence::None)
+        })
     }
 
     /// The items that a condition may look at before they are filtered; those that can be fenced are.

@@ -49,7 +49,7 @@ impl<'p> Verifier<'p> {
         scope: &Scope<'v, 'p>,
     ) -> Outcome {
         let on = conjuncts(field(fields, "quals"));
-        self.no_leaks(&on, level, scope)?;
+        self.no_leaks(&on, &level.of_join(fields), scope)?;
         // An alias over the join hides the names inside: no outer condition can mean them.
         let outer = if field(fields, "alias").is_null() { conditions.clone() } else { Conditions::new() };
         let both: Conditions<'_> = outer.iter().copied().chain(on.iter().copied()).collect();

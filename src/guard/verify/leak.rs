@@ -23,6 +23,17 @@ pub(super) struct Level<'v, 'p> {
     pub(super) derived: Vec<Derived<'v>>,
     /// Names of all its items.
     names: Vec<&'v str>,
+    /// Its joins, inner ones first.
+    joins: Vec<JoinRange>,
+}
+
+/// Which items of a level stand in a join. The three lists of a level are filled from left to right.
+#[derive(Clone, Copy)]
+struct JoinRange {
+    /// The join, by its place in memory.
+    join: *const Value,
+    start: [usize; 3],
+    end: [usize; 3],
 }
 
 /// A tenant relation of a level.
@@ -62,7 +73,11 @@ impl<'p> Verifier<'p> {
     }
 
     fn collect_join<'v>(&self, join: &'v Value, level: &mut Level<'v, 'p>, scope: &Scope<'v, 'p>) {
-        let inside = self.level(["larg", "rarg"].map(|arm| field(join, arm)), scope);
+        let start = level.ends();
+        ["larg", "rarg"].iter().for_each(|arm| self.collect(field(join, arm), level, scope));
+        let range = JoinRange { join: std::ptr::from_ref(join), start, end: level.ends() };
+        let inside = level.within(&range);
+        level.joins.push(range);
         let private = !(inside.relations.is_empty() && inside.derived.is_empty());
         let open = !inside.relations.is_empty() || inside.derived.iter().any(|derived| derived.open);
         for alias in ["alias", "join_using_alias"].map(|name| field(join, name)) {
@@ -71,10 +86,6 @@ impl<'p> Verifier<'p> {
                 level.derived.extend(private.then(|| Derived::join(alias, open)));
             }
         }
-        let Level { relations, derived, names } = inside;
-        level.relations.extend(relations);
-        level.derived.extend(derived);
-        level.names.extend(names);
     }
 
     fn collect_relation<'v>(&self, range_var: &'v Value, level: &mut Level<'v, 'p>, scope: &Scope<'v, 'p>) {
@@ -182,6 +193,28 @@ impl<'p> Verifier<'p> {
     }
 }
 
+impl<'v, 'p> Level<'v, 'p> {
+    /// What the ON of a join can name: the items in it.
+    pub(super) fn of_join(&self, join: &Value) -> Level<'v, 'p> {
+        let range = self.joins.iter().find(|range| std::ptr::eq(range.join, join));
+        range.map_or_else(|| self.clone(), |range| self.within(range))
+    }
+
+    fn within(&self, range: &JoinRange) -> Level<'v, 'p> {
+        let ([r0, d0, n0], [r1, d1, n1]) = (range.start, range.end);
+        Level {
+            relations: self.relations.get(r0..r1).unwrap_or_default().to_vec(),
+            derived: self.derived.get(d0..d1).unwrap_or_default().to_vec(),
+            names: self.names.get(n0..n1).unwrap_or_default().to_vec(),
+            joins: Vec::new(),
+        }
+    }
+
+    fn ends(&self) -> [usize; 3] {
+        [self.relations.len(), self.derived.len(), self.names.len()]
+    }
+}
+
 impl Level<'_, '_> {
     /// Whether an expression names a column, or the whole row, of a tenant relation of this level.
     fn is_looked_at_by(&self, value: &Value) -> bool {
@@ -212,15 +245,21 @@ impl Level<'_, '_> {
     /// Whether a condition names a column where something derived stands, or something of a level around that holds values
     /// of others.
     fn is_near(&self, value: &Value, scope: &Scope<'_, '_>) -> bool {
-        let outer = |parts: &[&str]| {
-            let [qualifier, _, ..] = parts else { return false };
-            !self.names.contains(qualifier) && scope.around.iter().any(|level| level.is_private(qualifier))
-        };
-        self.any_column(value, &|parts| !self.derived.is_empty() || outer(parts))
+        self.any_column(value, &|parts| match parts {
+            // `s.t.x`: a relation, and no alias.
+            [_, qualifier, _] | [qualifier, _] if self.names.contains(qualifier) => self.is_derived(qualifier),
+            [_, qualifier, _] | [qualifier, _] => scope.around.iter().any(|level| level.is_private(qualifier)),
+            // A bare name, or a star, may be a column of anything.
+            _ => !self.derived.is_empty(),
+        })
+    }
+
+    fn is_derived(&self, name: &str) -> bool {
+        self.derived.iter().any(|derived| derived.name == name)
     }
 
     fn is_private(&self, name: &str) -> bool {
-        self.derived.iter().any(|derived| derived.name == name) || self.relations.iter().any(|r| r.reference.is(name))
+        self.is_derived(name) || self.relations.iter().any(|r| r.reference.is(name))
     }
 
     /// Whether any column that an expression names, outside of its subqueries, passes a test of the name's parts.

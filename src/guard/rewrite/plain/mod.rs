@@ -58,6 +58,15 @@ impl Verdict {
     fn of(plain: bool) -> Self {
         if plain { Verdict::Plain } else { Verdict::Guarded }
     }
+
+    /// Of a comparison whose operator is safe, or is not, of these: a column of something opaque must come out of a fence.
+    fn of_operands(safe: bool, operands: &[Operand]) -> Self {
+        match safe {
+            true if operands.contains(&Operand::Opaque) => Verdict::Fenced,
+            true => Verdict::Plain,
+            false => Verdict::Guarded,
+        }
+    }
 }
 
 /// A subquery in an expression, as it was found when it was walked.
@@ -173,11 +182,9 @@ impl Plain<'_, '_> {
                 self.pair(&e.name, left, right)
             }
             AExprKind::AexprDistinct | AExprKind::AexprNotDistinct => self.pair(&e.name, left, right),
-            AExprKind::AexprIn => Verdict::of(self.each(e, left, &list_items(right))),
-            AExprKind::AexprOpAny | AExprKind::AexprOpAll => Verdict::of(self.each_of(e, left, right)),
-            AExprKind::AexprBetween | AExprKind::AexprNotBetween => {
-                Verdict::of(self.leakproof_range(left, &list_items(right)))
-            }
+            AExprKind::AexprIn => self.each(e, left, &list_items(right)),
+            AExprKind::AexprOpAny | AExprKind::AexprOpAll => self.each_of(e, left, right),
+            AExprKind::AexprBetween | AExprKind::AexprNotBetween => self.leakproof_range(left, &list_items(right)),
             AExprKind::Undefined
             | AExprKind::AexprNullif
             | AExprKind::AexprLike
@@ -190,33 +197,29 @@ impl Plain<'_, '_> {
 
     fn pair(&self, name: &[Node], left: &Node, right: &Node) -> Verdict {
         let (Some(l), Some(r)) = (self.side(left), self.side(right)) else { return Verdict::Guarded };
-        match (self.safe(name, l, r), l == Operand::Opaque || r == Operand::Opaque) {
-            (true, false) => Verdict::Plain,
-            (true, true) => Verdict::Fenced,
-            (false, _) => Verdict::Guarded,
-        }
+        Verdict::of_operands(self.safe(name, l, r), &[l, r])
     }
 
-    fn each(&self, e: &AExpr, left: &Node, items: &[Node]) -> bool {
-        let Some(l) = self.operand(left) else { return false };
-        !items.is_empty()
-            && items.iter().all(|item| match self.operand(item) {
-                Some(Operand::Column(_) | Operand::Opaque) | None => false,
-                Some(constant @ (Operand::Typed(_) | Operand::Untyped | Operand::Unknown)) => {
-                    self.safe(&e.name, l, constant)
-                }
-            })
+    fn each(&self, e: &AExpr, left: &Node, items: &[Node]) -> Verdict {
+        let Some(l) = self.operand(left).filter(|_| !items.is_empty()) else { return Verdict::Guarded };
+        let safe = items.iter().all(|item| match self.operand(item) {
+            Some(Operand::Column(_) | Operand::Opaque) | None => false,
+            Some(constant @ (Operand::Typed(_) | Operand::Untyped | Operand::Unknown)) => {
+                self.safe(&e.name, l, constant)
+            }
+        });
+        Verdict::of_operands(safe, &[l])
     }
 
     /// Of `= ANY` and its kin.
     #[allow(unreachable_patterns, reason = "the group of expressions names the kinds above too")]
-    fn each_of(&self, e: &AExpr, left: &Node, right: &Node) -> bool {
+    fn each_of(&self, e: &AExpr, left: &Node, right: &Node) -> Verdict {
         match right.node.as_ref() {
             Some(NodeEnum::AArrayExpr(array)) => self.each(e, left, &array.elements),
             // An array literal or parameter takes the array type of the column.
-            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => self.each_of_array(e, left, right),
-            Some(NodeEnum::TypeCast(cast)) => self.array_cast(e, left, cast),
-            Some(nodes::expression!() | nodes::json!() | nodes::no_expression!()) | None => false,
+            Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => Verdict::of(self.each_of_array(e, left, right)),
+            Some(NodeEnum::TypeCast(cast)) => Verdict::of(self.array_cast(e, left, cast)),
+            Some(nodes::expression!() | nodes::json!() | nodes::no_expression!()) | None => Verdict::Guarded,
         }
     }
 
@@ -251,12 +254,13 @@ impl Plain<'_, '_> {
         constant && self.safe(&e.name, column, Operand::Typed(element))
     }
 
-    fn leakproof_range(&self, left: &Node, bounds: &[Node]) -> bool {
-        let Some(l) = self.operand(left) else { return false };
-        bounds.len() == 2
-            && bounds.iter().all(|bound| {
-                self.operand(bound).is_some_and(|b| self.safe_named("<=", l, b) && self.safe_named(">=", l, b))
-            })
+    fn leakproof_range(&self, left: &Node, bounds: &[Node]) -> Verdict {
+        let [low, high] = bounds else { return Verdict::Guarded };
+        let (Some(l), Some(low), Some(high)) = (self.operand(left), self.operand(low), self.operand(high)) else {
+            return Verdict::Guarded;
+        };
+        let safe = [low, high].iter().all(|b| self.safe_named("<=", l, *b) && self.safe_named(">=", l, *b));
+        Verdict::of_operands(safe, &[l, low, high])
     }
 
     fn is_constant(&self, node: &Node) -> bool {

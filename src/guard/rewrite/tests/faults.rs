@@ -17,6 +17,8 @@ const STATEMENTS: &[&str] = &[
     "SELECT * FROM (SELECT id, lower(status) AS s FROM orders) x WHERE lower(x.s) = 'a'",
     "SELECT * FROM (SELECT id, lower(status) AS s FROM orders) x WHERE x.s = 'a'",
     "SELECT * FROM orders o JOIN (SELECT lower(name) AS n FROM customers) x ON x.n = o.status",
+    "SELECT * FROM orders o JOIN (SELECT lower(name) AS n FROM customers) x ON o.status BETWEEN x.n AND x.n",
+    "SELECT * FROM (SELECT lower(name) AS n FROM customers) x WHERE x.n IN ('a', 'b')",
     "WITH w AS (SELECT id, status FROM orders) SELECT * FROM w WHERE lower(w.status) = 'x'",
     "WITH w AS MATERIALIZED (SELECT id, status FROM orders) SELECT * FROM w WHERE lower(w.status) = 'x'",
     "WITH w AS (SELECT lower(status) AS s FROM orders) SELECT * FROM w JOIN orders o ON o.status = w.s",
