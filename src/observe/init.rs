@@ -14,6 +14,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::audit;
+use super::span::Fields;
 use crate::config::{AuditSink, LogConfig, LogFormat};
 
 /// Why there is no log.
@@ -108,7 +109,7 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(out);
     match format {
-        LogFormat::Text => Box::new(layer.with_ansi(false)),
+        LogFormat::Text => Box::new(layer.with_ansi(false).fmt_fields(Fields::default())),
         LogFormat::Json => Box::new(layer.json().flatten_event(true).with_current_span(true).with_span_list(false)),
     }
 }
@@ -121,7 +122,7 @@ mod tests {
     use super::*;
     use crate::guard::{Refusal, RefusalKind};
     use crate::ids::{LoginName, SessionId, TenantName};
-    use crate::observe::SessionSpan;
+    use crate::observe::{SessionSpan, record_tenant};
     use crate::pgerror::SqlState;
 
     #[derive(Clone, Default)]
@@ -184,6 +185,37 @@ mod tests {
         assert_eq!(text.lines().count(), 5, "{text}");
         assert!(text.lines().take(4).all(|l| l.contains("session{id=7") && l.contains("tenant=acme")), "{text}");
         assert!(!text.contains('\u{1b}') && !text.contains("hunter2"), "{text}");
+    }
+
+    /// Runs what a session logs, and gives the lines.
+    fn lines(format: LogFormat, log: impl FnOnce(&SessionSpan)) -> Vec<String> {
+        let buffer = Buffer::default();
+        let out = buffer.clone();
+        let (subscriber, _) = subscriber(format, filter("info", false).unwrap(), move || out.clone(), None);
+        tracing::subscriber::with_default(subscriber, || log(&SessionSpan::new(SessionId(7), None)));
+        let bytes = buffer.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn lines_do_not_grow_with_each_switch_of_the_tenant() {
+        for format in [LogFormat::Text, LogFormat::Json] {
+            let lines = lines(format, |span| {
+                span.record_login("app tenant=forged");
+                for i in 0..1_000 {
+                    record_tenant(&span.span(), Some(&TenantName::new(format!("t{i:03}"))));
+                }
+                span.span().in_scope(|| tracing::info!("switched"));
+                record_tenant(&span.span(), None);
+                span.span().in_scope(|| tracing::info!("nobody"));
+            });
+            assert!(lines[0].contains("t999") && !lines[0].contains("t998"), "{}", lines[0]);
+            assert!(lines[0].contains("forged") && lines.iter().all(|line| line.len() < 300), "{}", lines[0]);
+            assert!(!lines[1].contains("t999"), "{}", lines[1]);
+            if format == LogFormat::Text {
+                assert_eq!(lines[0].matches(" tenant=").count(), 1, "{}", lines[0]);
+            }
+        }
     }
 
     #[test]

@@ -8,4 +8,4 @@ mod span;
 
 pub use fingerprint::fingerprint;
 pub use init::{InitError, init, set_level};
-pub use span::SessionSpan;
+pub use span::{SessionSpan, record_tenant};

@@ -1,9 +1,14 @@
 //! The span that all log lines of a session stand in.
 
+use std::fmt;
 use std::net::SocketAddr;
 
 use tracing::Span;
-use tracing::field::{Empty, display};
+use tracing::field::{Empty, Field, Visit, display};
+use tracing::span::Record;
+use tracing_subscriber::field::RecordFields;
+use tracing_subscriber::fmt::FormattedFields;
+use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, Writer};
 
 use crate::ids::{SessionId, TenantName};
 
@@ -22,19 +27,54 @@ impl SessionSpan {
         Self(tracing::error_span!("session", id = id.0, peer = peer.map(display), login = Empty, tenant = Empty))
     }
 
-    /// The login that the client claims, as it sent it: escaped and cut.
+    /// The login that the client claims, as it sent it: escaped and cut. Without spaces, which part the fields of a line.
     pub fn record_login(&self, login: &str) {
-        self.0.record("login", display(loggable(login)));
+        self.0.record("login", display(loggable(login).replace(' ', "\\u{20}")));
     }
 
     /// The tenant that the session acts for.
     pub fn record_tenant(&self, tenant: &TenantName) {
-        self.0.record("tenant", display(tenant));
+        record_tenant(&self.0, Some(tenant));
     }
 
     /// For `tracing::Instrument`.
     pub fn span(&self) -> Span {
         self.0.clone()
+    }
+}
+
+/// The tenant that the session of a span acts for.
+pub fn record_tenant(span: &Span, tenant: Option<&TenantName>) {
+    span.record("tenant", display(tenant.map_or("", TenantName::as_str)));
+}
+
+/// The fields of spans and events in text lines. One that is recorded again takes the place of what it was: the default
+/// appends it, so that the lines of a session that switches tenants would grow with each switch. For values without spaces,
+/// as those of a session's span are.
+#[derive(Debug, Default)]
+pub(super) struct Fields(DefaultFields);
+
+impl<'writer> FormatFields<'writer> for Fields {
+    fn format_fields<R: RecordFields>(&self, writer: Writer<'writer>, fields: R) -> fmt::Result {
+        self.0.format_fields(writer, fields)
+    }
+
+    fn add_fields(&self, current: &'writer mut FormattedFields<Self>, fields: &Record<'_>) -> fmt::Result {
+        fields.record(&mut Forget(&mut current.fields));
+        let space = if current.fields.is_empty() { "" } else { " " };
+        current.fields.push_str(space);
+        self.format_fields(current.as_writer(), fields)
+    }
+}
+
+/// Takes the fields that are recorded anew out of the text of a span.
+struct Forget<'t>(&'t mut String);
+
+impl Visit for Forget<'_> {
+    fn record_debug(&mut self, field: &Field, _: &dyn fmt::Debug) {
+        let is_it = |part: &&str| part.strip_prefix(field.name()).is_some_and(|rest| rest.starts_with('='));
+        let kept: Vec<&str> = self.0.split(' ').filter(|part| !is_it(part)).collect();
+        *self.0 = kept.join(" ");
     }
 }
 

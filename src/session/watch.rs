@@ -7,7 +7,7 @@ use tracing::Span;
 use super::machine::Observer;
 use crate::guard::{PinReason, Refusal};
 use crate::ids::TenantName;
-use crate::observe::audit;
+use crate::observe::{audit, record_tenant};
 
 /// Observes one session.
 pub(super) struct Watcher {
@@ -34,8 +34,7 @@ impl Observer for Watcher {
     }
 
     fn acts_for(&self, tenant: Option<&TenantName>) {
-        let name = tenant.map_or("", TenantName::as_str);
         // The session's span: every line of the log carries who is acted for.
-        self.span.record("tenant", name);
+        record_tenant(&self.span, tenant);
     }
 }
