@@ -13,7 +13,7 @@ use super::value::{TenantValue, literal_pieces};
 use crate::ids::Oid;
 use crate::pgerror::SqlState;
 
-/// A statement may end in a comment: what separates it from the next must not stand in it.
+/// A statement may end in a comment that was not taken out: what separates it from the next must not stand in it.
 const SEPARATOR: &str = "\n;";
 
 /// Statements with one tenant's values in them. Only the guard can make one, so that a session without enforcement
@@ -107,6 +107,27 @@ impl Guarded {
     /// The text to send: for a Query all statements with the tenant's values as literals, for a Parse the one statement
     /// with `$n` in their places.
     pub fn text(&self) -> Cow<'_, str> {
+        match &self.script.written {
+            Some(written) => Cow::Borrowed(written),
+            None => self.plain_text(),
+        }
+    }
+
+    /// Whether the text to send is the client's, so that positions in it are the client's too.
+    pub fn is_as_written(&self) -> bool {
+        match self.plans() {
+            [plan] => !plan.rewritten,
+            _ => self.script.written.is_some(),
+        }
+    }
+
+    /// Whether [`Guarded::plain_text`] is not [`Guarded::text`].
+    pub fn has_comments(&self) -> bool {
+        self.script.written.is_some()
+    }
+
+    /// [`Guarded::text`] without the client's comments: what statements that differ only in these have in common.
+    pub fn plain_text(&self) -> Cow<'_, str> {
         match (&*self.script.statements, self.values.as_slice()) {
             ([plan], [values]) => self.statement_text(plan, values),
             (plans, values) => {
@@ -127,6 +148,9 @@ impl Guarded {
 
     /// [`Guarded::text`] piece by piece, without putting it together.
     pub fn pieces(&self, put: &mut impl FnMut(&str)) {
+        if let Some(written) = &self.script.written {
+            return put(written);
+        }
         let statements = self.script.statements.iter().zip(&self.values);
         for (i, (plan, values)) in statements.enumerate() {
             if i > 0 {

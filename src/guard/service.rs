@@ -7,10 +7,10 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
-use super::plan::{Plan, Protocol};
+use super::plan::{Piece, Plan, Protocol};
 use super::policy::{Mode, Policy};
 use super::refusal::Refusal;
-use super::shape::{Lifted, Literals, Template, lift};
+use super::shape::{Lifted, Literals, Template, lift, without_comments};
 use crate::ids::Oid;
 
 /// Bytes of statement text (with what is made of it) that the verdict cache may hold.
@@ -22,29 +22,57 @@ const CACHED_TEXT_MAX: usize = 64 << 10;
 pub type Planner = fn(&Policy, &Mode, Protocol<'_>, &str) -> Result<Vec<Plan>, Refusal>;
 
 /// The statements of one Query or Parse message. A Parse has at most one.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Script {
     /// In the order of the text.
     pub statements: Arc<[Arc<Plan>]>,
     pub(super) extended: bool,
     /// Literals of this text, where its plans are shared with others of its shape.
     literals: Option<Literals>,
+    /// The client's text, where that is what is sent and the plans' own texts differ from it: in comments, or in what stands
+    /// between statements.
+    pub(super) written: Option<Box<str>>,
 }
 
 impl Script {
     pub(super) fn new(statements: Vec<Plan>, extended: bool) -> Self {
-        Self { statements: statements.into_iter().map(Arc::new).collect(), extended, literals: None }
+        let statements = statements.into_iter().map(Arc::new).collect();
+        Self { statements, extended, literals: None, written: None }
     }
 
     /// The plans of statements that were guarded one by one, with the values in the text.
     pub(super) fn of_plans(statements: Vec<Arc<Plan>>) -> Arc<Self> {
-        Arc::new(Self { statements: statements.into(), extended: false, literals: None })
+        Arc::new(Self { statements: statements.into(), extended: false, literals: None, written: None })
     }
 
     /// The template's plans with the literals of a text that fits it.
     fn of_shape(template: &Template, sql: &str, lifted: Lifted) -> Arc<Self> {
         let statements = Arc::clone(&template.statements);
-        Arc::new(Self { statements, extended: false, literals: Some(Literals::new(sql, lifted)) })
+        let literals = Some(Literals::new(sql, lifted));
+        Arc::new(Self { statements, extended: false, literals, written: None }.or_written(sql))
+    }
+
+    /// The plans of this very text. Where theirs begin elsewhere in it, positions would not be those that the client knows.
+    fn or_written(mut self, sql: &str) -> Self {
+        let begins_with =
+            |plan: &Plan| matches!(plan.pieces.first(), Some(Piece::Text(text)) if sql.starts_with(&**text));
+        if !matches!(&*self.statements, [plan] if begins_with(plan)) && !self.is_rewritten() {
+            self.written = Some(sql.into());
+        }
+        self
+    }
+
+    /// The same plans for a text that differs from theirs in comments: it is sent as the client wrote it, unless something of
+    /// it was rewritten.
+    fn with_comments(self: Arc<Self>, sql: &str) -> Arc<Self> {
+        if self.is_rewritten() {
+            return self;
+        }
+        Arc::new(Self { written: Some(sql.into()), ..Arc::unwrap_or_clone(self) })
+    }
+
+    fn is_rewritten(&self) -> bool {
+        self.statements.iter().any(|plan| plan.rewritten)
     }
 
     pub(super) fn literal_token(&self, i: usize) -> &str {
@@ -90,32 +118,33 @@ impl Guard {
     /// The refusal of the first statement that does not pass; none of the text may then be sent.
     pub fn plan(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Arc<Script>, Refusal> {
         let state = self.state.load();
-        match lifted(protocol, sql) {
-            Some(lifted) => self.plan_by_shape(&state, mode, sql, lifted),
-            None => self.plan_by_text(&state, mode, protocol, sql),
-        }
+        by_plain_text(sql, |plain| match lifted(protocol, plain) {
+            Some(lifted) => self.plan_by_shape(&state, mode, plain, lifted),
+            None => self.plan_by_text(&state, mode, protocol, plain),
+        })
     }
 
     /// What [`Guard::plan`] gives, if that needs no planning.
     pub fn remembered(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
         let state = self.state.load();
-        let by_shape = lifted(protocol, sql).and_then(|lifted| {
-            match state.verdicts.get(&KeyRef { mode, protocol, sql: &lifted.shape }) {
-                Some(Verdict::Shape(template)) => {
-                    template.fits(sql, &lifted).then(|| Script::of_shape(&template, sql, lifted))
+        by_plain_text(sql, |plain| {
+            let by_shape = lifted(protocol, plain).and_then(|lifted| {
+                match state.verdicts.get(&KeyRef { mode, protocol, sql: &lifted.shape }) {
+                    Some(Verdict::Shape(template)) => {
+                        template.fits(plain, &lifted).then(|| Script::of_shape(&template, plain, lifted))
+                    }
+                    Some(Verdict::Text(_) | Verdict::NoShape | Verdict::SeenOnce) | None => None,
                 }
-                Some(Verdict::Text(_) | Verdict::NoShape | Verdict::SeenOnce) | None => None,
-            }
-        });
-        by_shape.or_else(|| self.remembered_whole(mode, protocol, sql))
+            });
+            by_shape.or_else(|| state.text(mode, protocol, plain)).ok_or(())
+        })
+        .ok()
     }
 
     /// What [`Guard::plan_whole`] gives, if that needs no planning.
     pub fn remembered_whole(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
-        match self.state.load().verdicts.get(&KeyRef { mode, protocol, sql }) {
-            Some(Verdict::Text(hit)) => Some(hit),
-            Some(Verdict::Shape(_) | Verdict::NoShape | Verdict::SeenOnce) | None => None,
-        }
+        let state = self.state.load();
+        by_plain_text(sql, |plain| state.text(mode, protocol, plain).ok_or(())).ok()
     }
 
     /// The plans of a text of the simple protocol, not shared with others of its shape: they can be put together with
@@ -124,7 +153,8 @@ impl Guard {
     /// # Errors
     /// As [`Guard::plan`].
     pub fn plan_whole(&self, mode: &Mode, sql: &str) -> Result<Arc<Script>, Refusal> {
-        self.plan_by_text(&self.state.load(), mode, Protocol::Simple, sql)
+        let state = self.state.load();
+        by_plain_text(sql, |plain| self.plan_by_text(&state, mode, Protocol::Simple, plain))
     }
 
     fn plan_by_text(
@@ -134,14 +164,14 @@ impl Guard {
         protocol: Protocol<'_>,
         sql: &str,
     ) -> Result<Arc<Script>, Refusal> {
-        let key = KeyRef { mode, protocol, sql };
-        if let Some(Verdict::Text(hit)) = state.verdicts.get(&key) {
+        if let Some(hit) = state.text(mode, protocol, sql) {
             return Ok(hit);
         }
         let statements = (self.planner)(&state.policy, mode, protocol, sql)?;
-        let script = Arc::new(Script::new(statements, matches!(protocol, Protocol::Extended { .. })));
+        let script = Script::new(statements, matches!(protocol, Protocol::Extended { .. })).or_written(sql);
+        let script = Arc::new(script);
         if sql.len() <= CACHED_TEXT_MAX {
-            state.verdicts.insert(key.to_owned(), Verdict::Text(script.clone()));
+            state.verdicts.insert(KeyRef { mode, protocol, sql }.to_owned(), Verdict::Text(script.clone()));
         }
         Ok(script)
     }
@@ -168,6 +198,14 @@ impl Guard {
     }
 }
 
+/// What a text without its comments gives, for the text as it is.
+fn by_plain_text<E>(sql: &str, plan: impl FnOnce(&str) -> Result<Arc<Script>, E>) -> Result<Arc<Script>, E> {
+    match Some(sql).filter(|sql| sql.len() <= CACHED_TEXT_MAX).and_then(without_comments) {
+        None => plan(sql),
+        Some(plain) => Ok(plan(&plain)?.with_comments(sql)),
+    }
+}
+
 /// A text with its literals taken out, if texts of its shape may share a plan.
 fn lifted(protocol: Protocol<'_>, sql: &str) -> Option<Lifted> {
     (protocol == Protocol::Simple && sql.len() <= CACHED_TEXT_MAX).then(|| lift(sql)).flatten()
@@ -190,6 +228,14 @@ impl State {
     fn new(policy: Arc<Policy>) -> Self {
         // The estimate of entries only sizes the first allocation; the weight is what bounds the cache.
         Self { policy, verdicts: Cache::with_weighter(1_000, CACHE_BYTES, ByText) }
+    }
+
+    /// The plans of this very text, if it was seen before.
+    fn text(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
+        match self.verdicts.get(&KeyRef { mode, protocol, sql }) {
+            Some(Verdict::Text(hit)) => Some(hit),
+            Some(Verdict::Shape(_) | Verdict::NoShape | Verdict::SeenOnce) | None => None,
+        }
     }
 }
 
@@ -287,7 +333,7 @@ mod tests {
         static CALLS: AtomicUsize = AtomicUsize::new(0);
         fn planner(_: &Policy, _: &Mode, _: Protocol<'_>, sql: &str) -> Result<Vec<Plan>, Refusal> {
             CALLS.fetch_add(1, Ordering::SeqCst);
-            Ok(vec![test_plan(&format!("/* guarded */ {sql}"))])
+            Ok(vec![Plan { rewritten: true, ..test_plan(&format!("/* guarded */ {sql}")) }])
         }
         let guard = Guard::new(Arc::new(Policy::empty()), planner);
         let ask = |sql: &str| {
@@ -305,5 +351,50 @@ mod tests {
         let sql = "SELECT f('other'), a FROM t WHERE b = '' AND c IN (1, -7, 2.5) LIMIT 10";
         assert_eq!(ask(sql), format!("/* guarded */ {sql}"));
         assert_eq!(CALLS.load(Ordering::SeqCst), calls + 1);
+    }
+
+    #[test]
+    fn texts_that_differ_in_comments_share_a_verdict() {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        fn planner(_: &Policy, _: &Mode, _: Protocol<'_>, sql: &str) -> Result<Vec<Plan>, Refusal> {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            Ok(vec![Plan { rewritten: sql.contains("orders"), ..test_plan(sql) }])
+        }
+        let guard = Guard::new(Arc::new(Policy::empty()), planner);
+        let ask = |protocol, sql: &str| {
+            let planned = guard.plan(&Mode::Shared, protocol, sql).unwrap().bind(&TenantKeys::default()).unwrap();
+            (planned.text().into_owned(), planned.plain_text().into_owned(), planned.is_as_written())
+        };
+        let extended = Protocol::Extended { param_types: &[] };
+        for i in 0..100 {
+            // What is rewritten goes without them, what is not as the client wrote it.
+            let comment = format!("/*traceparent='00-{i:032x}-01'*/");
+            let (text, _, as_written) = ask(extended, &format!("SELECT a FROM orders {comment}"));
+            assert_eq!((text.as_str(), as_written), ("SELECT a FROM orders  ", false));
+            let sql = format!("{comment} SELECT a FROM t -- {i}");
+            assert_eq!(ask(extended, &sql), (sql.clone(), "  SELECT a FROM t ".to_owned(), true));
+            let sql = format!("SELECT a FROM t WHERE b = {i} {comment}");
+            assert_eq!(ask(Protocol::Simple, &sql).0, sql);
+            assert!(guard.remembered(&Mode::Shared, extended, &format!("SELECT a FROM orders /*{i}*/")).is_some());
+        }
+        // One each, and one for the template of the shape
+        assert_eq!(CALLS.load(Ordering::SeqCst), 5);
+        // A hint to the planner makes another statement.
+        assert_eq!(ask(extended, "/*+ SeqScan(t) */ SELECT a FROM t").1, "/*+ SeqScan(t) */ SELECT a FROM t");
+    }
+
+    #[test]
+    fn several_statements_are_sent_as_they_were_written() {
+        let guard = Guard::new(Arc::new(Policy::empty()), crate::guard::plan_statements);
+        for sql in ["SELECT 1; SELECT 2", ";; SELECT 1", "  SELECT 1", "SELECT 1 /* a */; -- b\n SELECT 2;"] {
+            for _ in 0..3 {
+                let planned = guard.plan(&Mode::Operator, Protocol::Simple, sql).unwrap();
+                let guarded = planned.bind(&TenantKeys::default()).unwrap();
+                assert!(
+                    guarded.is_as_written() && guarded.text().trim_end_matches(';') == sql.trim_end_matches(';'),
+                    "{sql}"
+                );
+            }
+        }
     }
 }

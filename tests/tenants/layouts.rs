@@ -4,6 +4,7 @@ use std::net::TcpListener;
 
 use super::PROXY;
 use crate::support::lab::Lab;
+use crate::support::message::{parse, sync};
 use crate::support::proxy::{Proxy, Setup, free_port};
 use crate::support::session::Endpoint;
 
@@ -45,6 +46,41 @@ fn the_schema_tenant_stays_in_its_schema() {
     assert_eq!(session.simple("SELECT count(*) FROM customers").ok().value(), "5");
     assert_eq!(session.simple("SELECT current_schema()").ok().value(), "t_a");
     assert_eq!(session.simple("SELECT current_user").ok().value(), "t_a_role");
+}
+
+/// Texts that differ in comments are planned once. What is not rewritten goes out as the client wrote it, so that the server's
+/// log has the comments, and errors point at the client's text.
+#[test]
+fn comments_arrive_where_nothing_is_rewritten() {
+    let proxy = PROXY.get();
+    let mut through = proxy.login("database_a").connect();
+    let mut directly = Lab::general().owner("db_tenant_a").connect();
+    for round in 0..3 {
+        let sql = format!("/*traceparent='{round}'*/ SELECT current_query() -- ä {round}");
+        assert_eq!(through.simple(&sql).ok().value(), sql);
+        assert_eq!(through.extended(&sql, &[]).ok().value(), sql);
+        for sql in [
+            format!("/* ä{round} */ SELECT nosuch -- {round}"),
+            format!("SELECT 1, /*{round}*/ 'a'; /* ää */ SELECT /*{round}*/ nosuch, 2"),
+            format!(";; /*{round}*/ SELECT name FROM customers WHERE id = 1 + /* */ nosuch"),
+            format!("SELECT 'a' -- {round}\n'b', nosuch"),
+            format!("SELECT 1 /* {round} /* */ */, nosuch"),
+            format!("SELECT 'a' /* {round} */\n'b'"),
+        ] {
+            let wanted = directly.simple(&sql).errors;
+            assert_eq!(through.simple(&sql).errors[0].get(&'P'), wanted[0].get(&'P'), "{sql}");
+        }
+        // Under a name the server has the text without the comment: a position in it would be another.
+        let named = format!("/* ä{round} */ SELECT nosuch");
+        let reply = through.exchange(&[parse("s", &named, &[]), sync()], 1).refused("42703");
+        assert_eq!(reply.errors[0].get(&'P'), None);
+    }
+    let mut tenant = proxy.login("tenant_a").connect();
+    for round in 0..3 {
+        let sql = format!("SELECT /*{round} '*/ min(name) /*--*/ FROM customers -- {round}\n WHERE id > 0 /*{round}*/");
+        assert_eq!(tenant.simple(&sql).ok().value(), "ALPHA_name_1");
+        assert_eq!(tenant.extended(&sql, &[]).ok().value(), "ALPHA_name_1");
+    }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use pg_query::protobuf::{
 };
 
 use super::{Form, Outline, Scope, Step, TransactionStep, Value};
+use crate::guard::shape::without_comments;
 use crate::guard::{Policy, nodes, parse};
 
 /// The outline of a text; `None` where all of it leaves the context alone, or where it is for the guard to refuse.
@@ -29,8 +30,9 @@ pub fn outline(policy: &Policy, sql: &str) -> Option<Outline> {
 
 /// A single query that cannot name the setting needs no second parse. What hides its name from this look is still a
 /// sealed setting to the guard.
-fn is_plain(sql: &str, setting: &str) -> bool {
-    let text = sql.trim_start();
+pub(super) fn is_plain(sql: &str, setting: &str) -> bool {
+    let uncommented = without_comments(sql);
+    let text = uncommented.as_deref().unwrap_or(sql).trim_start();
     let word: String = text.chars().take_while(char::is_ascii_alphabetic).collect();
     let query =
         matches!(word.to_ascii_lowercase().as_str(), "select" | "insert" | "update" | "delete" | "with" | "merge");

@@ -62,6 +62,20 @@ fn other_forms_are_not_read() {
 }
 
 #[test]
+fn queries_with_comments_need_no_reading() {
+    for sql in [
+        "/* tenant='a' */ SELECT 1",
+        "-- a; b\nSELECT 1 /* SET app.tenant_id */;",
+        "/*x*/ /*y*/insert into t values (1) -- ;",
+    ] {
+        assert!(read::is_plain(sql, "app.tenant_id"), "{sql}");
+    }
+    for sql in ["/* a */ SET app.tenant_id = 'a'", "SELECT 1; /* a */ SET app.tenant_id = 'a'", "/* SELECT */ BEGIN"] {
+        assert!(!read::is_plain(sql, "app.tenant_id"), "{sql}");
+    }
+}
+
+#[test]
 fn comments() {
     assert_eq!(comment("/* tenant='a' */ SELECT 1"), Some("a"));
     assert_eq!(comment(" /*route='x',tenant='a'*/SELECT 1"), Some("a"));

@@ -100,7 +100,7 @@ impl Machine {
         statement.server = if statement.name.is_empty() {
             self.statements.next_unnamed()
         } else {
-            let (text, types) = (statement.text(), statement.param_types());
+            let (text, types) = (statement.shared_text(), statement.param_types());
             let place = statement.origin.as_ref().map_or(&self.place, |origin| &origin.place);
             ServerStatement::Shared(self.env.shared.id(&place.planning_context, &text, &types))
         };

@@ -107,7 +107,7 @@ impl Machine {
 
     /// Replaces a statement of the client by what it means now.
     fn renew(&mut self, mut renewed: Statement, guarded: Guarded, place: Arc<Place>) -> Arc<Statement> {
-        let same_name = guarded.text() == renewed.text()
+        let same_name = guarded.plain_text() == renewed.shared_text()
             && renewed.origin.as_ref().is_none_or(|origin| origin.place.planning_context == place.planning_context);
         renewed.guarded = guarded;
         if matches!(renewed.change, Change::Cursor(_)) {

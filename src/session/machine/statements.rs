@@ -145,9 +145,24 @@ impl Statement {
         self.guarded.param_types(&self.declared)
     }
 
-    /// The text to prepare.
+    /// The text to prepare. One that is shared holds no client's comments.
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
-        if self.tag.is_some() { "".into() } else { self.guarded.text() }
+        match self.server {
+            _ if self.tag.is_some() => "".into(),
+            ServerStatement::Unnamed(_) => self.guarded.text(),
+            ServerStatement::Shared(_) => self.shared_text(),
+        }
+    }
+
+    /// The text to prepare under a name.
+    pub fn shared_text(&self) -> std::borrow::Cow<'_, str> {
+        if self.tag.is_some() { "".into() } else { self.guarded.plain_text() }
+    }
+
+    /// Whether the text to prepare is the client's.
+    pub fn is_as_written(&self) -> bool {
+        let shared = matches!(self.server, ServerStatement::Shared(_));
+        self.guarded.is_as_written() && !(shared && self.guarded.has_comments())
     }
 }
 

@@ -64,6 +64,20 @@ fn equal_texts_share_one_statement() {
     assert_eq!(accept(&mut bench)[0], "Bind  pgw1 [] ");
 }
 
+/// Under a name they share one, which holds nobody's comments; without a name each goes as it was written.
+#[test]
+fn texts_that_differ_in_comments_share_one_statement() {
+    let mut bench = Bench::new();
+    prepare(&mut bench, "a", "/*trace=1*/ SELECT 1 -- x");
+    assert_eq!(accept(&mut bench), ["Parse pgw1 SELECT 1 []", "Sync"]);
+    prepare(&mut bench, "b", "/*trace=2*/ SELECT 1 -- y");
+    assert!(bench.sent().is_empty(), "the server knows it");
+    prepare(&mut bench, "c", "/*+ trace=3 */ SELECT 1");
+    assert_eq!(accept(&mut bench)[0], "Parse pgw2 /*+ trace=3 */ SELECT 1 []", "a hint to the planner is no comment");
+    prepare(&mut bench, "", "/*trace=4*/ SELECT 1");
+    assert_eq!(accept(&mut bench)[0], "Parse  /*trace=4*/ SELECT 1 []");
+}
+
 #[test]
 fn the_least_recently_used_one_is_closed() {
     let mut bench = Bench::new();
