@@ -1,6 +1,6 @@
 //! A login that acts for several tenants and names them as it goes: SET, set_config, comments, transactions.
 
-use crate::support::message::{bind, describe, execute, parse, query, sync};
+use crate::support::message::{bind, describe, execute, flush, parse, query, sync};
 use crate::support::session::Session;
 
 const NAME: &str = "SELECT min(name) FROM customers";
@@ -214,10 +214,78 @@ fn cursors_and_sql_level_statements_stay_with_their_tenant() {
         it.simple(sql).ok();
         it.simple("EXECUTE p").refused("25001");
     }
-    it.simple(format!("SET app.tenant_id = 'b'; PREPARE q AS {NAME}")).refused("0A000");
     it.simple("DISCARD ALL").ok();
+    it.simple(format!("SET app.tenant_id = 'b'; PREPARE q AS {NAME}")).refused("0A000");
     it.simple("SET app.tenant_id = 'b'").ok();
     assert_eq!(whose(&mut it), B);
+}
+
+/// The same where all of it is one Query.
+#[test]
+fn what_is_opened_for_one_tenant_is_not_read_for_another_in_one_text() {
+    let mut it = session();
+    let declare = "DECLARE c CURSOR FOR SELECT name FROM customers ORDER BY name";
+    let switch = "SET LOCAL app.tenant_id = ";
+    for use_of_it in ["FETCH c", "MOVE c", "CLOSE c", "DELETE FROM customers WHERE CURRENT OF c", "SELECT 1"] {
+        let text = format!("BEGIN; {switch}'a'; {declare}; {switch}'b'; {use_of_it}");
+        it.simple(&text).refused("25001");
+        it.simple("ROLLBACK").ok();
+        it.simple(text.replacen("BEGIN; ", "", 1)).refused("25001");
+        // Opened before
+        it.simple(format!("BEGIN; {switch}'a'; {declare}")).ok();
+        it.simple(format!("{switch}'b'; {use_of_it}")).refused("25001");
+        it.simple("ROLLBACK").ok();
+    }
+    it.simple("SET app.tenant_id = 'a'").ok();
+    it.simple(format!("PREPARE p AS {NAME}")).ok();
+    it.simple("SET app.tenant_id = 'b'; EXECUTE p").refused("25001");
+    it.simple("DISCARD ALL").ok();
+    // The transaction's end closes it, and its own tenant may read it.
+    let own = format!("BEGIN; {switch}'a'; {declare}; FETCH c; {switch}'b'; {switch}'a'; FETCH c; COMMIT");
+    it.simple(&own).ok();
+    it.simple(format!("BEGIN; {switch}'a'; {declare}; COMMIT; BEGIN; {switch}'b'; {NAME}; COMMIT")).ok();
+    assert_eq!(whose(&mut it), "");
+}
+
+/// A portal is a cursor, by whichever protocol it is reached.
+#[test]
+fn portals_stay_with_their_tenant() {
+    let mut it = session();
+    let list = "SELECT name FROM customers ORDER BY name";
+    let switch = |to: &str| {
+        let set = format!("SET LOCAL app.tenant_id = '{to}'");
+        vec![parse("", &set, &[]), bind(to, "", &[], &[]), execute(to, 0)]
+    };
+    for portal in ["p", ""] {
+        let opened = vec![parse("", list, &[]), bind(portal, "", &[], &[]), execute(portal, 1)];
+        let again = vec![execute(portal, 1), sync()];
+        // In one batch, and in one transaction
+        let all = [switch("a"), opened.clone(), switch("b"), again.clone()].concat();
+        it.exchange(&all, 1).refused("25001");
+        it.simple("BEGIN").ok();
+        it.exchange(&[switch("a"), opened, vec![flush()]].concat(), 0);
+        let reply = it.exchange(&[switch("b"), again].concat(), 1);
+        assert!(!reply.text().contains("CANARY"), "{}", reply.text());
+        reply.refused("25001");
+        it.simple("ROLLBACK").ok();
+    }
+    let begin = [
+        vec![query("BEGIN; SET LOCAL app.tenant_id = 'a'")],
+        vec![parse("", list, &[]), bind("p", "", &[], &[]), sync()],
+    ];
+    it.exchange(&begin.concat(), 2).ok();
+    assert_eq!(it.simple("FETCH p").ok().value(), A);
+    it.simple("SET LOCAL app.tenant_id = 'b'").ok();
+    it.simple("FETCH p").refused("25001");
+    it.simple("ROLLBACK").ok();
+    // A cursor of SQL by the protocol
+    it.simple("BEGIN; SET LOCAL app.tenant_id = 'a'; DECLARE c CURSOR FOR SELECT name FROM customers ORDER BY name")
+        .ok();
+    assert_eq!(it.exchange(&[execute("c", 1), sync()], 1).ok().value(), A);
+    it.simple("SET LOCAL app.tenant_id = 'b'").ok();
+    it.exchange(&[execute("c", 1), sync()], 1).refused("25001");
+    it.simple("ROLLBACK").ok();
+    assert_eq!(whose(&mut it), "");
 }
 
 #[test]

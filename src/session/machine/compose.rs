@@ -141,10 +141,14 @@ impl Machine {
         let mut route = Route::new(fixed);
         let (mut parts, mut changes) = (Vec::new(), Vec::new());
         let single = outline.len() == 1;
+        let mut held = self.switching.as_ref().map(|it| it.ties.clone()).unwrap_or_default();
         let mut only = Step::None;
         for (text, step) in outline {
             let current = named.clone().unwrap_or_else(|| course.value().clone());
             let change = self.change_of(&step, &current)?;
+            if protocol == Protocol::Simple {
+                held.follow(&step, &current, &change).map_err(Obstacle::Error)?;
+            }
             let place = self.route(&mut route, &step, &current, &change)?;
             // A single statement is the whole text, with the types of its parameters.
             let text = if single { sql } else { text.as_str() };

@@ -211,6 +211,7 @@ impl Machine {
             return self.refuse_extended(error.to_pg());
         }
         self.sent_extended();
+        self.note_portal(bind.portal, &statement);
         self.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
         self.replies.forward(Kind::Bind(statement));
         Flow::Done
@@ -347,10 +348,16 @@ impl Machine {
 
     /// As [`Machine::ready_to_send`], for whom the portal was bound. A change of the context waits for what is outstanding.
     fn ready_to_execute(&mut self, portal: &str) -> Result<(), Hindrance> {
-        let Some(portal) = self.portals.get(portal).filter(|_| self.switching.is_some()) else {
+        if self.switching.is_none() {
             return self.ready_to_send();
+        }
+        let Some(portal) = self.portals.get(portal) else {
+            // A cursor that SQL declared, if it is one.
+            let asked = self.asked();
+            return self.ready_to_run(&asked);
         };
         let statement = portal.statement.clone();
+        self.check_portal(&statement).map_err(Hindrance::Denied)?;
         if statement.change.is_some() {
             self.settle().map_err(Hindrance::Wait)?;
             return self.ready_to_send();

@@ -10,6 +10,7 @@ use super::context::Hindrance;
 use super::route::Needs;
 use super::statements::{Origin, Statement};
 use super::switching::{Change, keys_of};
+use super::ties::Ties;
 use super::{Flow, Machine, Place};
 use crate::guard::context::{self, Step, Value};
 use crate::guard::{Guarded, Protocol, Refusal};
@@ -63,6 +64,26 @@ impl Machine {
         }
         self.ready_for_statement(&statement, bind.is_some()).map_err(|hindrance| self.hindered(hindrance))?;
         Ok(statement)
+    }
+
+    /// A portal was bound. By its name SQL finds it too (FETCH), for whoever is acted for then.
+    pub(super) fn note_portal(&mut self, name: &str, statement: &Statement) {
+        if let (false, Step::None | Step::Cursor, Some(switching)) =
+            (name.is_empty(), &statement.step, self.switching.as_mut())
+        {
+            switching.ties.open(&statement.actor);
+        }
+    }
+
+    /// A portal runs for whom it was bound, or not at all.
+    ///
+    /// # Errors
+    /// 25001 where another tenant is acted for by now.
+    pub(super) fn check_portal(&self, statement: &Statement) -> Result<(), PgError> {
+        let runs = matches!(statement.step, Step::None | Step::Cursor) && !statement.commented;
+        let mut bound = Ties::default();
+        bound.open(&statement.actor);
+        if runs { bound.admit(&self.asked()) } else { Ok(()) }
     }
 
     pub(super) fn ready_for_statement(&mut self, statement: &Statement, runs: bool) -> Result<(), Hindrance> {

@@ -32,6 +32,7 @@ mod switching;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod ties;
 mod unsent;
 
 use std::collections::BTreeMap;

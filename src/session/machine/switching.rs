@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::acting::{Acting, Actor, Tenants, Variable, same};
 use super::context::Hindrance;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
+use super::ties::Ties;
 use super::{Batch, Hold, Machine, Pin, Place, Wait};
 use crate::guard::context::{self, Scope, TransactionStep};
 use crate::guard::{PinReason, TenantKeys};
@@ -55,14 +56,6 @@ struct Held {
     whole: bool,
 }
 
-/// Something on the server connection that was made for one actor and would serve another.
-#[derive(Clone, Debug)]
-struct Tie {
-    actor: Actor,
-    /// It goes with the transaction.
-    passing: bool,
-}
-
 /// The tenant context of a session.
 pub(super) struct Switching {
     pub(super) tenants: Arc<dyn Tenants>,
@@ -73,7 +66,7 @@ pub(super) struct Switching {
     held: Variable<Held>,
     /// The server reported an error since the last ReadyForQuery.
     failed: bool,
-    tie: Option<Tie>,
+    pub(super) ties: Ties,
     /// Portals that the server does not know: what they run is carried out here.
     pub(super) bound_here: HashSet<Box<str>>,
 }
@@ -81,7 +74,15 @@ pub(super) struct Switching {
 impl Switching {
     pub(super) fn new(tenants: Arc<dyn Tenants>, home: Arc<Place>) -> Self {
         let held = Variable::new(Held { actor: None, whole: true });
-        Self { tenants, home, asked: Variable::new(None), held, failed: false, tie: None, bound_here: HashSet::new() }
+        Self {
+            tenants,
+            home,
+            asked: Variable::new(None),
+            held,
+            failed: false,
+            ties: Ties::default(),
+            bound_here: HashSet::new(),
+        }
     }
 
     /// Whom the server connection is for.
@@ -94,7 +95,7 @@ impl Switching {
         self.asked.step(step);
         self.held.step(step);
         if matches!(step, TransactionStep::Commit { .. } | TransactionStep::Rollback { .. }) {
-            self.tie.take_if(|tie| tie.passing);
+            self.ties.transaction_ended();
         }
     }
 
@@ -182,15 +183,8 @@ impl Machine {
 
     /// As [`Machine::ready_for`], for a statement that runs something: what was made for another tenant must be gone.
     pub(super) fn ready_to_run(&mut self, target: &Actor) -> Result<(), Hindrance> {
-        let tie = self.switching.as_ref().and_then(|it| it.tie.as_ref());
-        if tie.is_some_and(|tie| !same(&tie.actor, target)) {
-            return Err(Hindrance::Denied(
-                PgError::error(
-                    SqlState::ACTIVE_SQL_TRANSACTION,
-                    "cannot act for another tenant while the session holds what was made for the last one",
-                )
-                .hint("A cursor goes with its transaction; prepared statements (PREPARE), cursors WITH HOLD and temporary objects with DISCARD ALL."),
-            ));
+        if let Some(switching) = self.switching.as_ref() {
+            switching.ties.admit(target).map_err(Hindrance::Denied)?;
         }
         self.ready_for(target)
     }
@@ -265,10 +259,7 @@ impl Machine {
             PinReason::Listen | PinReason::AdvisoryLock => false,
         };
         if let Some(switching) = self.switching.as_mut().filter(|_| keeps) {
-            // Nobody's data can be in what was made for nobody.
-            if let Some(actor) = switching.held.value().actor.clone() {
-                switching.tie = Some(Tie { actor: Some(actor), passing: false });
-            }
+            switching.ties.keep(&switching.held.value().actor);
         }
     }
 
@@ -296,17 +287,14 @@ impl Machine {
                 switching.step(step);
             }
             Change::Clear => switching.asked.set(None, Scope::Session),
-            Change::Cursor(None) => {}
-            Change::Cursor(actor) => {
-                switching.tie.get_or_insert_with(|| Tie { actor: actor.clone(), passing: true });
-            }
+            Change::Cursor(actor) => switching.ties.open(actor),
         }
     }
 
     /// DISCARD ALL: nothing is left of anybody.
     pub(super) fn untie(&mut self) {
         if let Some(switching) = self.switching.as_mut() {
-            switching.tie = None;
+            switching.ties.clear();
         }
     }
 
@@ -323,7 +311,7 @@ impl Machine {
         if status != TransactionStatus::Idle {
             return;
         }
-        switching.tie.take_if(|tie| tie.passing);
+        switching.ties.transaction_ended();
         if failed {
             switching.asked.roll_back();
             switching.held.roll_back();
