@@ -5,7 +5,7 @@ use pg_query::protobuf::{Node, TypeCast, TypeName, a_const};
 
 use super::functions;
 use super::names::{denied, foreign_schema, parts, schema_is_own, truncated};
-use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
+use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule, nodes};
 use crate::pgerror::SqlState;
 
 /// Checks the name of a type in a cast, a column definition or a column definition list.
@@ -77,8 +77,29 @@ pub(super) fn bad_modifier() -> Refusal {
 pub(crate) fn check_cast(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Result<(), Refusal> {
     let Some(name) = cast.type_name.as_ref() else { return Ok(()) };
     check(policy, mode, name)?;
-    let to = parts(&name.names).unwrap_or_default();
-    let looks_up = matches!(to.last(), Some(&("regclass" | "regtype" | "regproc" | "regprocedure")));
+    check_lookup(mode, cast)
+}
+
+/// Types whose values are written as names, with a schema or without. (`regnamespace` and `regrole` have none.)
+const LOOK_UP: &[&str] = &[
+    "regclass",
+    "regcollation",
+    "regconfig",
+    "regdictionary",
+    "regoper",
+    "regoperator",
+    "regproc",
+    "regprocedure",
+    "regtype",
+];
+
+/// Of a cast, the name that it looks up, if it does.
+///
+/// # Errors
+/// As [`check_cast`].
+pub(super) fn check_lookup(mode: &Mode, cast: &TypeCast) -> Result<(), Refusal> {
+    let to = cast.type_name.as_ref().and_then(|name| parts(&name.names)).unwrap_or_default();
+    let looks_up = to.last().is_some_and(|last| LOOK_UP.contains(&truncated(last)));
     if !looks_up || !matches!(mode, Mode::Schema(_)) {
         return Ok(());
     }
@@ -98,9 +119,11 @@ pub(crate) fn check_cast(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Resul
     }
 }
 
+/// Whether the name is not to be seen in the text: all but numbers, columns, parameters and their casts to `oid`.
+#[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
 fn is_computed(arg: &Node) -> bool {
     match arg.node.as_ref() {
-        Some(NodeEnum::FuncCall(_) | NodeEnum::AExpr(_) | NodeEnum::CaseExpr(_)) => true,
+        Some(NodeEnum::ColumnRef(_) | NodeEnum::ParamRef(_) | NodeEnum::AConst(_)) | None => false,
         // A text that a cast changes (`'t_a'::varchar(2)`); numbers and columns are cast to `oid`.
         Some(NodeEnum::TypeCast(cast)) => {
             let (mut arg, mut of_text) = (cast.arg.as_deref(), false);
@@ -112,7 +135,7 @@ fn is_computed(arg: &Node) -> bool {
             }
             of_text || arg.is_some_and(is_computed)
         }
-        Some(_) | None => false,
+        Some(nodes::statement!() | nodes::part!()) => true,
     }
 }
 
@@ -168,6 +191,17 @@ mod tests {
             ("'customers'::text::regclass", "ok"),
             ("16501::oid::regclass", "ok"),
             ("format('%I.%I', a, b)::regclass", "42501"),
+            ("coalesce('t_b.customers')::regclass", "42501"),
+            ("(SELECT 't_b.customers')::regclass", "42501"),
+            ("('t_b.customers' COLLATE \"C\")::regclass", "42501"),
+            ("'{t_b.customers}'::regclass[]", "42501"),
+            ("$1::regclass", "ok"),
+            ("'t_b.mood'::regtype", "42501"),
+            ("'t_b.my_customers()'::regprocedure", "42501"),
+            ("'t_b.english'::regconfig", "42501"),
+            ("'pg_catalog.english'::regconfig", "ok"),
+            ("'t_b.+'::regoper", "42501"),
+            ("'t_b.c'::regcollation", "42501"),
         ] {
             assert_eq!(cast(&schema_mode(), sql), wanted, "{sql}");
             assert_eq!(cast(&Mode::Shared, sql), "ok", "{sql}");

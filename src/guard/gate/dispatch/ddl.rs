@@ -1,6 +1,7 @@
 //! Definitions of tables, views, indexes, sequences and types. Shared layout: refused. Schema layout: allowed where every name
 //! in them is the tenant's own. In a database of one's own: allowed.
 
+mod expressions;
 mod names;
 
 use pg_query::NodeEnum;

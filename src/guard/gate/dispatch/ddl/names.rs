@@ -8,6 +8,7 @@ use pg_query::protobuf::{Node, RangeVar};
 use serde_json::Value;
 
 use super::super::unsupported;
+use super::expressions;
 use crate::guard::gate::functions;
 use crate::guard::gate::names::{denied, foreign_schema, parts, schema_is_own};
 use crate::guard::gate::types::{self, Modifier};
@@ -40,6 +41,9 @@ fn walk(policy: &Policy, mode: &Mode, value: &Value) -> Result<(), Refusal> {
                 if !modifiers.iter().all(|modifier| types::is_modifier(&names, kind(modifier))) {
                     return Err(types::bad_modifier());
                 }
+            }
+            if let Some(cast) = fields.get("TypeCast") {
+                types::check_lookup(mode, &expressions::type_cast(cast))?;
             }
             if let Some(name) = fields.get("funcname") {
                 function(policy, mode, &strings(name), fields.get("args"))?;
@@ -86,7 +90,12 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
         .iter()
         .map(|n| Node { node: Some(NodeEnum::String(pg_query::protobuf::String { sval: (*n).to_owned() })) })
         .collect();
-    let effects = functions::check(policy, mode, &nodes, &[])?;
+    let given = args.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let given: Vec<Node> = match mode {
+        Mode::Schema(_) => given.iter().map(expressions::expression).collect(),
+        Mode::Shared | Mode::Database | Mode::Operator => Vec::new(),
+    };
+    let effects = functions::check(policy, mode, &nodes, &given)?;
     // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client.
     if !effects.is_empty() && matches!(mode, Mode::Schema(_)) {
         return Err(denied(
@@ -112,7 +121,7 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
 }
 
 /// The texts of a list of `String` nodes.
-fn strings(list: &Value) -> Vec<&str> {
+pub(super) fn strings(list: &Value) -> Vec<&str> {
     let items = list.as_array().map(Vec::as_slice).unwrap_or_default();
     items.iter().filter_map(|item| find(item, "sval")).filter_map(Value::as_str).collect()
 }
