@@ -24,7 +24,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
 use super::plain::{Plain, Verdict, becomes_join, deferred};
-use super::scope::{self, Fence, Guard, Item, Refs, at_stake};
+use super::scope::{self, Fence, Guard, Item, Merges, Refs, at_stake};
 use super::tree;
 use super::{Rewriter, unsupported};
 use crate::guard::Refusal;
@@ -255,6 +255,7 @@ impl<'p> Rewriter<'p> {
         let mut cover = self.looked_at(refs);
         let exposed = !refs.is_empty() && (self.any_private(&cover) || self.is_private_here());
         cover.retain(|place| self.item(*place).is_some_and(|i| i.guard.is_some()));
+        self.leave_out_unnamed(&mut cover, refs)?;
         let mut hidden = Vec::new();
         for place in &cover {
             match scope::hidden_by(&self.levels, *place) {
@@ -274,6 +275,32 @@ impl<'p> Rewriter<'p> {
             true if exposed => Cover::Query,
             true => Cover::None,
         })
+    }
+
+    /// Takes those out of a cover that the condition cannot name: it is the ON of a join behind them, and looks at them through
+    /// lateral items of the join. Those are fenced, so that it runs on rows that have passed the predicates.
+    fn leave_out_unnamed(&mut self, cover: &mut BTreeSet<Place>, refs: &Refs) -> Result<(), Refusal> {
+        let innermost = self.levels.len().saturating_sub(1);
+        let first = self.levels.last().map_or(0, |level| level.named_from);
+        let unnamed: BTreeSet<Place> = cover.iter().filter(|(l, i)| *l == innermost && *i < first).copied().collect();
+        if unnamed.is_empty() {
+            return Ok(());
+        }
+        for place in refs.items.iter().filter(|(l, i)| *l == innermost && *i >= first) {
+            let Some(item) = self.item(*place).filter(|item| !item.looks_at.items.is_disjoint(&unnamed)) else {
+                continue;
+            };
+            match item.merges {
+                Merges::Never => {}
+                Merges::Leaf(leaf) => self.put_up(innermost, Fence::Leaf(leaf)),
+                Merges::Always => {
+                    return Err(unsupported("a condition of ON over a lateral function written in SQL")
+                        .hint("Write the condition in WHERE."));
+                }
+            }
+        }
+        cover.retain(|place| !unnamed.contains(place));
+        Ok(())
     }
 
     fn any_private(&self, places: &BTreeSet<Place>) -> bool {

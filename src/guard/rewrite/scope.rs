@@ -118,6 +118,18 @@ pub(super) struct Item<'p> {
     pub(super) private: bool,
     /// What a lateral function or subquery looks at besides: before it, and around it.
     pub(super) looks_at: Refs,
+    /// Whether what it looks at is looked at by a condition on it as well, since its query is merged into that around it.
+    pub(super) merges: Merges,
+}
+
+/// Whether an item of FROM may be merged into the query around it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Merges {
+    Never,
+    /// A subquery: unless it is fenced as leaf number `.0` of this FROM.
+    Leaf(usize),
+    /// A function that the planner replaces by its query.
+    Always,
 }
 
 /// Whether values of others could be seen through it before they are filtered.
@@ -157,6 +169,7 @@ impl Item<'_> {
             policed: false,
             private: false,
             looks_at: Refs::default(),
+            merges: Merges::Never,
         }
     }
 
@@ -223,6 +236,8 @@ pub(super) struct Level<'p> {
     pub(super) leaves: usize,
     /// Leaves to be fenced.
     pub(super) fenced: BTreeSet<usize>,
+    /// The first item that the condition at hand can name: an ON names nothing that stands before its join.
+    pub(super) named_from: usize,
     /// WHERE is behind: what is walked now runs on rows that have passed it.
     pub(super) filtered: bool,
 }

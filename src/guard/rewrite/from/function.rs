@@ -5,7 +5,7 @@ use pg_query::protobuf::{Alias, ColumnDef, FuncCall, List, Node, RangeFunction, 
 
 use crate::guard::Refusal;
 use crate::guard::rewrite::outputs::construct;
-use crate::guard::rewrite::scope::Item;
+use crate::guard::rewrite::scope::{Item, Merges};
 use crate::guard::rewrite::tree::as_string;
 use crate::guard::rewrite::{Rewriter, unsupported};
 
@@ -15,7 +15,8 @@ impl Rewriter<'_> {
         let alias = function.alias.clone().or_else(|| function_name(function));
         let private = self.may_be_inlined(function);
         self.leaf();
-        self.add(Item { looks_at: refs, private, ..Item::unknown(alias.map(|a| a.aliasname)) });
+        let merges = if self.is_of_sql(function) { Merges::Always } else { Merges::Never };
+        self.add(Item { looks_at: refs, private, merges, ..Item::unknown(alias.map(|a| a.aliasname)) });
         Ok(())
     }
 
@@ -25,6 +26,14 @@ impl Rewriter<'_> {
         let calls = function.functions.iter().filter_map(called);
         let mut names = calls.filter_map(|call| as_string(call.funcname.last()?));
         self.guarding() && names.any(|name| self.policy.allow_functions.iter().any(|allowed| allowed.name == name))
+    }
+
+    /// Whether one of that name is written in SQL.
+    fn is_of_sql(&self, function: &RangeFunction) -> bool {
+        let mut names =
+            function.functions.iter().filter_map(called).filter_map(|call| as_string(call.funcname.last()?));
+        let known = &self.policy.catalog.functions;
+        names.any(|name| known.get(name).is_none_or(|found| found.iter().any(|it| it.language == "sql")))
     }
 
     fn function_parts(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {

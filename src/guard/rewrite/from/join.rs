@@ -62,8 +62,10 @@ impl Rewriter<'_> {
         }
         if quals.is_some() || !here.is_empty() {
             let on = quals.take();
+            let around = self.name_from(start);
             *quals =
                 if kind == JoinType::JoinFull { self.full_join_condition(on)? } else { self.conditions(on, &here)? };
+            self.name_from(around);
         }
         match kind {
             JoinType::JoinLeft => self.made_nullable(middle..end),
@@ -122,6 +124,11 @@ impl Rewriter<'_> {
             level.merged = true;
         }
         Ok(())
+    }
+
+    /// From which item on conditions can name what stands here. Returns where that was before.
+    fn name_from(&mut self, first: usize) -> usize {
+        self.levels.last_mut().map_or(0, |level| std::mem::replace(&mut level.named_from, first))
     }
 
     fn items_here(&self) -> usize {

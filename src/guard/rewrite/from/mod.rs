@@ -10,7 +10,7 @@ use crate::catalog::{QualifiedName, Relation};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{Mask, Resolved};
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
-use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Refs, Shape, Source};
+use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Merges, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
 use crate::guard::{Mode, Refusal, TenantTable, nodes, parse};
@@ -363,6 +363,7 @@ impl<'p> Rewriter<'p> {
             shared: shape.shared,
             private: shape.private,
             looks_at: shape.looks_at.clone(),
+            merges: Merges::Leaf(leaf),
             source: Source::Query(shape),
             ..Item::unknown(alias.as_ref().map(|a| a.aliasname.clone()))
         });

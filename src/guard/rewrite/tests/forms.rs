@@ -188,6 +188,15 @@ fn subqueries() {
             "SELECT id FROM public.orders WHERE public.orders.tenant_id =T= $1 UNION ALL SELECT id FROM public.customers WHERE public.customers.tenant_id =T= $1 ORDER BY 1 LIMIT (SELECT count(*) FROM public.items WHERE public.items.tenant_id =T= $1)",
         ),
         (
+            // An ON cannot name what stands before its join: what leads there is fenced.
+            "SELECT 1 FROM orders o, LATERAL (SELECT o.id) z(k) LEFT JOIN customers c ON c.id + 0 = z.k",
+            "SELECT 1 FROM public.orders o, LATERAL (SELECT o.id OFFSET 0) z(k) LEFT JOIN public.customers c ON c.tenant_id =T= $1 AND CASE WHEN c.tenant_id =T= $1 THEN c.id + 0 = z.k ELSE false END WHERE o.tenant_id =T= $1",
+        ),
+        (
+            "SELECT 1 FROM orders o, LATERAL (SELECT o.id) z(k) JOIN countries c ON lower(z.k::text) = c.name",
+            "SELECT 1 FROM public.orders o, LATERAL (SELECT o.id OFFSET 0) z(k) JOIN public.countries c ON CASE WHEN (SELECT true) THEN lower(z.k::text) = c.name ELSE false END WHERE o.tenant_id =T= $1",
+        ),
+        (
             "SELECT o.id FROM orders o, LATERAL (SELECT lower(o.status) AS s) z WHERE z.s = 'a'",
             "SELECT o.id FROM public.orders o, LATERAL (SELECT lower(o.status) AS s) z WHERE o.tenant_id =T= $1 AND CASE WHEN o.tenant_id =T= $1 THEN z.s = 'a' ELSE false END",
         ),
