@@ -21,6 +21,7 @@ mod rewrite;
 mod service;
 mod shape;
 mod statements;
+mod unread;
 pub mod value;
 mod verify;
 
@@ -33,6 +34,7 @@ pub use recheck::recheck;
 pub use refusal::*;
 pub use service::{Guard, Planner, Script};
 pub use statements::plan_statements;
+pub use unread::NEWEST_TESTED;
 
 /// A plan that forwards a text as it is, for the tests of this room.
 #[cfg(test)]

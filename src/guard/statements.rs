@@ -6,6 +6,7 @@ use super::plan::{Plan, Protocol, StatementKind};
 use super::policy::{Mode, Policy};
 use super::refusal::{Refusal, RefusalKind};
 use super::rewrite::Rewriter;
+use super::unread;
 use crate::pgerror::SqlState;
 
 /// Makes the plans of a text's statements. An empty text gives one empty plan.
@@ -15,7 +16,10 @@ use crate::pgerror::SqlState;
 pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Vec<Plan>, Refusal> {
     // One stack for it all: the trees are walked, compared and dropped on it too.
     parse::with_stack(sql.len(), || {
-        let statements = parse::parse(sql, &policy.limits, policy.catalog.server_version_num)?;
+        let statements = match parse::parse(sql, &policy.limits, policy.catalog.server_version_num) {
+            Ok(statements) => statements,
+            Err(refusal) => return unread::plan(policy, mode, sql, refusal).map(|plan| vec![plan]),
+        };
         if matches!(protocol, Protocol::Extended { .. }) && statements.len() > 1 {
             return Err(Refusal::new(
                 RefusalKind::Syntax,

@@ -8,7 +8,7 @@ use tokio_postgres::Client;
 
 pub use finding::{Finding, Severity};
 
-use crate::guard::{Enforcement, Policy, TableRule};
+use crate::guard::{Enforcement, NEWEST_TESTED, Policy, TableRule};
 use crate::lifecycle::rls;
 
 /// Examines one upstream. `role` is the role that pgwarden connects as.
@@ -28,6 +28,7 @@ pub async fn examine(client: &Client, policy: &Policy, role: &str) -> Result<Vec
     findings.extend(checks::sequences(client, &schema).await?);
     findings.extend(checks::role(client, role).await?);
     findings.extend(row_security(policy));
+    findings.extend(server(policy));
     findings.sort_by(|a, b| (a.severity, &a.object, a.check).cmp(&(b.severity, &b.object, b.check)));
     Ok(findings)
 }
@@ -54,7 +55,37 @@ fn row_security(policy: &Policy) -> Vec<Finding> {
     of_role.chain(of_tables).collect()
 }
 
+/// A server whose grammar pgwarden does not know.
+fn server(policy: &Policy) -> Option<Finding> {
+    let major = policy.catalog.server_version_num / 10_000;
+    (major > NEWEST_TESTED).then(|| Finding {
+        severity: Severity::Medium,
+        check: "untested-server",
+        object: format!("Postgres {major}"),
+        what: format!("is newer than Postgres {NEWEST_TESTED}, the last that pgwarden was tested with"),
+        why: "SQL that it has added is refused where tenants share tables or a database; functions and catalogs that it has added have no rule yet",
+        fix: "a pgwarden that was tested with it".to_owned(),
+    })
+}
+
 /// Number of tenant tables in a policy: a doctor that examined none has found nothing.
 pub fn tenant_tables(policy: &Policy) -> usize {
     policy.tables.values().filter(|rule| matches!(rule, TableRule::Tenant(_))).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::catalog::Catalog;
+
+    #[test]
+    fn a_newer_server_than_tested_is_found() {
+        for (version, found) in [(140_000, false), (NEWEST_TESTED * 10_000 + 4, false), (190_000, true)] {
+            let catalog = Arc::new(Catalog { server_version_num: version, ..Catalog::default() });
+            let policy = Policy { catalog, ..Policy::empty() };
+            assert_eq!(server(&policy).is_some(), found, "{version}");
+        }
+    }
 }

@@ -17,7 +17,7 @@ pub use note::{NoteLevel, PolicyNote};
 
 use crate::catalog::Catalog;
 use crate::config::{Config, Layout, PatternLayout, Tenancy, Tenant};
-use crate::guard::{Enforcement, GuardLimits, Policy};
+use crate::guard::{Enforcement, GuardLimits, NEWEST_TESTED, Policy};
 use crate::ids::UpstreamName;
 use crate::tenant::is_tenant_name;
 
@@ -80,6 +80,10 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         notes.clear();
     }
     rules::check_schemas(input, &catalog, &mut notes);
+    let major = catalog.server_version_num / 10_000;
+    if major > NEWEST_TESTED {
+        notes.push(PolicyNote::UntestedServer { major });
+    }
     notes.sort_by_key(PolicyNote::level);
     let policy = Policy {
         epoch,

@@ -167,6 +167,16 @@ pub enum PolicyNote {
         /// It is served all the same: the guard rewrites too.
         served: bool,
     },
+    /// A server that is newer than any that pgwarden was tested with.
+    #[error(
+        "Postgres {major} is newer than {}, the last that pgwarden was tested with: SQL that it has added is refused where tenants share \
+         tables or a database, and forwarded unread in a database of a tenant's own",
+        crate::guard::NEWEST_TESTED
+    )]
+    UntestedServer {
+        /// Its major version.
+        major: u32,
+    },
     /// Neither tenant table nor shared.
     #[error("{name} has no tenant column and is not listed: refused for tenants")]
     Unconfigured {
@@ -212,6 +222,7 @@ impl PolicyNote {
             | PolicyNote::NoRowSecurity { served: true, .. }
             | PolicyNote::FunctionChangesTenant { served: true, .. }
             | PolicyNote::UnboundDefiner { .. }
+            | PolicyNote::UntestedServer { .. }
             | PolicyNote::MissingFunction { .. }
             | PolicyNote::Unconfigured { .. }
             | PolicyNote::UnlistedView { .. } => NoteLevel::Warning,

@@ -422,3 +422,18 @@ fn keys_that_may_be_one_value_of_an_unknown_type_are_one() {
         assert_eq!(policy.tables.contains_key(&q("public.orders")), distinct, "{one} and {other}");
     }
 }
+
+#[test]
+fn a_newer_server_than_tested_is_told_of() {
+    let mut world = World::new();
+    let told =
+        |world: &World| world.build().1.iter().any(|note| matches!(note, PolicyNote::UntestedServer { major: 19 }));
+    assert!(!told(&world));
+    world.catalog.server_version_num = 190_001;
+    assert!(told(&world));
+    let note = PolicyNote::UntestedServer { major: 19 };
+    assert!(
+        note.level() == NoteLevel::Warning && note.to_string().starts_with("Postgres 19 is newer than 18"),
+        "{note}"
+    );
+}

@@ -212,6 +212,12 @@ fn advisory_lock(mode: &Mode, bare: &str) -> Result<Vec<Effect>, Refusal> {
     }
 }
 
+/// Whether a function of that name, in whatever schema, reaches beyond its database.
+pub(crate) fn names_leave_database(policy: &Policy, bare: &str) -> bool {
+    let known = policy.catalog.functions.get(truncated(bare)).into_iter().flatten();
+    lists::name_leaves_database(truncated(bare)) || known.into_iter().any(lists::leaves_database)
+}
+
 /// What a call leaves behind in the server's session.
 fn effects(bare: &str) -> Vec<Effect> {
     if lists::is_advisory_lock(bare) && !bare.contains("_xact_") {
