@@ -6,6 +6,7 @@
 //! | `{col}` | its tenant column; `{a}`, `{b}` the two tenants' values of it, as literals |
 //! | `{id}`, `{bid}` | a column whose value tells the other tenant's row, and that value |
 //! | `{text}`, `{like}` | a text column, and a pattern that one of the other's rows matches |
+//! | `{raise}` | a pattern that is an error (22025) where LIKE meets one of the other's values |
 //! | `{set}` | a column that may be set |
 //! | `{cols}`, `{vals}` | columns to insert but for the tenant column, and the other's row in them |
 //! | `{bname}`, `{setting}` | the other tenant's name as a literal; the sealed setting |
@@ -79,6 +80,40 @@ pub const TABLE_ATTACKS: &[Template] = &[
     simple("aggregate", &["SELECT {col} FROM {t} GROUP BY ROLLUP ({col}) HAVING {col} = {b}"], NoRows),
     simple("error", &["SELECT 1 FROM {t} WHERE {col} = {b} AND CAST({text} AS int) > 0"], Silent),
     simple("error", &["SELECT 1 FROM {t} WHERE {id} = {bid} AND 1 / length(substr({text}, 1, 0)) = 1"], Silent),
+    // What the planner evaluates on statistics, or early, shows as well as what runs.
+    simple("plan time", &["SELECT 1 FROM {t} WHERE {text} LIKE {raise}"], Silent),
+    simple("plan time", &["SELECT 1 FROM {t} WHERE {text} LIKE {raise} OR NOT {text} LIKE {raise}"], Silent),
+    simple("plan time", &["SELECT 1 FROM (SELECT * FROM {t}) q WHERE q.{text} LIKE {raise}"], Silent),
+    simple("plan time", &["SELECT 1 FROM (SELECT * FROM {t} OFFSET 0) q WHERE q.{text} LIKE {raise}"], Silent),
+    simple("plan time", &["WITH q AS (SELECT * FROM {t}) SELECT 1 FROM q WHERE q.{text} LIKE {raise}"], Silent),
+    simple(
+        "plan time",
+        &["WITH q AS MATERIALIZED (SELECT * FROM {t}) SELECT 1 FROM q WHERE q.{text} LIKE {raise}"],
+        Silent,
+    ),
+    simple("plan time", &["SELECT 1 FROM {t} x JOIN (SELECT * FROM {t}) q ON q.{text} LIKE {raise}"], Silent),
+    simple(
+        "plan time",
+        &["SELECT 1 FROM (SELECT q.* FROM {t} x LEFT JOIN {t} q ON true) q WHERE q.{text} LIKE {raise}"],
+        Silent,
+    ),
+    simple(
+        "plan time",
+        &["SELECT 1 WHERE EXISTS (SELECT 1 FROM (SELECT * FROM {t}) q WHERE q.{text} LIKE {raise})"],
+        Silent,
+    ),
+    simple(
+        "plan time",
+        &["UPDATE {t} x SET {set} = x.{set} FROM (SELECT * FROM {t}) q WHERE q.{text} LIKE {raise}"],
+        Silent,
+    ),
+    simple("plan time", &["DELETE FROM {t} x USING (SELECT * FROM {t}) q WHERE q.{text} LIKE {raise}"], Silent),
+    Template {
+        family: "plan time",
+        via: Via::CopyOut,
+        steps: &["COPY (SELECT 1 FROM (SELECT * FROM {t}) q WHERE q.{text} LIKE {raise}) TO STDOUT"],
+        expect: Silent,
+    },
     simple("insert", &["INSERT INTO {t} ({cols}, {col}) VALUES ({vals}, {b})"], Refused),
     simple("insert", &["INSERT INTO {t} ({cols}, {col}) VALUES ({vals}, {b}) ON CONFLICT DO NOTHING"], Refused),
     simple("insert", &["INSERT INTO {t} ({cols}, {col}) SELECT {cols}, {b} FROM {t} LIMIT 1 RETURNING {col}"], Own),
@@ -198,6 +233,7 @@ mod tests {
             "join",
             "subquery",
             "aggregate",
+            "plan time",
             "insert",
             "update",
             "delete",

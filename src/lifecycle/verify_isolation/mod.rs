@@ -7,6 +7,7 @@ mod connection;
 mod corpus;
 mod judge;
 mod report;
+mod settings;
 pub mod suite;
 mod target;
 
@@ -110,6 +111,7 @@ pub async fn verify(input: &Input<'_>, progress: &mut dyn FnMut(&str)) -> Result
     }
     progress("functions, settings, the server");
     run.attack_server(input.policies.0, attacker).await;
+    run.compare_settings().await;
     run.weigh(&input.rights);
     for (file, blocks) in &input.suites {
         progress(&format!("suite {file}: {} tests", blocks.len()));

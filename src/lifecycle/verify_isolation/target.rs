@@ -203,9 +203,13 @@ impl Target {
                 && !held.iter().any(|own| own.contains(value))
         };
         if let Some((text, value)) = first_value(columns, other, telling) {
-            let pattern = value.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_");
+            let pattern = escaped(value);
             self.places.push(("{text}", format!("{}::text", ident(&text.name))));
             self.places.push(("{like}", quote_literal(&format!("%{pattern}%"))));
+            let begins: String = value.chars().take(value.chars().count().saturating_sub(1)).collect();
+            if !held.iter().any(|own| own.starts_with(&begins)) {
+                self.places.push(("{raise}", quote_literal(&format!("{}\\", escaped(&begins)))));
+            }
         }
         let settable =
             |it: &&Column| it.name != tenant_column && it.generated == Generated::No && it.identity != Identity::Always;
@@ -238,7 +242,7 @@ impl Target {
     }
 
     fn fill_one(&self, step: &str) -> Option<String> {
-        const PLACES: [&str; 19] = [
+        const PLACES: [&str; 20] = [
             "{bname}",
             "{bare}",
             "{schema}",
@@ -255,6 +259,7 @@ impl Target {
             "{bid}",
             "{text}",
             "{like}",
+            "{raise}",
             "{set}",
             "{cols}",
             "{vals}",
@@ -325,6 +330,11 @@ async fn counted(session: &Session, table: &QualifiedName, sql: &str) -> Result<
 
 fn values(answer: &Answer) -> HashSet<String> {
     answer.rows.iter().flatten().flatten().cloned().collect()
+}
+
+/// A value as a pattern of LIKE that only it matches.
+fn escaped(value: &str) -> String {
+    value.replace('\\', "\\\\").replace('%', "\\%").replace('_', "\\_")
 }
 
 /// A value in COPY's text format.
