@@ -122,6 +122,16 @@ impl Holds {
     }
 }
 
+impl<'v> Level<'v, '_> {
+    /// A lateral subquery that is nothing but what it looks at in this FROM: merged into the query around it, a condition on
+    /// it is one on that.
+    pub(super) fn lateral(&self, item: &'v Value) -> Option<Derived<'v>> {
+        let (alias, query) = (field(item, "alias"), field(item, "subquery"));
+        let lateral = field(item, "lateral").as_bool().unwrap_or_default() && self.is_named_in(query);
+        lateral.then(|| Derived { name: text(alias, "aliasname"), query: Some(query), open: false, renamed: true })
+    }
+}
+
 impl Level<'_, '_> {
     /// Whether a condition, which is plain by its form, looks at a computed column of an unfenced query.
     pub(super) fn is_moved_by(&self, value: &Value) -> bool {

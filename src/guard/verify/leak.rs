@@ -59,7 +59,8 @@ impl<'p> Verifier<'p> {
             Some(("RangeTableSample", fields)) => self.collect(field(fields, "relation"), level, scope),
             Some(("RangeSubselect", fields)) => {
                 level.names.push(text(field(fields, "alias"), "aliasname"));
-                level.derived.extend(self.subselect(fields, scope));
+                let derived = self.subselect(fields, scope);
+                level.derived.extend(derived.or_else(|| level.lateral(fields)));
             }
             Some(("RangeFunction", fields)) => {
                 level.names.push(text(field(fields, "alias"), "aliasname"));
@@ -252,6 +253,25 @@ impl Level<'_, '_> {
             // A bare name, or a star, may be a column of anything.
             _ => !self.derived.is_empty(),
         })
+    }
+
+    /// Whether any column of a tenant relation, or of something derived, is named, in subqueries too.
+    pub(super) fn is_named_in(&self, value: &Value) -> bool {
+        match value {
+            Value::Array(items) => items.iter().any(|item| self.is_named_in(item)),
+            Value::Object(fields) => match node(value) {
+                Some(("ColumnRef", column)) => self.holds(column) || self.is_near_column(column),
+                Some((_, inner)) => self.is_named_in(inner),
+                None => fields.values().any(|field| self.is_named_in(field)),
+            },
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+        }
+    }
+
+    /// Whether a column reference names something derived.
+    fn is_near_column(&self, column: &Value) -> bool {
+        let parts = strings(column, "fields").or_else(|| qualifiers(column)).unwrap_or_default();
+        matches!(parts.as_slice(), [_, qualifier, _] | [qualifier, _] if self.is_derived(qualifier))
     }
 
     fn is_derived(&self, name: &str) -> bool {

@@ -291,6 +291,8 @@ fn what_looks_at_derived_items_behind_a_case_passes() {
         // Behind WHERE, rows are filtered.
         "SELECT (SELECT 1 FROM public.countries c WHERE f(o.id, c.id)) FROM OWN o",
         "SELECT * FROM (SELECT * FROM public.countries) c WHERE f(c.id)",
+        "SELECT * FROM public.orders o, public.countries c, LATERAL (SELECT c.note) l(x) WHERE P(o) AND f(l.x)",
+        "SELECT * FROM public.orders o, LATERAL (SELECT o.id) l WHERE P(o) AND CASE WHEN P(o) THEN f(l.id) ELSE false END",
         "WITH w AS (SELECT 1 AS id), v AS (SELECT id FROM public.orders WHERE P(orders)) SELECT * FROM w WHERE f(w.id)",
         "UPDATE public.orders SET id = 5 FROM OWN x WHERE P(orders) AND T(f(x.id))",
         "DELETE FROM public.orders USING OWN x WHERE P(orders) AND T(f(x.id))",
@@ -328,6 +330,8 @@ fn what_could_be_tried_on_statistics_of_others_is_found() {
         "SELECT * FROM public.orders o WHERE P(o) AND EXISTS (SELECT 1 FROM public.countries c WHERE f(o.id, c.id))",
         "SELECT * FROM OWN o WHERE EXISTS (SELECT 1 FROM public.countries c WHERE f(o.id, c.id))",
         "SELECT * FROM OWN o, LATERAL (SELECT 1 FROM public.countries c WHERE f(o.id, c.id)) l",
+        "SELECT * FROM public.orders o, LATERAL (SELECT o.id) l WHERE P(o) AND f(l.id)",
+        "SELECT * FROM OWN o, LATERAL (SELECT o.id) l WHERE f(l.id)",
         "UPDATE public.orders SET id = 5 FROM OWN x WHERE P(orders) AND f(x.id)",
         "DELETE FROM public.orders USING OWN x WHERE P(orders) AND f(x.id)",
         "MERGE INTO public.orders o USING OWN s ON P(o) AND f(s.id) WHEN MATCHED THEN DELETE",
