@@ -18,7 +18,7 @@ pub mod upstream;
 
 pub use client::{Account, AuthError, Failure, Login, Method, authenticate};
 pub use query::LoginQuery;
-pub use scram::{MockKey, ScramVerifier};
+pub use scram::{MockKey, ScramVerifier, VerifierError};
 pub use secret::Secret;
 pub use stored::{Md5Verifier, StoredPassword};
 pub use throttle::{Blocked, FailureRules, Throttle};

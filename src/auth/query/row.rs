@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::Kind;
-use crate::auth::{Md5Verifier, Method, ScramVerifier, Secret, StoredPassword};
+use crate::auth::{Md5Verifier, Method, ScramVerifier, Secret, StoredPassword, VerifierError};
 use crate::config::{AuthQuery, Login, LoginAuth, Role, TenantScope};
 use crate::ids::{LoginName, TenantName};
 use crate::tenant::{AllowList, is_tenant_name, parse_network};
@@ -256,8 +256,12 @@ impl Row {
 
 fn stored(password: Option<&Secret>) -> Result<(Method, StoredPassword), String> {
     let text = password.ok_or("it has no password")?.expose();
-    if let Ok(verifier) = ScramVerifier::parse(text) {
-        return Ok((Method::Scram, StoredPassword::Scram(verifier)));
+    match ScramVerifier::parse(text) {
+        Ok(verifier) => return Ok((Method::Scram, StoredPassword::Scram(verifier))),
+        Err(error @ VerifierError::TooManyIterations) => {
+            return Err(format!("its SCRAM verifier is of no use: {error}"));
+        }
+        Err(VerifierError::Form | VerifierError::Iterations | VerifierError::Salt | VerifierError::Key) => {}
     }
     match Md5Verifier::parse(text) {
         Some(hash) => Ok((Method::Md5, StoredPassword::Md5(hash))),

@@ -106,6 +106,11 @@ fn verifiers_are_read_and_written_as_postgres_does() {
     assert_eq!(error("SCRAM-SHA-256$4096:abc"), VerifierError::Form);
     assert_eq!(error(&text.expose().replace("4096", "0")), VerifierError::Iterations);
     assert_eq!(error(&text.expose().replace("4096", "-1")), VerifierError::Iterations);
+    assert_eq!(error(&text.expose().replace("4096", "")), VerifierError::Iterations);
+    for dear in ["1000001", "2000000000", "4294967296", "99999999999999999999"] {
+        assert_eq!(error(&text.expose().replace("4096", dear)), VerifierError::TooManyIterations);
+    }
+    assert!(ScramVerifier::parse(&text.expose().replace("4096", "1000000")).is_ok());
     assert_eq!(error(&text.expose().replace("W22Z", "!!!!")), VerifierError::Salt);
     assert_eq!(error(&text.expose().replace(SALT, "")), VerifierError::Salt);
     assert_eq!(error(&text.expose()[..text.expose().len() - 4]), VerifierError::Key);

@@ -35,6 +35,9 @@ pub enum VerifierError {
     /// The iteration count is no number above 0.
     #[error("the iteration count is not a positive number")]
     Iterations,
+    /// Whoever proves the password would hash for minutes or hours.
+    #[error("the iteration count is above {}", ScramVerifier::MAX_ITERATIONS)]
+    TooManyIterations,
     /// The salt is not base64, or empty.
     #[error("the salt is not base64")]
     Salt,
@@ -46,6 +49,9 @@ pub enum VerifierError {
 impl ScramVerifier {
     /// Iterations of a new verifier: Postgres's own default.
     pub const ITERATIONS: u32 = 4096;
+    /// Most iterations of a verifier that is read: less than a second's work. (OWASP advises 600,000; many drivers do not
+    /// answer a server that asks for more than 100,000.)
+    pub const MAX_ITERATIONS: u32 = 1_000_000;
 
     /// Makes a verifier with a fresh salt. Takes some milliseconds.
     pub fn from_password(password: &str) -> Self {
@@ -66,7 +72,7 @@ impl ScramVerifier {
         let (cost, keys) = rest.split_once('$').ok_or(VerifierError::Form)?;
         let (iterations, salt) = cost.split_once(':').ok_or(VerifierError::Form)?;
         let (stored_key, server_key) = keys.split_once(':').ok_or(VerifierError::Form)?;
-        let iterations = iterations.parse().ok().filter(|count| *count > 0).ok_or(VerifierError::Iterations)?;
+        let iterations = read_iterations(iterations)?;
         let salt = STANDARD.decode(salt).ok().filter(|salt| !salt.is_empty()).ok_or(VerifierError::Salt)?;
         Ok(Self {
             iterations,
@@ -116,6 +122,18 @@ impl ScramVerifier {
 impl fmt::Debug for ScramVerifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ScramVerifier(..)")
+    }
+}
+
+fn read_iterations(text: &str) -> Result<u32, VerifierError> {
+    let all_digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(0) => Err(VerifierError::Iterations),
+        Ok(count) if count <= ScramVerifier::MAX_ITERATIONS => Ok(count),
+        Ok(_) => Err(VerifierError::TooManyIterations),
+        // More than 32 bits
+        Err(_) if all_digits => Err(VerifierError::TooManyIterations),
+        Err(_) => Err(VerifierError::Iterations),
     }
 }
 
