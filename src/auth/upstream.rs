@@ -96,6 +96,9 @@ pub enum UpstreamAuthError {
     /// The SCRAM exchange failed: the server does not know the password either, or broke the rules.
     #[error("SCRAM failed: {0}")]
     Scram(std::io::Error),
+    /// The server's challenge asks for more (or less) than one that knows the password would.
+    #[error("the server's SCRAM challenge is not accepted: {0}")]
+    Challenge(&'static str),
     /// The server speaks another version than any that was asked for.
     #[error("the server wants to speak protocol version {}.{}", .0.major(), .0.minor())]
     Version(ProtocolVersion),
@@ -254,6 +257,7 @@ async fn scram(
     let frame = next(conn).await?;
     match sasl_step(&frame)? {
         Authentication::SaslContinue(data) => {
+            check_challenge(data).map_err(UpstreamAuthError::Challenge)?;
             client.update(data).map_err(UpstreamAuthError::Scram)?;
         }
         _ => return Err(UpstreamAuthError::Unexpected(frame.tag())),
@@ -269,6 +273,26 @@ async fn scram(
         _ => return Err(UpstreamAuthError::Unexpected(frame.tag())),
     }
     Ok(mechanism == SCRAM_SHA_256_PLUS)
+}
+
+/// Longest challenge that is answered; Postgres's own have less than 100 bytes.
+const MAX_CHALLENGE: usize = 4_096;
+/// Most iterations that are done before the server has shown that it knows the password: 24 times Postgres's default.
+const MAX_ITERATIONS: u32 = 100_000;
+
+/// The bounds of a challenge; its form is for whoever answers it.
+fn check_challenge(challenge: &[u8]) -> Result<(), &'static str> {
+    if challenge.len() > MAX_CHALLENGE {
+        return Err("it is too long");
+    }
+    let text = std::str::from_utf8(challenge).map_err(|_| "it is not text")?;
+    let iterations = text.rsplit_once(",i=").and_then(|(_, count)| count.parse::<u32>().ok());
+    match iterations {
+        None => Err("it has no iteration count"),
+        Some(0) => Err("its iteration count is 0"),
+        Some(1..=MAX_ITERATIONS) => Ok(()),
+        Some(_) => Err("its iteration count is above 100000"),
+    }
 }
 
 fn sasl_step(frame: &Frame) -> Result<Authentication<'_>, UpstreamAuthError> {
@@ -296,5 +320,21 @@ fn choose(
         // "We could, but the server did not offer it": a server that did offer it sees that somebody removed the offer.
         Some(_) => Ok((SCRAM_SHA_256, ChannelBinding::unrequested())),
         None => Ok((SCRAM_SHA_256, ChannelBinding::unsupported())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn challenges_are_bounded() {
+        assert_eq!(check_challenge(b"r=abc,s=QUFB,i=4096"), Ok(()));
+        assert_eq!(check_challenge(b"r=abc,s=QUFB,i=100000"), Ok(()));
+        for count in ["0", "100001", "2000000000", "4294967296", "-1", "", "4096,x=1"] {
+            assert!(check_challenge(format!("r=abc,s=QUFB,i={count}").as_bytes()).is_err(), "{count}");
+        }
+        assert!(check_challenge(b"r=abc,s=QUFB").is_err());
+        assert!(check_challenge(format!("r={},s=QUFB,i=4096", "x".repeat(5_000)).as_bytes()).is_err());
     }
 }

@@ -56,7 +56,8 @@ impl From<UpstreamAuthError> for ConnectError {
             | UpstreamAuthError::Method(_)
             | UpstreamAuthError::Mechanism
             | UpstreamAuthError::NoBinding
-            | UpstreamAuthError::Scram(_) => ConnectError::Auth(error.to_string()),
+            | UpstreamAuthError::Scram(_)
+            | UpstreamAuthError::Challenge(_) => ConnectError::Auth(error.to_string()),
             UpstreamAuthError::Version(_) | UpstreamAuthError::Unexpected(_) => {
                 ConnectError::Protocol(error.to_string())
             }
