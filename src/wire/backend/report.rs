@@ -97,7 +97,16 @@ pub enum FieldChange {
     Replace(String),
 }
 
-/// Writes a report (`tag`: `E` or `N`) with fields kept, dropped or replaced, and one added.
+/// What every report has, and what stands for it where a server left it out: clients rely on these fields.
+const REQUIRED: [(u8, &str); 4] = [
+    (code::SEVERITY, "ERROR"),
+    (code::SEVERITY_PLAIN, "ERROR"),
+    (code::SQLSTATE, "XX000"),
+    (code::MESSAGE, "the server gave no message"),
+];
+
+/// Writes a report (`tag`: `E` or `N`) with fields kept, dropped or replaced, and one added. An error that lacks what every
+/// error has gets it.
 ///
 /// # Errors
 /// A NUL in a new value. `out` is as before.
@@ -109,7 +118,12 @@ pub fn rewrite_report(
     mut change: impl FnMut(u8, &[u8]) -> FieldChange,
 ) -> Result<(), WireError> {
     frame(out, tag, |out| {
+        let mut missing = REQUIRED.map(|(code, text)| (tag == b'E').then_some((code, text)));
         for (code, value) in report.fields() {
+            if code == code::SQLSTATE && report.sqlstate().is_none() {
+                continue;
+            }
+            missing.iter_mut().for_each(|field| *field = field.filter(|(required, _)| *required != code));
             let value = match change(code, value) {
                 FieldChange::Keep => Cow::Borrowed(value),
                 FieldChange::Drop => continue,
@@ -118,7 +132,7 @@ pub fn rewrite_report(
             out.put_u8(code);
             put_cstr_bytes(out, "ErrorResponse", &value)?;
         }
-        if let Some((code, text)) = added {
+        for (code, text) in missing.into_iter().flatten().chain(added) {
             out.put_u8(code);
             put_cstr_bytes(out, "ErrorResponse", text.as_bytes())?;
         }

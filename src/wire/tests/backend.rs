@@ -45,6 +45,19 @@ fn fields_are_dropped_and_replaced() {
 }
 
 #[test]
+fn errors_get_what_every_error_has() {
+    let passed_on = |tag, original: &[u8]| {
+        let mut out = BytesMut::new();
+        rewrite_report(&mut out, tag, &Report::read(original).unwrap(), None, |_, _| FieldChange::Keep).unwrap();
+        body(&out).to_vec()
+    };
+    assert_eq!(passed_on(b'E', b"\0"), b"SERROR\0VERROR\0CXX000\0Mthe server gave no message\0\0");
+    assert_eq!(passed_on(b'E', b"SERROR\0VERROR\0Mno\0\0"), b"SERROR\0VERROR\0Mno\0CXX000\0\0");
+    assert_eq!(passed_on(b'E', b"SERROR\0VERROR\0C23\0Mno\0\0"), b"SERROR\0VERROR\0Mno\0CXX000\0\0");
+    assert_eq!(passed_on(b'N', b"Mno\0\0"), b"Mno\0\0");
+}
+
+#[test]
 fn damaged_errors_are_refused() {
     assert_eq!(Report::read(b"SERROR\0"), Err(WireError::Truncated("ErrorResponse")));
     assert_eq!(Report::read(b"SERROR"), Err(WireError::Unterminated("ErrorResponse")));
