@@ -1,5 +1,6 @@
 //! The protocol over raw frames: what drivers rarely send, and what attackers do.
 
+mod advisories;
 mod copy;
 mod hostile;
 mod pipeline;

@@ -7,6 +7,7 @@ pub mod redis;
 pub mod reply;
 pub mod script;
 pub mod session;
+pub mod upstream;
 
 /// Runs until it is cancelled, without a function that tenants may not call. Its rows are not kept: in FROM they would fill
 /// the disk.
