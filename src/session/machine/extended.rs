@@ -27,6 +27,10 @@ use crate::wire::frontend::{Bind, BindRewrite, Execute, ExtraParam, Format, Pars
 
 impl Machine {
     pub(super) fn on_parse(&mut self, parse: &Parse<'_>) -> Flow {
+        if self.may_come_free(parse.name) {
+            self.ask_for_replies();
+            return Flow::Stop(Wait::Replies);
+        }
         if let Some(error) = self.cannot_prepare(parse) {
             return self.refuse_extended(error);
         }
@@ -50,6 +54,11 @@ impl Machine {
                 }
             },
         }
+    }
+
+    /// Whether the name is taken by a statement that replies to come may show to have failed or to have been skipped.
+    fn may_come_free(&self, name: &str) -> bool {
+        !name.is_empty() && !self.replies.is_empty() && self.statements.get(name).is_some()
     }
 
     fn cannot_prepare(&self, parse: &Parse<'_>) -> Option<PgError> {

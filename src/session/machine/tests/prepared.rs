@@ -266,3 +266,29 @@ fn a_statement_may_be_prepared_in_a_failed_transaction_only_to_end_it() {
     assert!(bench.sent().is_empty(), "known there already");
     assert_eq!(bench.told(), ["1", "Ready E"]);
 }
+
+/// Whether a name is taken is known once the Parse before has been answered.
+#[test]
+fn a_name_is_free_again_when_its_parse_has_failed() {
+    let mut bench = Bench::new();
+    prepare(&mut bench, "a", "SELECT nosuch");
+    prepare(&mut bench, "a", "SELECT 1");
+    assert_eq!(bench.sent(), ["Parse pgw1 SELECT nosuch []", "Sync"]);
+    bench.server(|out| {
+        backend::error_response(out, &PgError::error(SqlState::UNDEFINED_COLUMN, "no such column"));
+        backend::ready_for_query(out, I);
+    });
+    assert_eq!(accept(&mut bench), ["Parse pgw2 SELECT 1 []", "Sync"]);
+    assert_eq!(bench.told(), ["ERROR 42703 no such column", "Ready I", "1", "Ready I"]);
+    // One that stands is refused, after all that came before; within a batch the server is asked for what it keeps.
+    bench.client(|out| {
+        frontend::parse(out, "b", "SELECT 2", &[]).unwrap();
+        frontend::parse(out, "b", "SELECT 3", &[]).unwrap();
+        frontend::sync(out);
+    });
+    assert_eq!(bench.sent(), ["Parse pgw3 SELECT 2 []", "Flush"]);
+    bench.server(backend::parse_complete);
+    assert_eq!(bench.told(), ["1"]);
+    let refused = bench.sent();
+    assert!(refused[0].starts_with("Parse  refused by pgwarden"), "{refused:?}");
+}
