@@ -10,6 +10,7 @@ mod drivers;
 mod identity;
 mod isolation;
 mod limits;
+mod model;
 mod operation;
 mod oracle;
 mod plantime;

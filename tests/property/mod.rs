@@ -2,13 +2,15 @@
 //! directly on the solo database, and must give the same rows, tags and SQLSTATEs. A statement that differs is made
 //! small before it is shown; one that only pgwarden refuses is a defect as well, and shown with its reason.
 //!
-//! `PGWARDEN_PROPERTY_COUNT` (statements) and `PGWARDEN_PROPERTY_SEED` choose another run.
+//! `PGWARDEN_PROPERTY_COUNT` (statements), `PGWARDEN_PROPERTY_SECONDS` (at least so long) and `PGWARDEN_PROPERTY_SEED` choose
+//! another run.
 
 pub mod choices;
 mod generate;
 mod schema;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use self::choices::{Choices, shrink};
 use self::generate::{Statement, statement};
@@ -188,7 +190,13 @@ fn compare(mode: Mode, count: u64) {
     let version = sides.server_version;
     let (mut failures, mut errors, mut differing) = (Vec::new(), BTreeMap::<String, usize>::new(), 0);
     let mut refusals = BTreeMap::<String, usize>::new();
-    for number in 0..count {
+    let until = Instant::now() + Duration::from_secs(number("PGWARDEN_PROPERTY_SECONDS", 0));
+    let mut count = count;
+    for number in 0.. {
+        if number >= count && Instant::now() >= until {
+            count = number;
+            break;
+        }
         let (generated, draws) = statement(Choices::seeded(seed.wrapping_mul(1_000_003).wrapping_add(number)), version);
         let outcome = sides.run(&generated);
         let fresh = match &outcome {

@@ -1,0 +1,95 @@
+//! Sequences that failed once, as small as they came.
+
+use std::sync::{Mutex, PoisonError};
+
+use super::stage::Stage;
+use super::step::Step::{Bind, Execute, Neighbour, Parse, Query, Sync};
+use super::step::{Ending, Sequence, Step};
+
+/// One process for all that hold.
+static STAGE: Mutex<Option<Stage>> = Mutex::new(None);
+
+#[track_caller]
+fn holds(steps: &[Step], ending: Ending) {
+    let mut guard = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+    let stage = guard.get_or_insert_with(|| Stage::new("known"));
+    let outcome = stage.run(&Sequence { steps: steps.to_vec(), ending });
+    if let Err(trouble) = outcome {
+        stage.renew(true);
+        drop(guard);
+        panic!("{:?}: {}", trouble.kind, trouble.text);
+    }
+}
+
+/// Without Sync the server skips all that follows: such a connection is nobody else's.
+#[test]
+fn a_query_behind_a_failed_parse() {
+    holds(&[Parse("", "SELECT nosuch"), Query("SELECT 1")], Ending::Dies(4));
+}
+
+#[test]
+fn a_batch_of_several_after_a_failed_bind() {
+    holds(&[Execute("p1", 1), Query("SELECT 1; SELECT 2")], Ending::Cancels);
+}
+
+#[test]
+fn a_query_behind_a_second_parse_of_a_name() {
+    holds(&[Parse("s2", ""), Parse("s2", "SELECT 1"), Query("SELECT 1")], Ending::Stays);
+}
+
+/// The statements that all tenants share on the connection are there, or known to be gone.
+#[test]
+fn deallocate_all_that_fails_as_a_whole() {
+    holds(&[Query("DEALLOCATE ALL; SELECT 1/0")], Ending::Stays);
+}
+
+#[test]
+fn deallocate_all_before_a_parse() {
+    let run = [Bind("", "s1", &[]), Execute("", 0), Sync, Neighbour];
+    let first = [Query("DEALLOCATE ALL; SELECT 1"), Parse("s1", "SELECT 'of its own'")];
+    holds(&[&first[..], &run, &run].concat(), Ending::Stays);
+}
+
+/// Of several statements in one Query, as it is alone.
+#[test]
+fn deallocate_among_others() {
+    holds(&[Parse("s1", "SELECT 1"), Sync, Query("DEALLOCATE s1; SELECT 1")], Ending::Stays);
+    holds(&[Parse("s1", ""), Query("DEALLOCATE s1; SELECT 1/0")], Ending::Stays);
+}
+
+/// A name is free again when it turns out that its statement was not prepared.
+#[test]
+fn a_name_of_what_failed_or_was_skipped() {
+    let again = [Sync, Parse("s1", "SELECT 2"), Bind("", "s1", &[]), Execute("", 0), Sync];
+    holds(&[&[Parse("s1", "SELECT nosuch")][..], &again].concat(), Ending::Stays);
+    holds(&[&[Execute("", 0), Parse("s1", "SELECT 'skipped'")][..], &again].concat(), Ending::Stays);
+    // Prepared by another already: it is not asked for again.
+    holds(&[&[Execute("", 0), Parse("s1", "SELECT 1")][..], &again].concat(), Ending::Stays);
+    holds(&[Execute("", 0), Parse("s1", "SELECT 1"), Sync, Bind("", "s1", &[]), Execute("", 0), Sync], Ending::Stays);
+}
+
+/// Texts are shared, what they mean under the settings of one client is not.
+#[test]
+fn a_statement_prepared_under_another_date_style() {
+    let steps = [
+        Query("SET datestyle TO 'ISO, DMY'"),
+        Parse("s1", "SELECT '03/04/2026'::date::text"),
+        Bind("", "s1", &[]),
+        Execute("", 0),
+        Sync,
+        Neighbour,
+    ];
+    holds(&steps, Ending::Stays);
+}
+
+/// In a transaction alone, and gone with it.
+#[test]
+fn a_statement_prepared_under_a_local_date_style() {
+    let run = [Bind("", "s1", &[]), Execute("", 0), Sync];
+    let first = [
+        Query("BEGIN"),
+        Query("SET LOCAL datestyle TO 'German'"),
+        Parse("s1", "SELECT '04.03.2026'::date, '2026-03-04'::date::text"),
+    ];
+    holds(&[&first[..], &run, &[Query("COMMIT"), Neighbour], &run].concat(), Ending::Stays);
+}

@@ -1,0 +1,392 @@
+//! What a client may do on its connection, legal or not, and sequences of it from draws.
+
+use crate::property::choices::Choices;
+use crate::support::message;
+
+/// One message of a client, or something that happens between two of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    Query(&'static str),
+    /// Statement, text.
+    Parse(&'static str, &'static str),
+    /// Portal, statement, values.
+    Bind(&'static str, &'static str, &'static [&'static str]),
+    /// `S` or `P`, name.
+    Describe(char, &'static str),
+    /// Portal, rows (0: all).
+    Execute(&'static str, u32),
+    /// `S` or `P`, name.
+    Close(char, &'static str),
+    Sync,
+    Flush,
+    CopyData(&'static str),
+    CopyDone,
+    CopyFail,
+    Terminate,
+    /// What was sent so far goes out, and all of its answers are read.
+    Settle,
+    /// After that, another tenant uses the connection, if it is free.
+    Neighbour,
+    /// After that, a cancel request of this client arrives.
+    Cancel,
+}
+
+/// How a client ends. What it has sent since the last [`Step::Settle`] is on its way then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// It stays, idle, while the next one is served; what it sent is answered.
+    Stays,
+    /// Terminate.
+    Leaves,
+    /// It is gone so many milliseconds after its last message.
+    Dies(u64),
+    /// It is gone in the middle of a message: this part of its last bytes (in percent) was sent.
+    Breaks(usize),
+    /// It asks for its statement to be cancelled, and is gone.
+    Cancels,
+}
+
+/// The life of one client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sequence {
+    pub steps: Vec<Step>,
+    pub ending: Ending,
+}
+
+const STATEMENTS: &[&str] = &["", "s1", "s2"];
+const PORTALS: &[&str] = &["", "p1"];
+
+/// Statements that work as often as they are run: other tenants have them prepared as well.
+pub const COMMON: &[&str] = &[
+    "SELECT 1",
+    "SELECT v FROM model_rows ORDER BY id",
+    "SELECT v FROM model_rows WHERE id = $1",
+    "SELECT '03/04/2026'::date::text",
+    "SELECT '2026-01-01 12:00'::timestamptz::text",
+    "UPDATE model_rows SET v = v WHERE id = 1",
+];
+
+const COPY_IN: &str = "COPY model_rows (id, v) FROM STDIN";
+
+/// For Parse and for Query.
+const SINGLE: &[&str] = &[
+    "SELECT nosuch",
+    "SELECT 1/0",
+    "SELECT 1/(id - 2) FROM model_rows ORDER BY id",
+    "",
+    "BEGIN",
+    "COMMIT",
+    "ROLLBACK",
+    "SAVEPOINT one",
+    "ROLLBACK TO one",
+    "RELEASE one",
+    "DEALLOCATE ALL",
+    "DEALLOCATE s1",
+    "DISCARD ALL",
+    "DISCARD PLANS",
+    "SHOW timezone",
+    "SET timezone TO 'Asia/Tokyo'",
+    "SET LOCAL timezone TO 'Asia/Tokyo'",
+    "RESET timezone",
+    "SET datestyle TO 'ISO, DMY'",
+    "SET LOCAL datestyle TO 'German'",
+    "RESET ALL",
+    "SET bytea_output TO 'escape'",
+    "SET default_transaction_read_only TO on",
+    "SET default_transaction_isolation TO 'serializable'",
+    "SELECT set_config('timezone', 'Asia/Tokyo', false)",
+    "SELECT set_config('intervalstyle', 'iso_8601', true)",
+    "SET TRANSACTION READ ONLY",
+    "INSERT INTO model_rows (id, v) VALUES (9, 'of the sequence')",
+    "DELETE FROM model_rows WHERE id = 9",
+    "DECLARE c1 CURSOR FOR SELECT v FROM model_rows ORDER BY id",
+    "FETCH 1 FROM c1",
+    "CLOSE c1",
+    "CLOSE ALL",
+    "COPY (SELECT v FROM model_rows ORDER BY id) TO STDOUT",
+    COPY_IN,
+    "SELECT count(*) FROM generate_series(1, 100000)",
+];
+
+/// What keeps the server connection for its client.
+const PINNING: &[&str] = &[
+    "PREPARE q1 AS SELECT 1",
+    "EXECUTE q1",
+    "DEALLOCATE q1",
+    "CREATE TEMP TABLE mine (x int)",
+    "DECLARE c2 CURSOR WITH HOLD FOR SELECT v FROM model_rows ORDER BY id",
+];
+
+/// For Query alone.
+const SEVERAL: &[&str] = &[
+    "SELECT 1; SELECT 2",
+    "SELECT 1; SELECT 1/0; SELECT 2",
+    "SELECT 1; SELECT nosuch",
+    "BEGIN; SELECT 1",
+    "BEGIN; SELECT 1/0",
+    "COMMIT; SELECT 1/0",
+    "ROLLBACK; SELECT 1",
+    "COMMIT; BEGIN",
+    "SELECT 1; BEGIN",
+    "DEALLOCATE ALL; SELECT 1",
+    "DEALLOCATE ALL; SELECT 1/0",
+    "SELECT 1; DEALLOCATE ALL",
+    "BEGIN; DEALLOCATE ALL; ROLLBACK",
+    "DEALLOCATE s1; SELECT 1/0",
+    "DISCARD ALL; SELECT 1",
+    "SELECT 1; DISCARD ALL",
+    "SET timezone TO 'Asia/Tokyo'; SELECT 1/0",
+    "SET datestyle TO 'ISO, DMY'; SELECT 1",
+    "BEGIN; SET datestyle TO 'ISO, DMY'; ROLLBACK",
+    "BEGIN; SET LOCAL timezone TO 'Asia/Tokyo'; COMMIT",
+    "BEGIN; SAVEPOINT one; SET timezone TO 'Asia/Tokyo'; ROLLBACK TO one; COMMIT",
+    "RESET ALL; SELECT 1/0",
+    "INSERT INTO model_rows (id, v) VALUES (8, 'first'); SELECT 1/0",
+    "COPY model_rows (id, v) FROM STDIN; SELECT 1",
+    "SELECT 1; COPY model_rows (id, v) FROM STDIN",
+    "COPY (SELECT 1) TO STDOUT; SELECT 1/0",
+    "BEGIN; DECLARE c1 CURSOR FOR SELECT v FROM model_rows ORDER BY id; FETCH 1 FROM c1",
+    "SET SESSION CHARACTERISTICS AS TRANSACTION READ ONLY; SELECT 1",
+    "SELECT nosuch syntax",
+];
+
+const ROWS: &[&str] = &["31\tcopied\n", "32\t", "more\n", "no number\tx\n"];
+
+/// Sequences that stand for classes that random soups seldom reach: a whole batch each.
+type Group = fn(&mut Choices) -> Vec<Step>;
+const GROUPS: &[Group] = &[one_message, query, batch, copy, settle, prepared, transaction, tail_of_failure];
+
+fn one(choices: &mut Choices, from: &[&'static str]) -> &'static str {
+    from[choices.below(from.len())]
+}
+
+fn text(choices: &mut Choices) -> &'static str {
+    match choices.below(10) {
+        0..5 => one(choices, SINGLE),
+        5..9 => one(choices, COMMON),
+        _ => one(choices, PINNING),
+    }
+}
+
+fn values(text: &str) -> &'static [&'static str] {
+    if text.contains("$1") { &["1"] } else { &[] }
+}
+
+fn query(choices: &mut Choices) -> Vec<Step> {
+    let text = if choices.chance(40) { one(choices, SEVERAL) } else { text(choices) };
+    // Without its parameter it is an error, which is welcome as well.
+    vec![Step::Query(text)]
+}
+
+fn one_message(choices: &mut Choices) -> Vec<Step> {
+    let statement = one(choices, STATEMENTS);
+    let portal = one(choices, PORTALS);
+    vec![match choices.below(12) {
+        0 => Step::Sync,
+        1 => Step::Flush,
+        2 | 3 => Step::Parse(statement, text(choices)),
+        4 | 5 => Step::Bind(portal, statement, if choices.chance(20) { &["1"] } else { &[] }),
+        6 => Step::Execute(portal, choices.below(2) as u32),
+        7 => Step::Describe('S', statement),
+        8 => Step::Describe('P', portal),
+        9 => Step::Close('S', statement),
+        10 => Step::Close('P', portal),
+        _ => match choices.below(8) {
+            0 => Step::CopyData(one(choices, ROWS)),
+            1 => Step::CopyDone,
+            2 => Step::CopyFail,
+            3 => Step::Terminate,
+            4 => Step::Execute("c1", 1),
+            _ => Step::Cancel,
+        },
+    }]
+}
+
+fn run_of(statement: &'static str, text: &'static str, choices: &mut Choices) -> Vec<Step> {
+    let portal = one(choices, PORTALS);
+    let mut steps = vec![Step::Parse(statement, text), Step::Bind(portal, statement, values(text))];
+    if choices.chance(40) {
+        steps.push(Step::Describe('P', portal));
+    }
+    steps.push(Step::Execute(portal, choices.below(2) as u32));
+    steps
+}
+
+/// A batch as drivers send it, mostly with its Sync.
+fn batch(choices: &mut Choices) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for _ in 0..=choices.below(2) {
+        let (statement, text) = (one(choices, STATEMENTS), text(choices));
+        steps.extend(run_of(statement, text, choices));
+    }
+    if choices.chance(80) {
+        steps.push(Step::Sync);
+    }
+    steps
+}
+
+/// A named statement of those that others have as well, closed before so that it is there.
+fn prepared(choices: &mut Choices) -> Vec<Step> {
+    let (name, text) = (one(choices, &STATEMENTS[1..]), one(choices, COMMON));
+    let mut steps = vec![Step::Close('S', name)];
+    steps.extend(run_of(name, text, choices));
+    steps.push(Step::Sync);
+    if choices.chance(50) {
+        steps.push(Step::Neighbour);
+        steps.extend([Step::Bind("", name, values(text)), Step::Execute("", 0), Step::Sync]);
+    }
+    steps
+}
+
+fn copy(choices: &mut Choices) -> Vec<Step> {
+    let text = one(choices, &[COPY_IN, "COPY model_rows (id, v) FROM STDIN; SELECT 1"]);
+    let mut steps = match choices.below(3) {
+        0 => vec![Step::Query(text)],
+        1 => vec![Step::Parse("", COPY_IN), Step::Bind("", "", &[]), Step::Execute("", 0)],
+        _ => vec![Step::Parse("", COPY_IN), Step::Bind("", "", &[]), Step::Execute("", 0), Step::Sync],
+    };
+    for _ in 0..choices.below(3) {
+        steps.push(Step::CopyData(one(choices, ROWS)));
+    }
+    match choices.below(4) {
+        0 | 1 => steps.push(Step::CopyDone),
+        2 => steps.push(Step::CopyFail),
+        _ => {}
+    }
+    if choices.chance(60) {
+        steps.push(Step::Sync);
+    }
+    steps
+}
+
+fn settle(choices: &mut Choices) -> Vec<Step> {
+    vec![if choices.chance(60) { Step::Neighbour } else { Step::Settle }]
+}
+
+fn transaction(choices: &mut Choices) -> Vec<Step> {
+    let mut steps = vec![Step::Query("BEGIN")];
+    for _ in 0..=choices.below(2) {
+        steps.extend(if choices.chance(50) { query(choices) } else { batch(choices) });
+    }
+    steps.push(Step::Query(one(choices, &["COMMIT", "ROLLBACK"])));
+    steps
+}
+
+/// An extended error whose Sync does not come, or late.
+fn tail_of_failure(choices: &mut Choices) -> Vec<Step> {
+    let failing = one(choices, &["SELECT nosuch", "SELECT 1/0", "EXECUTE nosuch"]);
+    let mut steps = {
+        let statement = one(choices, STATEMENTS);
+        run_of(statement, failing, choices)
+    };
+    steps.truncate(1 + choices.below(3));
+    for _ in 0..choices.below(3) {
+        steps.extend(if choices.chance(50) { query(choices) } else { one_message(choices) });
+    }
+    steps
+}
+
+impl Sequence {
+    pub fn drawn(mut choices: Choices) -> Self {
+        let mut steps = Vec::new();
+        for _ in 0..=choices.below(7) {
+            let group = *choices.pick(GROUPS);
+            steps.extend(group(&mut choices));
+        }
+        let ending = match choices.below(8) {
+            0..3 => Ending::Stays,
+            3 => Ending::Leaves,
+            4 => Ending::Dies(0),
+            5 => Ending::Dies(4),
+            6 => Ending::Breaks(choices.below(100)),
+            _ => Ending::Cancels,
+        };
+        Self { steps, ending }
+    }
+
+    /// As it would stand in a test.
+    pub fn shown(&self) -> String {
+        let steps: Vec<_> = self.steps.iter().map(|step| format!("    {step:?},\n")).collect();
+        format!("[\n{}] {:?}", steps.concat(), self.ending)
+    }
+
+    /// The smallest that still fails: runs of steps are left out, as long as that helps.
+    pub fn smallest(self, fails: &mut dyn FnMut(&Self) -> bool) -> Self {
+        let mut smallest = self;
+        loop {
+            let before = smallest.clone();
+            let mut size = smallest.steps.len().max(1);
+            while size > 0 {
+                let mut at = 0;
+                while at < smallest.steps.len() {
+                    let mut candidate = smallest.clone();
+                    candidate.steps.drain(at..(at + size).min(smallest.steps.len()));
+                    if fails(&candidate) {
+                        smallest = candidate;
+                    } else {
+                        at += size;
+                    }
+                }
+                size /= 2;
+            }
+            for ending in [Ending::Stays, Ending::Leaves] {
+                let candidate = Self { ending, ..smallest.clone() };
+                if smallest.ending != ending && smallest.ending != Ending::Stays && fails(&candidate) {
+                    smallest = candidate;
+                    break;
+                }
+            }
+            if smallest == before {
+                return smallest;
+            }
+        }
+    }
+}
+
+impl Step {
+    /// The message, if it is one.
+    pub fn message(self) -> Option<Vec<u8>> {
+        Some(match self {
+            Step::Query(sql) => message::query(sql),
+            Step::Parse(name, sql) => message::parse(name, sql, &[]),
+            Step::Bind(portal, statement, values) => {
+                message::bind(portal, statement, &values.iter().map(|it| Some(*it)).collect::<Vec<_>>(), &[])
+            }
+            Step::Describe(kind, name) => message::describe(kind, name),
+            Step::Execute(portal, rows) => message::execute(portal, rows),
+            Step::Close(kind, name) => message::close(kind, name),
+            Step::Sync => message::sync(),
+            Step::Flush => message::flush(),
+            Step::CopyData(rows) => message::copy_data(rows.as_bytes()),
+            Step::CopyDone => message::copy_done(),
+            Step::CopyFail => message::copy_fail("on purpose"),
+            Step::Terminate => message::terminate(),
+            Step::Settle | Step::Neighbour | Step::Cancel => return None,
+        })
+    }
+
+    fn sql(self) -> &'static str {
+        match self {
+            Step::Query(sql) | Step::Parse(_, sql) => sql,
+            _ => "",
+        }
+    }
+
+    /// The client may keep the server connection from here on.
+    pub fn pins(self) -> bool {
+        PINNING.contains(&self.sql())
+    }
+
+    /// It asks for rows of the client's.
+    pub fn copies(self) -> bool {
+        self.sql().contains("FROM STDIN")
+    }
+}
+
+#[test]
+fn shrinking_keeps_what_fails() {
+    let long = (0..40).map(|n| if n % 7 == 3 { Step::Flush } else { Step::Sync }).collect();
+    let sequence = Sequence { steps: long, ending: Ending::Dies(4) };
+    let small = sequence.smallest(&mut |it| it.steps.iter().filter(|step| **step == Step::Flush).count() > 2);
+    assert_eq!(small, Sequence { steps: vec![Step::Flush; 3], ending: Ending::Stays });
+}
