@@ -2,6 +2,7 @@
 
 mod leftovers;
 mod loss;
+mod settings;
 mod sharing;
 
 use std::time::Duration;
