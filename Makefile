@@ -10,13 +10,17 @@ NODE := $(CACHE)/node
 MATRIX ?= 14 16 17 18
 # Generated statements that each of them must answer as Postgres alone does; `make test` is content with 1,500
 STATEMENTS ?= 5000
+# How long `make soak` runs, and the seed of its tests (another one each time, unless given: it is shown)
+SECONDS_OF_SOAK ?= 3600
+SEED ?= $(shell date +%s)
 
-.PHONY: help setup setup-drivers demo test test-matrix lint fmt deny clean-cache
+.PHONY: help setup setup-drivers demo test test-matrix soak lint fmt deny clean-cache
 
 help:
 	@echo "make demo    a throwaway Postgres, pgwarden in front of it, a guided tour; Ctrl-C ends it"
 	@echo "make test    all tests (drivers from PyPI and npm go to $(CACHE)/)"
 	@echo "make test-matrix  isolation, oracle and property tests on Postgres $(MATRIX), $(STATEMENTS) generated statements each (binaries from npm go to $(CACHE)/)"
+	@echo "make soak    the drawn tests (docs/testing.md) for $(SECONDS_OF_SOAK) seconds, with another seed each time"
 	@echo "make lint    rustfmt, clippy, and cargo-deny where it is installed"
 	@echo "make setup   only install what is missing"
 
@@ -44,6 +48,18 @@ test-matrix: setup
 	        $(CARGO) test --test blackbox -- isolation:: oracle:: property:: verify:: || failed="$$failed $$major"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed on Postgres$$failed"; exit 1; fi
+
+# Three quarters of the time for pgwarden as a process, a quarter for the fuzz targets.
+soak: setup
+	$(CARGO) test --no-run --test blackbox --test fuzz
+	@echo "== seed $(SEED)"
+	@export PGWARDEN_MODEL_SEED=$(SEED) PGWARDEN_PROPERTY_SEED=$(SEED) PGWARDEN_PLANTIME_SEED=$(SEED) PGWARDEN_FUZZ_SEED=$(SEED); \
+	seconds=$$(( $(SECONDS_OF_SOAK) * 3 / 4 )); \
+	export PGWARDEN_MODEL_SECONDS=$$seconds PGWARDEN_PROPERTY_SECONDS=$$seconds PGWARDEN_PLANTIME_SECONDS=$$seconds; \
+	export PGWARDEN_FUZZ_SECONDS=$$(( $(SECONDS_OF_SOAK) / 4 )); \
+	$(CARGO) test --test blackbox -- --nocapture model:: property:: plantime:: || failed=1; \
+	$(CARGO) test --test fuzz -- --nocapture || failed=1; \
+	test -z "$$failed"
 
 lint:
 	$(CARGO) fmt --check
