@@ -62,6 +62,8 @@ impl std::ops::Deref for ServerName {
 pub struct PreparedSet {
     limit: usize,
     clock: u64,
+    /// The server may hold statements that are not noted here.
+    doubtful: bool,
     last_use: HashMap<StatementId, u64, RandomState>,
     by_use: BTreeMap<u64, StatementId>,
 }
@@ -69,7 +71,7 @@ pub struct PreparedSet {
 impl PreparedSet {
     /// An empty set that holds at most `limit` statements (at least one).
     pub fn new(limit: usize) -> Self {
-        Self { limit: limit.max(1), clock: 0, last_use: HashMap::default(), by_use: BTreeMap::new() }
+        Self { limit: limit.max(1), clock: 0, doubtful: false, last_use: HashMap::default(), by_use: BTreeMap::new() }
     }
 
     /// Whether the statement is prepared here; if so, it becomes the most recently used one.
@@ -114,10 +116,31 @@ impl PreparedSet {
         }
     }
 
+    /// Notes again a statement whose Close the server skipped.
+    pub fn restore(&mut self, id: StatementId) {
+        if !self.doubtful && !self.touch(id) {
+            self.clock += 1;
+            self.last_use.insert(id, self.clock);
+            self.by_use.insert(self.clock, id);
+        }
+    }
+
     /// Forgets all: after DISCARD ALL or DEALLOCATE ALL on the server.
     pub fn clear(&mut self) {
         self.last_use.clear();
         self.by_use.clear();
+        self.doubtful = false;
+    }
+
+    /// What the server holds is not what was noted here: nothing is known of it any more.
+    pub fn doubt(&mut self) {
+        self.clear();
+        self.doubtful = true;
+    }
+
+    /// Whether a name must be closed before a statement is prepared under it: it may be there.
+    pub fn is_doubtful(&self) -> bool {
+        self.doubtful
     }
 
     /// Number of prepared statements.
@@ -158,6 +181,21 @@ mod tests {
         assert_eq!(set.insert(A), None);
         assert_eq!(set.insert(B), Some(A));
         assert_eq!(set.len(), 1);
+    }
+
+    #[test]
+    fn a_statement_that_was_not_closed_is_there() {
+        let mut set = PreparedSet::new(1);
+        assert_eq!(set.insert(A), None);
+        assert_eq!(set.insert(B), Some(A));
+        set.remove(B);
+        set.restore(A);
+        assert!(set.touch(A));
+        set.doubt();
+        set.restore(A);
+        assert!(set.is_doubtful() && set.is_empty(), "it may have been dropped");
+        set.clear();
+        assert!(!set.is_doubtful());
     }
 
     #[test]

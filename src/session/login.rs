@@ -396,7 +396,14 @@ async fn apply(server: &mut Server, parameters: &mut BTreeMap<String, String>, s
                 parameters.insert(status.name.to_owned(), status.value.to_owned());
             }
             b'E' => failure = Some(told(frame.body())),
-            b'Z' => return failure.map_or(Ok(()), Err),
+            b'Z' => {
+                let status = TransactionStatus::read(frame.body()).map_err(|error| lost(error.into()))?;
+                return match failure {
+                    Some(failure) => Err(failure),
+                    None if status == TransactionStatus::Idle => Ok(()),
+                    None => Err(PgError::fatal(SqlState::INTERNAL_ERROR, "a transaction is open on the server connection")),
+                };
+            }
             _ => {}
         }
     }

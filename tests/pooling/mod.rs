@@ -2,6 +2,7 @@
 
 mod leftovers;
 mod loss;
+mod rest;
 mod settings;
 mod sharing;
 

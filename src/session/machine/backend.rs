@@ -111,7 +111,7 @@ impl Machine {
 
     /// Rows that are there whole and are the client's go to it in one piece.
     fn pass_rows(&mut self, input: &mut &[u8]) -> Result<(), Broken> {
-        let Some(Expected { kind: Kind::Query(_) | Kind::Execute(_), fate: Fate::Forward }) = self.replies.head()
+        let Some(Expected { kind: Kind::Query(_) | Kind::Execute(_), fate: Fate::Forward, .. }) = self.replies.head()
         else {
             return Ok(());
         };

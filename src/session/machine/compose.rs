@@ -80,11 +80,11 @@ impl Machine {
         drop(text);
         self.sent_query();
         self.surcharge(&guarded);
-        self.statements.remove("");
+        let unnamed = self.statements.remove("");
         self.note_effects(&guarded);
         self.note_changes_sent(&changes);
         self.wait_for_context();
-        let mut run = Run::new(Subject::Script(Box::new(guarded)));
+        let mut run = Run { unnamed, ..Run::new(Subject::Script(Box::new(guarded))) };
         run.tag = tag.or(tag_of(&step));
         run.changes = changes;
         self.replies.forward(Kind::Query(run));

@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 
 use super::refuse::MUST_FAIL;
 use super::replies::{Expected, Fate, Kind};
-use super::{Batch, Flow, Machine, Wait};
+use super::{Flow, Machine, Wait};
 use crate::guard::copy_stream::CopyRewriter;
 use crate::guard::{Guarded, Refusal, RefusalKind, StatementKind};
 use crate::pgerror::SqlState;
@@ -47,9 +47,6 @@ pub(super) enum CopyStream {
 impl Machine {
     /// The server has asked for a COPY stream.
     pub(super) fn begin_copy_in(&mut self) {
-        if self.replies.eat_syncs() {
-            self.batch = Batch::Open;
-        }
         let rewriter = self.head_guarded().map(|(guarded, statement)| rewriter(guarded, statement));
         match rewriter {
             None | Some(Ok(None)) => self.copying = CopyStream::Forward,

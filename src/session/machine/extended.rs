@@ -11,8 +11,8 @@ use super::admit::Admission;
 use super::compose::tag_of;
 use super::context::Hindrance;
 use super::load::{LoadProtocol, starts_load};
-use super::replies::{Errand, Fate, Kind, Run, Subject};
-use super::statements::{Origin, Portal, ServerStatement, Statement, no_such_statement};
+use super::replies::{Closes, Errand, Fate, Kind, Run, Subject};
+use super::statements::{Origin, Portal, ServerStatement, Statement, Undo, no_such_statement};
 use super::switching::Change;
 use super::{Batch, Flow, Hold, Intake, Machine, Wait};
 use crate::guard::context::Step;
@@ -118,8 +118,8 @@ impl Machine {
     pub(super) fn prepare(&mut self, statement: Statement) -> Flow {
         let statement = Arc::new(statement);
         if self.knows(&statement) && !self.is_doomed(&statement) {
-            self.statements.insert(statement);
-            self.answer(backend::parse_complete);
+            let undo = self.statements.insert(statement);
+            self.answer_for(Some(undo), backend::parse_complete);
             return Flow::Done;
         }
         self.send_parse(statement, None)
@@ -166,7 +166,7 @@ impl Machine {
         match statement.server {
             ServerStatement::Shared(id) if !doomed => {
                 if let Some(old) = link.prepared.insert(id) {
-                    self.close_evicted(&old.server_name());
+                    self.close_on_server(old, Closes::Evicted(old));
                 }
                 Some(id)
             }
@@ -177,11 +177,11 @@ impl Machine {
         }
     }
 
-    fn close_evicted(&mut self, name: &str) {
+    fn close_on_server(&mut self, id: StatementId, closes: Closes) {
         // Names of ours hold no NUL.
-        if frontend::close(&mut self.to_server, Target::Statement(name)).is_ok() {
+        if frontend::close(&mut self.to_server, Target::Statement(&id.server_name())).is_ok() {
             self.sent_extended();
-            self.replies.push(Kind::Close, Fate::Swallow(Errand::Prepared));
+            self.replies.push(Kind::Close(closes), Fate::Swallow(Errand::Prepared));
         }
     }
 
@@ -221,8 +221,8 @@ impl Machine {
         }
         self.sent_extended();
         self.note_portal(bind.portal, &statement);
-        self.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
-        self.replies.forward(Kind::Bind(statement));
+        let undo = self.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
+        self.replies.forward(Kind::Bind { statement, undo });
         Flow::Done
     }
 
@@ -378,8 +378,8 @@ impl Machine {
         match target {
             // The shared statement stays on its servers until it is the least recently used one.
             Target::Statement(name) => {
-                self.statements.remove(name);
-                self.answer(backend::close_complete);
+                let undo = self.statements.remove(name).map(Undo::Dropped);
+                self.answer_for(undo, backend::close_complete);
                 Flow::Done
             }
             Target::Portal(name) => self.close_portal(name),
@@ -387,7 +387,7 @@ impl Machine {
     }
 
     fn close_portal(&mut self, name: &str) -> Flow {
-        self.portals.remove(name);
+        let undo = self.portals.close(name);
         if self.link.is_none() {
             // Portals end with their transaction: there is none.
             self.answer(backend::close_complete);
@@ -397,7 +397,7 @@ impl Machine {
             return self.refuse_extended(error.to_pg());
         }
         self.sent_extended();
-        self.replies.forward(Kind::Close);
+        self.replies.forward(Kind::Close(Closes::Portal(undo)));
         Flow::Done
     }
 

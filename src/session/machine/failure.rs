@@ -4,8 +4,8 @@ use super::Machine;
 use super::backend::Broken;
 use super::copy::CopyStream;
 use super::refuse::MUST_FAIL;
-use super::replies::{Errand, Expected, Fate, Kind, Subject};
-use super::statements::Statement;
+use super::replies::{Closes, Errand, Expected, Fate, Kind, Run, Subject};
+use super::statements::{Statement, Undo};
 use super::{Batch, Intake};
 use crate::guard::{Mode, OWN_VALUE_ONLY};
 use crate::pgerror::{PgError, SqlState};
@@ -67,25 +67,47 @@ impl Machine {
         )
     }
 
-    /// The server drops all up to the next Sync: so do we, what is on its way and what the client still sends.
+    /// The server drops all up to the next Sync, Queries too: so do we, what is on its way and what the client still sends.
+    /// Until that Sync the connection is as in the middle of a batch.
     fn skip_to_sync(&mut self) {
-        let Self { replies, statements, link, .. } = self;
-        let found = replies.unwind(|expected| {
-            if let Kind::Parse { undo, server, .. } = expected.kind {
+        let Self { replies, statements, portals, link, .. } = self;
+        let mut prepared = link.as_mut().map(|link| &mut link.prepared);
+        let found = replies.unwind(|kind, failed| match kind {
+            Kind::Parse { undo, server, .. } => {
                 if let Some(undo) = undo {
-                    statements.undo(&undo);
+                    statements.undo(undo, failed);
                 }
-                if let (Some(id), Some(link)) = (server, link.as_mut()) {
-                    link.prepared.remove(id);
+                if let (Some(id), Some(prepared)) = (server, prepared.as_mut()) {
+                    prepared.remove(id);
                 }
             }
+            Kind::Bind { undo, .. } | Kind::Close(Closes::Portal(undo)) => portals.undo(undo),
+            Kind::Close(Closes::Evicted(id)) => {
+                if let Some(prepared) = prepared.as_mut() {
+                    prepared.restore(id);
+                }
+            }
+            Kind::Local { undo: Some(undo), .. } => statements.undo(undo, false),
+            Kind::Query(Run { unnamed: Some(unnamed), .. }) => statements.undo(Undo::Dropped(unnamed), false),
+            Kind::Query(_)
+            | Kind::Local { undo: None, .. }
+            | Kind::Close(Closes::Own)
+            | Kind::OwnBind
+            | Kind::DescribeStatement(_)
+            | Kind::DescribePortal
+            | Kind::Execute(_)
+            | Kind::Sync
+            | Kind::Loaded => {}
         });
         // What was the server's unnamed statement may have been replaced or not.
         if let Some(link) = self.link.as_mut() {
             link.unnamed = None;
         }
-        if !found && self.batch == Batch::Open && self.intake == Intake::Open {
-            self.intake = Intake::Skipping;
+        if !found {
+            self.batch = Batch::Open;
+            if self.intake == Intake::Open {
+                self.intake = Intake::Skipping;
+            }
         }
     }
 
@@ -150,7 +172,7 @@ struct Names {
 
 fn statement_of(expected: &Expected) -> Option<&Statement> {
     match &expected.kind {
-        Kind::Bind(statement) | Kind::DescribeStatement(statement) => Some(statement),
+        Kind::Bind { statement, .. } | Kind::DescribeStatement(statement) => Some(statement),
         Kind::Parse { subject: Subject::Statement(statement), .. } => Some(statement),
         Kind::Execute(run) => match &run.subject {
             Subject::Statement(statement) => Some(statement),
@@ -159,9 +181,9 @@ fn statement_of(expected: &Expected) -> Option<&Statement> {
         Kind::Parse { .. }
         | Kind::Query(_)
         | Kind::DescribePortal
-        | Kind::Close
+        | Kind::Close(_)
         | Kind::Sync
-        | Kind::Local(_)
+        | Kind::Local { .. }
         | Kind::Loaded
         | Kind::OwnBind => None,
     }

@@ -44,8 +44,8 @@ impl Machine {
         if !here {
             return self.prepare(statement);
         }
-        self.statements.insert(Arc::new(statement));
-        self.answer(backend::parse_complete);
+        let undo = self.statements.insert(Arc::new(statement));
+        self.answer_for(Some(undo), backend::parse_complete);
         Flow::Done
     }
 

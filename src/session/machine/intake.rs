@@ -4,6 +4,7 @@ use bytes::{Buf, BytesMut};
 
 use super::copy::CopyStream;
 use super::replies::Kind;
+use super::statements::Undo;
 use super::{Flow, Hold, Intake, MAX_OUTSTANDING, Machine, Wait};
 use crate::pgerror::{PgError, Severity, SqlState};
 use crate::wire::encode::{backend, frontend};
@@ -96,7 +97,7 @@ impl Machine {
         let (Some(length), CopyStream::None) = (whole, &self.copying) else { return Err(error) };
         // The tag is not part of the length.
         self.dropping = length + 1;
-        if self.intake == Intake::Skipping && tag != b'Q' {
+        if self.intake == Intake::Skipping {
             return Ok(Flow::Done);
         }
         let told = PgError { severity: Severity::Error, code: SqlState::PROGRAM_LIMIT_EXCEEDED, ..error.to_pg() };
@@ -206,18 +207,17 @@ impl Machine {
         }
     }
 
-    /// Messages around a COPY FROM STDIN. While one is outstanding but has not begun, only Sync and Flush can be taken
-    /// (drivers send them right after Execute); while it runs, only its stream.
+    /// Messages around a COPY FROM STDIN. While one is outstanding but has not begun, only Flush can be taken: whether a Sync
+    /// (drivers send one right after Execute) ends the batch or is passed over by the COPY shows only then. While it runs,
+    /// only its stream.
     fn copy_order(&mut self, message: &FrontendMessage<'_>) -> Option<Flow> {
         use FrontendMessage as M;
         let stream = matches!(message, M::CopyDone | M::CopyFail(_));
-        let quiet = matches!(message, M::Sync | M::Flush | M::Terminate);
         if matches!(self.copying, CopyStream::None) {
-            // A Sync sent early belongs to the stream, or ends what failed before it began.
             if self.replies.awaits_load() && !matches!(message, M::Terminate) {
                 return Some(Flow::Stop(Wait::Replies));
             }
-            let early = !quiet && self.replies.awaits_copy();
+            let early = !matches!(message, M::Flush | M::Terminate) && self.replies.awaits_copy();
             return early.then(|| {
                 self.ask_for_replies();
                 Flow::Stop(Wait::Replies)
@@ -226,7 +226,7 @@ impl Machine {
         if stream || matches!(message, M::Terminate) {
             return None;
         }
-        if quiet {
+        if matches!(message, M::Sync | M::Flush) {
             // Postgres ignores them here ("for convenience of clients that always send them after Execute").
             return Some(Flow::Done);
         }
@@ -236,12 +236,17 @@ impl Machine {
 
     /// Sends bytes of our own to the client, behind what it is still to be sent.
     pub(super) fn answer(&mut self, write: impl FnOnce(&mut BytesMut)) {
+        self.answer_for(None, write);
+    }
+
+    /// As [`Machine::answer`], for something that was done already: it is taken back if the server skips what stands before.
+    pub(super) fn answer_for(&mut self, undo: Option<Undo>, write: impl FnOnce(&mut BytesMut)) {
         if self.replies.is_empty() {
             write(&mut self.to_client);
         } else {
             let mut bytes = BytesMut::new();
             write(&mut bytes);
-            self.replies.forward(Kind::Local(bytes));
+            self.replies.forward(Kind::Local { bytes, undo });
         }
     }
 

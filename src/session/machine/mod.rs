@@ -284,6 +284,7 @@ impl Machine {
 
     /// A server connection was checked out: its known state.
     pub fn attach(&mut self, link: Link) {
+        self.replies.start();
         self.link = Some(link);
     }
 
@@ -294,20 +295,16 @@ impl Machine {
 
     /// Takes the server connection's state back if it may be released now.
     pub fn detach_if_done(&mut self) -> Option<Link> {
-        if self.pin != Pin::No || !self.server_rests() {
-            return None;
-        }
-        self.link.take_if(|link| link.at_boundary())
+        if self.pin == Pin::No && self.server_rests() { self.link.take() } else { None }
     }
 
-    /// Takes the server connection's state back whatever it is: the session ends.
+    /// Takes the server connection's state back whatever it is: the session ends. Tells whether it is at rest.
     pub fn detach(&mut self) -> Option<(Link, bool)> {
-        let clean = self.server_rests();
+        let rests = self.server_rests();
         let pinned = self.pin != Pin::No;
         self.link.take().map(|mut link| {
             link.needs_reset |= pinned;
-            let clean = clean && link.at_boundary();
-            (link, clean)
+            (link, rests)
         })
     }
 
@@ -320,9 +317,16 @@ impl Machine {
             && !self.copy_part.is_owed()
     }
 
-    /// The same as the server sees it, and it has been sent all that is for it.
+    /// Whether the server connection is proved to be at rest. Nothing else decides that one may be handed on: ReadyForQuery
+    /// has answered the last message that was sent and told that no transaction is open, the server has been sent all that is
+    /// for it and has been heard out, and no half of a message or COPY stream is on its way in either direction.
     fn server_rests(&self) -> bool {
-        (self.unsent.is_some() || self.between_transactions()) && self.starts() && self.to_server.is_empty()
+        self.starts()
+            && self.replies.settled()
+            && self.to_server.is_empty()
+            && self.link.as_ref().is_some_and(Link::at_boundary)
+            && matches!(self.copying, CopyStream::None)
+            && !self.copy_part.is_owed()
     }
 
     /// Between transactions, and no half of a message is there: the moment to end a session politely.

@@ -69,7 +69,7 @@ impl Machine {
         if matches!(self.pin, Pin::Statement(_)) || !self.server_rests() {
             return None;
         }
-        let mut link = self.link.take_if(|link| link.at_boundary())?;
+        let mut link = self.link.take()?;
         link.needs_reset |= self.pin == Pin::Mode;
         Some(link)
     }

@@ -88,15 +88,15 @@ impl Machine {
             match (expected.kind, expected.fate) {
                 (_, Fate::Swallow(Errand::Load(LoadPart::Begin(load)))) => self.begin_load(load),
                 (Kind::Execute(run), Fate::Cut(error)) => self.cut_batch(&run, *error),
-                (kind, fate) => self.conclude(&Expected { kind, fate }),
+                (kind, _) => self.conclude(&kind),
             }
         }
         self.send_local();
     }
 
     /// What a reply that went well means for the session.
-    fn conclude(&mut self, expected: &Expected) {
-        if let Kind::Execute(run) = &expected.kind {
+    fn conclude(&mut self, kind: &Kind) {
+        if let Kind::Execute(run) = kind {
             self.ran(run);
         }
     }
@@ -143,9 +143,9 @@ impl Machine {
 
     /// Sends bytes of ours whose turn it is.
     pub(super) fn send_local(&mut self) {
-        while let Some(Expected { kind: Kind::Local(_) | Kind::Loaded, .. }) = self.replies.head() {
+        while let Some(Expected { kind: Kind::Local { .. } | Kind::Loaded, .. }) = self.replies.head() {
             match self.replies.pop().map(|it| it.kind) {
-                Some(Kind::Local(bytes)) => self.to_client.extend_from_slice(&bytes),
+                Some(Kind::Local { bytes, .. }) => self.to_client.extend_from_slice(&bytes),
                 Some(_) | None => self.loaded(),
             }
         }
@@ -190,7 +190,7 @@ fn progress(kind: &mut Kind, tag: u8) -> Result<Progress, Broken> {
         }
         (Kind::Query(_) | Kind::Execute(_), b'G' | b'H' | b'c') => Continues,
         (Kind::Execute(_), b'C' | b'I' | b's') => Completes,
-        (Kind::Parse { .. }, b'1') | (Kind::Bind(_) | Kind::OwnBind, b'2') | (Kind::Close, b'3') => Completes,
+        (Kind::Parse { .. }, b'1') | (Kind::Bind { .. } | Kind::OwnBind, b'2') | (Kind::Close(_), b'3') => Completes,
         (Kind::DescribeStatement(_), b't') => Continues,
         (Kind::DescribeStatement(_) | Kind::DescribePortal, b'n') => Completes,
         _ => return Err(Broken::unexpected(tag)),

@@ -9,7 +9,7 @@ use crate::wire::encode::{backend, frontend};
 impl Machine {
     pub(super) fn on_ready(&mut self, body: &[u8]) -> Result<(), Broken> {
         let status = TransactionStatus::read(body)?;
-        let expected = self.replies.pop().ok_or_else(|| Broken::unexpected(b'Z'))?;
+        let expected = self.replies.ready(status).ok_or_else(|| Broken::unexpected(b'Z'))?;
         if !matches!(expected.fate, Fate::Swallow(Errand::Context(_))) {
             // What is sent before a transaction says nothing of one that is on its way behind it.
             self.tx = status;

@@ -8,13 +8,14 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::load::LoadPart;
-use super::statements::{ParseUndo, Statement};
+use super::statements::{PortalUndo, Statement, Undo};
 use super::switching::Change;
 use bytes::BytesMut;
 
 use crate::guard::Guarded;
 use crate::pgerror::PgError;
 use crate::pool::StatementId;
+use crate::wire::backend::TransactionStatus;
 
 /// What becomes of a reply.
 #[derive(Debug)]
@@ -98,12 +99,23 @@ pub struct Run {
     pub changes: Vec<Change>,
     /// It goes on where an earlier Execute of the portal stopped.
     pub resumes: bool,
+    /// The client's unnamed statement, which a Query drops.
+    pub unnamed: Option<Arc<Statement>>,
 }
 
 impl Run {
     /// A run from its first statement.
     pub fn new(subject: Subject) -> Self {
-        Self { subject, tag: None, statement: 0, streamed: false, failed: false, changes: Vec::new(), resumes: false }
+        Self {
+            subject,
+            tag: None,
+            statement: 0,
+            streamed: false,
+            failed: false,
+            changes: Vec::new(),
+            resumes: false,
+            unnamed: None,
+        }
     }
 }
 
@@ -117,12 +129,17 @@ pub enum Kind {
         /// The statement, if it is the client's.
         subject: Subject,
         /// How to take the client's name back if it fails.
-        undo: Option<ParseUndo>,
+        undo: Option<Undo>,
         /// The server-side statement that does not exist if it fails.
         server: Option<StatementId>,
     },
     /// Bind: BindComplete.
-    Bind(Arc<Statement>),
+    Bind {
+        /// What is bound.
+        statement: Arc<Statement>,
+        /// The portals as they were before.
+        undo: PortalUndo,
+    },
     /// Bind of a statement of pgwarden's own.
     OwnBind,
     /// Describe of a statement: ParameterDescription, then RowDescription or NoData.
@@ -132,13 +149,29 @@ pub enum Kind {
     /// Execute: up to CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute(Run),
     /// Close: CloseComplete.
-    Close,
+    Close(Closes),
     /// Sync: ReadyForQuery.
     Sync,
     /// No message at all: all rows of a load were sent, and what stands before says whether the server took them.
     Loaded,
     /// No message at all: bytes of ours that follow on what stands before.
-    Local(BytesMut),
+    Local {
+        /// The bytes.
+        bytes: BytesMut,
+        /// What was done for the client, which had not been if the server skips what stands before.
+        undo: Option<Undo>,
+    },
+}
+
+/// What a Close is about.
+#[derive(Debug)]
+pub enum Closes {
+    /// The client's portal.
+    Portal(PortalUndo),
+    /// A shared statement, for another one to take its place.
+    Evicted(StatementId),
+    /// Something that need not exist.
+    Own,
 }
 
 /// One expected reply.
@@ -148,14 +181,28 @@ pub struct Expected {
     pub kind: Kind,
     /// What becomes of it.
     pub fate: Fate,
+    /// How many messages had been sent with the one that it answers.
+    number: u64,
 }
 
 /// All expected replies, oldest first.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Replies {
     queue: VecDeque<Expected>,
     /// One that was pushed since the queue was last empty is about a COPY FROM STDIN.
     streams: bool,
+    /// Messages sent that the server answers or, after an error, skips.
+    sent: u64,
+    /// How many of them had been sent with the Query or Sync that the last ReadyForQuery answered.
+    settled: u64,
+    /// The status that it told.
+    status: TransactionStatus,
+}
+
+impl Default for Replies {
+    fn default() -> Self {
+        Self { queue: VecDeque::new(), streams: false, sent: 0, settled: 0, status: TransactionStatus::Idle }
+    }
 }
 
 /// Replies that a batch of extended messages usually has: the queue grows once.
@@ -178,7 +225,27 @@ impl Replies {
             (Kind::Query(run) | Kind::Execute(run), _) => copies_in(run),
             _ => false,
         };
-        self.queue.push_back(Expected { kind, fate });
+        // The others are no messages.
+        self.sent += u64::from(!matches!(kind, Kind::Local { .. } | Kind::Loaded));
+        self.queue.push_back(Expected { kind, fate, number: self.sent });
+    }
+
+    /// The session has another server connection, which is at rest.
+    pub fn start(&mut self) {
+        (self.settled, self.status) = (self.sent, TransactionStatus::Idle);
+    }
+
+    /// ReadyForQuery has come: what it answers.
+    pub fn ready(&mut self, status: TransactionStatus) -> Option<Expected> {
+        let expected = self.pop()?;
+        (self.settled, self.status) = (expected.number, status);
+        Some(expected)
+    }
+
+    /// Whether the last ReadyForQuery answers the last message that was sent, and says that no transaction is open. What
+    /// the server skips is never answered: then it is not so before another Sync has been sent and answered.
+    pub fn settled(&self) -> bool {
+        self.queue.is_empty() && self.settled == self.sent && self.status == TransactionStatus::Idle
     }
 
     /// The reply that comes next.
@@ -210,7 +277,7 @@ impl Replies {
 
     /// Nothing of the client's is outstanding.
     pub fn only_errands(&self) -> bool {
-        self.queue.iter().all(|e| matches!(e.fate, Fate::Swallow(_)) || matches!(e.kind, Kind::Local(_)))
+        self.queue.iter().all(|e| matches!(e.fate, Fate::Swallow(_)) || matches!(e.kind, Kind::Local { .. }))
     }
 
     /// A COPY FROM STDIN is outstanding or runs: its stream follows.
@@ -227,16 +294,18 @@ impl Replies {
         self.streams && self.queue.iter().any(|e| matches!(e.fate, Fate::Swallow(Errand::Load(LoadPart::Begin(_)))))
     }
 
-    /// The extended protocol failed at the head: everything up to the next Sync is skipped by the server and taken out
-    /// here, the newest first. Returns whether there is such a Sync.
-    pub fn unwind(&mut self, mut undo: impl FnMut(Expected)) -> bool {
+    /// The extended protocol failed at the head: everything up to the next Sync is skipped by the server, Queries too, and
+    /// taken out here, the newest first; the last one is the one that failed. Returns whether there is such a Sync.
+    pub fn unwind(&mut self, mut undo: impl FnMut(Kind, bool)) -> bool {
         let sync = self.queue.iter().position(|e| matches!(e.kind, Kind::Sync));
         let rest = match sync {
             Some(at) => self.queue.split_off(at),
             None => VecDeque::new(),
         };
         let skipped = std::mem::replace(&mut self.queue, rest);
-        skipped.into_iter().rev().for_each(&mut undo);
+        for (place, expected) in skipped.into_iter().enumerate().rev() {
+            undo(expected.kind, place == 0);
+        }
         sync.is_some()
     }
 
@@ -248,7 +317,10 @@ impl Replies {
         let sync = self.queue.iter().position(|e| matches!(e.kind, Kind::Sync));
         let end = sync.unwrap_or(self.queue.len());
         let harmless = |e: &Expected| {
-            matches!(e.kind, Kind::Close | Kind::DescribePortal | Kind::DescribeStatement(_) | Kind::Local(_))
+            matches!(
+                e.kind,
+                Kind::Close(_) | Kind::DescribePortal | Kind::DescribeStatement(_) | Kind::Local { .. }
+            )
                 || matches!(e.fate, Fate::Swallow(Errand::Prepared))
         };
         let rest = self.queue.len() - end;
@@ -257,22 +329,13 @@ impl Replies {
         }
         for expected in self.queue.iter_mut().take(end) {
             match &mut expected.kind {
-                Kind::Local(bytes) => bytes.clear(),
+                Kind::Local { bytes, .. } => bytes.clear(),
                 _ => expected.fate = Fate::Swallow(Errand::Prepared),
             }
         }
         Some(sync.is_some())
     }
 
-    /// The server reads a COPY stream now: Syncs that were sent right after the head are eaten by it, unanswered.
-    /// Returns whether there were any.
-    pub fn eat_syncs(&mut self) -> bool {
-        let before = self.queue.len();
-        while self.queue.get(1).is_some_and(|e| matches!(e.kind, Kind::Sync)) {
-            self.queue.remove(1);
-        }
-        self.queue.len() < before
-    }
 }
 
 fn copies_in(run: &Run) -> bool {

@@ -66,9 +66,9 @@ impl Machine {
         }
         self.sent_query();
         self.surcharge(&guarded);
-        self.statements.remove("");
+        let unnamed = self.statements.remove("");
         self.note_effects(&guarded);
-        let mut run = Run::new(Subject::Script(Box::new(guarded)));
+        let mut run = Run { unnamed, ..Run::new(Subject::Script(Box::new(guarded))) };
         run.tag = tag;
         self.replies.forward(Kind::Query(run));
         Flow::Done

@@ -112,11 +112,25 @@ impl Portals {
     }
 
     /// Notes a portal under its name.
-    pub fn insert(&mut self, name: &str, portal: Portal) {
-        if name.is_empty() {
-            self.unnamed = Some(portal);
+    pub fn insert(&mut self, name: &str, portal: Portal) -> PortalUndo {
+        let before = if name.is_empty() {
+            self.unnamed.replace(portal)
         } else {
-            self.named.insert(name.into(), portal);
+            self.named.insert(name.into(), portal)
+        };
+        PortalUndo { name: name.into(), before }
+    }
+
+    /// Drops a name.
+    pub fn close(&mut self, name: &str) -> PortalUndo {
+        PortalUndo { name: name.into(), before: self.remove(name) }
+    }
+
+    /// The name stands for what it stood for before. Whether that still exists is the server's word.
+    pub fn undo(&mut self, undo: PortalUndo) {
+        match undo.before {
+            Some(portal) => drop(self.insert(&undo.name, portal)),
+            None => drop(self.remove(&undo.name)),
         }
     }
 
@@ -166,10 +180,25 @@ impl Statement {
     }
 }
 
-/// Takes back a name whose Parse failed.
+/// Takes back what was done to the client's names by a message that failed, or that the server skips.
 #[derive(Debug)]
-pub struct ParseUndo {
-    statement: Arc<Statement>,
+pub enum Undo {
+    /// A statement was prepared.
+    Parsed {
+        /// The statement.
+        statement: Arc<Statement>,
+        /// The unnamed one that gave way to it.
+        replaced: Option<Arc<Statement>>,
+    },
+    /// A statement was dropped.
+    Dropped(Arc<Statement>),
+}
+
+/// A portal's name, and what it stood for before it was bound or closed.
+#[derive(Debug)]
+pub struct PortalUndo {
+    name: Box<str>,
+    before: Option<Portal>,
 }
 
 /// The statements of one client by name.
@@ -199,24 +228,25 @@ impl Statements {
     }
 
     /// Notes a statement under its name. The caller has checked that a named one does not exist yet.
-    pub fn insert(&mut self, statement: Arc<Statement>) -> ParseUndo {
-        if statement.name.is_empty() {
-            self.unnamed = Some(statement.clone());
+    pub fn insert(&mut self, statement: Arc<Statement>) -> Undo {
+        let replaced = if statement.name.is_empty() {
+            self.unnamed.replace(statement.clone())
         } else {
             self.bytes += weight(&statement);
             self.named.insert(statement.name.clone(), statement.clone());
-        }
-        ParseUndo { statement }
+            None
+        };
+        Undo::Parsed { statement, replaced }
     }
 
-    /// Drops a name. Returns whether there was such a statement.
-    pub fn remove(&mut self, name: &str) -> bool {
+    /// Drops a name. Returns the statement, if there was one.
+    pub fn remove(&mut self, name: &str) -> Option<Arc<Statement>> {
         if name.is_empty() {
-            return self.unnamed.take().is_some();
+            return self.unnamed.take();
         }
-        let Some(old) = self.named.remove(name) else { return false };
+        let old = self.named.remove(name)?;
         self.bytes = self.bytes.saturating_sub(weight(&old));
-        true
+        Some(old)
     }
 
     /// Drops all names (DEALLOCATE ALL leaves the unnamed statement alone, DISCARD ALL too).
@@ -225,11 +255,21 @@ impl Statements {
         self.bytes = 0;
     }
 
-    /// Takes a name back, unless it stands for another statement by now.
-    pub fn undo(&mut self, undo: &ParseUndo) {
-        let name = &undo.statement.name;
-        if self.get(name).is_some_and(|current| Arc::ptr_eq(current, &undo.statement)) {
-            self.remove(name);
+    /// Takes a change back, unless the name stands for another statement by now. A Parse that `failed` was begun: the
+    /// unnamed statement before it is gone, as in Postgres.
+    pub fn undo(&mut self, undo: Undo, failed: bool) {
+        match undo {
+            Undo::Parsed { statement, replaced } => {
+                if self.get(&statement.name).is_some_and(|current| Arc::ptr_eq(current, &statement)) {
+                    self.remove(&statement.name);
+                    replaced.filter(|_| !failed).into_iter().for_each(|it| drop(self.insert(it)));
+                }
+            }
+            Undo::Dropped(statement) => {
+                if self.get(&statement.name).is_none() {
+                    self.insert(statement);
+                }
+            }
         }
     }
 }

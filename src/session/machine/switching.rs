@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::acting::{Acting, Actor, Tenants, Variable, same};
 use super::context::Hindrance;
-use super::replies::{Errand, Fate, Kind, Run, Subject};
+use super::replies::{Closes, Errand, Fate, Kind, Run, Subject};
 use super::ties::Ties;
 use super::{Batch, Hold, Machine, Pin, Place, Wait};
 use crate::guard::context::{self, Scope, TransactionStep};
@@ -232,7 +232,7 @@ impl Machine {
             Batch::Open => {
                 self.sent_extended();
                 let parse = Kind::Parse { subject: Subject::None, undo: None, server: None };
-                for kind in [parse, Kind::OwnBind, Kind::Execute(Run::new(Subject::None)), Kind::Close] {
+                for kind in [parse, Kind::OwnBind, Kind::Execute(Run::new(Subject::None)), Kind::Close(Closes::Own)] {
                     self.replies.push(kind, Fate::Swallow(Errand::Prepared));
                 }
             }

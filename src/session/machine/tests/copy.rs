@@ -100,7 +100,7 @@ fn the_client_gives_up() {
 }
 
 #[test]
-fn the_extended_protocol_with_syncs_that_copy_eats() {
+fn a_sync_behind_execute_is_passed_over() {
     let mut bench = Bench::new();
     bench.client(|out| {
         one_shot(out, "COPY t");
@@ -112,17 +112,50 @@ fn the_extended_protocol_with_syncs_that_copy_eats() {
         copy_in(out);
     });
     data(&mut bench, "1\n");
-    // As libpq: the Sync behind Execute was eaten, another one ends it.
+    // As libpq: the COPY passes over the Sync behind Execute, another one ends it.
     bench.client(|out| {
         frontend::copy_done(out);
         frontend::sync(out);
     });
-    assert_eq!(bench.sent()[3..], ["Sync", "CopyData 1\n", "CopyDone", "Sync"]);
+    assert_eq!(bench.sent()[3..], ["Flush", "CopyData 1\n", "CopyDone", "Sync"]);
     bench.server(|out| {
         backend::command_complete(out, "COPY 1").unwrap();
         backend::ready_for_query(out, I);
     });
     assert_eq!(bench.told(), ["1", "2", "G", "Complete COPY 1", "Ready I"]);
+    assert!(bench.released().is_some());
+}
+
+#[test]
+fn a_sync_behind_a_copy_that_does_not_begin_ends_the_batch() {
+    let mut bench = Bench::new();
+    bench.client(|out| {
+        one_shot(out, "COPY t");
+        frontend::sync(out);
+    });
+    assert_eq!(bench.sent().last().unwrap(), "Flush");
+    bench.server(|out| {
+        backend::parse_complete(out);
+        backend::bind_complete(out);
+        error(out, b"42501", "permission denied");
+    });
+    assert_eq!(bench.sent(), ["Sync"]);
+    bench.server(|out| backend::ready_for_query(out, I));
+    assert_eq!(bench.told().last().unwrap(), "Ready I");
+    assert!(bench.released().is_some());
+}
+
+#[test]
+fn a_sync_behind_a_copy_of_the_simple_protocol_holds_nothing() {
+    let mut bench = Bench::new();
+    bench.client(|out| {
+        frontend::query(out, "COPY t").unwrap();
+        frontend::sync(out);
+    });
+    bench.server(copy_in);
+    bench.client(frontend::copy_done);
+    assert_eq!(bench.sent(), ["Query COPY t", "CopyDone"]);
+    bench.done("COPY 0", I);
     assert!(bench.released().is_some());
 }
 

@@ -93,6 +93,160 @@ fn an_error_is_skipped_to_a_sync_that_is_still_to_come() {
     assert_eq!(bench.sent(), ["Query SELECT 4"]);
 }
 
+/// As Postgres alone: after an error the server skips Queries too, and is at rest no sooner than the next Sync is answered.
+#[test]
+fn a_query_behind_an_error_is_skipped_and_nothing_is_released_before_sync() {
+    for behind in ["SELECT 1", "SET timezone TO x", "BEGIN", "REFUSED", "DEALLOCATE ALL", "DISCARD ALL"] {
+        let mut bench = Bench::new();
+        bench.client(|out| {
+            frontend::parse(out, "", "SELECT nosuch", &[]).unwrap();
+            frontend::query(out, behind).unwrap();
+        });
+        bench.server(|out| error(out, b"42703", "column does not exist"));
+        assert_eq!(bench.told(), ["ERROR 42703 column does not exist detail position"], "{behind}");
+        assert!(bench.released().is_none(), "{behind}: the server still skips");
+        assert!(!bench.machine.idle() && !bench.machine.between_transactions());
+        bench.query("SELECT 2");
+        bench.client(|out| one_shot(out, "SELECT 3"));
+        assert!(bench.sent().is_empty(), "{behind}: it would be skipped");
+        bench.client(frontend::sync);
+        assert_eq!(bench.sent(), ["Sync"]);
+        assert!(bench.released().is_none());
+        bench.server(|out| backend::ready_for_query(out, I));
+        assert_eq!(bench.told(), ["Ready I"], "{behind}");
+        // What became of the setting is asked for first.
+        assert_eq!(bench.released().is_some(), !behind.starts_with("SET"), "{behind}");
+    }
+}
+
+#[test]
+fn a_client_that_leaves_while_the_server_skips_leaves_no_connection_to_others() {
+    let mut bench = Bench::new();
+    bench.client(|out| {
+        frontend::parse(out, "", "SELECT nosuch", &[]).unwrap();
+        frontend::query(out, "SELECT 1").unwrap();
+    });
+    bench.server(|out| error(out, b"42703", "column does not exist"));
+    bench.sent();
+    assert!(!bench.machine.detach().unwrap().1);
+}
+
+#[test]
+fn too_long_messages_are_skipped_behind_an_error_too() {
+    let mut bench = Bench::new();
+    bench.client(|out| {
+        frontend::parse(out, "", "SELECT nosuch", &[]).unwrap();
+        frontend::flush(out);
+    });
+    bench.server(|out| error(out, b"42703", "column does not exist"));
+    bench.told();
+    bench.sent();
+    bench.client(|out| {
+        out.put_slice(b"Q\x07\0\0\x04");
+        out.put_bytes(0, 0x0700_0000);
+        frontend::sync(out);
+    });
+    assert_eq!(bench.sent(), ["Sync"]);
+    bench.server(|out| backend::ready_for_query(out, I));
+    assert_eq!(bench.told(), ["Ready I"]);
+    assert!(bench.released().is_some());
+}
+
+/// What the server skipped has not happened: names stand for what they stood for before.
+#[test]
+fn what_was_skipped_is_taken_back() {
+    let mut bench = Bench::new();
+    bench.client(|out| {
+        frontend::parse(out, "kept", "SELECT 1", &[]).unwrap();
+        frontend::parse(out, "", "SELECT unnamed", &[]).unwrap();
+        frontend::sync(out);
+    });
+    bench.server(|out| {
+        backend::parse_complete(out);
+        backend::parse_complete(out);
+        backend::ready_for_query(out, I);
+    });
+    bench.sent();
+    bench.told();
+    bench.client(|out| {
+        frontend::parse(out, "bad", "SELECT nosuch", &[]).unwrap();
+        frontend::close(out, Target::Statement("kept")).unwrap();
+        frontend::parse(out, "again", "SELECT 1", &[]).unwrap();
+        frontend::query(out, "SELECT 2").unwrap();
+        frontend::sync(out);
+    });
+    bench.server(|out| {
+        error(out, b"42703", "column does not exist");
+        backend::ready_for_query(out, I);
+    });
+    assert_eq!(bench.told(), ["ERROR 42703 column does not exist detail position", "Ready I"]);
+    bench.sent();
+    for (name, is_there) in [("kept", true), ("", true), ("again", false), ("bad", false)] {
+        bench.client(|out| {
+            frontend::bind(out, "", name, &[], Format::Text).unwrap();
+            frontend::sync(out);
+        });
+        let sent = bench.sent();
+        assert_eq!(sent.iter().any(|it| it.starts_with("Bind")), is_there, "{name}: {sent:?}");
+        if is_there {
+            bench.server(|out| {
+                for message in &sent {
+                    match message.split(' ').next().unwrap() {
+                        "Parse" => backend::parse_complete(out),
+                        "Bind" => backend::bind_complete(out),
+                        "Sync" => backend::ready_for_query(out, I),
+                        other => panic!("{other}"),
+                    }
+                }
+            });
+        }
+        let told = bench.told();
+        assert_eq!(told[0].starts_with("ERROR 26000"), !is_there, "{name}: {told:?}");
+    }
+}
+
+/// A portal that was closed or bound anew by what the server skipped is the old one: its statement's effects are followed.
+#[test]
+fn portals_stand_for_what_the_server_holds() {
+    let mut bench = Bench::new();
+    bench.query("BEGIN");
+    bench.done("BEGIN", T);
+    bench.client(|out| {
+        frontend::parse(out, "", "SET timezone TO x", &[]).unwrap();
+        frontend::bind(out, "p", "", &[], Format::Text).unwrap();
+        frontend::sync(out);
+    });
+    bench.server(|out| {
+        backend::parse_complete(out);
+        backend::bind_complete(out);
+        backend::ready_for_query(out, T);
+    });
+    bench.client(|out| {
+        frontend::parse(out, "", "SELECT nosuch", &[]).unwrap();
+        frontend::close(out, Target::Portal("p")).unwrap();
+        frontend::bind(out, "p", "", &[], Format::Text).unwrap();
+        frontend::sync(out);
+    });
+    bench.server(|out| {
+        error(out, b"42703", "column does not exist");
+        backend::ready_for_query(out, E);
+    });
+    bench.query("ROLLBACK TO s");
+    bench.done("ROLLBACK", T);
+    bench.client(|out| {
+        frontend::execute(out, "p", 0).unwrap();
+        frontend::sync(out);
+    });
+    bench.server(|out| {
+        backend::command_complete(out, "SET").unwrap();
+        backend::ready_for_query(out, T);
+    });
+    bench.query("COMMIT");
+    bench.sent();
+    bench.done("COMMIT", I);
+    assert!(bench.sent()[0].contains("'timezone'"), "the outcome is asked for");
+}
+
 #[test]
 fn an_error_at_sync_is_forwarded() {
     let mut bench = Bench::new();
