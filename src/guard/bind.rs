@@ -146,9 +146,11 @@ impl Guarded {
         Cow::Owned(out)
     }
 
-    /// [`Guarded::text`] piece by piece, without putting it together.
-    pub fn pieces(&self, put: &mut impl FnMut(&str)) {
-        if let Some(written) = &self.script.written {
+    /// [`Guarded::text`] piece by piece, without putting it together. `instead` gives the text of a statement that something
+    /// stands in for.
+    pub fn pieces(&self, put: &mut impl FnMut(&str), instead: impl Fn(usize) -> Option<&'static str>) {
+        let stands_in = (0..self.script.statements.len()).any(|i| instead(i).is_some());
+        if let Some(written) = self.script.written.as_ref().filter(|_| !stands_in) {
             return put(written);
         }
         let statements = self.script.statements.iter().zip(&self.values);
@@ -156,7 +158,10 @@ impl Guarded {
             if i > 0 {
                 put(SEPARATOR);
             }
-            self.statement_pieces(plan, values, put);
+            match instead(i) {
+                Some(text) => put(text),
+                None => self.statement_pieces(plan, values, put),
+            }
         }
     }
 

@@ -172,6 +172,11 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Whether it drops prepared statements.
+    pub fn drops_statements(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::Deallocate(_) | Effect::DiscardAll))
+    }
+
     /// A text that goes out as it is, and does nothing to the session.
     pub(super) fn verbatim(kind: StatementKind, sql: &str) -> Self {
         Self {

@@ -401,7 +401,9 @@ async fn apply(server: &mut Server, parameters: &mut BTreeMap<String, String>, s
                 return match failure {
                     Some(failure) => Err(failure),
                     None if status == TransactionStatus::Idle => Ok(()),
-                    None => Err(PgError::fatal(SqlState::INTERNAL_ERROR, "a transaction is open on the server connection")),
+                    None => {
+                        Err(PgError::fatal(SqlState::INTERNAL_ERROR, "a transaction is open on the server connection"))
+                    }
                 };
             }
             _ => {}

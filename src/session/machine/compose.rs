@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::acting::{Actor, Variable};
 use super::ahead::Sharing;
 use super::context::Hindrance;
+use super::dropping::write_query;
 use super::load::LoadProtocol;
 use super::replies::{Kind, Run, Subject};
 use super::route::{Needs, Route};
@@ -14,7 +15,6 @@ use crate::guard::context::{self, Form, Outline, Step, TransactionStep, Value};
 use crate::guard::{Effect, Guarded, Protocol, Refusal, RefusalKind};
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::backend::TransactionStatus;
-use crate::wire::encode::frontend;
 
 /// A text that may be sent.
 pub(super) struct Composed {
@@ -55,7 +55,8 @@ impl Machine {
         if self.runs_here(&composed.step) {
             return self.run_query_here(&composed.step, &composed.guarded);
         }
-        match self.ready(&composed.needs) {
+        let ready = self.settle_query(&composed.guarded).and_then(|()| self.ready(&composed.needs));
+        match ready {
             Err(Hindrance::Wait(wait)) => Flow::Stop(wait),
             Err(Hindrance::Denied(error)) => self.refuse_query(error),
             Ok(()) => match self.composed_over_quota(&composed) {
@@ -72,21 +73,20 @@ impl Machine {
             Ok(Some(load)) => return self.start_load(load),
             Err(error) => return self.refuse_query(error),
         }
-        let tag = self.deallocation(&guarded);
-        let text = if tag.is_some() { "".into() } else { guarded.text() };
-        if let Err(error) = frontend::query(&mut self.to_server, &text) {
+        let tag = self.discard_here(&guarded).or_else(|| self.deallocation(&guarded));
+        let tags = self.deallocations(&guarded);
+        if let Err(error) = write_query(&mut self.to_server, &guarded, tag, &tags) {
             return self.refuse_query(error.to_pg());
         }
-        drop(text);
         self.sent_query();
         self.surcharge(&guarded);
         let unnamed = self.statements.remove("");
         self.note_effects(&guarded);
         self.note_changes_sent(&changes);
         self.wait_for_context();
-        let mut run = Run { unnamed, ..Run::new(Subject::Script(Box::new(guarded))) };
-        run.tag = tag.or(tag_of(&step));
-        run.changes = changes;
+        self.wait_for_names(&guarded);
+        let tag = tag.or(tag_of(&step));
+        let run = Run { unnamed, tag, tags, changes, ..Run::new(Subject::Script(Box::new(guarded))) };
         self.replies.forward(Kind::Query(run));
         Flow::Done
     }

@@ -10,17 +10,14 @@ use smallvec::SmallVec;
 use super::admit::Admission;
 use super::compose::tag_of;
 use super::context::Hindrance;
+use super::dropping::drops_names;
 use super::load::{LoadProtocol, starts_load};
-use super::replies::{Closes, Errand, Fate, Kind, Run, Subject};
-use super::statements::{Origin, Portal, ServerStatement, Statement, Undo, no_such_statement};
-use super::switching::Change;
+use super::replies::{Closes, Errand, Kind, Run, Subject};
+use super::statements::{Portal, Statement, Undo, no_such_statement};
 use super::{Batch, Flow, Hold, Intake, Machine, Wait};
-use crate::guard::context::Step;
-use crate::guard::{BindValue, Guarded, Protocol, StatementKind};
+use crate::guard::{BindValue, Protocol};
 use crate::ids::Oid;
 use crate::pgerror::{PgError, SqlState};
-use crate::pool::StatementId;
-use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 use crate::wire::frontend::{Bind, BindRewrite, Execute, ExtraParam, Format, Parse, Target, rewrite_bind};
@@ -30,6 +27,9 @@ impl Machine {
         if self.may_come_free(parse.name) {
             self.ask_for_replies();
             return Flow::Stop(Wait::Replies);
+        }
+        if let Err(hindrance) = self.settle_name(parse.name, true) {
+            return self.hindered(hindrance);
         }
         if let Some(error) = self.cannot_prepare(parse) {
             return self.refuse_extended(error);
@@ -42,7 +42,7 @@ impl Machine {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
             Admission::Later => Flow::Stop(Wait::Read),
             Admission::Refused(refusal) => self.refuse_extended(*refusal.error),
-            Admission::Passed(guarded) => match self.ready_to_send() {
+            Admission::Passed(guarded) => match self.settle_names(&guarded).and_then(|()| self.ready_to_send()) {
                 Err(Hindrance::Wait(wait)) => self.postpone(guarded, wait),
                 Err(Hindrance::Denied(error)) => self.refuse_extended(error),
                 Ok(()) => {
@@ -76,120 +76,15 @@ impl Machine {
         })
     }
 
-    fn statement(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Statement {
-        self.statement_of(name, guarded, declared, None)
-    }
-
-    pub(super) fn statement_of(
-        &mut self,
-        name: &str,
-        guarded: Guarded,
-        declared: Box<[Oid]>,
-        origin: Option<Origin>,
-    ) -> Statement {
-        let tag = self.deallocation(&guarded);
-        let mut statement = Statement {
-            name: name.into(),
-            guarded,
-            declared,
-            server: self.statements.next_unnamed(),
-            origin,
-            actor: None,
-            commented: false,
-            step: Step::None,
-            change: Change::None,
-            tag,
-        };
-        self.name_on_server(&mut statement);
-        statement
-    }
-
-    /// Gives the statement the name of its text on servers.
-    pub(super) fn name_on_server(&mut self, statement: &mut Statement) {
-        statement.server = if statement.name.is_empty() {
-            self.statements.next_unnamed()
-        } else {
-            let (text, types) = (statement.shared_text(), statement.param_types());
-            let place = statement.origin.as_ref().map_or(&self.place, |origin| &origin.place);
-            ServerStatement::Shared(self.env.shared.id(&place.planning_context, &text, &types))
-        };
-    }
-
-    pub(super) fn prepare(&mut self, statement: Statement) -> Flow {
-        let statement = Arc::new(statement);
-        if self.knows(&statement) && !self.is_doomed(&statement) {
-            let undo = self.statements.insert(statement);
-            self.answer_for(Some(undo), backend::parse_complete);
-            return Flow::Done;
-        }
-        self.send_parse(statement, None)
-    }
-
-    /// Whether the server has the statement.
-    fn knows(&mut self, statement: &Statement) -> bool {
-        let Some(link) = self.link.as_mut() else { return false };
-        match statement.server {
-            ServerStatement::Shared(id) => link.prepared.touch(id),
-            ServerStatement::Unnamed(_) => link.unnamed == Some(statement.server),
-        }
-    }
-
-    /// A failed transaction refuses all statements but those that end it.
-    fn is_doomed(&self, statement: &Statement) -> bool {
-        let ends = |kind| matches!(kind, StatementKind::Transaction | StatementKind::Empty);
-        self.tx == TransactionStatus::Failed && !statement.guarded.plans().iter().all(|plan| ends(plan.kind))
-    }
-
-    /// Sends a Parse: the client's, or with an errand one of pgwarden's own.
-    fn send_parse(&mut self, statement: Arc<Statement>, errand: Option<Errand>) -> Flow {
-        let server = self.server_place(&statement);
-        let name = server.map(StatementId::server_name).unwrap_or_default();
-        let written = frontend::parse(&mut self.to_server, &name, &statement.text(), &statement.param_types());
-        if let Err(error) = written {
-            return self.refuse_extended(error.to_pg());
-        }
-        self.sent_extended();
-        let subject = Subject::Statement(statement.clone());
-        let (undo, fate) = match errand {
-            None => (Some(self.statements.insert(statement)), Fate::Forward),
-            Some(errand) => (None, Fate::Swallow(errand)),
-        };
-        self.replies.push(Kind::Parse { subject, undo, server }, fate);
-        Flow::Done
-    }
-
-    /// Makes a place for the statement on the server. One that will fail goes under no name: under its own it might
-    /// exist there, which would be another error.
-    fn server_place(&mut self, statement: &Statement) -> Option<StatementId> {
-        let doomed = self.is_doomed(statement);
-        let link = self.link.as_mut()?;
-        match statement.server {
-            ServerStatement::Shared(id) if !doomed => {
-                if let Some(old) = link.prepared.insert(id) {
-                    self.close_on_server(old, Closes::Evicted(old));
-                }
-                Some(id)
-            }
-            ServerStatement::Shared(_) | ServerStatement::Unnamed(_) => {
-                link.unnamed = Some(statement.server);
-                None
-            }
-        }
-    }
-
-    fn close_on_server(&mut self, id: StatementId, closes: Closes) {
-        // Names of ours hold no NUL.
-        if frontend::close(&mut self.to_server, Target::Statement(&id.server_name())).is_ok() {
-            self.sent_extended();
-            self.replies.push(Kind::Close(closes), Fate::Swallow(Errand::Prepared));
-        }
-    }
-
     /// The client's statement, there on the server by the time that the next message is read.
     fn on_server(&mut self, name: &str, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, Flow> {
+        self.settle_name(name, false).map_err(|hindrance| self.hindered(hindrance))?;
         let Some(mut statement) = self.statements.get(name).cloned() else {
             return Err(self.refuse_extended(no_such_statement(name)));
         };
+        if drops_names(&statement.guarded) {
+            statement = self.dropping_now(statement).map_err(|hindrance| self.hindered(hindrance))?;
+        }
         if self.switching.is_some() {
             statement = self.for_now(statement, bind)?;
         } else {
@@ -349,6 +244,7 @@ impl Machine {
                 run.changes = vec![statement.change.clone()];
                 self.note_changes_sent(&run.changes);
             }
+            self.wait_for_names(&statement.guarded);
             run.subject = Subject::Statement(statement);
         }
         self.replies.forward(Kind::Execute(run));
@@ -378,6 +274,9 @@ impl Machine {
         match target {
             // The shared statement stays on its servers until it is the least recently used one.
             Target::Statement(name) => {
+                if let Err(hindrance) = self.settle_name(name, true) {
+                    return self.hindered(hindrance);
+                }
                 let undo = self.statements.remove(name).map(Undo::Dropped);
                 self.answer_for(undo, backend::close_complete);
                 Flow::Done

@@ -31,6 +31,9 @@ impl Machine {
             self.intake = Intake::Closed;
             return Err(Broken::Ended);
         }
+        if self.doubts(&report) && self.run_again() {
+            return Ok(());
+        }
         let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(b'E')) };
         let extent = match &mut expected.kind {
             Kind::Query(run) => {
@@ -41,6 +44,7 @@ impl Machine {
             _ => Extent::UpToSync,
         };
         if !self.is_errand_of_its_own() {
+            self.again.answered();
             self.note_failure();
             self.note_statement_failure();
             self.report_error(&report)?;
@@ -69,7 +73,7 @@ impl Machine {
 
     /// The server drops all up to the next Sync, Queries too: so do we, what is on its way and what the client still sends.
     /// Until that Sync the connection is as in the middle of a batch.
-    fn skip_to_sync(&mut self) {
+    pub(super) fn skip_to_sync(&mut self) {
         let Self { replies, statements, portals, link, .. } = self;
         let mut prepared = link.as_mut().map(|link| &mut link.prepared);
         let found = replies.unwind(|kind, failed| match kind {

@@ -27,6 +27,9 @@ impl Machine {
             Err(Obstacle::Wait(wait)) => return Flow::Stop(wait),
             Err(Obstacle::Error(error)) => return self.refuse_extended(error),
         };
+        if let Err(hindrance) = self.settle_names(&composed.guarded) {
+            return self.hindered(hindrance);
+        }
         let here = self.waits_for_bind(&composed.step);
         let ready = match &composed.needs {
             _ if here => Ok(()),
@@ -140,10 +143,7 @@ impl Machine {
         if !same_name {
             self.name_on_server(&mut renewed);
         }
-        self.statements.remove(&renewed.name);
-        let renewed = Arc::new(renewed);
-        self.statements.insert(Arc::clone(&renewed));
-        renewed
+        self.statements.replace(renewed)
     }
 
     fn check_need(&self, place: &Place, guarded: &Guarded, actor: &Actor) -> Result<(), Refusal> {

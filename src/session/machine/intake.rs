@@ -79,14 +79,20 @@ impl Machine {
             return Ok(Flow::Stop(Wait::Input));
         };
         self.incomplete = 0;
+        let begins = self.may_begin_batch();
         let flow = self.message(head.tag, body)?;
         if let Flow::Done = flow {
+            self.keep_for_again(head.tag, input.get(..head.frame_len()).unwrap_or_default(), begins);
             input.advance(head.frame_len());
-            self.refreshed = false;
-            self.ahead = None;
-            self.toll_paid();
+            self.forget_findings();
         }
         Ok(flow)
+    }
+
+    /// What was found out about a message is about no other one: it may have been skipped since.
+    pub(super) fn forget_findings(&mut self) {
+        (self.admitted, self.ahead, self.refreshed) = (None, None, false);
+        self.toll_paid();
     }
 
     /// A statement or its values above the limit: an error as for a statement that failed, and the message is dropped as it
@@ -246,6 +252,7 @@ impl Machine {
         } else {
             let mut bytes = BytesMut::new();
             write(&mut bytes);
+            let undo = undo.filter(|_| self.replies.may_be_skipped());
             self.replies.forward(Kind::Local { bytes, undo });
         }
     }

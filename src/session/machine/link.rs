@@ -57,6 +57,12 @@ impl Link {
         }
     }
 
+    /// The server does not hold the prepared statements that were noted: it is reset before another client has it.
+    pub(super) fn doubt(&mut self) {
+        self.prepared.doubt();
+        self.needs_reset = true;
+    }
+
     /// No half of a message was read.
     pub fn at_boundary(&self) -> bool {
         self.input.is_empty() && self.passing.is_none()

@@ -5,11 +5,13 @@
 
 mod acting;
 mod admit;
+mod again;
 mod ahead;
 mod backend;
 mod compose;
 mod context;
 mod copy;
+mod dropping;
 mod extended;
 mod failure;
 mod following;
@@ -19,6 +21,7 @@ mod load;
 mod metering;
 mod moving;
 mod place;
+mod preparing;
 mod progress;
 mod quota;
 mod ready;
@@ -50,6 +53,7 @@ pub use settings::Settings;
 pub use statements::SharedStatements;
 pub use tally::Sent;
 
+use self::again::Again;
 use self::ahead::Ahead;
 use self::copy::{CopyPart, CopyStream};
 use self::metering::Metered;
@@ -229,6 +233,8 @@ pub struct Machine {
     /// Number of extended messages sent, and what it was when a Flush of our own was.
     sent: u64,
     flushed: u64,
+    /// The batch of extended messages, should it have to be gone through again.
+    again: Again,
     tally: Tally,
     /// What the session may take; none: as much as it likes.
     allowance: Option<Arc<Allowance>>,
@@ -275,6 +281,7 @@ impl Machine {
             denied: None,
             sent: 0,
             flushed: 0,
+            again: Again::default(),
             tally,
             allowance: None,
             connection: Permit::default(),
@@ -380,7 +387,7 @@ impl Machine {
 
     /// Gives back memory that an idle session does not need.
     pub fn shrink(&mut self) {
-        for buffer in [&mut self.to_client, &mut self.to_server, &mut self.input] {
+        for buffer in [&mut self.to_client, &mut self.to_server, &mut self.input, self.again.buffer()] {
             if buffer.is_empty() && buffer.capacity() > 0 {
                 spare::give(buffer);
             }

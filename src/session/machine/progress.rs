@@ -6,7 +6,7 @@ use super::copy::CopyStream;
 use super::load::LoadPart;
 use super::replies::{Errand, Expected, Fate, Kind, Run, SettingRow};
 use super::switching::Change;
-use crate::guard::{Deallocate, Effect, Guarded};
+use crate::guard::{Effect, Guarded};
 use crate::wire::backend::{data_row, drop_last_params};
 use crate::wire::encode::backend;
 
@@ -41,8 +41,15 @@ impl Machine {
         if let b'C' | b'I' | b's' = tag {
             self.note_statement_end(tag, body);
         }
+        if let b'C' | b'I' = tag {
+            self.note_dropped();
+        }
         self.note_loaded(tag, body);
         let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
+        let own_tag = match &expected.kind {
+            Kind::Query(run) | Kind::Execute(run) => run.tag_now(),
+            _ => None,
+        };
         let progress = progress(&mut expected.kind, tag)?;
         let forwards = matches!(expected.fate, Fate::Forward);
         if let Some(change) = change {
@@ -52,7 +59,7 @@ impl Machine {
             self.begin_copy_in();
         }
         if forwards {
-            self.forward_reply(tag, frame, body)?;
+            self.forward_reply(tag, own_tag, frame, body)?;
         }
         if let b'C' | b'I' | b's' = tag {
             self.statement_ended();
@@ -67,16 +74,20 @@ impl Machine {
     }
 
     /// Forwards a message, without what pgwarden put into what it answers.
-    fn forward_reply(&mut self, tag: u8, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
+    fn forward_reply(
+        &mut self,
+        tag: u8,
+        own_tag: Option<&'static str>,
+        frame: &[u8],
+        body: &[u8],
+    ) -> Result<(), Broken> {
         let Some(expected) = self.replies.head() else { return Ok(()) };
-        match (&expected.kind, tag) {
-            (Kind::DescribeStatement(statement), b't') => {
+        match (&expected.kind, own_tag, tag) {
+            (Kind::DescribeStatement(statement), _, b't') => {
                 let appended = statement.guarded.extra_values().len();
                 drop_last_params(&mut self.to_client, body, appended)?;
             }
-            (Kind::Query(Run { tag: Some(tag), .. }) | Kind::Execute(Run { tag: Some(tag), .. }), b'I' | b'C') => {
-                backend::command_complete(&mut self.to_client, tag)?;
-            }
+            (_, Some(own_tag), b'I' | b'C') => backend::command_complete(&mut self.to_client, own_tag)?,
             _ => self.to_client.extend_from_slice(frame),
         }
         Ok(())
@@ -85,6 +96,9 @@ impl Machine {
     /// The head's reply is complete.
     fn completed(&mut self) {
         if let Some(expected) = self.replies.pop() {
+            if !matches!(expected.fate, Fate::Swallow(_)) {
+                self.again.answered();
+            }
             match (expected.kind, expected.fate) {
                 (_, Fate::Swallow(Errand::Load(LoadPart::Begin(load)))) => self.begin_load(load),
                 (Kind::Execute(run), Fate::Cut(error)) => self.cut_batch(&run, *error),
@@ -101,43 +115,16 @@ impl Machine {
         }
     }
 
-    /// A run ended well: what it did to prepared statements and settings.
+    /// A run ended well: what it did to settings.
     pub(super) fn ran(&mut self, run: &Run) {
         let Some(guarded) = run.subject.guarded() else { return };
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
-                Effect::Deallocate(what) => self.deallocated(what, run.tag.is_some()),
-                Effect::DiscardAll => self.discarded(),
                 Effect::ResetOwn => self.settings.reset(),
                 Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
+                // Noted before: see `note_dropped`.
+                Effect::Deallocate(_) | Effect::DiscardAll => {}
             }
-        }
-    }
-
-    fn deallocated(&mut self, what: &Deallocate, here: bool) {
-        match what {
-            Deallocate::Name(name) if here => {
-                self.statements.remove(name);
-            }
-            Deallocate::Name(_) => {}
-            Deallocate::All => {
-                self.statements.clear_named();
-                if let Some(link) = self.link.as_mut().filter(|_| !here) {
-                    link.prepared.clear();
-                }
-            }
-        }
-    }
-
-    fn discarded(&mut self) {
-        self.statements.clear_named();
-        self.settings.discard();
-        self.untie();
-        self.pin = super::Pin::by(self.place.pool_mode);
-        if let Some(link) = self.link.as_mut() {
-            link.prepared.clear();
-            link.applied.clear();
-            link.needs_reset = false;
         }
     }
 
@@ -175,7 +162,9 @@ impl Machine {
 /// What the statement that a CommandComplete ends does to the tenant context.
 fn change_at(kind: &Kind, tag: u8) -> Option<Change> {
     match kind {
-        Kind::Query(run) | Kind::Execute(run) if tag == b'C' => run.changes.get(run.statement).cloned(),
+        Kind::Query(run) | Kind::Execute(run) if tag == b'C' || (tag == b'I' && run.tag.is_some()) => {
+            run.changes.get(run.statement).cloned()
+        }
         _ => None,
     }
 }

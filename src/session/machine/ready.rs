@@ -25,6 +25,7 @@ impl Machine {
                 }
                 self.client_ready(status);
             }
+            (Kind::Sync, Fate::Swallow(Errand::Again)) => self.go_through_again(),
             (Kind::Sync, _) => {
                 self.loaded();
                 self.client_ready(status);
@@ -46,6 +47,7 @@ impl Machine {
             self.tally.transaction_ended();
         }
         self.warn_of_quota();
+        self.batch_is_over();
         if !self.spoils(status) {
             backend::ready_for_query(&mut self.to_client, status);
         }
@@ -59,7 +61,7 @@ impl Machine {
             Errand::Begin => self.begun(failed),
             Errand::Fail if failed => {}
             Errand::Fail => self.context_failed(),
-            Errand::Prepared | Errand::Load(_) => {}
+            Errand::Prepared | Errand::Load(_) | Errand::Again => {}
             Errand::Spoil => self.client_ready(self.tx),
         }
     }

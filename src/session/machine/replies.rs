@@ -12,7 +12,7 @@ use super::statements::{PortalUndo, Statement, Undo};
 use super::switching::Change;
 use bytes::BytesMut;
 
-use crate::guard::Guarded;
+use crate::guard::{Guarded, Plan};
 use crate::pgerror::PgError;
 use crate::pool::StatementId;
 use crate::wire::backend::TransactionStatus;
@@ -45,6 +45,8 @@ pub enum Errand {
     Begin,
     /// A statement that must fail: what the client was told has failed its transaction.
     Fail,
+    /// What ends a batch that is gone through again.
+    Again,
     /// A transaction block fails whose last result was cut off. ReadyForQuery goes to the client.
     Spoil,
 }
@@ -89,6 +91,8 @@ pub struct Run {
     pub subject: Subject,
     /// Command tag that an empty statement is answered with: the statement was carried out by pgwarden.
     pub tag: Option<&'static str>,
+    /// The same by statement, where several were sent and something stands in for some of them; else empty.
+    pub tags: Box<[Option<&'static str>]>,
     /// Index of the statement that runs now (a Query may have several).
     pub statement: usize,
     /// The COPY stream that it reads has ended.
@@ -109,6 +113,7 @@ impl Run {
         Self {
             subject,
             tag: None,
+            tags: Box::default(),
             statement: 0,
             streamed: false,
             failed: false,
@@ -116,6 +121,16 @@ impl Run {
             resumes: false,
             unnamed: None,
         }
+    }
+
+    /// Command tag of the statement that runs now, if pgwarden carries it out.
+    pub fn tag_now(&self) -> Option<&'static str> {
+        self.tag.or_else(|| self.tags.get(self.statement).copied().flatten())
+    }
+
+    /// The plan of the statement that runs now, if it drops prepared statements.
+    pub fn dropping(&self) -> Option<&Arc<Plan>> {
+        self.subject.guarded()?.plans().get(self.statement).filter(|plan| plan.drops_statements())
     }
 }
 
@@ -191,6 +206,8 @@ pub struct Replies {
     queue: VecDeque<Expected>,
     /// One that was pushed since the queue was last empty is about a COPY FROM STDIN.
     streams: bool,
+    /// One that was pushed since then changed a name of the client's: as told by pgwarden, and by the server.
+    names: (bool, bool),
     /// Messages sent that the server answers or, after an error, skips.
     sent: u64,
     /// How many of them had been sent with the Query or Sync that the last ReadyForQuery answered.
@@ -201,7 +218,14 @@ pub struct Replies {
 
 impl Default for Replies {
     fn default() -> Self {
-        Self { queue: VecDeque::new(), streams: false, sent: 0, settled: 0, status: TransactionStatus::Idle }
+        Self {
+            queue: VecDeque::new(),
+            streams: false,
+            names: (false, false),
+            sent: 0,
+            settled: 0,
+            status: TransactionStatus::Idle,
+        }
     }
 }
 
@@ -217,7 +241,7 @@ impl Replies {
     /// Expects a reply.
     pub fn push(&mut self, kind: Kind, fate: Fate) {
         if self.queue.is_empty() {
-            self.streams = false;
+            (self.streams, self.names) = (false, (false, false));
             self.queue.reserve(BATCH);
         }
         self.streams |= match (&kind, &fate) {
@@ -225,6 +249,11 @@ impl Replies {
             (Kind::Query(run) | Kind::Execute(run), _) => copies_in(run),
             _ => false,
         };
+        match &kind {
+            Kind::Local { undo: Some(_), .. } => self.names.0 = true,
+            Kind::Parse { undo: Some(undo), .. } => self.names.1 |= !undo.name().is_empty(),
+            _ => {}
+        }
         // The others are no messages.
         self.sent += u64::from(!matches!(kind, Kind::Local { .. } | Kind::Loaded));
         self.queue.push_back(Expected { kind, fate, number: self.sent });
@@ -268,6 +297,33 @@ impl Replies {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
+    }
+
+    /// What stands behind the last Sync is skipped if something of it fails, so that it may be too what comes next.
+    pub fn may_be_skipped(&self) -> bool {
+        self.queue
+            .iter()
+            .rev()
+            .take_while(|e| !matches!(e.kind, Kind::Sync))
+            .any(|e| !matches!(e.kind, Kind::Query(_) | Kind::Local { .. } | Kind::Loaded))
+    }
+
+    /// What a name stands for hangs on how a batch ends that is outstanding, and the next message is not part of. With
+    /// `sent`, that of a Parse at the server counts too.
+    pub fn is_name_open(&self, name: &str, sent: bool) -> bool {
+        let of = |kind: &Kind| match kind {
+            Kind::Local { undo: Some(undo), .. } => undo.name() == name,
+            Kind::Parse { undo: Some(undo), .. } => sent && undo.name() == name,
+            _ => false,
+        };
+        (self.names.0 || sent && self.names.1)
+            && self.queue.iter().skip_while(|e| !of(&e.kind)).any(|e| matches!(e.kind, Kind::Sync))
+    }
+
+    /// Nothing is outstanding beyond the batch at the head, its Sync included.
+    pub fn is_one_batch(&self) -> bool {
+        let sync = self.queue.iter().position(|e| matches!(e.kind, Kind::Sync));
+        sync.is_none_or(|at| at + 1 == self.queue.len())
     }
 
     /// How many are outstanding.
@@ -317,10 +373,7 @@ impl Replies {
         let sync = self.queue.iter().position(|e| matches!(e.kind, Kind::Sync));
         let end = sync.unwrap_or(self.queue.len());
         let harmless = |e: &Expected| {
-            matches!(
-                e.kind,
-                Kind::Close(_) | Kind::DescribePortal | Kind::DescribeStatement(_) | Kind::Local { .. }
-            )
+            matches!(e.kind, Kind::Close(_) | Kind::DescribePortal | Kind::DescribeStatement(_) | Kind::Local { .. })
                 || matches!(e.fate, Fate::Swallow(Errand::Prepared))
         };
         let rest = self.queue.len() - end;
@@ -335,7 +388,6 @@ impl Replies {
         }
         Some(sync.is_some())
     }
-
 }
 
 fn copies_in(run: &Run) -> bool {

@@ -2,12 +2,12 @@
 
 use super::admit::Admission;
 use super::context::Hindrance;
+use super::dropping::write_query;
 use super::load::LoadProtocol;
 use super::replies::{Kind, Run, Subject};
 use super::{Batch, Flow, Hold, Machine, Wait};
-use crate::guard::{Deallocate, Effect, Guarded, Protocol, StatementKind};
-use crate::wire::backend::TransactionStatus;
-use crate::wire::encode::{backend, frontend};
+use crate::guard::{Guarded, Protocol, StatementKind};
+use crate::wire::encode::backend;
 
 impl Machine {
     pub(super) fn on_query(&mut self, sql: &str) -> Flow {
@@ -27,7 +27,8 @@ impl Machine {
     }
 
     fn on_passed_query(&mut self, guarded: Guarded, sql: &str) -> Flow {
-        match self.ready_to_send() {
+        let ready = self.settle_query(&guarded).and_then(|()| self.ready_to_send());
+        match ready {
             Err(Hindrance::Wait(wait)) => self.postpone(guarded, wait),
             Err(Hindrance::Denied(error)) => self.refuse_query(error),
             Ok(()) => self.send_query(guarded, sql),
@@ -53,12 +54,9 @@ impl Machine {
             Ok(Some(load)) => return self.start_load(load),
             Err(error) => return self.refuse_query(error),
         }
-        let tag = self.deallocation(&guarded);
-        let written = match tag {
-            Some(_) => frontend::query(&mut self.to_server, ""),
-            None => frontend::query_of(&mut self.to_server, |put| guarded.pieces(&mut |piece| put(piece))),
-        };
-        if let Err(error) = written {
+        let tag = self.discard_here(&guarded).or_else(|| self.deallocation(&guarded));
+        let tags = self.deallocations(&guarded);
+        if let Err(error) = write_query(&mut self.to_server, &guarded, tag, &tags) {
             return self.refuse_query(error.to_pg());
         }
         if self.is_operator() {
@@ -68,8 +66,8 @@ impl Machine {
         self.surcharge(&guarded);
         let unnamed = self.statements.remove("");
         self.note_effects(&guarded);
-        let mut run = Run { unnamed, ..Run::new(Subject::Script(Box::new(guarded))) };
-        run.tag = tag;
+        self.wait_for_names(&guarded);
+        let run = Run { unnamed, tag, tags, ..Run::new(Subject::Script(Box::new(guarded))) };
         self.replies.forward(Kind::Query(run));
         Flow::Done
     }
@@ -84,19 +82,5 @@ impl Machine {
         if let Some(link) = self.link.as_mut() {
             link.unnamed = None;
         }
-    }
-
-    /// DEALLOCATE of a protocol-level statement is carried out here (its server-side namesake is shared): the server gets
-    /// an empty statement, so that order and transaction state stay its own. Gives the command tag.
-    pub(super) fn deallocation(&self, guarded: &Guarded) -> Option<&'static str> {
-        let [plan] = guarded.plans() else { return None };
-        if self.tx == TransactionStatus::Failed {
-            return None;
-        }
-        plan.effects.iter().find_map(|effect| match effect {
-            Effect::Deallocate(Deallocate::All) if self.pin == super::Pin::No => Some("DEALLOCATE ALL"),
-            Effect::Deallocate(Deallocate::Name(name)) if self.statements.get(name).is_some() => Some("DEALLOCATE"),
-            _ => None,
-        })
     }
 }

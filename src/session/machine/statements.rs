@@ -113,11 +113,8 @@ impl Portals {
 
     /// Notes a portal under its name.
     pub fn insert(&mut self, name: &str, portal: Portal) -> PortalUndo {
-        let before = if name.is_empty() {
-            self.unnamed.replace(portal)
-        } else {
-            self.named.insert(name.into(), portal)
-        };
+        let before =
+            if name.is_empty() { self.unnamed.replace(portal) } else { self.named.insert(name.into(), portal) };
         PortalUndo { name: name.into(), before }
     }
 
@@ -194,6 +191,15 @@ pub enum Undo {
     Dropped(Arc<Statement>),
 }
 
+impl Undo {
+    /// The client's name.
+    pub fn name(&self) -> &str {
+        match self {
+            Undo::Parsed { statement, .. } | Undo::Dropped(statement) => &statement.name,
+        }
+    }
+}
+
 /// A portal's name, and what it stood for before it was bound or closed.
 #[derive(Debug)]
 pub struct PortalUndo {
@@ -247,6 +253,20 @@ impl Statements {
         let old = self.named.remove(name)?;
         self.bytes = self.bytes.saturating_sub(weight(&old));
         Some(old)
+    }
+
+    /// Puts a statement in the place of another one, if its name stands for that.
+    pub fn supersede(&mut self, old: &Arc<Statement>, new: Statement) -> Arc<Statement> {
+        let stands = self.get(&old.name).is_some_and(|current| Arc::ptr_eq(current, old));
+        if stands { self.replace(new) } else { Arc::new(new) }
+    }
+
+    /// Puts a statement in the place of the one of its name.
+    pub fn replace(&mut self, statement: Statement) -> Arc<Statement> {
+        let statement = Arc::new(statement);
+        self.remove(&statement.name);
+        self.insert(Arc::clone(&statement));
+        statement
     }
 
     /// Drops all names (DEALLOCATE ALL leaves the unnamed statement alone, DISCARD ALL too).

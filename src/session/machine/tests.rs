@@ -20,6 +20,7 @@ use crate::wire::frame::{LARGE_LIMIT, take_frame};
 use crate::wire::frontend::{ExtraParam, Format, FrontendMessage, Target};
 
 mod copy;
+mod dropping;
 mod errors;
 mod limits;
 mod moving;

@@ -31,6 +31,8 @@ pub mod code {
     pub const INTERNAL_QUERY: u8 = b'q';
     /// Where: the call stack.
     pub const WHERE: u8 = b'W';
+    /// The server's routine.
+    pub const ROUTINE: u8 = b'R';
 }
 
 /// The fields of an ErrorResponse or NoticeResponse. Values are bytes: before a server knows the client's encoding, they

@@ -247,6 +247,23 @@ fn portals_stand_for_what_the_server_holds() {
     assert!(bench.sent()[0].contains("'timezone'"), "the outcome is asked for");
 }
 
+/// A verdict on a message that waited and was skipped then is not taken for the next one's.
+#[test]
+fn what_was_found_out_about_a_skipped_message_is_forgotten() {
+    let mut bench = Bench::new();
+    bench.client(|out| {
+        frontend::parse(out, "", "SELECT nosuch", &[]).unwrap();
+        // It waits for what stands before it.
+        frontend::query(out, "DEALLOCATE x").unwrap();
+    });
+    bench.server(|out| error(out, b"42703", "column does not exist"));
+    bench.client(|out| {
+        frontend::sync(out);
+        frontend::query(out, "SELECT 1").unwrap();
+    });
+    assert_eq!(bench.sent().last().unwrap(), "Query SELECT 1");
+}
+
 #[test]
 fn an_error_at_sync_is_forwarded() {
     let mut bench = Bench::new();

@@ -1,0 +1,131 @@
+//! Statements on servers: made, named, and prepared where they are missing.
+
+use std::sync::Arc;
+
+use super::replies::{Closes, Errand, Fate, Kind, Subject};
+use super::statements::{Origin, ServerStatement, Statement};
+use super::switching::Change;
+use super::{Flow, Machine};
+use crate::guard::context::Step;
+use crate::guard::{Guarded, StatementKind};
+use crate::ids::Oid;
+use crate::pool::StatementId;
+use crate::wire::backend::TransactionStatus;
+use crate::wire::encode::{backend, frontend};
+use crate::wire::frontend::Target;
+
+impl Machine {
+    pub(super) fn statement(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Statement {
+        self.statement_of(name, guarded, declared, None)
+    }
+
+    pub(super) fn statement_of(
+        &mut self,
+        name: &str,
+        guarded: Guarded,
+        declared: Box<[Oid]>,
+        origin: Option<Origin>,
+    ) -> Statement {
+        let tag = self.deallocation(&guarded);
+        let mut statement = Statement {
+            name: name.into(),
+            guarded,
+            declared,
+            server: self.statements.next_unnamed(),
+            origin,
+            actor: None,
+            commented: false,
+            step: Step::None,
+            change: Change::None,
+            tag,
+        };
+        self.name_on_server(&mut statement);
+        statement
+    }
+
+    /// Gives the statement the name of its text on servers.
+    pub(super) fn name_on_server(&mut self, statement: &mut Statement) {
+        statement.server = if statement.name.is_empty() {
+            self.statements.next_unnamed()
+        } else {
+            let (text, types) = (statement.shared_text(), statement.param_types());
+            let place = statement.origin.as_ref().map_or(&self.place, |origin| &origin.place);
+            let context = &place.planning_context;
+            ServerStatement::Shared(self.env.shared.id(context, &text, &types))
+        };
+    }
+
+    pub(super) fn prepare(&mut self, statement: Statement) -> Flow {
+        let statement = Arc::new(statement);
+        if self.knows(&statement) && !self.is_doomed(&statement) {
+            let undo = self.statements.insert(statement);
+            self.answer_for(Some(undo), backend::parse_complete);
+            return Flow::Done;
+        }
+        self.send_parse(statement, None)
+    }
+
+    /// Whether the server has the statement.
+    pub(super) fn knows(&mut self, statement: &Statement) -> bool {
+        let Some(link) = self.link.as_mut() else { return false };
+        match statement.server {
+            ServerStatement::Shared(id) => link.prepared.touch(id),
+            ServerStatement::Unnamed(_) => link.unnamed == Some(statement.server),
+        }
+    }
+
+    /// A failed transaction refuses all statements but those that end it.
+    fn is_doomed(&self, statement: &Statement) -> bool {
+        let ends = |kind| matches!(kind, StatementKind::Transaction | StatementKind::Empty);
+        self.tx == TransactionStatus::Failed && !statement.guarded.plans().iter().all(|plan| ends(plan.kind))
+    }
+
+    /// Sends a Parse: the client's, or with an errand one of pgwarden's own.
+    pub(super) fn send_parse(&mut self, statement: Arc<Statement>, errand: Option<Errand>) -> Flow {
+        let server = self.server_place(&statement);
+        let name = server.map(StatementId::server_name).unwrap_or_default();
+        let written = frontend::parse(&mut self.to_server, &name, &statement.text(), &statement.param_types());
+        if let Err(error) = written {
+            return self.refuse_extended(error.to_pg());
+        }
+        self.sent_extended();
+        let subject = Subject::Statement(statement.clone());
+        let (undo, fate) = match errand {
+            None => (Some(self.statements.insert(statement)), Fate::Forward),
+            Some(errand) => (None, Fate::Swallow(errand)),
+        };
+        self.replies.push(Kind::Parse { subject, undo, server }, fate);
+        Flow::Done
+    }
+
+    /// Makes a place for the statement on the server. One that will fail goes under no name: under its own it might
+    /// exist there, which would be another error.
+    fn server_place(&mut self, statement: &Statement) -> Option<StatementId> {
+        let doomed = self.is_doomed(statement);
+        let link = self.link.as_mut()?;
+        match statement.server {
+            ServerStatement::Shared(id) if !doomed => {
+                let doubtful = link.prepared.is_doubtful();
+                if let Some(old) = link.prepared.insert(id) {
+                    self.close_on_server(old, Closes::Evicted(old));
+                }
+                if doubtful {
+                    self.close_on_server(id, Closes::Own);
+                }
+                Some(id)
+            }
+            ServerStatement::Shared(_) | ServerStatement::Unnamed(_) => {
+                link.unnamed = Some(statement.server);
+                None
+            }
+        }
+    }
+
+    fn close_on_server(&mut self, id: StatementId, closes: Closes) {
+        // Names of ours hold no NUL.
+        if frontend::close(&mut self.to_server, Target::Statement(&id.server_name())).is_ok() {
+            self.sent_extended();
+            self.replies.push(Kind::Close(closes), Fate::Swallow(Errand::Prepared));
+        }
+    }
+}
