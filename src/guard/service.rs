@@ -112,6 +112,11 @@ impl Guard {
         self.state.load().policy.clone()
     }
 
+    /// The number of the policy in force.
+    pub fn epoch(&self) -> u64 {
+        self.state.load().policy.epoch
+    }
+
     /// The plans of a text, from the cache where it was seen before.
     ///
     /// # Errors

@@ -57,6 +57,7 @@ impl Machine {
 
     fn apply_context(&mut self) -> Result<(), Wait> {
         let Some(link) = self.link.as_mut() else { return Err(Wait::Server) };
+        self.settings.applied();
         let Some(difference) = self.settings.difference(&link.applied) else {
             if self.switching.is_some() {
                 // It may be another server than the last one.

@@ -28,7 +28,8 @@ impl Machine {
             self.ask_for_replies();
             return Flow::Stop(Wait::Replies);
         }
-        if let Err(hindrance) = self.settle_name(parse.name, true) {
+        let ready = self.settle_name(parse.name, true).and_then(|()| self.settle_settings(parse.name));
+        if let Err(hindrance) = ready {
             return self.hindered(hindrance);
         }
         if let Some(error) = self.cannot_prepare(parse) {
@@ -78,7 +79,8 @@ impl Machine {
 
     /// The client's statement, there on the server by the time that the next message is read.
     fn on_server(&mut self, name: &str, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, Flow> {
-        self.settle_name(name, false).map_err(|hindrance| self.hindered(hindrance))?;
+        let ready = self.settle_name(name, false).and_then(|()| self.settle_settings(name));
+        ready.map_err(|hindrance| self.hindered(hindrance))?;
         let Some(mut statement) = self.statements.get(name).cloned() else {
             return Err(self.refuse_extended(no_such_statement(name)));
         };
@@ -90,6 +92,7 @@ impl Machine {
         } else {
             self.ready_to_send().map_err(|hindrance| self.hindered(hindrance))?;
         }
+        let statement = self.under_now(statement);
         if !self.knows(&statement) {
             self.send_parse(statement.clone(), Some(Errand::Prepared));
         }

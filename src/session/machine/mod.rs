@@ -8,6 +8,7 @@ mod admit;
 mod again;
 mod ahead;
 mod backend;
+mod circumstances;
 mod compose;
 mod context;
 mod copy;

@@ -32,6 +32,7 @@ impl Machine {
             guarded,
             declared,
             server: self.statements.next_unnamed(),
+            circumstances: self.circumstances(),
             origin,
             actor: None,
             commented: false,
@@ -45,13 +46,14 @@ impl Machine {
 
     /// Gives the statement the name of its text on servers.
     pub(super) fn name_on_server(&mut self, statement: &mut Statement) {
+        statement.circumstances = self.circumstances();
         statement.server = if statement.name.is_empty() {
             self.statements.next_unnamed()
         } else {
             let (text, types) = (statement.shared_text(), statement.param_types());
             let place = statement.origin.as_ref().map_or(&self.place, |origin| &origin.place);
             let context = &place.planning_context;
-            ServerStatement::Shared(self.env.shared.id(context, &text, &types))
+            ServerStatement::Shared(self.env.shared.id(context, &statement.circumstances, &text, &types))
         };
     }
 

@@ -25,6 +25,11 @@ pub struct Settings {
     withheld: BTreeSet<String>,
     touched: BTreeSet<String>,
     touched_all: bool,
+    /// Those that decide what a statement means, as they were applied before the transaction; none where one of them was
+    /// touched since.
+    in_force: Option<Arc<str>>,
+    /// The same as text, while nothing changes.
+    counting: Option<Arc<str>>,
 }
 
 /// How a server connection's settings become the client's.
@@ -52,6 +57,7 @@ impl Settings {
 
     /// Replaces what pgwarden sets.
     pub fn seal(&mut self, sealed: BTreeMap<String, String>) {
+        self.counting = None;
         self.sealed = sealed;
     }
 
@@ -59,6 +65,7 @@ impl Settings {
     pub fn withhold(&mut self, refused: impl Fn(&str, &str) -> bool) {
         let refused = self.current.iter().filter(|(name, value)| refused(name, value));
         self.withheld = refused.map(|(name, _)| name.clone()).collect();
+        self.counting = None;
     }
 
     /// A statement was sent that touches a setting. Sealed ones count too: the connection must have them again before the
@@ -66,6 +73,9 @@ impl Settings {
     /// the server's RESET goes back to another value than the client's.
     pub fn touch(&mut self, name: &str) -> bool {
         self.touched.insert(name.to_owned());
+        if self.counts(name) {
+            self.in_force = None;
+        }
         self.startup.contains_key(name) || self.sealed.contains_key(name)
     }
 
@@ -77,11 +87,13 @@ impl Settings {
     /// RESET ALL succeeded: the client is back at its startup settings.
     pub fn reset(&mut self) {
         self.current = Arc::clone(&self.startup);
+        (self.in_force, self.counting) = (None, None);
     }
 
     /// A statement was sent that touches them all. Returns as [`Settings::touch`].
     pub fn touch_all(&mut self) -> bool {
         self.touched_all = true;
+        self.in_force = None;
         !self.startup.is_empty() || !self.sealed.is_empty()
     }
 
@@ -90,6 +102,18 @@ impl Settings {
         self.reset();
         self.touched.clear();
         self.touched_all = false;
+    }
+
+    /// They are the server connection's now, or will be when it comes to what is sent next.
+    pub fn applied(&mut self) {
+        let counting = self.counting.take().unwrap_or_else(|| self.that_count());
+        self.in_force = Some(Arc::clone(&counting));
+        self.counting = Some(counting);
+    }
+
+    /// Those that decide what a statement means, if it is known what the server has.
+    pub fn in_force(&self) -> Option<&Arc<str>> {
+        self.in_force.as_ref()
     }
 
     /// What must be sent before the client's next transaction; `None` if the connection's settings are the client's.
@@ -139,6 +163,7 @@ impl Settings {
 
     /// Takes in the answer.
     pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut BTreeMap<String, String>) {
+        self.counting = None;
         for row in rows {
             let reserved = self.reserved.as_ref() == Some(&row.name);
             let held = row.value.filter(|value| !(row.is_default || reserved && value.is_empty()));
@@ -169,8 +194,23 @@ impl Settings {
     }
 
     fn wanted(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.sealed.iter().chain(self.own())
+    }
+
+    /// The client's, as it has them here.
+    pub(super) fn own(&self) -> impl Iterator<Item = (&String, &String)> {
         let own = |name: &String| !self.sealed.contains_key(name) && !self.withheld.contains(name);
-        self.sealed.iter().chain(self.current.iter().filter(move |(name, _)| own(name)))
+        self.current.iter().filter(move |(name, _)| own(name))
+    }
+
+    /// Whether pgwarden sets it.
+    pub(super) fn is_sealed(&self, name: &str) -> bool {
+        self.sealed.contains_key(name)
+    }
+
+    /// Whether it is pgwarden's at times.
+    pub(super) fn is_reserved(&self, name: &str) -> bool {
+        self.reserved.as_deref() == Some(name)
     }
 
     fn wants(&self, name: &str) -> bool {
@@ -179,12 +219,14 @@ impl Settings {
 }
 
 /// The schema layout stands on these: a statement that runs under another tenant's is that tenant's statement.
-fn is_critical(name: &str) -> bool {
+pub(super) fn is_critical(name: &str) -> bool {
     matches!(name, "search_path" | "role" | "session_authorization")
 }
 
 fn compose(set: &[(&String, &String)], stale: &[&String]) -> Difference {
-    let mut statements: Vec<String> = stale.iter().map(|name| format!("RESET {}", quote_setting(name))).collect();
+    let partial = set.iter().filter(|(name, value)| keeps_a_part(name, value)).map(|(name, _)| name);
+    let mut statements: Vec<String> =
+        stale.iter().chain(partial).map(|name| format!("RESET {}", quote_setting(name))).collect();
     let calls = set
         .iter()
         .map(|(name, value)| format!("pg_catalog.set_config({}, {}, false)", quote_literal(name), quote_literal(value)))
@@ -199,6 +241,11 @@ fn compose(set: &[(&String, &String)], stale: &[&String]) -> Difference {
         .collect::<Vec<_>>();
     let critical = changes.iter().any(|(name, _)| is_critical(name));
     Difference { sql: statements.join("; "), changes, critical }
+}
+
+/// Whether the setting keeps a part of the value that it has, which may be another client's: of DateStyle, what is not named.
+fn keeps_a_part(name: &str, value: &str) -> bool {
+    name == "datestyle" && !value.contains(',')
 }
 
 /// `app.tenant_id` as SQL: each part quoted, so that no name is read as anything else.
@@ -237,6 +284,14 @@ mod tests {
         assert_eq!(difference.sql, expected);
         assert_eq!(difference.changes, [("my.\"x".into(), None), ("app.tenant_id".into(), Some("4'2".into()))]);
         assert!(!difference.critical);
+    }
+
+    #[test]
+    fn nothing_is_left_of_another_clients_value() {
+        let settings = Settings::new(map(&[]), map(&[("datestyle", "ISO")]));
+        let difference = settings.difference(&applied(&[("datestyle", "SQL, DMY")])).unwrap();
+        assert_eq!(difference.sql, "RESET \"datestyle\"; SELECT pg_catalog.set_config('datestyle', 'ISO', false)");
+        assert_eq!(difference.changes, [("datestyle".to_owned(), Some("ISO".to_owned()))]);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use quick_cache::sync::Cache;
 
 use super::Place;
 use super::acting::Actor;
+use super::circumstances::Circumstances;
 use super::switching::Change;
 use crate::guard::Guarded;
 use crate::guard::context::Step;
@@ -56,6 +57,8 @@ pub struct Statement {
     pub declared: Box<[Oid]>,
     /// What it is called on servers.
     pub server: ServerStatement,
+    /// Under what it was given that name.
+    pub circumstances: Circumstances,
     /// What it was made of, in a session that switches tenants.
     pub origin: Option<Origin>,
     /// Who it was guarded for there.
@@ -310,6 +313,10 @@ pub struct SharedStatements {
 struct SharedKey {
     /// Layout and schema: the same text means other tables under another search path.
     context: Arc<str>,
+    /// Settings that decide what it means.
+    settings: Arc<str>,
+    /// The catalog: a plan of an older one may be of no use.
+    epoch: u64,
     types: Box<[Oid]>,
     text: Box<str>,
 }
@@ -319,7 +326,7 @@ struct ByText;
 
 impl Weighter<SharedKey, StatementId> for ByText {
     fn weight(&self, key: &SharedKey, _: &StatementId) -> u64 {
-        (key.text.len() + 4 * key.types.len() + 128) as u64
+        (key.text.len() + key.settings.len() + 4 * key.types.len() + 160) as u64
     }
 }
 
@@ -331,14 +338,20 @@ impl Default for SharedStatements {
 }
 
 impl SharedStatements {
-    /// The id of a statement: the same for the same context, text and parameter types.
-    pub fn id(&self, context: &Arc<str>, text: &str, types: &[Oid]) -> StatementId {
-        let key = SharedKey { context: context.clone(), types: types.into(), text: text.into() };
-        let fresh = || Ok::<_, std::convert::Infallible>(StatementId(self.next.fetch_add(1, Ordering::Relaxed)));
-        match self.ids.get_or_insert_with(&key, fresh) {
+    /// The id of a statement: the same for the same context, circumstances, text and parameter types. Where nobody knows
+    /// the circumstances it is the same as no other.
+    pub fn id(&self, context: &Arc<str>, circumstances: &Circumstances, text: &str, types: &[Oid]) -> StatementId {
+        let Some(settings) = circumstances.settings.clone() else { return self.next_id() };
+        let epoch = circumstances.epoch;
+        let key = SharedKey { context: context.clone(), settings, epoch, types: types.into(), text: text.into() };
+        match self.ids.get_or_insert_with(&key, || Ok::<_, std::convert::Infallible>(self.next_id())) {
             Ok(id) => id,
             Err(never) => match never {},
         }
+    }
+
+    fn next_id(&self) -> StatementId {
+        StatementId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 }
 
