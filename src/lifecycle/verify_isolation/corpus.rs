@@ -82,7 +82,7 @@ pub const TABLE_ATTACKS: &[Template] = &[
     simple("error", &["SELECT 1 FROM {t} WHERE {id} = {bid} AND 1 / length(substr({text}, 1, 0)) = 1"], Silent),
     // What the planner evaluates on statistics, or early, shows as well as what runs.
     simple("plan time", &["SELECT 1 FROM {t} WHERE {text} LIKE {raise}"], Silent),
-    simple("plan time", &["SELECT 1 FROM {t} WHERE {text} LIKE {raise} OR NOT {text} LIKE {raise}"], Silent),
+    simple("plan time", &["SELECT 1 FROM {t} WHERE {text} LIKE {raise} OR {text} = {raise}"], Silent),
     simple("plan time", &["SELECT 1 FROM (SELECT * FROM {t}) q WHERE q.{text} LIKE {raise}"], Silent),
     simple("plan time", &["SELECT 1 FROM (SELECT * FROM {t} OFFSET 0) q WHERE q.{text} LIKE {raise}"], Silent),
     simple("plan time", &["WITH q AS (SELECT * FROM {t}) SELECT 1 FROM q WHERE q.{text} LIKE {raise}"], Silent),
