@@ -107,6 +107,14 @@ impl Session {
         Ok(Self { connection: to.clone(), client, heard, task, stale: AtomicBool::new(false) })
     }
 
+    /// Another session of the same client.
+    ///
+    /// # Errors
+    /// The server's answer.
+    pub async fn another(&self) -> Result<Self, String> {
+        Self::connect(&self.connection).await
+    }
+
     /// Connects anew if the connection is gone.
     ///
     /// # Errors

@@ -11,56 +11,50 @@ const SETTINGS: &[(&str, [&str; 2], &str)] = &[
     ("intervalstyle", ["postgres", "sql_standard"], "SELECT interval '-1 2:03:04'::text"),
 ];
 
-/// Sessions may have had any of a pool's connections: more than one round meets the same.
-const ROUNDS: usize = 3;
+/// Sessions of each: served by all threads and over more than one server connection.
+const SESSIONS: usize = 4;
 
 impl Run {
-    /// Prepares the same text in both sessions under other settings, each in turn first.
+    /// Prepares the same text in sessions under different settings.
     pub(super) async fn compare_settings(&mut self) {
-        for (name, values, query) in SETTINGS {
-            let mut verdict = Verdict::Held;
-            for round in 0..ROUNDS {
-                // Another text each time: it was never prepared before.
-                let sql = format!("{query} AS round_{}_{round}", std::process::id());
-                verdict = self.settings_apart(name, values, &sql).await;
-                if verdict != Verdict::Held {
-                    break;
-                }
-            }
+        for (name, [value, others], query) in SETTINGS {
+            // It was never prepared before.
+            let sql = format!("{query} AS by_{}", std::process::id());
+            let verdict = match self.settings_apart(name, (value, others), &sql).await {
+                Ok(verdict) => verdict,
+                Err(error) => Verdict::Failed(error),
+            };
             self.report.add("server", "settings", &format!("{name}: {query}"), verdict);
         }
     }
 
-    async fn settings_apart(&mut self, name: &str, values: &[&str; 2], sql: &str) -> Verdict {
-        for session in [&mut self.a, &mut self.b] {
-            if let Err(error) = session.revive().await {
-                return Verdict::Failed(error);
+    async fn settings_apart(&self, name: &str, (value, others): (&str, &str), sql: &str) -> Result<Verdict, String> {
+        let mut open = Vec::new();
+        for (of, value) in [(&self.a, value), (&self.b, others)] {
+            for _ in 0..SESSIONS {
+                let session = of.another().await?;
+                let verdict = under(&session, name, value, sql).await;
+                if verdict != Verdict::Held {
+                    return Ok(verdict);
+                }
+                open.push(session);
             }
         }
-        let mut given = Vec::new();
-        for (session, value) in [&self.a, &self.b].into_iter().zip(values) {
-            match under(session, name, value, sql).await {
-                Ok(answers) => given.push(answers),
-                Err(error) => return Verdict::Refused(error),
-            }
-        }
-        match given.iter().find(|(prepared, alone)| prepared != alone) {
-            Some((prepared, alone)) => {
-                Verdict::Leak(format!("{prepared:?} instead of {alone:?}: another session's {name} was in force"))
-            }
-            None => Verdict::Held,
-        }
+        Ok(Verdict::Held)
     }
 }
 
-/// What the prepared text gives under a setting, and what it gives as a Query.
-async fn under(session: &Session, name: &str, value: &str, sql: &str) -> Result<(String, String), String> {
+/// What the prepared text gives under a setting must be what it gives as a Query.
+async fn under(session: &Session, name: &str, value: &str, sql: &str) -> Verdict {
     let set = session.simple(&format!("SET {name} = '{value}'")).await;
     let prepared = session.prepared(sql, &[]).await;
     let alone = session.simple(sql).await;
-    session.simple(&format!("RESET {name}")).await;
     if let Some(error) = [&set, &prepared, &alone].into_iter().find_map(|answer| answer.error.as_ref()) {
-        return Err(format!("{} {}", error.code, error.message));
+        return Verdict::Refused(format!("{} {}", error.code, error.message));
     }
-    Ok((prepared.value().unwrap_or_default().to_owned(), alone.value().unwrap_or_default().to_owned()))
+    let (prepared, alone) = (prepared.value().unwrap_or_default(), alone.value().unwrap_or_default());
+    if prepared == alone {
+        return Verdict::Held;
+    }
+    Verdict::Leak(format!("{prepared:?} instead of {alone:?}: another session's {name} was in force"))
 }
