@@ -76,10 +76,12 @@ impl Machine {
         }
     }
 
-    /// A failed transaction refuses all statements but those that end it.
+    /// A failed transaction refuses all statements but those that end it. One of these may be on its way.
     fn is_doomed(&self, statement: &Statement) -> bool {
         let ends = |kind| matches!(kind, StatementKind::Transaction | StatementKind::Empty);
-        self.tx == TransactionStatus::Failed && !statement.guarded.plans().iter().all(|plan| ends(plan.kind))
+        self.tx == TransactionStatus::Failed
+            && !statement.guarded.plans().iter().all(|plan| ends(plan.kind))
+            && !self.replies.may_end_transaction()
     }
 
     /// Sends a Parse: the client's, or with an errand one of pgwarden's own.

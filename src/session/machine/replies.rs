@@ -345,6 +345,17 @@ impl Replies {
             })
     }
 
+    /// A statement is outstanding that begins or ends a transaction, or a part of one.
+    pub fn may_end_transaction(&self) -> bool {
+        use crate::guard::StatementKind::Transaction;
+        self.queue.iter().any(|e| match &e.kind {
+            Kind::Query(run) | Kind::Execute(run) => {
+                run.subject.guarded().is_some_and(|it| it.plans().iter().any(|plan| plan.kind == Transaction))
+            }
+            _ => false,
+        })
+    }
+
     /// A load has been announced to the server, and may begin.
     pub fn awaits_load(&self) -> bool {
         self.streams && self.queue.iter().any(|e| matches!(e.fate, Fate::Swallow(Errand::Load(LoadPart::Begin(_)))))

@@ -292,3 +292,25 @@ fn a_name_is_free_again_when_its_parse_has_failed() {
     let refused = bench.sent();
     assert!(refused[0].starts_with("Parse  refused by pgwarden"), "{refused:?}");
 }
+
+/// What is sent behind the end of a failed transaction is not refused by it: it goes under its name.
+#[test]
+fn a_statement_behind_the_end_of_a_failed_transaction() {
+    let mut bench = Bench::new();
+    bench.query("BEGIN");
+    bench.done("BEGIN", TransactionStatus::Failed);
+    bench.sent();
+    bench.told();
+    bench.query("ROLLBACK");
+    prepare(&mut bench, "a", "SELECT 1");
+    bind(&mut bench, "a");
+    let sent = ["Query ROLLBACK", "Parse pgw1 SELECT 1 []", "Sync", "Bind  pgw1 [] ", "Execute  0", "Sync"];
+    assert_eq!(bench.sent(), sent);
+    // In one that stays, the error is the transaction's: under no name, for the name may be there.
+    let mut bench = Bench::new();
+    bench.query("BEGIN");
+    bench.done("BEGIN", TransactionStatus::Failed);
+    bench.sent();
+    prepare(&mut bench, "a", "SELECT 1");
+    assert_eq!(bench.sent(), ["Parse  SELECT 1 []", "Sync"]);
+}
