@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::stage::Stage;
-use super::step::Step::{Bind, Execute, Neighbour, Parse, Query, Sync};
+use super::step::Step::{Bind, Close, Execute, Neighbour, Parse, Query, Settle, Sync};
 use super::step::{Ending, Sequence, Step};
 
 /// One process for all that hold.
@@ -82,14 +82,20 @@ fn a_statement_prepared_under_another_date_style() {
     holds(&steps, Ending::Stays);
 }
 
-/// In a transaction alone, and gone with it.
+/// In a transaction alone, and gone with it: the statement means what it means without.
 #[test]
 fn a_statement_prepared_under_a_local_date_style() {
+    let prepare = [Parse("s1", "SELECT '03/04/2026'::date::text"), Bind("", "s1", &[]), Execute("", 0)];
+    let first = [Query("BEGIN"), Query("SET LOCAL datestyle TO 'German'")];
+    let end = [Query("COMMIT"), Neighbour, Close('S', "s1")];
+    holds(&[&first[..], &prepare, &end, &prepare].concat(), Ending::Stays);
+}
+
+/// In one write: the end of a failed transaction, and what comes behind it.
+#[test]
+fn a_statement_behind_the_end_of_a_failed_transaction() {
     let run = [Bind("", "s1", &[]), Execute("", 0), Sync];
-    let first = [
-        Query("BEGIN"),
-        Query("SET LOCAL datestyle TO 'German'"),
-        Parse("s1", "SELECT '04.03.2026'::date, '2026-03-04'::date::text"),
-    ];
-    holds(&[&first[..], &run, &[Query("COMMIT"), Neighbour], &run].concat(), Ending::Stays);
+    let fail = [Query("BEGIN"), Query("SELECT 1/0"), Settle, Query("ROLLBACK")];
+    holds(&[&fail[..], &[Parse("s1", "SELECT 'behind'")], &run, &[Neighbour], &run].concat(), Ending::Stays);
+    holds(&[&[Parse("s1", "SELECT 'before'"), Sync][..], &fail, &run, &[Neighbour], &run].concat(), Ending::Stays);
 }

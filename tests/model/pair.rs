@@ -14,8 +14,8 @@ use crate::support::session::{CopyIn, End, Endpoint, PATIENCE, Session, cancel};
 enum State {
     /// They must answer the same.
     Alike,
-    /// pgwarden has refused something that Postgres would have done: from then on they may differ.
-    Refused(String),
+    /// They have differed as they may: from then on nothing is said of it.
+    Excused(String),
     /// The client's connection has ended.
     Over,
 }
@@ -31,6 +31,29 @@ pub struct Pair {
     pinned: bool,
     /// Transaction state in its last ReadyForQuery.
     status: char,
+    reread: Reread,
+}
+
+/// Whether a statement that was prepared under some settings may run under others: Postgres keeps the meaning that its
+/// constants had (until it reads the text again for reasons of its own), pgwarden prepares it anew.
+#[derive(Default)]
+struct Reread {
+    /// Something was set that constants are read by, and for the transaction alone.
+    set: bool,
+    local: bool,
+    /// A statement with a name is there.
+    prepared: bool,
+    may_be: bool,
+}
+
+impl Reread {
+    fn add(&mut self, step: Step) {
+        self.set |= step.sets_meaning();
+        self.local |= step.sets_meaning() && step.is_local();
+        let changes = step.sets_meaning() || step.ends_transaction() || (self.local && step == Step::Sync);
+        self.may_be |= self.set && self.prepared && changes;
+        self.prepared |= matches!(step, Step::Parse(name, _) if !name.is_empty());
+    }
 }
 
 /// The answer to [`barrier`]: nothing else gives so many CloseComplete.
@@ -54,7 +77,16 @@ impl Pair {
             session.copy_in = CopyIn::Nothing;
         }
         let state = State::Alike;
-        Self { through, alone, state, unsent: Vec::new(), copies: false, pinned: false, status: 'I' }
+        Self {
+            through,
+            alone,
+            state,
+            unsent: Vec::new(),
+            copies: false,
+            pinned: false,
+            status: 'I',
+            reread: Reread::default(),
+        }
     }
 
     /// Adds a message to what is sent next.
@@ -62,6 +94,7 @@ impl Pair {
         self.unsent.extend(bytes);
         self.copies |= step.copies();
         self.pinned |= step.pins();
+        self.reread.add(step);
     }
 
     pub fn is_over(&self) -> bool {
@@ -73,10 +106,10 @@ impl Pair {
         self.status == 'I' && !self.pinned
     }
 
-    /// What pgwarden has refused, if that ended the comparison.
-    pub fn refusal(&self) -> Option<&str> {
+    /// What ended the comparison, if something did.
+    pub fn excuse(&self) -> Option<&str> {
         match &self.state {
-            State::Refused(why) => Some(why),
+            State::Excused(why) => Some(why),
             State::Alike | State::Over => None,
         }
     }
@@ -96,11 +129,15 @@ impl Pair {
             return trouble(Kind::Hangs, format!("the client has no answer\n{}", shown()));
         }
         if self.state == State::Alike && seen(&got) != seen(&as_we_say(&got, &wanted)) {
-            match excuse(&got, &wanted) {
-                Some(why) => self.state = State::Refused(why),
+            let reread = self.reread.may_be.then(|| "prepared under other settings".to_owned());
+            let only_rows = kinds(&got) == kinds(&wanted) && states(&got) == states(&wanted);
+            match excuse(&got, &wanted).or(reread.filter(|_| only_rows)) {
+                Some(why) => self.state = State::Excused(why),
                 None => return trouble(Kind::Differs, shown()),
             }
         }
+        // Its last message was a Sync.
+        self.reread.add(Step::Sync);
         if got.closed {
             self.state = State::Over;
         }

@@ -85,7 +85,7 @@ pub struct Stage {
     virgin: Option<(Vec<String>, Vec<String>)>,
     inserted: u32,
     /// Why sequences could not be compared to their end, and how often.
-    pub refusals: BTreeMap<String, usize>,
+    pub excuses: BTreeMap<String, usize>,
 }
 
 impl Stage {
@@ -112,7 +112,7 @@ impl Stage {
             patience: SOON,
             virgin: None,
             inserted: 0,
-            refusals: BTreeMap::new(),
+            excuses: BTreeMap::new(),
         };
         stage.restore();
         stage.prepare_neighbour();
@@ -200,8 +200,8 @@ impl Stage {
                 pair.cancel(&self.proxy);
             }
         }
-        if let Some(why) = pair.refusal() {
-            *self.refusals.entry(why.to_owned()).or_default() += 1;
+        if let Some(why) = pair.excuse() {
+            *self.excuses.entry(why.to_owned()).or_default() += 1;
         }
         let stays = ending == Ending::Stays && !pair.is_over() && pair.rests();
         Ok(stays.then_some(pair))

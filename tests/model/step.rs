@@ -377,6 +377,23 @@ impl Step {
         PINNING.contains(&self.sql())
     }
 
+    /// It changes what constants mean.
+    pub fn sets_meaning(self) -> bool {
+        let sets = |part: &str| self.sql().contains(part);
+        (sets("SET ") || sets("set_config"))
+            && ["datestyle", "timezone", "intervalstyle", "ALL"].iter().any(|it| sets(it))
+    }
+
+    /// For the transaction alone.
+    pub fn is_local(self) -> bool {
+        self.sql().contains("LOCAL") || self.sql().contains("true)")
+    }
+
+    /// A transaction, or a part of it, may end here, and with it what it has set.
+    pub fn ends_transaction(self) -> bool {
+        ["COMMIT", "ROLLBACK", "DISCARD"].iter().any(|it| self.sql().contains(it))
+    }
+
     /// It asks for rows of the client's.
     pub fn copies(self) -> bool {
         self.sql().contains("FROM STDIN")
