@@ -35,6 +35,7 @@ fn a_batch_of_several_after_a_failed_bind() {
 #[test]
 fn a_query_behind_a_second_parse_of_a_name() {
     holds(&[Parse("s2", ""), Parse("s2", "SELECT 1"), Query("SELECT 1")], Ending::Stays);
+    holds(&[Parse("s2", ""), Parse("s2", "SELECT 1/0"), Query("SELECT 1; DISCARD ALL")], Ending::Stays);
 }
 
 /// The statements that all tenants share on the connection are there, or known to be gone.
