@@ -18,8 +18,8 @@ use self::step::Sequence;
 use crate::property::choices::Choices;
 use crate::property::number;
 
-/// Sequences of a run, unless told otherwise: less than half a minute.
-const COUNT: u64 = 400;
+/// Sequences of a run, unless told otherwise: some 20 seconds.
+const COUNT: u64 = 300;
 /// Trials spent on making one failure small.
 const SHRINKING: usize = 250;
 /// Failures that are made small and shown, before the run ends.
