@@ -38,10 +38,10 @@ pub struct Circumstances {
 }
 
 impl Circumstances {
-    /// Whether a statement that was prepared under these is the same as one that is prepared under `now`.
-    pub fn are(&self, now: &Self) -> bool {
-        self.epoch == now.epoch
-            && match (&self.settings, &now.settings) {
+    /// Whether a statement that was prepared under these is the same as one that is prepared under those of now.
+    fn are(&self, settings: Option<&Arc<str>>, epoch: u64) -> bool {
+        self.epoch == epoch
+            && match (&self.settings, settings) {
                 (Some(then), Some(now)) => Arc::ptr_eq(then, now) || then == now,
                 (None, _) | (_, None) => false,
             }
@@ -92,8 +92,9 @@ impl Machine {
     /// or was before the catalog changed, is another one. Where they are being changed the server keeps what it has.
     pub(super) fn under_now(&mut self, statement: Arc<Statement>) -> Arc<Statement> {
         let ServerStatement::Shared(_) = statement.server else { return statement };
-        let now = self.circumstances();
-        if statement.circumstances.are(&now) || (now.settings.is_none() && self.knows(&statement)) {
+        let settings = self.settings.in_force();
+        let unknown = settings.is_none();
+        if statement.circumstances.are(settings, self.place.guard.epoch()) || (unknown && self.knows(&statement)) {
             return statement;
         }
         let mut renamed = Statement::clone(&statement);
@@ -137,11 +138,13 @@ mod tests {
 
     #[test]
     fn only_the_same_is_the_same() {
-        let of = |settings: Option<&str>, epoch| Circumstances { settings: settings.map(Into::into), epoch };
-        assert!(of(Some("a"), 1).are(&of(Some("a"), 1)));
-        assert!(!of(Some("a"), 1).are(&of(Some("b"), 1)));
-        assert!(!of(Some("a"), 1).are(&of(Some("a"), 2)));
-        assert!(!of(None, 1).are(&of(None, 1)));
-        assert!(!of(None, 1).are(&of(Some(""), 1)));
+        let (none, a, b) = (None::<&str>, Some("a"), Some("b"));
+        let same = |then: Option<&str>, now: Option<&str>, epoch| {
+            let then = Circumstances { settings: then.map(Into::into), epoch: 1 };
+            then.are(now.map(Into::into).as_ref(), epoch)
+        };
+        assert!(same(a, a, 1));
+        assert!(!same(a, b, 1) && !same(a, a, 2));
+        assert!(!same(none, none, 1) && !same(none, a, 1) && !same(a, none, 1));
     }
 }

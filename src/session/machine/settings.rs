@@ -224,7 +224,7 @@ pub(super) fn is_critical(name: &str) -> bool {
 }
 
 fn compose(set: &[(&String, &String)], stale: &[&String]) -> Difference {
-    let partial = set.iter().filter(|(name, value)| keeps_a_part(name, value)).map(|(name, _)| name);
+    let partial = set.iter().map(|(name, _)| name).filter(|name| keeps_a_part(name));
     let mut statements: Vec<String> =
         stale.iter().chain(partial).map(|name| format!("RESET {}", quote_setting(name))).collect();
     let calls = set
@@ -243,9 +243,9 @@ fn compose(set: &[(&String, &String)], stale: &[&String]) -> Difference {
     Difference { sql: statements.join("; "), changes, critical }
 }
 
-/// Whether the setting keeps a part of the value that it has, which may be another client's: of DateStyle, what is not named.
-fn keeps_a_part(name: &str, value: &str) -> bool {
-    name == "datestyle" && !value.contains(',')
+/// Whether a setting keeps a part of the value that it has, which may be another client's: of DateStyle, what is not named.
+fn keeps_a_part(name: &str) -> bool {
+    name == "datestyle"
 }
 
 /// `app.tenant_id` as SQL: each part quoted, so that no name is read as anything else.

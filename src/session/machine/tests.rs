@@ -19,6 +19,7 @@ use crate::wire::encode::{backend, frontend};
 use crate::wire::frame::{LARGE_LIMIT, take_frame};
 use crate::wire::frontend::{ExtraParam, Format, FrontendMessage, Target};
 
+mod circumstances;
 mod copy;
 mod dropping;
 mod errors;
