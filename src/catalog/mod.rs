@@ -9,4 +9,4 @@ mod tests;
 
 pub use load::{Control, ListenError, Listening, LoadError, connect, connect_as, listen, load};
 pub use model::*;
-pub use source::{CatalogSource, RefreshTimes};
+pub use source::{CatalogSource, Known, RefreshTimes};

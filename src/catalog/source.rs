@@ -1,4 +1,5 @@
-//! A catalog kept fresh: on an interval, after DDL, and when a statement names a relation that is not known.
+//! A catalog kept fresh: on an interval, after DDL, when a statement names a relation that is not known, and when a statement
+//! is to be decided on what was looked at too long ago ([`CatalogSource::look`]).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,10 +9,11 @@ use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use super::load::{LoadError, load};
+use super::load::{LoadError, Lookout, Mark, load_marked};
 use super::model::Catalog;
 use crate::config::Upstream;
 use crate::ids::UpstreamName;
+use crate::pgerror::{PgError, SqlState};
 
 /// When a catalog is read anew.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +61,27 @@ struct State {
     last: Option<Instant>,
     /// Why the last load failed, if it did.
     error: Option<Arc<str>>,
+    /// When the last look began that found the catalog to be the upstream's; a load is one.
+    seen: Option<Instant>,
+    /// Looks and loads ended.
+    looks: u64,
+    /// What clients are told while the last look failed.
+    blind: Option<PgError>,
+}
+
+/// A catalog, and when it was last known to be the upstream's.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// What the upstream contained.
+    pub catalog: Arc<Catalog>,
+    /// When it was looked at.
+    pub seen: Instant,
+}
+
+impl State {
+    fn known(&self) -> Option<Known> {
+        Some(Known { catalog: Arc::clone(self.catalog.as_ref()?), seen: self.seen? })
+    }
 }
 
 /// The catalog of one upstream. Its task ends when it is dropped.
@@ -68,7 +91,10 @@ pub struct CatalogSource {
     times: RefreshTimes,
     state: watch::Sender<State>,
     wake: Notify,
+    /// A load is asked for.
     wanted: AtomicBool,
+    /// A look is asked for.
+    look: AtomicBool,
 }
 
 impl CatalogSource {
@@ -81,6 +107,7 @@ impl CatalogSource {
             state: watch::Sender::new(State::default()),
             wake: Notify::new(),
             wanted: AtomicBool::new(false),
+            look: AtomicBool::new(false),
         });
         tokio::spawn(run(Arc::downgrade(&source), upstream));
         source
@@ -105,6 +132,55 @@ impl CatalogSource {
     pub fn notice_ddl(&self) {
         self.wanted.store(true, Ordering::Release);
         self.wake.notify_one();
+    }
+
+    /// What is known now.
+    pub fn known(&self) -> Option<Known> {
+        self.state.borrow().known()
+    }
+
+    /// Looks soon whether the catalog still is as it was read. Does not wait.
+    pub fn look_soon(&self) {
+        if !self.look.swap(true, Ordering::AcqRel) {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Waits until the catalog is known to be the upstream's at a moment after this call, or not longer than `max_age` ago;
+    /// where it has changed, until it has been read anew.
+    ///
+    /// # Errors
+    /// What a client is told if that cannot be found out.
+    pub async fn look(&self, max_age: Duration) -> Result<(), PgError> {
+        let asked = Instant::now();
+        let mut watcher = self.state.subscribe();
+        let before = watcher.borrow().looks;
+        let seen = |state: &State| state.seen.is_some_and(|seen| seen >= asked || seen.elapsed() <= max_age);
+        self.look_soon();
+        let settled = watcher.wait_for(|state| seen(state) || (state.looks > before && state.blind.is_some()));
+        match tokio::time::timeout(WAIT, settled).await {
+            Ok(Ok(state)) if seen(&state) => Ok(()),
+            Ok(Ok(state)) => Err(state.blind.clone().unwrap_or_else(|| self.blind())),
+            Ok(Err(_)) | Err(_) => Err(self.blind()),
+        }
+    }
+
+    fn blind(&self) -> PgError {
+        let message = format!("the catalog of upstream \"{}\" could not be looked at in time", self.name);
+        PgError::error(SqlState::CONNECTION_FAILURE, message)
+    }
+
+    /// What is known, once it was looked at later than at `seen`. Pends while it is not.
+    pub async fn seen_after(&self, seen: Option<Instant>) -> Known {
+        let mut watcher = self.state.subscribe();
+        loop {
+            // The sender lives in `self`: waiting cannot fail.
+            if let Ok(state) = watcher.wait_for(|state| state.seen > seen && state.catalog.is_some()).await
+                && let Some(known) = state.known()
+            {
+                return known;
+            }
+        }
     }
 
     /// The first catalog, or the next one that differs from `seen`. Pends while there is none.
@@ -165,33 +241,109 @@ impl CatalogSource {
     }
 }
 
+/// What the task of a source does next.
+#[derive(Clone, Copy, Debug)]
+enum Work {
+    Load,
+    Look,
+}
+
+/// What the task of a source keeps.
+struct Reader {
+    upstream: Arc<Upstream>,
+    lookout: Lookout,
+    /// Of what was read last.
+    mark: Option<Mark>,
+    /// Loads that failed in a row.
+    failures: u32,
+}
+
 async fn run(source: std::sync::Weak<CatalogSource>, upstream: Arc<Upstream>) {
-    let mut failures = 0_u32;
+    let lookout = Lookout::new(Arc::clone(&upstream));
+    let mut reader = Reader { upstream, lookout, mark: None, failures: 0 };
+    let mut work = Work::Load;
+    let mut due = Instant::now();
     loop {
+        // The handle is let go of in between, so that the source can be dropped.
         let Some(handle) = source.upgrade() else { return };
+        match work {
+            Work::Look if reader.look(&handle).await => {}
+            Work::Load | Work::Look => {
+                reader.load(&handle).await;
+                due = Instant::now() + pause(&handle.times, reader.failures);
+                tokio::time::sleep(handle.times.min_gap).await;
+            }
+        }
+        drop(handle);
+        let Some(next) = next(&source, due).await else { return };
+        work = next;
+    }
+}
+
+/// Waits until something is asked for, or time is up. None when the source is gone: a pause of at most a second at a time
+/// notices that.
+async fn next(source: &std::sync::Weak<CatalogSource>, due: Instant) -> Option<Work> {
+    loop {
+        let handle = source.upgrade()?;
+        if handle.wanted.load(Ordering::Acquire) || Instant::now() >= due {
+            return Some(Work::Load);
+        }
+        if handle.look.load(Ordering::Acquire) {
+            return Some(Work::Look);
+        }
+        let step = due.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
+        let _ = tokio::time::timeout(step, handle.wake.notified()).await;
+    }
+}
+
+impl Reader {
+    async fn load(&mut self, handle: &CatalogSource) {
+        let begun = Instant::now();
         handle.wanted.store(false, Ordering::Release);
+        handle.look.store(false, Ordering::Release);
         handle.state.send_modify(|s| {
             s.begun += 1;
-            s.last = Some(Instant::now());
+            s.last = Some(begun);
         });
         // Only closed when the process ends, and then there is nothing to be read.
         let turn = LOADS.acquire().await;
-        let result = load(&upstream).await;
+        // Waiting for a turn does not make what is then read older.
+        let seen = Instant::now();
+        let result = load_marked(&self.upstream).await;
         drop(turn);
-        failures = handle.take(result, failures);
-        let pause = pause(&handle.times, failures);
-        let min_gap = handle.times.min_gap;
-        tokio::time::sleep(min_gap).await;
-        // Asked for since the load began, or asked for now, or time is up. The handle is let go of in between, so that the
-        // source can be dropped; a pause of at most a second at a time notices that.
-        drop(handle);
-        let until = Instant::now() + pause.saturating_sub(min_gap);
-        while Instant::now() < until {
-            let Some(handle) = source.upgrade() else { return };
-            let step = (until - Instant::now()).min(Duration::from_secs(1));
-            if handle.wanted.load(Ordering::Acquire) || tokio::time::timeout(step, handle.wake.notified()).await.is_ok()
-            {
-                break;
+        let result = result.map(|(catalog, mark)| {
+            self.mark = Some(mark);
+            catalog
+        });
+        self.failures = handle.take(result, self.failures, seen);
+    }
+
+    /// Whether that is all: where something has changed, or nothing was read yet, it is read now.
+    async fn look(&mut self, handle: &CatalogSource) -> bool {
+        let Some(mark) = self.mark.as_mut() else { return false };
+        let begun = Instant::now();
+        handle.look.store(false, Ordering::Release);
+        match self.lookout.is_unchanged(mark).await {
+            Ok(unchanged) => {
+                if unchanged {
+                    handle.state.send_modify(|s| {
+                        s.looks += 1;
+                        s.seen = Some(begun);
+                        s.blind = None;
+                    });
+                }
+                unchanged
+            }
+            Err(error) => {
+                debug!(upstream = %handle.name, %error, "the catalog cannot be looked at");
+                let told = error.to_client(&handle.name);
+                handle.state.send_modify(|s| {
+                    s.looks += 1;
+                    s.blind = Some(told);
+                });
+                // As many clients as ask, the upstream is not asked more often.
+                tokio::time::sleep(handle.times.min_gap).await;
+                true
             }
         }
     }
@@ -207,13 +359,13 @@ fn pause(times: &RefreshTimes, failures: u32) -> Duration {
 
 impl CatalogSource {
     /// Publishes the outcome of a load; returns how many failed in a row.
-    fn take(&self, result: Result<Arc<Catalog>, LoadError>, failures: u32) -> u32 {
+    fn take(&self, result: Result<Arc<Catalog>, LoadError>, failures: u32, seen: Instant) -> u32 {
         match result {
             Ok(catalog) => {
                 if failures > 0 {
                     info!(upstream = %self.name, "upstream is back: its catalog has been read");
                 }
-                self.publish(catalog);
+                self.publish(catalog, seen);
                 0
             }
             Err(error) => {
@@ -222,9 +374,12 @@ impl CatalogSource {
                 } else {
                     debug!(upstream = %self.name, %error, "the catalog still cannot be read");
                 }
+                let told = error.to_client(&self.name);
                 self.state.send_modify(|s| {
                     s.ended = s.begun;
                     s.error = Some(error.to_string().into());
+                    s.looks += 1;
+                    s.blind = Some(told);
                 });
                 failures.saturating_add(1)
             }
@@ -232,7 +387,7 @@ impl CatalogSource {
     }
 
     /// An unchanged catalog stays the one that it was: its verdicts stay cached.
-    fn publish(&self, catalog: Arc<Catalog>) {
+    fn publish(&self, catalog: Arc<Catalog>, seen: Instant) {
         let same = self.current().is_some_and(|old| Arc::ptr_eq(&old, &catalog) || *old == *catalog);
         if !same {
             debug!(
@@ -246,6 +401,9 @@ impl CatalogSource {
         self.state.send_modify(|s| {
             s.ended = s.begun;
             s.error = None;
+            s.seen = Some(seen);
+            s.looks += 1;
+            s.blind = None;
             if new.is_some() {
                 s.catalog = new;
             }

@@ -316,6 +316,8 @@ pub struct Tenancy {
     pub allow_functions: Vec<QualifiedName>,
     /// How often each upstream's catalog is read anew.
     pub catalog_refresh: Duration,
+    /// What is decided by a catalog was seen in the database no longer ago than this.
+    pub catalog_max_age: Duration,
     /// Where tenants live that are not listed, if any may.
     pub pattern: Option<Pattern>,
     /// The pinned search path of the shared layout; without it, the upstream role's own.

@@ -5,18 +5,21 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::rules::Rules;
-use crate::catalog::{Catalog, CatalogSource, RefreshTimes};
+use crate::catalog::{Catalog, CatalogSource, Known, RefreshTimes};
 use crate::config;
 use crate::guard::{Guard, GuardLimits, Policy};
 use crate::ids::{TenantName, UpstreamName};
+use crate::pgerror::PgError;
 use crate::session::CatalogHook;
 use crate::tenant::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy};
 
@@ -34,6 +37,49 @@ pub(super) struct Keeper {
     making: Mutex<()>,
     /// What the policy in force was made of, and what was said of it. Not locked while one is made: logins look here.
     last: Mutex<Last>,
+    age: Age,
+}
+
+/// When the policy in force was last known to be made of what the upstream contains, and how long ago that may be: read for
+/// each statement.
+struct Age {
+    origin: Instant,
+    /// Nanoseconds from `origin`; 0: never.
+    seen: AtomicU64,
+    /// Nanoseconds.
+    max: AtomicU64,
+}
+
+impl Age {
+    fn new(max: Duration) -> Self {
+        Self { origin: Instant::now(), seen: AtomicU64::new(0), max: AtomicU64::new(nanos(max)) }
+    }
+
+    fn max(&self) -> Duration {
+        Duration::from_nanos(self.max.load(Ordering::Relaxed))
+    }
+
+    fn set_max(&self, max: Duration) {
+        self.max.store(nanos(max), Ordering::Relaxed);
+    }
+
+    fn note(&self, seen: Instant) {
+        self.seen.fetch_max(nanos(seen.saturating_duration_since(self.origin)).max(1), Ordering::AcqRel);
+    }
+
+    fn forget(&self) {
+        self.seen.store(0, Ordering::Release);
+    }
+
+    /// Nanoseconds; none if nothing was ever seen.
+    fn get(&self) -> Option<u64> {
+        let seen = self.seen.load(Ordering::Acquire);
+        (seen > 0).then(|| nanos(self.origin.elapsed()).saturating_sub(seen))
+    }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 struct Source {
@@ -56,6 +102,7 @@ impl Keeper {
     /// Begins to read the catalog. Must be called within a tokio runtime.
     pub fn new(rules: Arc<ArcSwap<Rules>>, guard: Arc<Guard>, upstream: Arc<config::Upstream>) -> Arc<Self> {
         let catalogs = read_catalogs(&rules.load(), &upstream);
+        let max_age = rules.load().config.tenancy.catalog_max_age;
         let keeper = Arc::new(Self {
             rules,
             guard,
@@ -64,6 +111,7 @@ impl Keeper {
             source: Mutex::new(Source { upstream, catalogs, following: None }),
             making: Mutex::default(),
             last: Mutex::default(),
+            age: Age::new(max_age),
         });
         keeper.follow();
         keeper
@@ -88,11 +136,10 @@ impl Keeper {
     pub fn reload(self: &Arc<Self>, upstream: &Arc<config::Upstream>, reconnect: bool, elsewhere: bool) {
         let interval = |rules: &Option<Arc<Rules>>| rules.as_ref().map(|it| it.config.tenancy.catalog_refresh);
         let refreshes = interval(&self.last.lock().rules) != interval(&Some(self.rules.load_full()));
-        if elsewhere {
-            *self.last.lock() = Last::default();
-            self.guard.set_policy(Arc::new(Policy { enforcement: upstream.enforcement, ..Policy::empty() }));
-        }
+        self.age.set_max(self.rules.load().config.tenancy.catalog_max_age);
         {
+            // What another server contains is not applied in between.
+            let _turn = self.making.lock();
             let mut source = self.source.lock();
             if source.upstream.enforcement != upstream.enforcement {
                 // Policies may have been made for it a moment ago.
@@ -102,6 +149,11 @@ impl Keeper {
             if reconnect || refreshes {
                 let _within = self.runtime.enter();
                 source.catalogs = read_catalogs(&self.rules.load(), upstream);
+            }
+            if elsewhere {
+                self.age.forget();
+                *self.last.lock() = Last::default();
+                self.guard.set_policy(Arc::new(Policy { enforcement: upstream.enforcement, ..Policy::empty() }));
             }
         }
         if reconnect || refreshes {
@@ -114,14 +166,53 @@ impl Keeper {
 
     /// Applies the rules of this moment to the catalog that is known.
     pub fn reapply(&self) {
-        let known = self.last.lock().catalog.clone();
-        if let Some(catalog) = known.or_else(|| self.catalogs().current()) {
+        let _turn = self.making.lock();
+        let known = self.catalogs().known();
+        let catalog = known.map(|known| known.catalog).or_else(|| self.last.lock().catalog.clone());
+        if let Some(catalog) = catalog {
             self.apply(&catalog);
         }
     }
 
-    fn apply(&self, catalog: &Arc<Catalog>) {
+    /// Applies what is known now.
+    fn apply_known(&self) {
         let _turn = self.making.lock();
+        if let Some(Known { catalog, seen }) = self.catalogs().known() {
+            self.apply(&catalog);
+            self.age.note(seen);
+        }
+    }
+
+    /// Puts what is known in force, and the time of it.
+    async fn catch_up(self: Arc<Self>) {
+        let Some(Known { catalog, seen }) = self.catalogs().known() else { return };
+        let in_force = self.last.lock().catalog.as_ref().is_some_and(|last| Arc::ptr_eq(last, &catalog));
+        if in_force {
+            self.age.note(seen);
+            return;
+        }
+        // With very many tenants it takes a while.
+        if tokio::task::spawn_blocking(move || self.apply_known()).await.is_err() {
+            error!("a policy could not be made: the one in force stays");
+        }
+    }
+
+    /// Whether the policy in force is made of what was seen no longer ago than it may be. Asks for another look in time.
+    fn is_fresh(&self) -> bool {
+        let (age, max) = (self.age.get(), self.age.max.load(Ordering::Relaxed));
+        match age {
+            None => false,
+            Some(age) => {
+                if age >= max / 4 * 3 {
+                    self.catalogs().look_soon();
+                }
+                age <= max
+            }
+        }
+    }
+
+    /// Called with `making` locked.
+    fn apply(&self, catalog: &Arc<Catalog>) {
         let rules = self.rules.load_full();
         let said = {
             let last = self.last.lock();
@@ -157,17 +248,13 @@ impl Keeper {
         let task = self.runtime.spawn(async move {
             let mut seen = None;
             loop {
-                let catalog = catalogs.changed_from(seen.as_ref()).await;
+                let known = catalogs.seen_after(seen).await;
                 let Some(keeper) = keeper.upgrade() else { return };
                 if !Arc::ptr_eq(&keeper.catalogs(), &catalogs) {
                     return;
                 }
-                let known = Arc::clone(&catalog);
-                // With very many tenants it takes a while.
-                if tokio::task::spawn_blocking(move || keeper.apply(&known)).await.is_err() {
-                    error!("a policy could not be made: the one in force stays");
-                }
-                seen = Some(catalog);
+                keeper.catch_up().await;
+                seen = Some(known.seen);
             }
         });
         let earlier = self.source.lock().following.replace(task.abort_handle());
@@ -227,12 +314,22 @@ impl CatalogHook for Hook {
         let keeper = Arc::clone(&self.0);
         Box::pin(async move {
             let seen = Arc::clone(&keeper.guard.policy().catalog);
-            if let Some(catalog) = keeper.catalogs().refresh_for_unknown(&seen).await {
-                let applied = tokio::task::spawn_blocking(move || keeper.apply(&catalog)).await;
-                if applied.is_err() {
-                    error!("a policy could not be made: the one in force stays");
-                }
+            if keeper.catalogs().refresh_for_unknown(&seen).await.is_some() {
+                keeper.catch_up().await;
             }
+        })
+    }
+
+    fn is_fresh(&self) -> bool {
+        self.0.is_fresh()
+    }
+
+    fn look(&self) -> Pin<Box<dyn Future<Output = Result<(), PgError>> + Send>> {
+        let keeper = Arc::clone(&self.0);
+        Box::pin(async move {
+            keeper.catalogs().look(keeper.age.max()).await?;
+            keeper.catch_up().await;
+            Ok(())
         })
     }
 }

@@ -179,6 +179,12 @@ impl<S: Source> Relay<S> {
                     self.machine.refreshed();
                     continue;
                 }
+                Wait::Look => {
+                    if let Some(end) = Box::pin(self.look()).await {
+                        return end;
+                    }
+                    continue;
+                }
                 Wait::Read => {
                     if let Some(end) = Box::pin(self.read_ahead()).await {
                         return end;

@@ -42,6 +42,13 @@ pub struct Upstream {
 pub trait CatalogHook: Send + Sync {
     /// DDL was carried out: the catalog should be read anew, soon and once.
     fn changed(&self);
+    /// Whether what the guard goes by was seen in the database no longer ago than it may be.
+    fn is_fresh(&self) -> bool;
+    /// Looks at the database, reads the catalog anew if it has changed, and returns when the guard goes by it.
+    ///
+    /// # Errors
+    /// What a client is told if that cannot be done.
+    fn look(&self) -> Pin<Box<dyn Future<Output = Result<(), PgError>> + Send>>;
     /// A relation is unknown: reads the catalog anew, unless that was done a moment ago. Returns when the guard knows it.
     fn refresh(&self) -> Pin<Box<dyn Future<Output = ()> + Send>>;
     /// Why a tenant cannot be served here: its key is no value of a tenant column.

@@ -72,6 +72,7 @@ fn tenancy(config: &Config, say: &mut impl FnMut(String, String, bool)) {
     say("tenancy.identify".to_owned(), list(tenancy.identify.iter().map(source)), true);
     say("tenancy.shared_tables".to_owned(), list(&tenancy.shared_tables), true);
     say("tenancy.allow_functions".to_owned(), list(&tenancy.allow_functions), true);
+    say("tenancy.catalog_max_age".to_owned(), format!("{:?}", tenancy.catalog_max_age), true);
     say("tenancy.catalog_refresh".to_owned(), format!("{:?}", tenancy.catalog_refresh), true);
 }
 

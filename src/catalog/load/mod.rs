@@ -2,6 +2,7 @@
 
 mod assemble;
 mod code;
+mod mark;
 mod queries;
 mod row;
 
@@ -14,14 +15,20 @@ use tokio::time::timeout;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{AsyncMessage, Client, Connection, IsolationLevel, NoTls};
 
+use self::mark::Looker;
+pub use self::mark::Mark;
 use super::known;
 use super::model::Catalog;
 use crate::config::Upstream;
-use crate::pool::{ConnectError, ServerTarget, TargetError, open_stream};
+use crate::ids::UpstreamName;
+use crate::pgerror::{PgError, SqlState};
+use crate::pool::{ConnectError, ServerTarget, TargetError, UpstreamError, open_stream};
 use crate::wire::stream::{Keepalive, Stream};
 
 /// For connecting, all queries and reading the answers. A catalog of 10,000 tables takes about a second.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// For one look at a catalog: milliseconds, tens of them with very many tables.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 /// The oldest server that the queries (and the guard's lists) are made for.
 const OLDEST_SERVER: u32 = 130_000;
 
@@ -69,13 +76,57 @@ fn describe(error: &tokio_postgres::Error) -> String {
 /// # Errors
 /// As [`LoadError`] says.
 pub async fn load(upstream: &Upstream) -> Result<Arc<Catalog>, LoadError> {
+    load_marked(upstream).await.map(|(catalog, _)| catalog)
+}
+
+/// As [`load`], with the mark of what was read.
+///
+/// # Errors
+/// As [`LoadError`] says.
+pub async fn load_marked(upstream: &Upstream) -> Result<(Arc<Catalog>, Mark), LoadError> {
     tokio::time::timeout(LOAD_TIMEOUT, connect_and_read(upstream))
         .await
         .map_err(|_| LoadError::Timeout(LOAD_TIMEOUT))?
 }
 
-async fn connect_and_read(upstream: &Upstream) -> Result<Arc<Catalog>, LoadError> {
+async fn connect_and_read(upstream: &Upstream) -> Result<(Arc<Catalog>, Mark), LoadError> {
     read(&mut connect(upstream).await?.client).await
+}
+
+/// Looks whether a catalog still is as it was read, over a connection of its own that stays open.
+#[derive(Debug)]
+pub struct Lookout {
+    upstream: Arc<Upstream>,
+    open: Option<(Control, Looker)>,
+}
+
+impl Lookout {
+    /// Connects when it is first asked.
+    pub fn new(upstream: Arc<Upstream>) -> Self {
+        Self { upstream, open: None }
+    }
+
+    /// Whether all is as it was at this mark. A connection that has broken meanwhile is replaced.
+    ///
+    /// # Errors
+    /// As [`LoadError`] says.
+    pub async fn is_unchanged(&mut self, since: &mut Mark) -> Result<bool, LoadError> {
+        if let Some((control, looker)) = self.open.take()
+            && let Ok(Ok(unchanged)) = timeout(LOOK_TIMEOUT, looker.is_unchanged(&control.client, since)).await
+        {
+            self.open = Some((control, looker));
+            return Ok(unchanged);
+        }
+        let look = async {
+            let control = connect(&self.upstream).await?;
+            let looker = Looker::new(&control.client).await?;
+            let unchanged = looker.is_unchanged(&control.client, since).await?;
+            self.open = Some((control, looker));
+            Ok(unchanged)
+        };
+        let limit = self.upstream.connect_timeout + LOOK_TIMEOUT;
+        timeout(limit, look).await.map_err(|_| LoadError::Timeout(limit))?
+    }
 }
 
 /// Connects to an upstream as its own role, for the control plane.
@@ -84,6 +135,29 @@ async fn connect_and_read(upstream: &Upstream) -> Result<Arc<Catalog>, LoadError
 /// As [`LoadError`] says.
 pub async fn connect(upstream: &Upstream) -> Result<Control, LoadError> {
     connect_as(upstream, "pgwarden catalog").await
+}
+
+impl LoadError {
+    /// What a client is told whose statement waits for the catalog of this upstream.
+    pub fn to_client(&self, upstream: &UpstreamName) -> PgError {
+        match self {
+            LoadError::Connect(error) => error.to_client(upstream),
+            LoadError::Timeout(_) => ConnectError::Timeout.to_client(upstream),
+            LoadError::Postgres(error) => match error.as_db_error() {
+                Some(db) => {
+                    let code =
+                        <[u8; 5]>::try_from(db.code().code().as_bytes()).map_or(SqlState::INTERNAL_ERROR, SqlState);
+                    let error = UpstreamError { code, message: db.message().to_owned() };
+                    ConnectError::Upstream(error).to_client(upstream)
+                }
+                None => ConnectError::Broken(std::io::ErrorKind::UnexpectedEof.into()).to_client(upstream),
+            },
+            LoadError::Target(_) | LoadError::TooOld(_) | LoadError::Unexpected { .. } => PgError::error(
+                SqlState::CONNECTION_FAILURE,
+                format!("the catalog of upstream \"{upstream}\" cannot be read"),
+            ),
+        }
+    }
 }
 
 /// As [`connect`], under this `application_name`.
@@ -183,7 +257,7 @@ pub async fn listen(upstream: &Upstream, channel: Option<&str>) -> Result<Listen
     Ok(listening)
 }
 
-async fn read(client: &mut Client) -> Result<Arc<Catalog>, LoadError> {
+async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
     let transaction =
         client.build_transaction().isolation_level(IsolationLevel::RepeatableRead).read_only(true).start().await?;
     let server = queries::server(&transaction).await?;
@@ -192,10 +266,11 @@ async fn read(client: &mut Client) -> Result<Arc<Catalog>, LoadError> {
     }
     // From here on every name in the queries is the system's, and `format_type` qualifies all other types.
     transaction.batch_execute("SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '30s'").await?;
+    let mark = mark::mark(&transaction).await?;
     let digest = queries::digest(&transaction).await?;
     if let Some(known) = known::find(&digest, |known| server.says_the_same(known)) {
         transaction.commit().await?;
-        return Ok(known);
+        return Ok((known, mark));
     }
     let raw = queries::Raw {
         schemas: queries::schemas(&transaction).await?,
@@ -211,5 +286,5 @@ async fn read(client: &mut Client) -> Result<Arc<Catalog>, LoadError> {
         unbound_definers: code::unbound_definers(&transaction).await?,
     };
     transaction.commit().await?;
-    Ok(known::keep(digest, assemble::assemble(server, raw)))
+    Ok((known::keep(digest, assemble::assemble(server, raw)), mark))
 }

@@ -24,6 +24,7 @@ const TENANCY: Keys = Keys {
         "shared_tables",
         "allow_functions",
         "catalog_refresh",
+        "catalog_max_age",
         "search_path",
         "tables",
         "domain",
@@ -71,6 +72,9 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
         shared_tables,
         allow_functions: names(context, &section, "allow_functions", "public.slugify"),
         catalog_refresh: section.duration("catalog_refresh", Duration::from_secs(1)).unwrap_or(Duration::from_secs(60)),
+        catalog_max_age: section
+            .duration("catalog_max_age", Duration::from_millis(100))
+            .unwrap_or(Duration::from_secs(1)),
         search_path: read_search_path(context, &section),
         tables,
     })

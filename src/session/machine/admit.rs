@@ -5,9 +5,10 @@ use std::sync::Arc;
 use super::acting::Actor;
 use super::ahead::{Ahead, Sharing};
 use super::compose::{Obstacle, no_tenant};
+use super::context::Hindrance;
 use super::switching::keys_of;
 use super::{Batch, Hold, Machine, Place, Wait};
-use crate::guard::{Effect, Guarded, Mode, Plan, Protocol, Refusal, RefusalKind, StatementKind};
+use crate::guard::{Effect, Guarded, Mode, PinReason, Plan, Protocol, Refusal, RefusalKind, StatementKind};
 use crate::pgerror::{PgError, SqlState};
 
 /// What the guard made of a text.
@@ -25,8 +26,15 @@ pub(super) enum Admission {
 impl Machine {
     /// Asks the guard, unless it was asked for this very message before.
     pub(super) fn admit(&mut self, protocol: Protocol<'_>, sql: &str) -> Admission {
-        if let Some(guarded) = self.admitted.take() {
+        let epoch = self.place.guard.epoch();
+        self.decided = epoch;
+        if let Some((guarded, decided)) = self.admitted.take()
+            && decided == epoch
+        {
             return Admission::Passed(guarded);
+        }
+        if let Some(refusal) = self.outlives_its_decision(&self.place, sql) {
+            return Admission::Refused(refusal);
         }
         let Some(plan) = Ahead::plan(&mut self.ahead, &self.place, protocol, Sharing::ByShape, sql) else {
             return Admission::Later;
@@ -51,6 +59,10 @@ impl Machine {
         actor: &Actor,
     ) -> Result<Guarded, Obstacle> {
         self.check_catalog(place)?;
+        self.decided = place.guard.epoch();
+        if let Some(refusal) = self.outlives_its_decision(place, sql) {
+            return Err(Obstacle::Error(*refusal.error));
+        }
         let plan = Ahead::plan(&mut self.ahead, place, protocol, sharing, sql).ok_or(Obstacle::Wait(Wait::Read))?;
         let bound = plan.and_then(|script| {
             if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(place, plan)) {
@@ -69,9 +81,12 @@ impl Machine {
     }
 
     /// The guard of a place that was not needed before knows nothing yet.
-    fn check_catalog(&mut self, place: &Arc<Place>) -> Result<(), Obstacle> {
-        if place.guard.policy().epoch > 0 {
-            return Ok(());
+    pub(super) fn check_catalog(&mut self, place: &Arc<Place>) -> Result<(), Obstacle> {
+        if place.guard.epoch() > 0 {
+            return self.check_age(place).map_err(|hindrance| match hindrance {
+                Hindrance::Wait(wait) => Obstacle::Wait(wait),
+                Hindrance::Denied(error) => Obstacle::Error(error),
+            });
         }
         if !self.refreshed {
             return Err(self.ask(place));
@@ -98,12 +113,6 @@ impl Machine {
         self.asking = None;
     }
 
-    /// Keeps a verdict for when the message can be gone on with.
-    pub(super) fn postpone(&mut self, guarded: Guarded, wait: Wait) -> super::Flow {
-        self.admitted = Some(guarded);
-        super::Flow::Stop(wait)
-    }
-
     /// Notes what a statement that is sent now does to the session. What is only known afterwards is asked for then.
     pub(super) fn note_effects(&mut self, guarded: &Guarded) {
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
@@ -128,6 +137,9 @@ impl Machine {
                 }
                 Effect::Pin(reason) => {
                     self.pin_to(*reason);
+                    if *reason == PinReason::Prepare {
+                        self.note_prepared();
+                    }
                     self.note_tie(*reason);
                 }
                 Effect::CatalogChanged => self.catalog_changed = true,
@@ -147,7 +159,7 @@ impl Machine {
         }
     }
 
-    fn pin_to(&mut self, reason: crate::guard::PinReason) {
+    fn pin_to(&mut self, reason: PinReason) {
         if !matches!(self.pin, super::Pin::Statement(_)) {
             self.env.observer.pinned(reason);
             self.pin = super::Pin::Statement(reason);

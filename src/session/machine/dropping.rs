@@ -135,6 +135,7 @@ impl Machine {
             Deallocate::Name(_) => {}
             Deallocate::All => {
                 self.statements.clear_named();
+                self.prepared_by = None;
                 if let Some(link) = self.link.as_mut().filter(|_| !here) {
                     link.prepared.clear();
                 }
@@ -143,6 +144,7 @@ impl Machine {
     }
 
     fn discarded(&mut self, here: bool) {
+        self.prepared_by = None;
         self.statements.clear_named();
         self.settings.discard();
         self.untie();

@@ -13,7 +13,7 @@ use super::context::Hindrance;
 use super::dropping::drops_names;
 use super::load::{LoadProtocol, starts_load};
 use super::replies::{Closes, Errand, Kind, Run, Subject};
-use super::statements::{Portal, Statement, Undo, no_such_statement};
+use super::statements::{Origin, Portal, Statement, Undo, no_such_statement};
 use super::{Batch, Flow, Hold, Intake, Machine, Wait};
 use crate::guard::{BindValue, Protocol};
 use crate::ids::Oid;
@@ -39,6 +39,9 @@ impl Machine {
         if self.switching.is_some() {
             return self.on_switching_parse(parse, declared);
         }
+        if let Err(hindrance) = self.check_own_age() {
+            return self.hindered(hindrance);
+        }
         match self.admit(Protocol::Extended { param_types: &declared }, parse.sql) {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
             Admission::Later => Flow::Stop(Wait::Read),
@@ -50,7 +53,11 @@ impl Machine {
                     if self.is_operator() {
                         self.env.observer.operator_statement(parse.sql);
                     }
-                    let statement = self.statement(parse.name, guarded, declared);
+                    let origin = self
+                        .place
+                        .goes_by_catalog()
+                        .then(|| Origin { text: parse.sql.into(), place: Arc::clone(&self.place) });
+                    let statement = self.statement_of(parse.name, guarded, declared, origin);
                     self.prepare(statement)
                 }
             },
@@ -90,6 +97,7 @@ impl Machine {
         if self.switching.is_some() {
             statement = self.for_now(statement, bind)?;
         } else {
+            statement = self.decided_now(statement)?;
             self.ready_to_send().map_err(|hindrance| self.hindered(hindrance))?;
         }
         let statement = self.under_now(statement);

@@ -102,20 +102,26 @@ impl Machine {
 
     /// The statement as it is for who is acted for now, where it was prepared for somebody else.
     pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, Obstacle> {
-        let now = self.asked();
-        if self.switching.is_none() || statement.commented {
+        if self.switching.is_none() {
             return Ok(statement);
         }
+        let now = if statement.commented { statement.actor.clone() } else { self.asked() };
         let place = self.place_for(&now);
+        let runs = matches!(statement.step, Step::None | Step::Cursor);
+        if runs {
+            self.check_catalog(&place)?;
+        }
         let stays = statement.origin.as_ref().is_none_or(|origin| origin.place.is(&place));
-        if stays && same(&statement.actor, &now) {
+        let holds = !runs || statement.epoch == place.guard.epoch();
+        if stays && holds && same(&statement.actor, &now) {
             return Ok(statement);
         }
         let refused = |refusal: Refusal| Obstacle::Error(*refusal.error);
         let guarded = match &statement.step {
             Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear => return Ok(statement),
             Step::Show(form) => context::show(&place.guard.policy(), form, &name_of(&now)).map_err(refused)?,
-            Step::None | Step::Cursor if stays => {
+            Step::None | Step::Cursor if stays && holds => {
+                self.decided = statement.epoch;
                 self.check_need(&place, &statement.guarded, &now).map_err(refused)?;
                 statement.guarded.rebind(&keys_of(&now)).map_err(refused)?
             }
@@ -130,10 +136,11 @@ impl Machine {
     }
 
     /// Replaces a statement of the client by what it means now.
-    fn renew(&mut self, mut renewed: Statement, guarded: Guarded, place: Arc<Place>) -> Arc<Statement> {
+    pub(super) fn renew(&mut self, mut renewed: Statement, guarded: Guarded, place: Arc<Place>) -> Arc<Statement> {
         let same_name = guarded.plain_text() == renewed.shared_text()
             && renewed.origin.as_ref().is_none_or(|origin| origin.place.planning_context == place.planning_context);
         renewed.guarded = guarded;
+        renewed.epoch = self.decided;
         if matches!(renewed.change, Change::Cursor(_)) {
             renewed.change = Change::Cursor(renewed.actor.clone());
         }

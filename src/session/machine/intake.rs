@@ -81,6 +81,7 @@ impl Machine {
         self.incomplete = 0;
         let begins = self.may_begin_batch();
         let flow = self.message(head.tag, body)?;
+        self.looked = false;
         if let Flow::Done = flow {
             self.keep_for_again(head.tag, input.get(..head.frame_len()).unwrap_or_default(), begins);
             input.advance(head.frame_len());

@@ -6,6 +6,7 @@
 mod acting;
 mod admit;
 mod again;
+mod age;
 mod ahead;
 mod backend;
 mod circumstances;
@@ -116,6 +117,8 @@ pub enum Wait {
     Replies,
     /// The catalog of [`Machine::asking`] should be read anew: [`Machine::refreshed`].
     Refresh,
+    /// The database of [`Machine::asking`] should be looked at: [`Machine::looked`].
+    Look,
     /// A long text is to be planned: [`Machine::to_read`].
     Read,
     /// A limit: [`Machine::pending`] says what is waited for. Nothing is outstanding.
@@ -219,11 +222,18 @@ pub struct Machine {
     /// ParameterStatus values as the client knows them.
     reported: Arc<BTreeMap<String, String>>,
     /// The current message passed the guard already: it stopped for something else.
-    admitted: Option<Guarded>,
+    /// With the epoch of the policy that it passed.
+    admitted: Option<(Guarded, u64)>,
+    /// The epoch of the policy that the current message was decided by.
+    decided: u64,
+    /// That by which the first statement of SQL's PREPARE was decided that may be there.
+    prepared_by: Option<u64>,
     /// Long texts of the current message.
     ahead: Option<Box<Ahead>>,
     /// The catalog was read anew for the current message.
     refreshed: bool,
+    /// The database was looked at for the current message.
+    looked: bool,
     catalog_changed: bool,
     /// For a login that acts for several tenants and named none.
     switching: Option<Box<switching::Switching>>,
@@ -274,8 +284,11 @@ impl Machine {
             settings,
             reported,
             admitted: None,
+            decided: 0,
+            prepared_by: None,
             ahead: None,
             refreshed: false,
+            looked: false,
             catalog_changed: false,
             switching: None,
             unsent: None,

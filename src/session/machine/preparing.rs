@@ -15,10 +15,6 @@ use crate::wire::encode::{backend, frontend};
 use crate::wire::frontend::Target;
 
 impl Machine {
-    pub(super) fn statement(&mut self, name: &str, guarded: Guarded, declared: Box<[Oid]>) -> Statement {
-        self.statement_of(name, guarded, declared, None)
-    }
-
     pub(super) fn statement_of(
         &mut self,
         name: &str,
@@ -34,6 +30,7 @@ impl Machine {
             server: self.statements.next_unnamed(),
             circumstances: self.circumstances(),
             origin,
+            epoch: self.decided,
             actor: None,
             commented: false,
             step: Step::None,

@@ -14,6 +14,14 @@ impl Machine {
         if self.switching.is_some() {
             return self.on_switching_query(sql);
         }
+        if !is_blank(sql)
+            && let Err(hindrance) = self.check_own_age()
+        {
+            return match hindrance {
+                Hindrance::Wait(wait) => Flow::Stop(wait),
+                Hindrance::Denied(error) => self.refuse_query(error),
+            };
+        }
         match self.admit(Protocol::Simple, sql) {
             Admission::Unknown => Flow::Stop(Wait::Refresh),
             Admission::Later => Flow::Stop(Wait::Read),
@@ -83,4 +91,9 @@ impl Machine {
             link.unnamed = None;
         }
     }
+}
+
+/// It holds no statement, whatever the catalog says.
+fn is_blank(sql: &str) -> bool {
+    sql.bytes().all(|byte| byte == b';' || byte.is_ascii_whitespace())
 }

@@ -59,8 +59,10 @@ pub struct Statement {
     pub server: ServerStatement,
     /// Under what it was given that name.
     pub circumstances: Circumstances,
-    /// What it was made of, in a session that switches tenants.
+    /// What it was made of, where that may come to mean something else.
     pub origin: Option<Origin>,
+    /// The epoch of the policy that it was decided by.
+    pub epoch: u64,
     /// Who it was guarded for there.
     pub actor: Actor,
     /// A comment in its text named that one.
@@ -82,7 +84,7 @@ pub struct Portal {
     pub begun: bool,
 }
 
-/// What a statement was made of: it is made anew where another tenant lives elsewhere.
+/// What a statement was made of: it is made anew where another tenant lives elsewhere, and when the catalog has changed.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The client's text.

@@ -73,6 +73,17 @@ impl<S: Source> Relay<S> {
         None
     }
 
+    /// Waits until the database was looked at, while the client is still listened to.
+    pub(super) async fn look(&mut self) -> Option<End> {
+        let place = Arc::clone(self.machine.asking());
+        let Self { client, awaits_client, machine, unflushed, .. } = self;
+        match listening(client, awaits_client, unflushed, machine, place.catalog.look()).await {
+            Ok(outcome) => self.machine.looked(outcome),
+            Err(end) => return Some(end),
+        }
+        None
+    }
+
     /// Waits until a long text is planned, while the client is still listened to.
     pub(super) async fn read_ahead(&mut self) -> Option<End> {
         let (reading, readers) = self.machine.to_read()?;

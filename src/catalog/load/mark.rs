@@ -1,0 +1,105 @@
+//! A mark of a database's system catalogs: equal ones stand for unchanged catalogs. Cheap enough to be asked for each second.
+//!
+//! Every row version carries the transaction that wrote it (`xmin`). A row that is added or changed adds a younger one and a
+//! row that goes takes one away, so the number of rows and the sum of their transactions never come back to what they were. A
+//! database in which no transaction has ended since the last look is not read at all: its snapshot is still the same.
+
+use std::sync::LazyLock;
+
+use tokio_postgres::{Client, GenericClient, Row, Statement};
+
+use super::LoadError;
+
+/// What [`super::queries`] and [`super::code`] read, each with what is left out: temporary objects, which come and go, and
+/// stand for nothing.
+pub(super) const MARKED: [(&str, &str); 15] = [
+    ("pg_namespace", ""),
+    ("pg_class", "relpersistence <> 't' AND relkind <> 't' AND relkind <> 'i'"),
+    ("pg_attribute", "attrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
+    ("pg_type", "typnamespace NOT IN (SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp_')"),
+    ("pg_proc", ""),
+    ("pg_operator", ""),
+    ("pg_cast", ""),
+    ("pg_inherits", ""),
+    ("pg_policy", ""),
+    ("pg_rewrite", ""),
+    ("pg_language", ""),
+    ("pg_extension", ""),
+    // What belongs to extensions: an index leads there.
+    ("pg_depend", "refclassid = 'pg_extension'::regclass"),
+    ("pg_auth_members", ""),
+    ("pg_db_role_setting", ""),
+];
+
+/// Of roles only a view may be read.
+const ROLES: &str = "(SELECT concat(count(*), ':', sum(hashtextextended(concat_ws(' ', oid, rolname, rolsuper, rolbypassrls), 0))) FROM pg_roles)";
+
+/// `$1` is the snapshot of the last look. One in recovery does not list what is under way, so that it proves nothing there.
+static MARK: LazyLock<String> = LazyLock::new(|| {
+    let mut parts: Vec<_> = MARKED.iter().map(part).collect();
+    parts.push(ROLES.to_owned());
+    format!(
+        "SELECT s.it, CASE WHEN s.it = $1 THEN NULL ELSE concat_ws(' ', {}) END \
+         FROM (SELECT CASE WHEN pg_is_in_recovery() THEN NULL ELSE pg_current_snapshot()::text END) s(it)",
+        parts.join(", ")
+    )
+});
+
+/// The sum of `xmin`s, modulo 2^32 as they are, from their ages. Rows of the bootstrap have none.
+fn part((catalog, condition): &(&str, &str)) -> String {
+    let condition = if condition.is_empty() { String::new() } else { format!(" AND {condition}") };
+    format!(
+        "(SELECT concat(count(*), ':', (count(*) * age('3'::xid) - sum(age(xmin))) & 4294967295) \
+         FROM {catalog} WHERE age(xmin) < 2147483647{condition})"
+    )
+}
+
+/// See above.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    snapshot: Option<String>,
+    sums: String,
+}
+
+/// The mark of this moment, or of a transaction's. The search path must be `pg_catalog`.
+pub(super) async fn mark(client: &impl GenericClient) -> Result<Mark, LoadError> {
+    let row = client.query_one(MARK.as_str(), &[&""]).await?;
+    read(&row)?.ok_or_else(|| LoadError::Unexpected { catalog: "pg_class", what: "no mark".to_owned() })
+}
+
+/// None if nothing has ended since the last look.
+fn read(row: &Row) -> Result<Option<Mark>, LoadError> {
+    let (snapshot, sums): (Option<String>, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(sums.map(|sums| Mark { snapshot, sums }))
+}
+
+/// Looks again and again over one connection.
+#[derive(Debug)]
+pub(super) struct Looker {
+    statement: Statement,
+}
+
+impl Looker {
+    pub(super) async fn new(client: &Client) -> Result<Self, LoadError> {
+        client
+            .batch_execute(
+                "SET search_path = pg_catalog; SET statement_timeout = '30s'; SET default_transaction_read_only = on",
+            )
+            .await?;
+        // The same few sums each time: their plan is made once. Compiling them would take longer than they do.
+        client.batch_execute("SET plan_cache_mode = force_generic_plan; SET jit = off").await?;
+        Ok(Self { statement: client.prepare(MARK.as_str()).await? })
+    }
+
+    /// Whether all is as it was at this mark, which then becomes that of this moment.
+    pub(super) async fn is_unchanged(&self, client: &Client, since: &mut Mark) -> Result<bool, LoadError> {
+        let snapshot = since.snapshot.as_deref().unwrap_or_default();
+        let row = client.query_one(&self.statement, &[&snapshot]).await?;
+        let Some(now) = read(&row)? else { return Ok(true) };
+        let same = now.sums == since.sums;
+        if same {
+            *since = now;
+        }
+        Ok(same)
+    }
+}
