@@ -103,3 +103,114 @@ impl Looker {
         Ok(same)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use tokio_postgres::SimpleQueryMessage;
+
+    use super::super::queries::PARTS;
+    use super::*;
+    use crate::throwaway::Cluster;
+
+    /// A connection to a database of its own, as superuser.
+    async fn client(database: &str) -> (Client, &'static Cluster) {
+        let cluster = Cluster::shared().unwrap();
+        cluster.create_database(database, None).await.unwrap();
+        let (client, connection) = tokio_postgres::Config::new()
+            .host("127.0.0.1")
+            .port(cluster.port())
+            .user(Cluster::SUPERUSER)
+            .password(cluster.password())
+            .dbname(database)
+            .connect(tokio_postgres::NoTls)
+            .await
+            .unwrap();
+        tokio::spawn(connection);
+        (client, cluster)
+    }
+
+    /// Relations that a plan scans.
+    async fn scanned(client: &Client, sql: &str) -> Vec<String> {
+        let plan = client.simple_query(&format!("EXPLAIN (FORMAT JSON) {sql}")).await.unwrap();
+        let text = |it: &SimpleQueryMessage| match it {
+            SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+            _ => None,
+        };
+        let plan: String = plan.iter().filter_map(text).collect();
+        let names = plan.split("\"Relation Name\": \"").skip(1);
+        names.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())).collect()
+    }
+
+    #[tokio::test]
+    async fn what_makes_a_catalog_is_marked() {
+        let (client, _) = client("mark_covers").await;
+        client.batch_execute("SET search_path = pg_catalog").await.unwrap();
+        let mut read = BTreeSet::new();
+        for part in PARTS {
+            read.extend(scanned(&client, part).await);
+        }
+        assert!(read.len() > 8, "{read:?}");
+        // By the view on it.
+        let otherwise = ["pg_authid"];
+        let marked = |name: &&String| MARKED.iter().any(|(it, _)| it == name) || otherwise.contains(&name.as_str());
+        let missing: Vec<_> = read.iter().filter(|name| !marked(name)).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+    }
+
+    #[tokio::test]
+    async fn every_change_is_seen_and_nothing_else() {
+        let (client, cluster) = client("mark_changes").await;
+        let look = Looker::new(&client).await.unwrap();
+        let mut last = mark(&client).await.unwrap();
+        let run = async |sql: &str| cluster.run("mark_changes", sql).await.unwrap();
+        for change in [
+            "CREATE TABLE a (x int, y text); CREATE TABLE b (x int, y text)",
+            "BEGIN; ALTER TABLE a RENAME TO c; ALTER TABLE b RENAME TO a; ALTER TABLE c RENAME TO b; COMMIT",
+            "BEGIN; ALTER TABLE a RENAME x TO z; ALTER TABLE a RENAME y TO x; ALTER TABLE a RENAME z TO y; COMMIT",
+            "CREATE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+            "CREATE OR REPLACE FUNCTION f(int) RETURNS int LANGUAGE sql AS 'SELECT 2'",
+            "ALTER FUNCTION f(int) SECURITY DEFINER",
+            "CREATE OPERATOR ### (RIGHTARG = int, FUNCTION = f)",
+            "CREATE TYPE t AS ENUM ('f'); CREATE FUNCTION g(int) RETURNS t LANGUAGE sql AS 'SELECT NULL::t'",
+            "CREATE CAST (int AS t) WITH FUNCTION g(int)",
+            "CREATE VIEW v AS SELECT 1 AS one FROM a",
+            "CREATE OR REPLACE VIEW v AS SELECT 1 AS one FROM b",
+            "ALTER TABLE a ENABLE ROW LEVEL SECURITY",
+            "CREATE POLICY p ON a USING (true)",
+            "ALTER POLICY p ON a USING (false)",
+            "DROP POLICY p ON a",
+            "ALTER TABLE a DROP COLUMN x",
+            "CREATE TABLE d () INHERITS (b)",
+            "ALTER TABLE d NO INHERIT b",
+            "CREATE SCHEMA s",
+            "ALTER TABLE a SET SCHEMA s",
+            "ALTER EXTENSION plpgsql ADD FUNCTION f(int)",
+            "ALTER DATABASE mark_changes SET app.tenant_id = '1'",
+            "CREATE ROLE mark_role",
+            "ALTER ROLE mark_role BYPASSRLS",
+            "DROP ROLE mark_role",
+            "CREATE TABLE e (x int, y text)",
+        ] {
+            run(change).await;
+            assert!(!look.is_unchanged(&client, &mut last.clone()).await.unwrap(), "{change}");
+            last = mark(&client).await.unwrap();
+            assert!(look.is_unchanged(&client, &mut last).await.unwrap());
+        }
+        for nothing in [
+            "INSERT INTO e VALUES (1, 'x'), (2, 'y')",
+            "VACUUM ANALYZE e",
+            "CREATE TEMP TABLE here (x int, y text); DROP TABLE here",
+            "SELECT 1",
+        ] {
+            run(nothing).await;
+            if nothing.contains("TEMP") {
+                // The schema for them is made the first time.
+                last = mark(&client).await.unwrap();
+                run(nothing).await;
+            }
+            assert!(look.is_unchanged(&client, &mut last).await.unwrap(), "{nothing}");
+        }
+    }
+}

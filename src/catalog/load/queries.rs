@@ -149,7 +149,7 @@ const OPERATORS: &str = r"
     WHERE n.nspname !~ '^pg_(toast_)?temp_'";
 
 /// All that makes a catalog but what the server says of itself.
-const PARTS: [&str; 11] = [
+pub(super) const PARTS: [&str; 11] = [
     SCHEMAS,
     TYPES,
     RELATIONS,
