@@ -229,6 +229,10 @@ pub struct PoolSettings {
     pub lifetime: Duration,
     /// Prepared statements kept on each server connection.
     pub max_prepared: usize,
+    /// Of its connections, so many are kept for tenants that have none, where tenants share it; less than `size`.
+    pub kept_for_others: usize,
+    /// A transaction that waits so long for its client ends when others wait for its connection. Zero: it does not.
+    pub contended_idle_timeout: Duration,
 }
 
 impl Default for PoolSettings {
@@ -241,7 +245,17 @@ impl Default for PoolSettings {
             idle_timeout: Duration::from_secs(600),
             lifetime: Duration::from_secs(3600),
             max_prepared: 500,
+            kept_for_others: Self::kept_of(20),
+            contended_idle_timeout: Duration::from_secs(10),
         }
+    }
+}
+
+impl PoolSettings {
+    /// What a pool of this size keeps for tenants that have none, if it is not configured: a tenth, but one at least. Of a single
+    /// connection nothing can be kept.
+    pub fn kept_of(size: usize) -> usize {
+        size.div_ceil(10).min(size.saturating_sub(1))
     }
 }
 
@@ -254,11 +268,13 @@ pub struct Share {
     pub min: usize,
     /// It never has more.
     pub max: Option<usize>,
+    /// Other tenants have the same pool.
+    pub in_common: bool,
 }
 
 impl Default for Share {
     fn default() -> Self {
-        Self { weight: 1, min: 0, max: None }
+        Self { weight: 1, min: 0, max: None, in_common: false }
     }
 }
 

@@ -259,8 +259,8 @@ impl ClientKey {
     }
 
     /// [`Pool::try_checkout`] for this client.
-    pub fn try_checkout(&self, pool: &Pool, share: impl Into<Share>) -> Option<Server> {
-        let server = pool.try_checkout(share)?;
+    pub fn try_checkout(&self, pool: &Pool, party: &Party, share: impl Into<Share>) -> Option<Server> {
+        let server = pool.try_checkout(party, share)?;
         *self.slot.held.lock() = Held::Server(Arc::clone(server.cancel_target()));
         Some(server)
     }

@@ -173,6 +173,9 @@ impl Inner {
 
     /// A place became free: a connection was closed, or could not be opened.
     pub(super) fn slot_freed(self: &Arc<Self>, permit: Option<Permit>, server: Option<u64>, party: Option<Party>) {
+        if let Some(server) = server {
+            self.note_end(server);
+        }
         let (hopeless, empty) = {
             let mut state = self.lock();
             if let Some(server) = server {

@@ -6,7 +6,7 @@
 //! * Waiters and idle connections never exist together, except while the pool is paused, and where the waiters may have no
 //!   more of the pool's connections ([`Shares`]).
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -48,6 +48,8 @@ pub(super) struct Inner {
     pub(super) listed: AtomicBool,
     /// Its number in the line of pools that found the cap reached; belongs to the cap's lock.
     pub(super) place_in_line: AtomicU64,
+    /// Connections whose sessions end because others wait for them.
+    ending: Mutex<HashSet<u64>>,
 }
 
 impl Drop for Inner {
@@ -135,7 +137,7 @@ impl Waiting<'_> {
 
 impl Inner {
     pub(super) fn new(key: PoolKey, target: ServerTarget, settings: PoolSettings, shared: Arc<Shared>) -> Arc<Self> {
-        let size = settings.size;
+        let (size, kept) = (settings.size, settings.kept_for_others);
         Arc::new(Self {
             key,
             setup: ArcSwap::from_pointee(Setup { target: Arc::new(target), settings, generation: 0 }),
@@ -145,7 +147,7 @@ impl Inner {
             state: Mutex::new(State {
                 idle: Vec::new(),
                 waiters: FairQueue::default(),
-                shares: Shares::default(),
+                shares: Shares::keeping(kept),
                 size,
                 generation: 0,
                 open: 0,
@@ -158,6 +160,7 @@ impl Inner {
             }),
             listed: AtomicBool::new(false),
             place_in_line: AtomicU64::new(NO_PLACE),
+            ending: Mutex::default(),
         })
     }
 
@@ -190,6 +193,7 @@ impl Inner {
             let generation = old.generation + u64::from(elsewhere);
             let size = settings.size.max(1);
             (state.size, state.generation) = (settings.size, generation);
+            state.shares.keep(settings.kept_for_others);
             let target = if elsewhere { Arc::new(target) } else { Arc::clone(&old.target) };
             self.setup.store(Arc::new(Setup { target, settings, generation }));
             if elsewhere {
@@ -228,7 +232,7 @@ impl Inner {
             let may = state.shares.is_empty() || state.shares.may_take(party, free);
             if may && let Some(mut server) = state.take_idle() {
                 state.checkouts += 1;
-                if state.shares.take(party) {
+                if state.shares.take(party, share) {
                     server.set_party(party);
                 }
                 return Ok(Taken::Idle(server));
@@ -240,16 +244,23 @@ impl Inner {
             }
         }
         let (send, reply) = oneshot::channel();
-        let reach = Reach::new(send);
+        let reach = Reach::new(send, share);
         let ticket = state.waiters.push(party, share.weight, reach);
         Ok(Taken::Queued(Waiting { inner: self, party, ticket, since: Instant::now(), reply }))
     }
 
     /// A connection that can be used as it is, without waiting: an idle one that came back a moment ago and of which the
-    /// runtime that watches it has heard nothing since. Where parties have shares, none.
-    pub(super) fn take_quiet(&self, share: Share) -> Option<Server> {
+    /// runtime that watches it has heard nothing since.
+    pub(super) fn take_quiet(&self, party: &Party, share: Share) -> Option<Server> {
         let mut state = self.lock();
-        if state.phase != Phase::Running || share.is_bounded() || !state.shares.is_empty() {
+        if state.phase != Phase::Running || state.idle.is_empty() {
+            return None;
+        }
+        if share.is_bounded() {
+            state.shares.introduce(party, share);
+        }
+        let free = state.free();
+        if !state.shares.may_take(party, free) {
             return None;
         }
         let now = Instant::now();
@@ -260,8 +271,12 @@ impl Inner {
             return None;
         }
         state.checkouts += 1;
+        let counted = state.shares.take(party, share);
         drop(state);
         let mut server = server;
+        if counted {
+            server.set_party(party);
+        }
         server.counters.checkouts += 1;
         Some(server)
     }
@@ -286,6 +301,7 @@ impl Inner {
 
     /// A connection comes back from a client.
     pub(super) fn take_back(self: &Arc<Self>, mut server: Server) {
+        self.note_end(server.id());
         if !server.is_clean() {
             tidy::discard(self, server);
             return;
@@ -301,6 +317,30 @@ impl Inner {
         } else {
             self.give(server);
         }
+    }
+
+    /// Whether the session that has this connection, and does nothing with it, should end because others wait for one. As many are
+    /// told so as wait: whoever is told ends.
+    pub(super) fn claims(&self, server: &Server) -> bool {
+        let waiting = {
+            let state = self.lock();
+            let full = state.open >= state.size.max(1) || self.shared.cap.starved() > 0;
+            let free = state.free() + 1;
+            if state.phase == Phase::Running && full && state.wanted(free) { state.waiters.len() } else { 0 }
+        };
+        {
+            let mut ending = self.ending.lock();
+            if ending.len() < waiting {
+                ending.insert(server.id());
+                return true;
+            }
+        }
+        self.must_yield(server, Instant::now())
+    }
+
+    /// A connection has come back, or is gone.
+    pub(super) fn note_end(&self, server: u64) {
+        self.ending.lock().remove(&server);
     }
 
     /// Hands a clean connection to the waiter whose turn it is, else it becomes idle.

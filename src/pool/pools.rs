@@ -271,8 +271,8 @@ impl Pool {
     }
 
     /// What [`Pool::checkout`] would give at once, if it is sure to: an idle connection that was in use a moment ago.
-    pub fn try_checkout(&self, share: impl Into<Share>) -> Option<Server> {
-        let mut server = self.inner.take_quiet(share.into())?;
+    pub fn try_checkout(&self, party: &Party, share: impl Into<Share>) -> Option<Server> {
+        let mut server = self.inner.take_quiet(party, share.into())?;
         server.move_to(Handle::current().id()).then_some(server)
     }
 
@@ -299,6 +299,16 @@ impl Pool {
                 return Ok(server);
             }
         }
+    }
+
+    /// Whether the session that has this connection of the pool, and does nothing with it, must end because others wait for one.
+    pub fn claims(&self, server: &Server) -> bool {
+        self.inner.claims(server)
+    }
+
+    /// A transaction that waits longer for its client is asked whether [`Pool::claims`] its connection. Zero: none is.
+    pub fn contended_idle_timeout(&self) -> Duration {
+        self.inner.setup().settings.contended_idle_timeout
     }
 
     /// Lets clients wait from now on, and returns when all server connections have come back and are closed.

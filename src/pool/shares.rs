@@ -1,8 +1,11 @@
-//! What each tenant may have of a pool's connections: a guaranteed minimum, a maximum.
+//! What each tenant may have of a pool's connections: a guaranteed minimum, a maximum, and where tenants share the pool never all
+//! of it: some are kept for tenants that have none.
 //!
-//! Only tenants that have one of the two are counted; where nobody has, nothing is.
+//! Only those are counted that something of this holds for.
 
 use std::collections::HashMap;
+
+use foldhash::fast::RandomState;
 
 use super::queue::Party;
 use crate::config::Share;
@@ -10,9 +13,11 @@ use crate::config::Share;
 /// The connections of those who have a minimum or a maximum.
 #[derive(Debug, Default)]
 pub(super) struct Shares {
-    parties: HashMap<Party, Use>,
+    parties: HashMap<Party, Use, RandomState>,
     /// Connections that are guaranteed to somebody who does not use them now.
     reserved: usize,
+    /// Connections that are kept for those who have none.
+    kept: usize,
 }
 
 #[derive(Debug)]
@@ -28,7 +33,17 @@ impl Use {
 }
 
 impl Shares {
-    /// Whether nobody has a minimum or maximum.
+    /// With so many connections kept for those who have none.
+    pub fn keeping(kept: usize) -> Self {
+        Self { kept, ..Self::default() }
+    }
+
+    /// So many from now on.
+    pub fn keep(&mut self, kept: usize) {
+        self.kept = kept;
+    }
+
+    /// Whether anybody may have whatever is free.
     pub fn is_empty(&self) -> bool {
         self.parties.is_empty()
     }
@@ -56,12 +71,17 @@ impl Shares {
         match self.parties.get(party) {
             Some(own) if own.share.max.is_some_and(|max| own.used >= max) => false,
             Some(own) if own.used < own.share.min => free > 0,
+            Some(own) if own.used > 0 && own.share.in_common => free > self.reserved + self.kept,
             Some(_) | None => free > self.reserved,
         }
     }
 
     /// A party has taken a connection. Returns whether that is counted: [`Shares::give_back`] is to be called then.
-    pub fn take(&mut self, party: &Party) -> bool {
+    pub fn take(&mut self, party: &Party, share: Share) -> bool {
+        let counts = share.in_common && self.kept > 0;
+        if counts && !self.parties.contains_key(party) {
+            self.parties.insert(party.clone(), Use { used: 0, share });
+        }
         let Some(own) = self.parties.get_mut(party) else { return false };
         self.reserved -= own.reserved();
         own.used += 1;
@@ -79,7 +99,7 @@ impl Shares {
         }
     }
 
-    /// A maximum matters only while connections are held.
+    /// All but a minimum matters only while connections are held.
     fn forget_if_idle(&mut self, party: &Party) {
         if self.parties.get(party).is_some_and(|own| own.used == 0 && own.share.min == 0) {
             self.parties.remove(party);
@@ -107,11 +127,11 @@ mod tests {
         shares.introduce(&quiet, share(2, None));
         shares.introduce(&noisy, share(0, None));
         assert!(shares.may_take(&noisy, 3) && !shares.may_take(&noisy, 2));
-        assert!(!shares.take(&noisy));
+        assert!(!shares.take(&noisy, share(0, None)));
         assert!(shares.may_take(&quiet, 1));
-        assert!(shares.take(&quiet));
+        assert!(shares.take(&quiet, share(2, None)));
         assert!(shares.may_take(&noisy, 2) && !shares.may_take(&noisy, 1));
-        assert!(shares.take(&quiet) && shares.may_take(&noisy, 1));
+        assert!(shares.take(&quiet, share(2, None)) && shares.may_take(&noisy, 1));
         // Above its minimum it is like everybody.
         assert!(shares.may_take(&quiet, 1) && !shares.may_take(&quiet, 0));
         shares.give_back(&quiet);
@@ -126,11 +146,31 @@ mod tests {
         let mut shares = Shares::default();
         let noisy = party("noisy");
         shares.introduce(&noisy, share(0, Some(2)));
-        assert!(shares.take(&noisy) && shares.may_take(&noisy, 9));
-        assert!(shares.take(&noisy) && !shares.may_take(&noisy, 9));
+        assert!(shares.take(&noisy, share(0, Some(2))) && shares.may_take(&noisy, 9));
+        assert!(shares.take(&noisy, share(0, Some(2))) && !shares.may_take(&noisy, 9));
         shares.give_back(&noisy);
         assert!(shares.may_take(&noisy, 9));
         shares.give_back(&noisy);
         assert!(shares.is_empty());
+    }
+
+    #[test]
+    fn some_are_kept_for_those_who_have_none() {
+        let mut shares = Shares::keeping(1);
+        let in_common = Share { in_common: true, ..Share::default() };
+        let names = ["a", "b", "c"].map(party);
+        let [a, b, c] = &names;
+        assert!(shares.may_take(a, 2) && shares.take(a, in_common));
+        assert!(shares.may_take(a, 2) && !shares.may_take(a, 1));
+        // The last one is for another; then there is none.
+        assert!(shares.may_take(b, 1) && shares.take(b, in_common));
+        assert!(!shares.may_take(c, 0));
+        // What comes back is kept again.
+        shares.give_back(a);
+        assert!(!shares.may_take(b, 1) && shares.may_take(c, 1) && shares.may_take(a, 1));
+        shares.give_back(b);
+        assert!(shares.is_empty());
+        // A tenant with a pool of its own has all of it.
+        assert!(!shares.take(a, Share::default()) && shares.may_take(a, 1));
     }
 }

@@ -12,6 +12,7 @@ use super::inner::{Inner, Reply};
 use super::queue::{FairQueue, Waiter};
 use super::server::{Server, ServerFacts};
 use super::shares::Shares;
+use crate::config::Share;
 use crate::pgerror::PgError;
 
 /// How a waiter is reached.
@@ -20,12 +21,14 @@ pub(super) struct Reach {
     send: oneshot::Sender<Reply>,
     /// The runtime that it is served on: a connection that is watched there already costs least.
     home: runtime::Id,
+    /// What its party may have.
+    share: Share,
 }
 
 impl Reach {
     /// Of a waiter that is served on this thread's runtime.
-    pub(super) fn new(send: oneshot::Sender<Reply>) -> Self {
-        Self { send, home: Handle::current().id() }
+    pub(super) fn new(send: oneshot::Sender<Reply>, share: Share) -> Self {
+        Self { send, home: Handle::current().id(), share }
     }
 
     /// Gives it back if the waiter is gone.
@@ -125,7 +128,7 @@ impl State {
         }
         let Self { waiters, shares, .. } = self;
         let (party, waiter) = waiters.pop_of(|it| shares.may_take(it, free), near)?;
-        if shares.take(&party) {
+        if shares.take(&party, waiter.reach.share) {
             server.set_party(&party);
         }
         Some(waiter)

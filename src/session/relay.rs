@@ -5,6 +5,7 @@
 
 mod sockets;
 mod waits;
+mod yielding;
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use tokio::io::AsyncWrite;
 use tokio::task::JoinHandle;
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tracing::Instrument as _;
 
 use self::sockets::{Gone, read_some, write_out};
@@ -50,6 +51,10 @@ pub trait Source: Send {
     ) -> impl Future<Output = Result<T, PgError>> + Send;
     /// Cancels what runs on the server connection that the client holds. Ends when the server has acted on it.
     fn cancel(&mut self) -> JoinHandle<()>;
+    /// A transaction that waits longer for its client ends where [`Source::claims`] says so. Zero: it does not.
+    fn idle_limit(&self) -> Duration;
+    /// Whether the session must end because others wait for its server connection.
+    fn claims(&self, server: &Self::Server) -> bool;
     /// Gives it back.
     fn release(&mut self, server: Self::Server, link: Link, condition: Condition);
     /// Its socket.
@@ -121,6 +126,8 @@ pub struct Relay<S: Source> {
     alarm: Option<Pin<Box<Sleep>>>,
     /// A cancel request is on its way: nothing more is sent to the server, which could be hit by it.
     cancelling: Option<JoinHandle<()>>,
+    /// When it is to be looked whether others wait for the server connection, if nothing comes or goes until then.
+    look: Option<Instant>,
 }
 
 impl<S: Source> Relay<S> {
@@ -142,6 +149,7 @@ impl<S: Source> Relay<S> {
             served: false,
             alarm: None,
             cancelling: None,
+            look: None,
         }
     }
 
@@ -207,12 +215,12 @@ impl<S: Source> Relay<S> {
             }
             self.mind_limits();
             match poll_fn(|cx| self.poll_exchange(cx)).await {
-                Event::Progress => {}
+                Event::Progress => self.look = None,
                 Event::Bell(order) => self.heard = order,
                 Event::ClientGone(error) => return End::ClientGone(error),
                 Event::ServerLost(why) => return self.server_lost(why),
                 Event::Alarm => {
-                    if let Some(Overdue::Session) = self.rung() {
+                    if self.rung() {
                         return End::TimedOut;
                     }
                 }
@@ -225,7 +233,8 @@ impl<S: Source> Relay<S> {
         if self.machine.wants_cancel() && self.cancelling.is_none() && self.server.is_some() {
             self.cancelling = Some(self.source.cancel());
         }
-        let Some(at) = self.machine.deadline() else { return };
+        let held = self.look_at_others();
+        let Some(at) = self.machine.deadline().into_iter().chain(held).min() else { return };
         match &mut self.alarm {
             Some(alarm) if alarm.deadline() <= at => {}
             Some(alarm) => alarm.as_mut().reset(at),
@@ -233,9 +242,10 @@ impl<S: Source> Relay<S> {
         }
     }
 
-    fn rung(&mut self) -> Option<Overdue> {
+    /// Whether the session ends now.
+    fn rung(&mut self) -> bool {
         self.alarm = None;
-        self.machine.overdue()
+        self.machine.overdue() == Some(Overdue::Session) || self.gives_way()
     }
 
     /// Tells the seat whom the session acts for, if that is another now.

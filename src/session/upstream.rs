@@ -3,12 +3,13 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::directory::Seat;
 use super::machine::{Link, Place};
 use super::relay::{Condition, Source};
 use crate::config::{self, Share};
-use crate::guard::Guard;
+use crate::guard::{Guard, Mode};
 use crate::ids::TenantName;
 use crate::pgerror::PgError;
 use crate::pool::{ClientKey, Party, Pool, PreparedSet, Server};
@@ -83,7 +84,7 @@ impl PoolSource {
         registry: SharedRegistry,
         seat: Arc<Seat>,
     ) -> Self {
-        let (share, said_by) = share_of(&registry.load(), &party);
+        let (share, said_by) = share_of(&registry.load(), &party, &place);
         Self { upstreams, pool: upstream.pool.clone(), place, key, party, share, said_by, registry, seat }
     }
 
@@ -104,16 +105,21 @@ fn with_link(mut server: Server) -> (Server, Link) {
     (server, link)
 }
 
-fn share_of(registry: &Registry, party: &Party) -> (Share, u64) {
+fn share_of(registry: &Registry, party: &Party, place: &Place) -> (Share, u64) {
     let tenant = party.as_ref().and_then(|name| registry.tenant(name.as_str()));
-    (tenant.map(|tenant| tenant.share).unwrap_or_default(), registry.number())
+    let in_common = match place.mode {
+        Mode::Shared | Mode::Schema(_) => true,
+        Mode::Database | Mode::Operator => false,
+    };
+    (Share { in_common, ..tenant.map(|tenant| tenant.share).unwrap_or_default() }, registry.number())
 }
 
 impl Source for PoolSource {
     type Server = Server;
 
     async fn checkout(&mut self, place: Arc<Place>, party: Option<TenantName>) -> Result<(Server, Link), PgError> {
-        if !Arc::ptr_eq(&self.place, &place) {
+        let moves = !Arc::ptr_eq(&self.place, &place);
+        if moves {
             self.pool = self.upstreams.open(&place.upstream, &place.database)?.pool;
             self.place = place;
         }
@@ -122,8 +128,8 @@ impl Source for PoolSource {
         if other {
             self.party = party;
         }
-        if other || self.said_by != registry.number() {
-            (self.share, self.said_by) = share_of(&registry, &self.party);
+        if other || moves || self.said_by != registry.number() {
+            (self.share, self.said_by) = share_of(&registry, &self.party, &self.place);
         }
         drop(registry);
         self.seat.note_waiting();
@@ -139,13 +145,21 @@ impl Source for PoolSource {
         let same = Arc::ptr_eq(&self.place, place)
             && (party.is_none() || self.party == *party)
             && self.said_by == self.registry.load().number();
-        let server = if same { self.key.try_checkout(&self.pool, self.share)? } else { return None };
+        let server = if same { self.key.try_checkout(&self.pool, &self.party, self.share)? } else { return None };
         self.seat.note_active(server.id());
         Some(with_link(server))
     }
 
     async fn wait<T: Send>(&mut self, waiting: impl Future<Output = Result<T, PgError>> + Send) -> Result<T, PgError> {
         self.key.wait(waiting).await
+    }
+
+    fn idle_limit(&self) -> Duration {
+        self.pool.contended_idle_timeout()
+    }
+
+    fn claims(&self, server: &Server) -> bool {
+        self.pool.claims(server)
     }
 
     fn cancel(&mut self) -> tokio::task::JoinHandle<()> {

@@ -2,6 +2,7 @@
 
 mod circumstances;
 mod dropping;
+mod fairness;
 mod leftovers;
 mod loss;
 mod rest;

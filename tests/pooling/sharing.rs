@@ -58,7 +58,7 @@ fn shares_of_a_pool() {
                 [[tenant]]\nname = \"small\"\nkey = \"78\"\nkeys = { uuid = \"77777777-0000-4000-8000-000000000001\", account = \"small\" }\n\
                 pool = { max = 1 }\n\
                 [[login]]\nname = \"more\"\npassword = \"more_pw\"\ntenants = [\"quiet\", \"small\"]\n";
-    let pool = r#"{ mode = "transaction", size = 3, wait_timeout = "600ms" }"#.to_owned();
+    let pool = r#"{ mode = "transaction", size = 3, wait_timeout = "600ms", kept_for_others = 0 }"#.to_owned();
     let setup = Setup { database: "sharing_shares".to_owned(), pool, more: more.to_owned(), ..Setup::default() };
     let proxy = Proxy::start(lab, &setup);
     let of = |tenant: &str| Endpoint::new(proxy.port, "more", "more_pw", tenant).connect();

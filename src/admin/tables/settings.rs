@@ -94,6 +94,8 @@ fn upstreams(config: &Config, say: &mut impl FnMut(String, String, bool)) {
         of("pool.wait_timeout", format!("{:?}", upstream.pool.wait_timeout));
         of("pool.idle_timeout", format!("{:?}", upstream.pool.idle_timeout));
         of("pool.lifetime", format!("{:?}", upstream.pool.lifetime));
+        of("pool.kept_for_others", upstream.pool.kept_for_others.to_string());
+        of("pool.contended_idle_timeout", format!("{:?}", upstream.pool.contended_idle_timeout));
         of("pool.max_prepared", upstream.pool.max_prepared.to_string());
     }
 }

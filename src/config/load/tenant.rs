@@ -148,7 +148,7 @@ fn read_share(context: &Context<'_>, section: &Section<'_>) -> Share {
     if let Some(max) = max.as_ref().filter(|max| max.value < min) {
         context.findings.error(&max.span, format!("\"max\" ({}) is smaller than \"min\" ({min})", max.value));
     }
-    Share { weight, min, max: max.map(|n| n.value) }
+    Share { weight, min, max: max.map(|n| n.value), ..Share::default() }
 }
 
 fn read_layout(context: &Context<'_>, section: &Section<'_>) -> Option<Layout> {

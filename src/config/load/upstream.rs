@@ -23,7 +23,17 @@ pub(super) const UPSTREAM: Keys = Keys {
 };
 const TLS: Keys = Keys { known: &["mode", "root_cert"], later: &["cert", "key"] };
 const POOL: Keys = Keys {
-    known: &["mode", "size", "min_idle", "wait_timeout", "idle_timeout", "lifetime", "max_prepared"],
+    known: &[
+        "mode",
+        "size",
+        "min_idle",
+        "wait_timeout",
+        "idle_timeout",
+        "lifetime",
+        "max_prepared",
+        "kept_for_others",
+        "contended_idle_timeout",
+    ],
     later: &[],
 };
 const GLOBAL: Keys = Keys { known: &["max_server_connections"], later: &[] };
@@ -225,6 +235,13 @@ fn read_pool(context: &Context<'_>, section: &Section<'_>) -> PoolSettings {
             format!("\"min_idle\" ({}) is larger than the pool's \"size\" ({size})", min_idle.value),
         );
     }
+    let kept = table.number("kept_for_others", 0..=10_000);
+    if let Some(kept) = &kept
+        && kept.value >= size
+    {
+        let message = format!("\"kept_for_others\" ({}) leaves nothing of the pool's \"size\" ({size})", kept.value);
+        context.findings.error(&kept.span, message);
+    }
     let second = Duration::from_secs(1);
     PoolSettings {
         mode: mode.unwrap_or(defaults.mode),
@@ -234,6 +251,10 @@ fn read_pool(context: &Context<'_>, section: &Section<'_>) -> PoolSettings {
         idle_timeout: table.duration("idle_timeout", second).unwrap_or(defaults.idle_timeout),
         lifetime: table.duration("lifetime", second).unwrap_or(defaults.lifetime),
         max_prepared: table.number("max_prepared", 1..=100_000).map_or(defaults.max_prepared, |n| n.value),
+        kept_for_others: kept.map_or_else(|| PoolSettings::kept_of(size), |n| n.value),
+        contended_idle_timeout: table
+            .duration("contended_idle_timeout", Duration::ZERO)
+            .unwrap_or(defaults.contended_idle_timeout),
     }
 }
 

@@ -17,6 +17,7 @@ mod dropping;
 mod extended;
 mod failure;
 mod following;
+mod idle;
 mod intake;
 mod link;
 mod load;
