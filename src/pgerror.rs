@@ -70,6 +70,8 @@ sqlstates! {
     UNDEFINED_PARAMETER = b"42P02";
     /// duplicate_prepared_statement
     DUPLICATE_PREPARED_STATEMENT = b"42P05";
+    /// out_of_memory
+    OUT_OF_MEMORY = b"53200";
     /// too_many_connections
     TOO_MANY_CONNECTIONS = b"53300";
     /// config_file_error

@@ -76,6 +76,10 @@ pub struct Listen {
     pub idle_timeout: Duration,
     /// Client connections at one time, all tenants together.
     pub max_connections: usize,
+    /// Clients that are logging in at one time.
+    pub max_logins: usize,
+    /// Bytes that long messages of clients, all together, are held in.
+    pub buffer_memory: usize,
     /// Threads that serve clients.
     pub workers: usize,
     /// Largest message that a client may send after authentication, in bytes.

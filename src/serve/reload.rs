@@ -250,6 +250,14 @@ fn keep_what_needs_a_restart(mut new: Config, old: &Config) -> (Config, Vec<&'st
         changed.push("listen.max_connections");
         new.listen.max_connections = old.listen.max_connections;
     }
+    if new.listen.max_logins != old.listen.max_logins {
+        changed.push("listen.max_logins");
+        new.listen.max_logins = old.listen.max_logins;
+    }
+    if new.listen.buffer_memory != old.listen.buffer_memory {
+        changed.push("listen.buffer_memory");
+        new.listen.buffer_memory = old.listen.buffer_memory;
+    }
     if new.shared_limits != old.shared_limits {
         changed.push("limits.shared");
         new.shared_limits.clone_from(&old.shared_limits);

@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
 use super::access::{Access, GatewayError};
+use super::buffers::Buffers;
 use super::console::ConsoleHost;
 use super::directory::Directory;
 use super::machine::{Readers, SharedStatements};
@@ -42,6 +43,10 @@ pub struct Gateway {
     pub manners: ArcSwap<Manners>,
     /// Client connections at one time.
     pub max_connections: usize,
+    /// Clients that log in at one time.
+    pub max_logins: usize,
+    /// What long messages wait in.
+    pub buffers: Arc<Buffers>,
     /// The sealed setting that carries the tenant's key.
     pub setting: String,
     /// Cancel keys.
@@ -86,6 +91,8 @@ impl Gateway {
             access: ArcSwap::from_pointee(Access::new(config)?),
             manners: ArcSwap::from_pointee(Manners::new(config)),
             max_connections: config.listen.max_connections,
+            max_logins: config.listen.max_logins,
+            buffers: Buffers::new(config.listen.buffer_memory),
             setting: config.tenancy.setting.clone(),
             cancel,
             upstreams,

@@ -15,6 +15,7 @@ use tracing::{Instrument, debug, error, info, warn};
 use super::directory::{Order, Seat, Taken};
 use super::gateway::Gateway;
 use super::login::{Admitted, LoginError, Session, log_in};
+use super::logins::{LoginPlace, Logins};
 use super::relay::Relay;
 use super::upstream::PoolSource;
 use crate::observe::SessionSpan;
@@ -31,6 +32,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FIRST_TRANSACTION: Duration = Duration::from_secs(2);
 /// After the grace period, sessions get so long to say goodbye.
 const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Of clients in whatever state there are never more.
+const PRESENT_MAX: u32 = 1 << 28;
 
 /// Sockets on which clients are accepted.
 pub struct Listener {
@@ -55,9 +59,11 @@ type ClientRelay = Relay<PoolSource>;
 /// What the sessions of a process share besides the gateway.
 struct Sessions {
     gateway: Arc<Gateway>,
-    /// One permit per client.
+    /// One permit for each client that is there, in whatever state.
+    present: Arc<Semaphore>,
+    /// One permit for each client that has logged in.
     places: Arc<Semaphore>,
-    max: u32,
+    logins: Arc<Logins>,
     workers: Arc<Workers>,
 }
 
@@ -74,7 +80,13 @@ impl Listener {
     ) -> io::Result<Self> {
         let sockets = addresses.iter().map(|address| bind_one(*address, reuse_port)).collect::<io::Result<Vec<_>>>()?;
         let max = u32::try_from(gateway.max_connections).unwrap_or(u32::MAX).min(1 << 28);
-        let sessions = Sessions { gateway, places: Arc::new(Semaphore::new(max as usize)), max, workers };
+        let sessions = Sessions {
+            present: Arc::new(Semaphore::new(PRESENT_MAX as usize)),
+            places: Arc::new(Semaphore::new(max as usize)),
+            logins: Logins::new(gateway.max_logins),
+            gateway,
+            workers,
+        };
         Ok(Self { sockets, sessions: Arc::new(sessions) })
     }
 
@@ -120,6 +132,7 @@ async fn accept_until(socket: TcpListener, sessions: Arc<Sessions>, mut ending: 
 
 async fn accept_loop(socket: &TcpListener, sessions: &Arc<Sessions>) {
     loop {
+        sessions.logins.room().await;
         match socket.accept().await {
             Ok((client, peer)) => sessions.admit(client, peer),
             Err(error) if concerns_one_client(&error) => debug!(%error, "client gone before it was accepted"),
@@ -138,34 +151,36 @@ fn concerns_one_client(error: &io::Error) -> bool {
 
 impl Sessions {
     fn admit(self: &Arc<Self>, client: TcpStream, peer: SocketAddr) {
-        let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() else {
+        let present = Arc::clone(&self.present).try_acquire_owned();
+        let (Ok(present), true) = (present, self.places.available_permits() > 0) else {
             turn_away(&client);
             return;
         };
         let place = Place {
             seat: self.gateway.directory.take_seat(Some(peer)),
             placement: self.workers.place(),
-            _permit: permit,
+            _present: present,
         };
+        let login = self.logins.enter();
         let worker = place.placement.runtime().clone();
         let registered = {
             let _entered = worker.enter();
             client.into_std().and_then(TcpStream::from_std)
         };
         match registered {
-            Ok(client) => drop(worker.spawn(Arc::clone(self).run(client, peer, place))),
+            Ok(client) => drop(worker.spawn(Arc::clone(self).run(client, peer, place, login))),
             Err(error) => debug!(%error, "client gone"),
         }
     }
 
-    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Place) {
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Place, login: LoginPlace) {
         let seat = place.seat.seat();
         let span = SessionSpan::new(seat.id(), Some(peer));
         // The future of a login is large and short-lived: it must not be part of every idle session.
-        let opening = Box::pin(self.open(client, peer, seat, &span).instrument(span.span()));
+        let opening = Box::pin(self.open(client, peer, seat, &span, login).instrument(span.span()));
         // From here on the span is entered only where something is logged: entering it at every poll costs more than
         // what the session does then.
-        let Some(mut relay) = opening.await else { return };
+        let Some((mut relay, _place)) = opening.await else { return };
         relay.run(&span).await;
     }
 
@@ -176,7 +191,8 @@ impl Sessions {
         peer: SocketAddr,
         seat: &Arc<Seat>,
         span: &SessionSpan,
-    ) -> Option<Box<ClientRelay>> {
+        login: LoginPlace,
+    ) -> Option<(Box<ClientRelay>, OwnedSemaphorePermit)> {
         if let Err(error) = Keepalive::default().apply(&client) {
             debug!(%error, "client gone");
             return None;
@@ -184,9 +200,16 @@ impl Sessions {
         let session = tokio::select! {
             session = log_in(&self.gateway, Stream::from(client), peer, seat, span) => session,
             () = seat.told(Order::Leave) => return None,
+            () = login.given_away() => {
+                info!("too many clients are logging in: the one that has been at it longest gives way");
+                return None;
+            }
         };
+        drop(login);
+        let place = Arc::clone(&self.places).try_acquire_owned();
         match session {
             Ok(None) => return None,
+            Ok(Some(admitted)) if place.is_err() => admitted.turn_away().await,
             Ok(Some(Admitted::Console(session))) => {
                 if let Some(console) = self.gateway.console.get() {
                     console.serve(session).await;
@@ -194,7 +217,9 @@ impl Sessions {
             }
             Ok(Some(Admitted::Session(session))) => {
                 let Session { conn, machine, source } = *session;
-                return Some(Box::new(Relay::new(conn.stream, machine, source, Arc::clone(seat))));
+                let buffers = Arc::clone(&self.gateway.buffers);
+                let relay = Relay::new(conn.stream, machine, source, Arc::clone(seat), buffers);
+                return Some((Box::new(relay), place.ok()?));
             }
             Err(LoginError::Gone(why)) => debug!(why, "no session"),
             Err(LoginError::Refused(why)) => info!(why, "client refused"),
@@ -222,7 +247,7 @@ impl Sessions {
                 }
             };
             tokio::select! {
-                _ = self.places.acquire_many(self.max) => return,
+                _ = self.present.acquire_many(PRESENT_MAX) => return,
                 () = sleep_for(limit) => {}
                 Ok(later) = ending.wait_for(|it| *it != since) => {
                     how = later.unwrap_or(how);
@@ -238,7 +263,7 @@ impl Sessions {
                 warn!("some sessions did not end in time");
                 return;
             }
-            let left = self.max as usize - self.places.available_permits();
+            let left = PRESENT_MAX as usize - self.present.available_permits();
             warn!(sessions = left, "the grace period is over: ending sessions in mid-transaction");
             how = Ending::Now;
         }
@@ -257,7 +282,7 @@ async fn sleep_for(limit: Option<Duration>) {
 struct Place {
     seat: Taken,
     placement: Placement,
-    _permit: OwnedSemaphorePermit,
+    _present: OwnedSemaphorePermit,
 }
 
 impl Drop for Place {
@@ -274,9 +299,23 @@ impl Drop for Place {
 /// Too many clients. Told without waiting for what the client wants: `E` is an answer to an SSLRequest, too.
 fn turn_away(client: &TcpStream) {
     let mut out = BytesMut::new();
-    let error = PgError::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already");
-    backend::error_response(&mut out, &error);
+    backend::error_response(&mut out, &too_many());
     if let Err(error) = client.try_write(&out) {
         debug!(%error, "a client could not be told that there are too many");
+    }
+}
+
+fn too_many() -> PgError {
+    PgError::fatal(SqlState::TOO_MANY_CONNECTIONS, "sorry, too many clients already")
+}
+
+impl Admitted {
+    /// All places were taken while it logged in. It has been greeted, so this is an answer to what it sends.
+    async fn turn_away(self) {
+        let mut conn = match self {
+            Admitted::Session(session) => session.conn,
+            Admitted::Console(session) => session.conn,
+        };
+        conn.refuse(&too_many()).await;
     }
 }

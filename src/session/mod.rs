@@ -5,11 +5,13 @@
 //! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own.
 
 pub mod access;
+mod buffers;
 mod console;
 pub mod directory;
 pub mod gateway;
 pub mod listener;
 mod login;
+mod logins;
 mod looked_up;
 pub mod machine;
 mod opening;

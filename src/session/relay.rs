@@ -3,6 +3,7 @@
 //! Reading goes on while writing, so that no pipeline can deadlock; the side whose peer does not take its bytes is not
 //! read. What one read brought is dealt with before anything is written: one recv and one send per direction and batch.
 
+mod room;
 mod sockets;
 mod waits;
 mod yielding;
@@ -19,7 +20,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
 use tracing::Instrument as _;
 
+use self::room::Room;
 use self::sockets::{Gone, read_some, write_out};
+use super::buffers::Buffers;
 use super::directory::{Acts, Order, Seat};
 use super::machine::{Acting, Link, Machine, Overdue, Place, Wait};
 use crate::ids::TenantName;
@@ -128,11 +131,13 @@ pub struct Relay<S: Source> {
     cancelling: Option<JoinHandle<()>>,
     /// When it is to be looked whether others wait for the server connection, if nothing comes or goes until then.
     look: Option<Instant>,
+    buffers: Arc<Buffers>,
+    room: Room,
 }
 
 impl<S: Source> Relay<S> {
     /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
-    pub fn new(client: Stream, machine: Machine, source: S, seat: Arc<Seat>) -> Self {
+    pub fn new(client: Stream, machine: Machine, source: S, seat: Arc<Seat>, buffers: Arc<Buffers>) -> Self {
         let heard = Order::Run;
         Self {
             client,
@@ -150,6 +155,8 @@ impl<S: Source> Relay<S> {
             alarm: None,
             cancelling: None,
             look: None,
+            buffers,
+            room: Room::default(),
         }
     }
 
@@ -213,6 +220,7 @@ impl<S: Source> Relay<S> {
             if let Some(end) = self.obey() {
                 return end;
             }
+            self.mind_room();
             self.mind_limits();
             match poll_fn(|cx| self.poll_exchange(cx)).await {
                 Event::Progress => self.look = None,
@@ -234,7 +242,7 @@ impl<S: Source> Relay<S> {
             self.cancelling = Some(self.source.cancel());
         }
         let held = self.look_at_others();
-        let Some(at) = self.machine.deadline().into_iter().chain(held).min() else { return };
+        let Some(at) = self.machine.deadline().into_iter().chain(held).chain(self.room_until()).min() else { return };
         match &mut self.alarm {
             Some(alarm) if alarm.deadline() <= at => {}
             Some(alarm) => alarm.as_mut().reset(at),
@@ -245,7 +253,7 @@ impl<S: Source> Relay<S> {
     /// Whether the session ends now.
     fn rung(&mut self) -> bool {
         self.alarm = None;
-        self.machine.overdue() == Some(Overdue::Session) || self.gives_way()
+        self.machine.overdue() == Some(Overdue::Session) || self.gives_way() || self.overstays()
     }
 
     /// Tells the seat whom the session acts for, if that is another now.
@@ -306,6 +314,9 @@ impl<S: Source> Relay<S> {
             }
         }
         if progress {
+            return Poll::Ready(Event::Progress);
+        }
+        if self.poll_room(cx) {
             return Poll::Ready(Event::Progress);
         }
         if self.cancelling.as_mut().is_some_and(|cancelling| Pin::new(cancelling).poll(cx).is_ready()) {

@@ -1,6 +1,7 @@
 //! Limits of tenants and logins, felt by real clients. Nothing here measures time but where something must not come too early.
 
 mod driver;
+mod memory;
 mod shared;
 mod shown;
 mod table;

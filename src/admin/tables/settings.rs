@@ -39,6 +39,8 @@ fn general(config: &Config, say: &mut impl FnMut(String, String, bool)) {
     say("config_file".to_owned(), config.path.display().to_string(), false);
     say("listen.address".to_owned(), list(&listen.addresses), false);
     say("listen.login_timeout".to_owned(), format!("{:?}", listen.login_timeout), true);
+    say("listen.buffer_memory".to_owned(), listen.buffer_memory.to_string(), false);
+    say("listen.max_logins".to_owned(), listen.max_logins.to_string(), false);
     say("listen.max_connections".to_owned(), listen.max_connections.to_string(), false);
     say("listen.max_message_bytes".to_owned(), listen.max_message_bytes.to_string(), true);
     say("pool.max_server_connections".to_owned(), config.pool.max_server_connections.to_string(), true);

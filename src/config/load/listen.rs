@@ -16,7 +16,9 @@ const LISTEN: Keys = Keys {
         "shutdown_timeout",
         "reuse_port",
         "max_connections",
+        "max_logins",
         "max_message_bytes",
+        "buffer_memory",
         "workers",
         "idle_timeout",
     ],
@@ -50,6 +52,8 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<Listen> 
         reuse_port: section.bool("reuse_port").is_some_and(|b| b.value),
         idle_timeout: section.duration("idle_timeout", Duration::ZERO).unwrap_or_default(),
         max_connections: section.number("max_connections", 1..=1_000_000).map_or(10_000, |n| n.value),
+        max_logins: section.number("max_logins", 1..=100_000).map_or(1_000, |n| n.value),
+        buffer_memory: section.size("buffer_memory", 1 << 20..=1 << 38).unwrap_or(256 << 20),
         workers: section.number("workers", 1..=1_024).map_or_else(cores, |n| n.value),
         max_message_bytes: section.size("max_message_bytes", 64 << 10..=MAX_MESSAGE).unwrap_or(64 << 20),
     })

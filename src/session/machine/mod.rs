@@ -30,6 +30,7 @@ mod quota;
 mod ready;
 mod refuse;
 mod replies;
+mod room;
 mod route;
 mod settings;
 mod simple;
@@ -202,6 +203,8 @@ pub struct Machine {
     input: BytesMut,
     /// Length of the message at their start, if it is not complete: it is read on, however long.
     incomplete: usize,
+    /// For a message of this length there is room.
+    granted: usize,
     /// Bytes of a message that was too long, still to be dropped.
     dropping: usize,
     copy_part: CopyPart,
@@ -268,6 +271,7 @@ impl Machine {
             to_server: BytesMut::new(),
             input: BytesMut::new(),
             incomplete: 0,
+            granted: 0,
             dropping: 0,
             copy_part: CopyPart::NONE,
             intake: Intake::Open,
@@ -359,13 +363,6 @@ impl Machine {
     /// Whether a statement of the client runs on its server connection: what a cancel request is for.
     pub fn runs_for_client(&self) -> bool {
         !self.replies.only_errands() || self.tx != TransactionStatus::Idle || self.batch == Batch::Open
-    }
-
-    /// Whether the client should be read: its messages can be taken on, or there is room to keep them.
-    pub fn wants_client(&self) -> bool {
-        self.intake != Intake::Closed
-            && self.input.len() < self.incomplete.max(HIGH_WATER)
-            && self.to_server.len() < HIGH_WATER
     }
 
     /// Whether the server should be read.
