@@ -49,7 +49,7 @@ pub(super) struct Inner {
     /// Its number in the line of pools that found the cap reached; belongs to the cap's lock.
     pub(super) place_in_line: AtomicU64,
     /// Connections whose sessions end because others wait for them.
-    ending: Mutex<HashSet<u64>>,
+    pub(super) ending: Mutex<HashSet<u64>>,
 }
 
 impl Drop for Inner {
@@ -319,30 +319,6 @@ impl Inner {
         }
     }
 
-    /// Whether the session that has this connection, and does nothing with it, should end because others wait for one. As many are
-    /// told so as wait: whoever is told ends.
-    pub(super) fn claims(&self, server: &Server) -> bool {
-        let waiting = {
-            let state = self.lock();
-            let full = state.open >= state.size.max(1) || self.shared.cap.starved() > 0;
-            let free = state.free() + 1;
-            if state.phase == Phase::Running && full && state.wanted(free) { state.waiters.len() } else { 0 }
-        };
-        {
-            let mut ending = self.ending.lock();
-            if ending.len() < waiting {
-                ending.insert(server.id());
-                return true;
-            }
-        }
-        self.must_yield(server, Instant::now())
-    }
-
-    /// A connection has come back, or is gone.
-    pub(super) fn note_end(&self, server: u64) {
-        self.ending.lock().remove(&server);
-    }
-
     /// Hands a clean connection to the waiter whose turn it is, else it becomes idle.
     pub(super) fn give(self: &Arc<Self>, mut server: Server) {
         loop {
@@ -407,7 +383,7 @@ impl Inner {
 
     /// Whether a connection that comes back must go to another pool although clients may wait here: the cap is reached,
     /// another pool waits, and this one has more than its share.
-    fn must_yield(&self, server: &Server, now: Instant) -> bool {
+    pub(super) fn must_yield(&self, server: &Server, now: Instant) -> bool {
         if self.shared.cap.starved() == 0 {
             return false;
         }

@@ -6,6 +6,7 @@
 
 mod cancel;
 mod cap;
+mod claim;
 mod connect;
 mod error;
 mod grow;
