@@ -122,7 +122,7 @@ pub fn rewrite_report(
     frame(out, tag, |out| {
         let mut missing = REQUIRED.map(|(code, text)| (tag == b'E').then_some((code, text)));
         for (code, value) in report.fields() {
-            if code == code::SQLSTATE && report.sqlstate().is_none() {
+            if tag == b'E' && code == code::SQLSTATE && report.sqlstate().is_none() {
                 continue;
             }
             missing.iter_mut().for_each(|field| *field = field.filter(|(required, _)| *required != code));
