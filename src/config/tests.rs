@@ -460,6 +460,7 @@ fn tenancy() {
     replaced(line, &with("shared_tables = [\"a.b\", \"a.b\"]"), &["listed twice"]);
     replaced(line, &with("allow_functions = [\"f\"]"), &["7:20 ", "not a schema and a name"]);
     replaced(line, &with("catalog_refresh = \"0s\""), &["at least 1s"]);
+    replaced(line, &with("catalog_max_age = \"0s\""), &["at least 100ms"]);
     replaced(line, &with("search_path = []"), &["\"search_path\" is empty"]);
     replaced(line, &with("search_path = [\"$user\"]"), &["cannot stand in the pinned search path"]);
     replaced(line, &with("[tenancy.tables]\nx = {}"), &["8:1 ", "not a schema and a name"]);
