@@ -12,7 +12,7 @@ use super::limits::{Limits, SharedLimits};
 use super::quota::{MetricsConfig, Quota, QuotaConfig};
 use crate::auth::{FailureRules, Secret, TokenRules};
 use crate::catalog::QualifiedName;
-pub use crate::guard::Enforcement;
+pub use crate::guard::{Enforcement, Witness};
 use crate::guard::{KeyName, Mode, TenantKeys};
 use crate::ids::{LoginName, TenantName, UpstreamName};
 use crate::tenant::{AllowList, NamePattern};
@@ -338,6 +338,8 @@ pub struct Tenancy {
     pub catalog_refresh: Duration,
     /// What is decided by a catalog was seen in the database no longer ago than this.
     pub catalog_max_age: Duration,
+    /// What becomes of what a second grammar says of a statement that is about to be sent.
+    pub witness: Witness,
     /// Where tenants live that are not listed, if any may.
     pub pattern: Option<Pattern>,
     /// The pinned search path of the shared layout; without it, the upstream role's own.

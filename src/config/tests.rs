@@ -461,6 +461,8 @@ fn tenancy() {
     replaced(line, &with("allow_functions = [\"f\"]"), &["7:20 ", "not a schema and a name"]);
     replaced(line, &with("catalog_refresh = \"0s\""), &["at least 1s"]);
     replaced(line, &with("catalog_max_age = \"0s\""), &["at least 100ms"]);
+    replaced(line, &with("witness = \"enforced\""), &["7:11 ", "did you mean", "enforce"]);
+    replaced(line, &with("witness = \"silent\""), &["one of \"enforce\", \"report\", \"off\""]);
     replaced(line, &with("search_path = []"), &["\"search_path\" is empty"]);
     replaced(line, &with("search_path = [\"$user\"]"), &["cannot stand in the pinned search path"]);
     replaced(line, &with("[tenancy.tables]\nx = {}"), &["8:1 ", "not a schema and a name"]);

@@ -64,6 +64,8 @@ faults! {
     Explain "explain",
     /// All of the verifier.
     Verifier "verifier",
+    /// All of the witness.
+    Witness "witness",
 }
 
 /// Whether the fault is planted: never, in an ordinary build.

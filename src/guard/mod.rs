@@ -2,7 +2,8 @@
 //!
 //! `gate` reads a statement with Postgres's own grammar, `rewrite` puts the tenant's predicates into the tree, the tree
 //! is printed, and `verify` reads the printed text anew and refuses it unless every tenant relation stands behind its
-//! predicate. What comes out is a [`Plan`]: independent of the tenant, so that one cache entry serves them all.
+//! predicate. `witness` reads it once more, by another grammar. What comes out is a [`Plan`]: independent of the tenant, so
+//! that one cache entry serves them all.
 
 mod bind;
 pub mod context;
@@ -24,6 +25,7 @@ mod statements;
 mod unread;
 pub mod value;
 mod verify;
+mod witness;
 
 pub use bind::{BindValue, Guarded};
 pub use gate::startup_setting;
@@ -35,6 +37,7 @@ pub use refusal::*;
 pub use service::{Guard, Planner, Script};
 pub use statements::plan_statements;
 pub use unread::NEWEST_TESTED;
+pub use witness::{Abstention, Testimony, WitnessCounts, testify, witness_counts};
 
 /// A plan that forwards a text as it is, for the tests of this room.
 #[cfg(test)]

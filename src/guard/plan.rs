@@ -169,6 +169,8 @@ pub struct Plan {
     pub writes: bool,
     /// For `explain`: why each part is as it is, one line each.
     pub notes: Vec<String>,
+    /// What the witness has against it, where that is reported only.
+    pub objection: Option<Arc<str>>,
 }
 
 impl Plan {
@@ -192,6 +194,7 @@ impl Plan {
             copy_in: None,
             writes: kind.may_write(),
             notes: vec![],
+            objection: None,
         }
     }
 }

@@ -57,6 +57,32 @@ impl Enforcement {
     }
 }
 
+/// What becomes of what the witness says of a text: the reading by a second grammar.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Witness {
+    /// A statement in which it sees a tenant relation uncovered is refused.
+    #[default]
+    Enforce,
+    /// It is sent, and audited.
+    Report,
+    /// It is not heard.
+    Off,
+}
+
+impl Witness {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Enforce, Self::Report, Self::Off];
+
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Report => "report",
+            Self::Off => "off",
+        }
+    }
+}
+
 /// What keeps the rows of one tenant relation apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Protection {
@@ -139,6 +165,8 @@ pub struct Policy {
     pub setting: String,
     /// What keeps tenants of the shared layout apart.
     pub enforcement: Enforcement,
+    /// What becomes of what the witness says.
+    pub witness: Witness,
     /// Bounds on a statement.
     pub limits: GuardLimits,
 }
@@ -154,6 +182,7 @@ impl Policy {
             allow_functions: HashSet::new(),
             setting: "app.tenant_id".to_owned(),
             enforcement: Enforcement::default(),
+            witness: Witness::default(),
             limits: GuardLimits::default(),
         }
     }
@@ -161,7 +190,7 @@ impl Policy {
     /// Whether the other policy says the same of every statement: all is equal but the epoch.
     pub fn rules_equal(&self, other: &Self) -> bool {
         // A policy of no catalog is none.
-        let Self { epoch, catalog, tables, search_path, allow_functions, setting, enforcement, limits } = self;
+        let Self { epoch, catalog, tables, search_path, allow_functions, setting, enforcement, witness, limits } = self;
         (*epoch == 0) == (other.epoch == 0)
             && (Arc::ptr_eq(catalog, &other.catalog) || **catalog == *other.catalog)
             && *tables == other.tables
@@ -169,6 +198,7 @@ impl Policy {
             && *allow_functions == other.allow_functions
             && *setting == other.setting
             && *enforcement == other.enforcement
+            && *witness == other.witness
             && *limits == other.limits
     }
 }

@@ -27,6 +27,8 @@ pub enum RefusalKind {
     Limit,
     /// The verifier found the rewritten text wanting: a defect of pgwarden, and the statement did not go out.
     Verifier,
+    /// The witness, which reads by another grammar, sees a tenant relation uncovered that the verifier accepted.
+    Witness,
 }
 
 impl RefusalKind {
@@ -43,6 +45,7 @@ impl RefusalKind {
             RefusalKind::Unsupported => "unsupported",
             RefusalKind::Limit => "limit",
             RefusalKind::Verifier => "verifier",
+            RefusalKind::Witness => "witness",
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From a text to the plans of its statements: gate, rewrite, verify.
+//! From a text to the plans of its statements: gate, rewrite, verify, and the witness.
 
 use super::gate::dispatch::gate;
 use super::parse::{self, Statement};

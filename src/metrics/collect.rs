@@ -8,6 +8,7 @@ use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
 use crate::config::{Config, Upstream};
+use crate::guard::{WitnessCounts, witness_counts};
 use crate::observe::refusals;
 use crate::pool::{PoolStats, Pools};
 use crate::session::{Doing, Gateway};
@@ -74,7 +75,8 @@ impl Sources {
         let refused = refusals::counts();
         let by_code = refused.iter().map(|(code, count)| ([("sqlstate", code.as_str())], *count));
         out.counters("refusals", "Statements that pgwarden refused", by_code)?;
-        out.counters("logins_refused", "Logins that were turned away", [(NO_LABELS, refusals::logins())])
+        out.counters("logins_refused", "Logins that were turned away", [(NO_LABELS, refusals::logins())])?;
+        witness(out)
     }
 
     fn pools(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -186,6 +188,19 @@ impl Collector for Sources {
         self.usage(&mut out)?;
         self.limits(&mut out)
     }
+}
+
+/// What the second grammar said of statements that were planned.
+fn witness(out: &mut Out<'_>) -> fmt::Result {
+    let WitnessCounts { covered, uncovered, abstained } = witness_counts();
+    let said = [("covered", covered), ("uncovered", uncovered)];
+    out.counters(
+        "witness_readings",
+        "Statement texts that the witness read, by whether it found each tenant relation covered",
+        said.map(|(said, count)| ([("said", said)], count)),
+    )?;
+    let abstained = abstained.into_iter().map(|(reason, count)| ([("reason", reason)], count));
+    out.counters("witness_abstentions", "Statement texts of which the witness says nothing, by reason", abstained)
 }
 
 /// Name, help, and the value of a pool.

@@ -8,7 +8,7 @@ use std::fmt::Display;
 use super::fingerprint;
 use super::refusals;
 use super::span::loggable;
-use crate::guard::Refusal;
+use crate::guard::{Refusal, RefusalKind};
 use crate::ids::{LoginName, TenantName};
 use crate::pgerror::PgError;
 
@@ -30,7 +30,7 @@ pub fn login_refused(login: &str, reason: &dyn Display) {
 
 /// A statement was refused. A mere syntax error or unknown name is everyday life and not audited.
 pub fn refusal(refusal: &Refusal, sql: &str) {
-    use crate::guard::RefusalKind as Kind;
+    use RefusalKind as Kind;
     refusals::count(refusal.error.code);
     let kind = refusal.kind.as_str();
     let code = refusal.error.code.as_str();
@@ -47,6 +47,13 @@ pub fn refusal(refusal: &Refusal, sql: &str) {
         | Kind::Limit => {
             tracing::warn!(target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql), "statement refused");
         }
+        Kind::Witness => {
+            let witness = refusal.error.detail.as_deref();
+            tracing::error!(
+                target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql), verifier = "covered", witness,
+                "the readings of a statement disagree, and it was refused: a defect of pgwarden, please report it"
+            );
+        }
         Kind::Verifier => {
             tracing::error!(
                 target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql),
@@ -54,6 +61,15 @@ pub fn refusal(refusal: &Refusal, sql: &str) {
             );
         }
     }
+}
+
+/// The readings of a statement disagree, and it was sent: the witness only reports. `objection` is what it has against it.
+pub fn objection(objection: &str, sql: &str) {
+    tracing::error!(
+        target: TARGET, event = "objection", kind = RefusalKind::Witness.as_str(), fingerprint = fingerprint(sql),
+        verifier = "covered", witness = objection,
+        "the readings of a statement disagree, and it was sent (witness = \"report\"): please report it"
+    );
 }
 
 /// An administrator gave an order on the console; `failure` says why it was not carried out.

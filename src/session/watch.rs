@@ -25,6 +25,10 @@ impl Observer for Watcher {
         self.span.in_scope(|| audit::refusal(refusal, sql));
     }
 
+    fn objected(&self, objection: &str, sql: &str) {
+        self.span.in_scope(|| audit::objection(objection, sql));
+    }
+
     fn operator_statement(&self, sql: &str) {
         self.span.in_scope(|| audit::operator_statement(sql));
     }

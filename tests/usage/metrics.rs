@@ -65,13 +65,19 @@ fn prometheus_reads_what_happened() {
         ("pgwarden_quota_state{tenant=\"a\"}".to_owned(), 0.0),
         ("pgwarden_refusals_total{sqlstate=\"42501\"}".to_owned(), 1.0),
         ("pgwarden_logins_refused_total".to_owned(), 1.0),
+        ("pgwarden_witness_readings_total{said=\"uncovered\"}".to_owned(), 0.0),
+        ("pgwarden_witness_abstentions_total{reason=\"grammar\"}".to_owned(), 0.0),
         ("pgwarden_clients{state=\"active\"}".to_owned(), 1.0),
         (format!("pgwarden_server_connections{{{pool},state=\"active\"}}"), 1.0),
         (format!("pgwarden_pool_size{{{pool}}}"), 10.0),
     ] {
         assert_eq!(value(&text, &series), Some(want), "{series}\n{text}");
     }
-    for series in ["pgwarden_bytes_out_total{tenant=\"a\"}", "pgwarden_busy_seconds_total{tenant=\"a\"}"] {
+    for series in [
+        "pgwarden_bytes_out_total{tenant=\"a\"}",
+        "pgwarden_busy_seconds_total{tenant=\"a\"}",
+        "pgwarden_witness_readings_total{said=\"covered\"}",
+    ] {
         assert!(value(&text, series).is_some_and(|it| it > 0.0), "{series}\n{text}");
     }
     // No tenant beyond the limit has series of its own.

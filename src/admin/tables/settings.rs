@@ -76,6 +76,7 @@ fn tenancy(config: &Config, say: &mut impl FnMut(String, String, bool)) {
     say("tenancy.allow_functions".to_owned(), list(&tenancy.allow_functions), true);
     say("tenancy.catalog_max_age".to_owned(), format!("{:?}", tenancy.catalog_max_age), true);
     say("tenancy.catalog_refresh".to_owned(), format!("{:?}", tenancy.catalog_refresh), true);
+    say("tenancy.witness".to_owned(), tenancy.witness.as_str().to_owned(), true);
 }
 
 fn upstreams(config: &Config, say: &mut impl FnMut(String, String, bool)) {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::super::diagnostics::{Span, did_you_mean};
-use super::super::model::{Source, TableOverride, Tenancy};
+use super::super::model::{Source, TableOverride, Tenancy, Witness};
 use super::super::section::{Keys, Section, value_type};
 use super::super::values::parse_qualified_name;
 use super::tls::is_host_name;
@@ -25,6 +25,7 @@ const TENANCY: Keys = Keys {
         "allow_functions",
         "catalog_refresh",
         "catalog_max_age",
+        "witness",
         "search_path",
         "tables",
         "domain",
@@ -75,6 +76,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
         catalog_max_age: section
             .duration("catalog_max_age", Duration::from_millis(100))
             .unwrap_or(Duration::from_secs(1)),
+        witness: read_witness(context, &section),
         search_path: read_search_path(context, &section),
         tables,
     })
@@ -198,6 +200,18 @@ fn read_domains(context: &Context<'_>, section: &Section<'_>, sources: &[Source]
         }
     }
     domains
+}
+
+fn read_witness(context: &Context<'_>, section: &Section<'_>) -> Witness {
+    let Some(written) = section.nonempty("witness") else { return Witness::default() };
+    Witness::ALL.into_iter().find(|it| it.as_str() == written.value).unwrap_or_else(|| {
+        let names = Witness::ALL.map(Witness::as_str);
+        let hint = did_you_mean(written.value, names)
+            .unwrap_or_else(|| format!("one of {}", names.map(|it| format!("\"{it}\"")).join(", ")));
+        let message = format!("\"{}\" is nothing that can become of what the witness says", written.value);
+        context.findings.error_hint(&written.span, message, hint);
+        Witness::default()
+    })
 }
 
 fn read_search_path(context: &Context<'_>, section: &Section<'_>) -> Option<Vec<String>> {

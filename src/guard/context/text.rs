@@ -80,6 +80,7 @@ fn made(text: String, key: Option<Arc<str>>) -> Guarded {
         copy_in: None,
         writes: false,
         notes: vec![],
+        objection: None,
     };
     Guarded::from_parts(Script::of_plans(vec![Arc::new(plan)]), [key])
 }

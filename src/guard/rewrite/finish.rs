@@ -10,6 +10,7 @@ use crate::guard::gate::dispatch::{Gated, Sent};
 use crate::guard::parse::{self, Statement};
 use crate::guard::plan::{Piece, Plan, StatementKind};
 use crate::guard::verify::verify;
+use crate::guard::witness;
 use crate::guard::{Refusal, RefusalKind};
 use crate::pgerror::SqlState;
 
@@ -30,9 +31,10 @@ pub(super) fn plan(
             Sent::Query | Sent::AsWritten => false,
         };
     let pieces = if printed { print(&rewriter, tree)? } else { vec![Piece::Text(statement.text.into())] };
+    let (policy, guarding) = (rewriter.policy, rewriter.guarding());
     let Rewriter { client_params, inline, slots, checks, mut effects, notes, touches_data, .. } = rewriter;
     effects.extend(gated.effects);
-    Ok(Plan {
+    let mut plan = Plan {
         kind: gated.kind,
         pieces,
         rewritten: printed,
@@ -45,7 +47,12 @@ pub(super) fn plan(
         copy_in: gated.copy_in,
         writes: gated.writes,
         notes,
-    })
+        objection: None,
+    };
+    if guarding {
+        witness::hear(policy, &mut plan)?;
+    }
+    Ok(plan)
 }
 
 /// Kinds that may run without a tenant, if nothing that they name says otherwise.

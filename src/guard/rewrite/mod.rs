@@ -18,7 +18,7 @@ mod scope;
 mod select;
 mod sets;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod tree;
 mod write;
 

@@ -40,7 +40,10 @@ impl Machine {
             return Admission::Later;
         };
         match plan.and_then(|script| script.bind(&self.env.keys)) {
-            Ok(guarded) => Admission::Passed(guarded),
+            Ok(guarded) => {
+                self.tell_objections(&guarded, sql);
+                Admission::Passed(guarded)
+            }
             Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
             Err(refusal) => {
                 self.env.observer.refused(&refusal, sql);
@@ -71,12 +74,22 @@ impl Machine {
             script.bind(&keys_of(actor))
         });
         match bound {
-            Ok(guarded) => Ok(guarded),
+            Ok(guarded) => {
+                self.tell_objections(&guarded, sql);
+                Ok(guarded)
+            }
             Err(refusal) if self.may_be_new(&refusal) => Err(self.ask(place)),
             Err(refusal) => {
                 self.env.observer.refused(&refusal, sql);
                 Err(Obstacle::Error(*refusal.error))
             }
+        }
+    }
+
+    /// What the witness has against statements that are sent.
+    fn tell_objections(&self, guarded: &Guarded, sql: &str) {
+        for objection in guarded.plans().iter().filter_map(|plan| plan.objection.as_deref()) {
+            self.env.observer.objected(objection, sql);
         }
     }
 

@@ -98,6 +98,8 @@ pub struct Env {
 pub trait Observer: Send + Sync {
     /// A statement was refused. `sql` must not be logged as it is: it holds literals.
     fn refused(&self, refusal: &crate::guard::Refusal, sql: &str);
+    /// The witness has this against a statement that is sent all the same. `sql` must not be logged as it is.
+    fn objected(&self, objection: &str, sql: &str);
     /// An operator's statement is sent. `sql` must not be logged as it is.
     fn operator_statement(&self, sql: &str);
     /// The session acts for another tenant from now on.

@@ -49,6 +49,7 @@ fn plan(text: &str, protocol: Protocol<'_>) -> Result<Plan, Refusal> {
         }
         ["BEGIN" | "COMMIT" | "ROLLBACK"] => plan.kind = StatementKind::Transaction,
         ["SET", name, ..] => plan.effects.push(Effect::Setting((*name).to_owned())),
+        ["OBJECTIONABLE", ..] => plan.objection = Some("orders stands alone".into()),
         ["LISTEN", ..] => plan.effects.push(Effect::Pin(PinReason::Listen)),
         ["CREATE", ..] => plan.effects.push(Effect::CatalogChanged),
         ["RESET", "ALL"] => plan.effects.push(Effect::ResetOwn),
@@ -92,6 +93,10 @@ struct Seen(Mutex<Vec<String>>);
 impl Observer for Seen {
     fn refused(&self, refusal: &Refusal, _: &str) {
         self.0.lock().unwrap().push(format!("refused {}", refusal.kind.as_str()));
+    }
+
+    fn objected(&self, objection: &str, _: &str) {
+        self.0.lock().unwrap().push(format!("objected {objection}"));
     }
 
     fn operator_statement(&self, sql: &str) {

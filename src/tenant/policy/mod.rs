@@ -93,6 +93,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         allow_functions,
         setting: input.tenancy.setting.clone(),
         enforcement: input.enforcement,
+        witness: input.tenancy.witness,
         limits: input.limits,
     };
     (policy, notes)

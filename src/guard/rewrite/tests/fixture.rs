@@ -148,7 +148,7 @@ fn rule(name: &str) -> Option<TableRule> {
 }
 
 /// The policy of the tests.
-pub(super) fn policy() -> Policy {
+pub(in crate::guard) fn policy() -> Policy {
     let relations: HashMap<_, _> =
         SHAPES.iter().zip(16_400..).map(|(s, oid)| relation(s, oid)).map(|r| (r.name.clone(), r)).collect();
     let tables = relations.keys().filter_map(|name| Some((name.clone(), rule(&name.name)?))).collect();
@@ -183,14 +183,14 @@ pub(super) fn policy() -> Policy {
 }
 
 /// The only statement's plan, as Parse with no declared types would get it.
-pub(super) fn plan(sql: &str) -> Result<Plan, Refusal> {
+pub(in crate::guard) fn plan(sql: &str) -> Result<Plan, Refusal> {
     let mut plans = plan_statements(&policy(), &Mode::Shared, Protocol::Extended { param_types: &[] }, sql)?;
     assert_eq!(plans.len(), 1, "{sql}");
     Ok(plans.remove(0))
 }
 
 /// The final text of a plan; slots of the simple protocol as `{0}`.
-pub(super) fn text(plan: &Plan) -> String {
+pub(in crate::guard) fn text(plan: &Plan) -> String {
     let piece = |piece: &Piece| match piece {
         Piece::Text(text) => text.to_string(),
         Piece::Slot(slot) => format!("{{{slot}}}"),

@@ -1,7 +1,7 @@
 //! Tests of the rewriter with the gate and the verifier around it.
 
-mod faults;
-mod fixture;
+pub(in crate::guard) mod faults;
+pub(in crate::guard) mod fixture;
 mod forms;
 mod random;
 mod refusals;

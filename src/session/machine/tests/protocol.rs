@@ -275,3 +275,15 @@ fn operators_are_audited() {
     bench.query("SELECT 1");
     assert_eq!(*bench.seen.0.lock().unwrap(), ["operator SELECT 1"]);
 }
+
+/// Where the witness only reports, a statement is sent and told of each time.
+#[test]
+fn what_the_witness_objects_to_is_audited() {
+    let mut bench = Bench::new();
+    for _ in 0..2 {
+        bench.query("OBJECTIONABLE");
+        assert_eq!(bench.sent(), ["Query OBJECTIONABLE"]);
+        bench.done("SELECT 1", I);
+    }
+    assert_eq!(*bench.seen.0.lock().unwrap(), ["objected orders stands alone"; 2]);
+}
