@@ -23,3 +23,4 @@ mod tenants;
 mod tls;
 mod usage;
 mod verify;
+mod witness;

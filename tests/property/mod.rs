@@ -6,7 +6,7 @@
 //! another run.
 
 pub mod choices;
-mod generate;
+pub mod generate;
 mod schema;
 
 use std::collections::BTreeMap;
