@@ -12,7 +12,7 @@ use criterion::{BatchSize, Criterion};
 use pgwarden::catalog::{self, Catalog};
 use pgwarden::config::{self, Config};
 use pgwarden::guard::copy_stream::CopyRewriter;
-use pgwarden::guard::{Guard, GuardLimits, Mode, Policy, Protocol, TenantKeys, plan_statements};
+use pgwarden::guard::{Guard, GuardLimits, Mode, Policy, Protocol, TenantKeys, Witness, plan_statements, testify};
 use pgwarden::pool::{NetConnector, Pools, ServerTarget};
 use pgwarden::tenant::policy::{PolicyInput, build_policy, tenants_of};
 use pgwarden::throwaway::Cluster;
@@ -28,6 +28,10 @@ const SCHEMA: &str =
     "CREATE TABLE orders (id bigint PRIMARY KEY, tenant_id int NOT NULL, status text, total_cents int);
                       CREATE TABLE clicks (tenant_id int NOT NULL, session text, page text, amount int)";
 const POINT: &str = "SELECT id, status, total_cents FROM orders WHERE id = 4242";
+const JOINS: &str = "SELECT o.id, o.status, c.page, sum(c.amount) FROM orders o JOIN clicks c ON c.session = o.status \
+    LEFT JOIN clicks d ON d.page = c.page AND lower(d.session) = $1 JOIN orders p ON p.id = o.id \
+    WHERE o.total_cents > $2 AND o.status LIKE 'a%' AND EXISTS (SELECT 1 FROM orders q WHERE q.id = o.id) \
+    GROUP BY o.id, o.status, c.page ORDER BY 4 DESC LIMIT 10";
 const COPY: &str = "COPY clicks (session, page, amount) FROM STDIN";
 
 /// A database with tables of tenants, and the guard's policy for it.
@@ -103,6 +107,19 @@ fn guard(criterion: &mut Criterion, fixture: &Fixture) {
         guard.plan(&Mode::Shared, extended, &sql).unwrap().bind(&keys).unwrap().text().len()
     });
     rows(criterion, &guard);
+    witness(criterion, fixture);
+}
+
+/// What the second grammar adds to a new statement, by itself and in all.
+fn witness(criterion: &mut Criterion, fixture: &Fixture) {
+    let unheard = Policy { witness: Witness::Off, ..(*fixture.policy).clone() };
+    let extended = Protocol::Extended { param_types: &[] };
+    for (name, sql) in [("point", POINT), ("three joins", JOINS)] {
+        let plan = || plan_statements(&unheard, &Mode::Shared, extended, sql).unwrap().remove(0);
+        measure(criterion, &format!("plan without the witness, {name}"), plan);
+        let plan = plan();
+        measure(criterion, &format!("witness, {name}"), || testify(&unheard, &plan));
+    }
 }
 
 /// COPY FROM with the tenant column added, a thousand rows at once.
