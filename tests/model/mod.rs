@@ -6,6 +6,7 @@
 //! `PGWARDEN_MODEL_COUNT` (sequences), `PGWARDEN_MODEL_SECONDS` (at least so long) and `PGWARDEN_MODEL_SEED` choose another
 //! run, `PGWARDEN_MODEL_FIRST` its first sequence.
 
+mod draw;
 mod known;
 mod pair;
 mod stage;
