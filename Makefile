@@ -12,7 +12,9 @@ MATRIX ?= 14 16 17 18
 STATEMENTS ?= 5000
 # How long `make soak` runs, and the seed of its tests (another one each time, unless given: it is shown)
 SECONDS_OF_SOAK ?= 3600
-SEED ?= $(shell date +%s)
+ifndef SEED
+SEED := $(shell date +%s)
+endif
 
 .PHONY: help setup setup-drivers demo test test-matrix soak lint fmt deny clean-cache
 
