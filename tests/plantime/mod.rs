@@ -2,11 +2,13 @@
 //! a condition by evaluating its operator on values that ANALYZE kept of all rows, so an operator that raises on
 //! others' values must stay silent in every place where a condition can stand, with fresh statistics of all tenants.
 //!
-//! `PGWARDEN_PLANTIME_COUNT` (statements of each mode) and `PGWARDEN_PLANTIME_SEED` choose another run.
+//! `PGWARDEN_PLANTIME_COUNT` (statements of each mode), `PGWARDEN_PLANTIME_SECONDS` (at least so long) and
+//! `PGWARDEN_PLANTIME_SEED` choose another run.
 
 mod generate;
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use self::generate::{Statement, statement};
 use crate::isolation::Mode;
@@ -82,11 +84,15 @@ fn probe(mode: Mode) {
     let database = database(mode);
     let proxy = proxy(mode, &database);
     let seed = number("PGWARDEN_PLANTIME_SEED", 1);
-    let count = number("PGWARDEN_PLANTIME_COUNT", COUNT);
+    let least = number("PGWARDEN_PLANTIME_COUNT", COUNT);
+    let until = Instant::now() + Duration::from_secs(number("PGWARDEN_PLANTIME_SECONDS", 0));
     let mut through = Endpoint { database: database.clone(), ..proxy.a() }.connect();
     let mut direct = Lab::general().owner(&database).connect();
     let (mut leaks, mut bites, mut errors) = (Vec::new(), 0, BTreeMap::<String, usize>::new());
-    for number in 0..count {
+    let mut count = 0;
+    while count < least || Instant::now() < until {
+        let number = count;
+        count += 1;
         let (generated, draws) = statement(Choices::seeded(seed.wrapping_mul(7_000_003).wrapping_add(number)));
         let outcome = run(&mut through, &generated);
         if tells(&outcome) {
