@@ -242,6 +242,17 @@ pub struct Operator {
     pub extension: Option<String>,
 }
 
+/// A cast that runs a function outside of `pg_catalog`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cast {
+    /// The type that it gives.
+    pub target: QualifiedName,
+    /// Its function.
+    pub function: QualifiedName,
+    /// Postgres also uses it where no cast is written: in assignments, or anywhere.
+    pub unwritten: bool,
+}
+
 /// A type, as far as the guard needs it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TypeInfo {
@@ -272,6 +283,8 @@ pub struct Catalog {
     pub functions: HashMap<String, Vec<Function>>,
     /// Operators by bare name, all overloads of all schemas.
     pub operators: HashMap<String, Vec<Operator>>,
+    /// Casts by functions outside of `pg_catalog`.
+    pub casts: Vec<Cast>,
     /// Types by oid.
     pub types: HashMap<Oid, TypeInfo>,
     /// Relations that views and materialised views read, by the view's oid. Those of the system are left out.

@@ -49,6 +49,7 @@ const SCHEMA: &str = "
     CREATE TABLE owned (tenant_id int, v text);
     INSERT INTO owned VALUES (1, 'ALPHA'), (2, 'CANARY_B_swapped');
     GRANT ALL ON plain, owned TO app_owner;
+    CREATE TYPE boxed AS (v text);
     CREATE FUNCTION harvest() RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT string_agg(v, '','') FROM owned'";
 
 const SWAP: &str = "BEGIN; ALTER TABLE plain RENAME TO was_plain; ALTER TABLE owned RENAME TO plain; COMMIT";
@@ -102,7 +103,7 @@ fn a_table_takes_anothers_name() {
 }
 
 #[test]
-fn a_function_or_an_operator_comes_between() {
+fn a_function_an_operator_or_a_cast_comes_between() {
     let (lab, proxy) = shared("ddl_overload");
     let mut a = crate::support::session::Endpoint::new(proxy.port, "tenant_a", "tenant_a_pw", "ddl_overload").connect();
     for (sql, change) in [
@@ -115,8 +116,14 @@ fn a_function_or_an_operator_comes_between() {
             "CREATE FUNCTION public.glue(varchar, varchar) RETURNS text LANGUAGE sql AS 'SELECT public.harvest()';
              CREATE OPERATOR public.%> (LEFTARG = varchar, RIGHTARG = varchar, FUNCTION = public.glue)",
         ),
+        (
+            "SELECT ('x'::text)::boxed",
+            "CREATE FUNCTION public.box(text) RETURNS boxed LANGUAGE sql AS 'SELECT ROW(public.harvest())::public.boxed';
+             CREATE CAST (text AS boxed) WITH FUNCTION public.box(text)",
+        ),
     ] {
         bounded(lab, "ddl_overload", change, || a.simple(sql).text());
+        a.simple(sql).refused("42501");
     }
 }
 

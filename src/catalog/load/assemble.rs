@@ -22,6 +22,7 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         relations: relations(raw.relations, raw.parents, raw.policies, raw.columns, &types),
         functions: functions(raw.functions, &types),
         operators: operators(raw.operators),
+        casts: raw.casts,
         types,
         reads: reads(raw.reads),
         setters: raw.setters,

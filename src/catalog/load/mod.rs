@@ -281,6 +281,7 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
         columns: queries::columns(&transaction).await?,
         functions: queries::functions(&transaction).await?,
         operators: queries::operators(&transaction).await?,
+        casts: queries::casts(&transaction).await?,
         reads: code::reads(&transaction).await?,
         setters: code::setters(&transaction).await?,
         unbound_definers: code::unbound_definers(&transaction).await?,

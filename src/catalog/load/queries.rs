@@ -4,7 +4,7 @@ use tokio_postgres::{Row, Transaction};
 
 use super::{LoadError, code, row};
 use crate::catalog::model::{
-    Catalog, Function, Generated, Identity, Operator, QualifiedName, RelKind, RowPolicy, Setter, UpstreamRole,
+    Cast, Catalog, Function, Generated, Identity, Operator, QualifiedName, RelKind, RowPolicy, Setter, UpstreamRole,
 };
 use crate::ids::Oid;
 
@@ -89,6 +89,7 @@ pub(super) struct Raw {
     pub(super) columns: Vec<ColumnRow>,
     pub(super) functions: Vec<FunctionRow>,
     pub(super) operators: Vec<Operator>,
+    pub(super) casts: Vec<Cast>,
     pub(super) reads: Vec<ReadRow>,
     pub(super) setters: Vec<Setter>,
     pub(super) unbound_definers: Vec<QualifiedName>,
@@ -148,8 +149,14 @@ const OPERATORS: &str = r"
     LEFT JOIN pg_extension e ON e.oid = d.refobjid
     WHERE n.nspname !~ '^pg_(toast_)?temp_'";
 
+const CASTS: &str = r"
+    SELECT tn.nspname AS target_schema, t.typname AS target, n.nspname, p.proname AS name, c.castcontext <> 'e' AS unwritten
+    FROM pg_cast c JOIN pg_type t ON t.oid = c.casttarget JOIN pg_namespace tn ON tn.oid = t.typnamespace
+    JOIN pg_proc p ON p.oid = c.castfunc JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname <> 'pg_catalog'";
+
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 11] = [
+pub(super) const PARTS: [&str; 12] = [
     SCHEMAS,
     TYPES,
     RELATIONS,
@@ -158,6 +165,7 @@ pub(super) const PARTS: [&str; 11] = [
     COLUMNS,
     FUNCTIONS,
     OPERATORS,
+    CASTS,
     code::READS,
     code::SETTERS,
     code::UNBOUND_DEFINERS,
@@ -324,4 +332,12 @@ pub(super) async fn operators(transaction: &Transaction<'_>) -> Result<Vec<Opera
         })
     };
     query(transaction, OPERATORS, read).await
+}
+
+pub(super) async fn casts(transaction: &Transaction<'_>) -> Result<Vec<Cast>, LoadError> {
+    let read = |row: &Row| {
+        let target = QualifiedName::new(row.try_get::<_, &str>("target_schema")?, row.try_get::<_, &str>("target")?);
+        Ok(Cast { target, function: name(row)?, unwritten: row.try_get("unwritten")? })
+    };
+    query(transaction, CASTS, read).await
 }

@@ -4,8 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::catalog::{
-    Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, QualifiedName, RelKind, Relation, TypeInfo,
-    Volatility,
+    Cast, Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, QualifiedName, RelKind, Relation,
+    TypeInfo, Volatility,
 };
 use crate::guard::{Mode, Policy, Refusal, TableRule, TenantTable};
 use crate::ids::Oid;
@@ -215,6 +215,13 @@ pub(super) fn policy() -> Policy {
         relations,
         functions: by_name,
         operators: by_operator,
+        casts: [("boxed", "customer_count"), ("labelled", "safe_total")]
+            .map(|(target, function)| Cast {
+                target: QualifiedName::new("public", target),
+                function: QualifiedName::new("public", function),
+                unwritten: false,
+            })
+            .to_vec(),
         types: HashMap::from([(1082, date)]),
         ..Catalog::default()
     };

@@ -77,6 +77,9 @@ pub(super) fn bad_modifier() -> Refusal {
 pub(crate) fn check_cast(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Result<(), Refusal> {
     let Some(name) = cast.type_name.as_ref() else { return Ok(()) };
     check(policy, mode, name)?;
+    if let Some((last, before)) = parts(&name.names).unwrap_or_default().split_last() {
+        functions::check_cast(policy, mode, before.last().map(|schema| truncated(schema)), truncated(last))?;
+    }
     check_lookup(mode, cast)
 }
 
@@ -170,6 +173,20 @@ mod tests {
             ("x::pg_catalog.timestamptz('y')", "42601"),
         ] {
             assert_eq!(cast(&Mode::Shared, sql), wanted, "{sql}");
+        }
+    }
+
+    #[test]
+    fn casts_call_no_function_without_a_rule() {
+        for (sql, wanted) in [
+            ("x::boxed", "42501"),
+            ("x::public.boxed", "42501"),
+            ("CAST(x AS boxed[])", "42501"),
+            ("x::labelled", "ok"),
+            ("x::t_b.boxed", "ok"),
+        ] {
+            assert_eq!(cast(&Mode::Shared, sql), wanted, "{sql}");
+            assert_eq!(cast(&Mode::Operator, sql), "ok", "{sql}");
         }
     }
 

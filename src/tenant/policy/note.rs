@@ -45,6 +45,17 @@ pub enum PolicyNote {
         /// The name.
         name: QualifiedName,
     },
+    /// A cast that Postgres uses where none is written, by a function that tenants may not call.
+    #[error(
+        "the cast to {target} calls {function} where no cast is written, and no rule for functions sees it: \
+         make it a cast that is written (CREATE CAST without AS IMPLICIT or AS ASSIGNMENT)"
+    )]
+    UnwrittenCast {
+        /// The type.
+        target: QualifiedName,
+        /// The function.
+        function: QualifiedName,
+    },
     /// A schema of the pinned search path does not exist.
     #[error("search_path names schema \"{schema}\", which does not exist")]
     MissingPathSchema {
@@ -224,6 +235,7 @@ impl PolicyNote {
             | PolicyNote::UnboundDefiner { .. }
             | PolicyNote::UntestedServer { .. }
             | PolicyNote::MissingFunction { .. }
+            | PolicyNote::UnwrittenCast { .. }
             | PolicyNote::Unconfigured { .. }
             | PolicyNote::UnlistedView { .. } => NoteLevel::Warning,
         }

@@ -220,9 +220,18 @@ pub(super) fn check_names(
     notes: &mut Vec<PolicyNote>,
 ) {
     for name in &input.tenancy.allow_functions {
-        let overloads = catalog.functions.get(&name.name);
-        if !overloads.is_some_and(|list| list.iter().any(|f| f.name == *name)) {
+        let functions = catalog.functions.get(&name.name).into_iter().flatten().map(|it| &it.name);
+        let operators = catalog.operators.get(&name.name).into_iter().flatten().map(|it| &it.name);
+        if !functions.chain(operators).any(|found| found == name) {
             notes.push(PolicyNote::MissingFunction { name: name.clone() });
+        }
+    }
+    for cast in catalog.casts.iter().filter(|it| it.unwritten && !input.tenancy.allow_functions.contains(&it.function))
+    {
+        let mut functions = catalog.functions.get(&cast.function.name).into_iter().flatten();
+        if functions.any(|it| it.name == cast.function && it.extension.is_none()) {
+            let (target, function) = (cast.target.clone(), cast.function.clone());
+            notes.push(PolicyNote::UnwrittenCast { target, function });
         }
     }
     for schema in input.tenancy.search_path.iter().flatten() {

@@ -335,6 +335,33 @@ fn types_are_printed_so_that_they_read_back() {
 }
 
 #[test]
+fn casts_that_nobody_writes_are_named() {
+    let mut world = World::new().table("public.t", &[("tenant_id", INT4)]);
+    world.expect(&[("public.t", "tenant_id:pg_catalog.int4:-")], &[]);
+    let cast = |unwritten| Cast { target: q("public.box"), function: q("public.to_box"), unwritten };
+    let function = || Function {
+        oid: 0,
+        name: q("public.to_box"),
+        kind: FunctionKind::Function,
+        volatility: Volatility::Stable,
+        leakproof: false,
+        security_definer: false,
+        language: "plpgsql".to_owned(),
+        arg_types: vec![25],
+        body: None,
+        takes_row: false,
+        extension: None,
+    };
+    world.catalog.functions.insert("to_box".to_owned(), vec![function()]);
+    world.catalog.casts = vec![cast(false)];
+    world.expect(&[("public.t", "tenant_id:pg_catalog.int4:-")], &[]);
+    world.catalog.casts = vec![cast(true)];
+    world.expect(&[("public.t", "tenant_id:pg_catalog.int4:-")], &["the cast to public.box calls public.to_box"]);
+    world.tenancy.allow_functions.push(q("public.to_box"));
+    world.expect(&[("public.t", "tenant_id:pg_catalog.int4:-")], &[]);
+}
+
+#[test]
 fn without_shared_tenants_there_is_nothing_to_say() {
     let mut world = World::new().table("public.t", &[("x", INT4)]).shared("public.gone");
     world.tenancy.allow_functions.push(q("public.f"));

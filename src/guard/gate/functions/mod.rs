@@ -82,6 +82,32 @@ pub(crate) fn check_field(policy: &Policy, mode: &Mode, field: &str) -> Result<(
     Ok(())
 }
 
+/// A cast to a type: it calls a function where the operator has made it so.
+///
+/// # Errors
+/// 42501 for a function that has no rule.
+pub(crate) fn check_cast(policy: &Policy, mode: &Mode, schema: Option<&str>, name: &str) -> Result<(), Refusal> {
+    if matches!(mode, Mode::Operator | Mode::Database) {
+        return Ok(());
+    }
+    let casts = policy.catalog.casts.iter();
+    let mut casts = casts.filter(|it| it.target.name == name && schema.is_none_or(|s| it.target.schema == s));
+    let denied = casts.find(|cast| {
+        let known = policy.catalog.functions.get(&cast.function.name).into_iter().flatten();
+        let mut functions = known.filter(|function| function.name == cast.function);
+        let own = matches!(mode, Mode::Schema(_)) && schema_is_own(mode, &cast.function.schema);
+        !own && !functions.all(|function| may_call(policy, mode, function))
+    });
+    match denied {
+        Some(cast) => Err(super::names::denied(
+            RefusalKind::Function,
+            format!("permission denied for cast to type {name}: it calls function {}", cast.function),
+            "If the function is safe for every tenant, list it as schema.name in tenancy.allow_functions.",
+        )),
+        None => Ok(()),
+    }
+}
+
 fn takes_row(function: &Function) -> bool {
     function.takes_row || matches!(function.arg_types.as_slice(), [only] if ROW_ACCEPTING.contains(only))
 }
