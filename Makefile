@@ -47,7 +47,7 @@ test-matrix: setup
 	    scripts/setup postgres $$major || exit 1; \
 	    echo "== Postgres $$major"; \
 	    PGWARDEN_PROPERTY_COUNT=$(STATEMENTS) PGWARDEN_PG_BIN="$(CURDIR)/$(CACHE)/postgres/$$major/native/bin" \
-	        $(CARGO) test --test blackbox -- isolation:: oracle:: property:: verify:: || failed="$$failed $$major"; \
+	        $(CARGO) test --test blackbox -- isolation:: oracle:: property:: plantime:: verify:: || failed="$$failed $$major"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed on Postgres$$failed"; exit 1; fi
 
