@@ -54,6 +54,9 @@ pub enum Command {
     VerifyIsolation(Box<verify_isolation::VerifyArgs>),
     /// Row-level security as a second layer: print the policies, or say what is missing
     Rls(rls::RlsArgs),
+    /// Print the DDL of an event trigger by which a database tells pgwarden of schema changes at once, not within
+    /// tenancy.catalog_max_age. Run it there: pgwarden ddl-trigger | psql ...
+    DdlTrigger,
     /// What each tenant has used, from the usage table: for people, or as CSV or JSON for billing
     Usage(usage::UsageArgs),
     /// Turn a password into what the configuration stores for a login
@@ -70,6 +73,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::VerifyIsolation(args) => verify_isolation::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::DdlTrigger => {
+            print!("{}", crate::catalog::DDL_TRIGGER);
+            ExitCode::SUCCESS
+        }
         Command::Usage(args) => usage::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
     }

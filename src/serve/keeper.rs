@@ -16,7 +16,7 @@ use tracing::{error, warn};
 
 use super::rules::Rules;
 use crate::catalog::{Catalog, CatalogSource, Known, RefreshTimes};
-use crate::config;
+use crate::config::{self, Layout};
 use crate::guard::{Guard, GuardLimits, Policy};
 use crate::ids::{TenantName, UpstreamName};
 use crate::pgerror::PgError;
@@ -230,6 +230,10 @@ impl Keeper {
             limits: GuardLimits::default(),
         };
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
+        if input.tenants.iter().any(|tenant| !matches!(tenant.layout, Layout::Database)) {
+            // The connection over which it hears of DDL opens with the first look.
+            self.catalogs().look_soon();
+        }
         let (policy, notes) = build_policy(&input, Arc::clone(catalog), epoch);
         say(&upstream.name, &said, &notes);
         // Where it says the same, the verdicts that it gave stay cached.

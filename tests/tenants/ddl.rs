@@ -102,6 +102,32 @@ fn a_table_takes_anothers_name() {
     }
 }
 
+/// Where the database tells of DDL, nobody has to look for it.
+#[test]
+fn an_event_trigger_tells_at_once() {
+    let database = "ddl_told";
+    let lab = Lab::general();
+    lab.copy_of_shop(database);
+    lab.run(database, SCHEMA);
+    let printed = std::process::Command::new(crate::support::proxy::program()).arg("ddl-trigger").output().unwrap();
+    assert!(printed.status.success());
+    lab.run(database, &String::from_utf8(printed.stdout).unwrap());
+    let port = crate::support::proxy::free_port();
+    let never = "catalog_refresh = \"1h\"\ncatalog_max_age = \"1h\"".to_owned();
+    let text = Setup { tenancy: never, ..setup(database) }.text(lab, port);
+    let proxy =
+        Proxy::launch(&text.replace("[\"public.countries\"]", "[\"public.countries\", \"public.plain\"]"), port);
+    let mut a = crate::support::session::Endpoint::new(proxy.port, "tenant_a", "tenant_a_pw", database).connect();
+    a.simple("SELECT v FROM plain").ok();
+    let mut superuser = lab.superuser(database);
+    let listens = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+        AND application_name = 'pgwarden catalog' AND state = 'idle'";
+    while superuser.simple(listens).ok().value() == "0" {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    bounded(lab, database, SWAP, || a.simple("SELECT v FROM plain").text());
+}
+
 #[test]
 fn a_function_an_operator_or_a_cast_comes_between() {
     let (lab, proxy) = shared("ddl_overload");

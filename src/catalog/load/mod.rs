@@ -93,11 +93,18 @@ async fn connect_and_read(upstream: &Upstream) -> Result<(Arc<Catalog>, Mark), L
     read(&mut connect(upstream).await?.client).await
 }
 
-/// Looks whether a catalog still is as it was read, over a connection of its own that stays open.
+/// The channel on which an event trigger tells of DDL, where the upstream has one.
+pub const DDL_CHANNEL: &str = "pgwarden_ddl";
+
+/// What makes a database tell of DDL at once. An event trigger is a superuser's to make, and in some managed services the
+/// owner's.
+pub const DDL_TRIGGER: &str = include_str!("ddl_trigger.sql");
+
+/// Looks whether a catalog still is as it was read, over a connection of its own that stays open, and hears of DDL on it.
 #[derive(Debug)]
 pub struct Lookout {
     upstream: Arc<Upstream>,
-    open: Option<(Control, Looker)>,
+    open: Option<(Listening, Looker)>,
 }
 
 impl Lookout {
@@ -118,7 +125,9 @@ impl Lookout {
             return Ok(unchanged);
         }
         let look = async {
-            let control = connect(&self.upstream).await?;
+            let control = hear(&self.upstream, "pgwarden catalog").await?;
+            // One in recovery hears nothing. Looking is enough there.
+            let _ = control.client.batch_execute(&listen_to(DDL_CHANNEL)).await;
             let looker = Looker::new(&control.client).await?;
             let unchanged = looker.is_unchanged(&control.client, since).await?;
             self.open = Some((control, looker));
@@ -126,6 +135,18 @@ impl Lookout {
         };
         let limit = self.upstream.connect_timeout + LOOK_TIMEOUT;
         timeout(limit, look).await.map_err(|_| LoadError::Timeout(limit))?
+    }
+
+    /// Waits until something was told on the connection. Pends while there is none.
+    pub async fn told(&mut self) {
+        let heard = match self.open.as_mut() {
+            Some((control, _)) => control.notified.recv().await,
+            None => std::future::pending().await,
+        };
+        if heard.is_none() {
+            // It has broken: the next look replaces it.
+            self.open = None;
+        }
     }
 }
 
@@ -233,7 +254,22 @@ impl Drop for Listening {
 /// # Errors
 /// As [`LoadError`] says.
 pub async fn listen(upstream: &Upstream, channel: Option<&str>) -> Result<Listening, LoadError> {
-    let (client, mut connection) = timeout(upstream.connect_timeout, open(upstream, "pgwarden tenants"))
+    let listening = hear(upstream, "pgwarden tenants").await?;
+    let mut sql = channel.map(listen_to).unwrap_or_default();
+    sql.push_str("SET default_transaction_read_only = on; SET statement_timeout = '60s'");
+    timeout(upstream.connect_timeout, listening.client.batch_execute(&sql))
+        .await
+        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
+    Ok(listening)
+}
+
+fn listen_to(channel: &str) -> String {
+    format!("LISTEN \"{}\"; ", channel.replace('"', "\"\""))
+}
+
+/// Connects to an upstream as its own role, for queries and notifications.
+async fn hear(upstream: &Upstream, application_name: &str) -> Result<Listening, LoadError> {
+    let (client, mut connection) = timeout(upstream.connect_timeout, open(upstream, application_name))
         .await
         .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
     let (heard, notified) = mpsc::channel(1);
@@ -245,16 +281,7 @@ pub async fn listen(upstream: &Upstream, channel: Option<&str>) -> Result<Listen
             }
         }
     });
-    let listening = Listening { client, notified, connection };
-    let mut sql = String::new();
-    if let Some(channel) = channel {
-        sql = format!("LISTEN \"{}\"; ", channel.replace('"', "\"\""));
-    }
-    sql.push_str("SET default_transaction_read_only = on; SET statement_timeout = '60s'");
-    timeout(upstream.connect_timeout, listening.client.batch_execute(&sql))
-        .await
-        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
-    Ok(listening)
+    Ok(Listening { client, notified, connection })
 }
 
 async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {

@@ -52,14 +52,14 @@ pub(super) async fn run(source: Weak<CatalogSource>, upstream: Arc<Upstream>) {
             }
         }
         drop(handle);
-        let Some(next) = next(&source, due).await else { return };
+        let Some(next) = next(&source, due, &mut reader.lookout).await else { return };
         work = next;
     }
 }
 
 /// Waits until something is asked for, or time is up. None when the source is gone: a pause of at most a second at a time
 /// notices that.
-async fn next(source: &Weak<CatalogSource>, due: Instant) -> Option<Work> {
+async fn next(source: &Weak<CatalogSource>, due: Instant, lookout: &mut Lookout) -> Option<Work> {
     loop {
         let handle = source.upgrade()?;
         if handle.wanted.load(Ordering::Acquire) || Instant::now() >= due {
@@ -69,7 +69,15 @@ async fn next(source: &Weak<CatalogSource>, due: Instant) -> Option<Work> {
             return Some(Work::Look);
         }
         let step = due.saturating_duration_since(Instant::now()).min(Duration::from_secs(1));
-        let _ = tokio::time::timeout(step, handle.wake.notified()).await;
+        tokio::select! {
+            () = tokio::time::sleep(step) => {}
+            () = handle.wake.notified() => {}
+            // Whoever told it: only what is seen counts, and not more often than a load may be.
+            () = lookout.told() => {
+                tokio::time::sleep(handle.times.min_gap).await;
+                return Some(Work::Look);
+            }
+        }
     }
 }
 
