@@ -25,9 +25,9 @@ const TABLES: &[(&str, &str)] = &[
     ("events", "account"),
 ];
 
-/// A probing statement and its draws.
-pub fn statement(choices: Choices) -> (Statement, Vec<u32>) {
-    let mut writer = Writer { choices, with: Vec::new(), names: 0, value: None };
+/// A probing statement for a server that has MERGE or has not, and its draws.
+pub fn statement(choices: Choices, has_merge: bool) -> (Statement, Vec<u32>) {
+    let mut writer = Writer { choices, with: Vec::new(), names: 0, value: None, has_merge };
     let body = writer.body();
     let with = if writer.with.is_empty() { String::new() } else { format!("WITH {} ", writer.with.join(", ")) };
     let text = match body {
@@ -53,6 +53,7 @@ struct Writer {
     with: Vec<String>,
     names: usize,
     value: Option<&'static str>,
+    has_merge: bool,
 }
 
 impl Writer {
@@ -112,7 +113,7 @@ impl Writer {
                 self.condition(&x, Some("t@email"))
             )),
             10 => write(format!("DELETE FROM comments t USING {item} WHERE {}", self.condition(&x, Some("t@body")))),
-            11 if self.with.is_empty() => write(format!(
+            11 if self.with.is_empty() && self.has_merge => write(format!(
                 "MERGE INTO wallets t USING {item} ON {} WHEN MATCHED THEN DO NOTHING",
                 self.condition(&x, Some("t@owner_name"))
             )),

@@ -88,16 +88,20 @@ fn probe(mode: Mode) {
     let until = Instant::now() + Duration::from_secs(number("PGWARDEN_PLANTIME_SECONDS", 0));
     let mut through = Endpoint { database: database.clone(), ..proxy.a() }.connect();
     let mut direct = Lab::general().owner(&database).connect();
+    let version: u32 = direct.simple("SHOW server_version_num").ok().value().parse().expect("a number");
+    let has_merge = version >= 150_000;
     let (mut leaks, mut bites, mut errors) = (Vec::new(), 0, BTreeMap::<String, usize>::new());
     let mut count = 0;
     while count < least || Instant::now() < until {
         let number = count;
         count += 1;
-        let (generated, draws) = statement(Choices::seeded(seed.wrapping_mul(7_000_003).wrapping_add(number)));
+        let (generated, draws) =
+            statement(Choices::seeded(seed.wrapping_mul(7_000_003).wrapping_add(number)), has_merge);
         let outcome = run(&mut through, &generated);
         if tells(&outcome) {
-            let small = shrink(draws, 300, &mut |it| tells(&run(&mut through, &statement(Choices::replay(it)).0)));
-            leaks.push(format!("statement {number}: {}", statement(Choices::replay(&small)).0.text));
+            let small =
+                shrink(draws, 300, &mut |it| tells(&run(&mut through, &statement(Choices::replay(it), has_merge).0)));
+            leaks.push(format!("statement {number}: {}", statement(Choices::replay(&small), has_merge).0.text));
         } else if !outcome.is_empty() {
             *errors.entry(outcome).or_default() += 1;
         }
