@@ -14,6 +14,8 @@ impl Machine {
             // What is sent before a transaction says nothing of one that is on its way behind it.
             self.tx = status;
         }
+        // Around the client's transactions: portals of a batch that the server has not seen yet may be there already.
+        let between = matches!(expected.fate, Fate::Swallow(Errand::Context(_) | Errand::Outcome(_)));
         match (expected.kind, expected.fate) {
             (Kind::Query(run), Fate::Swallow(errand)) => self.errand_done(errand, run.failed),
             (Kind::Query(run), fate) => {
@@ -35,6 +37,9 @@ impl Machine {
         self.copying = super::copy::CopyStream::None;
         self.send_local();
         if self.tx == TransactionStatus::Idle {
+            if !between && self.batch == super::Batch::Closed {
+                self.portals.clear();
+            }
             self.transaction_ended();
         }
         Ok(())
@@ -75,9 +80,6 @@ impl Machine {
 
     fn transaction_ended(&mut self) {
         self.note_transaction_end();
-        if self.batch == super::Batch::Closed {
-            self.portals.clear();
-        }
         if std::mem::take(&mut self.catalog_changed) {
             self.place.catalog.changed();
         }
