@@ -1,10 +1,14 @@
 //! Connections that others wait for while the sessions that have them do nothing.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::inner::Inner;
 use super::server::Server;
 use super::state::Phase;
+
+/// A connection that has come back is reset, or another is opened in its place, before somebody has it who waited: so long it
+/// counts as one that will serve.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 
 impl Inner {
     /// Whether the session that has this connection, and does nothing with it, should end because others wait for one. As many are
@@ -18,8 +22,9 @@ impl Inner {
         };
         {
             let mut ending = self.ending.lock();
+            ending.retain(|_, end| end.is_none_or(|end| end.elapsed() < ON_ITS_WAY));
             if ending.len() < waiting {
-                ending.insert(server.id());
+                ending.insert(server.id(), None);
                 return true;
             }
         }
@@ -28,6 +33,8 @@ impl Inner {
 
     /// A connection has come back, or is gone.
     pub(super) fn note_end(&self, server: u64) {
-        self.ending.lock().remove(&server);
+        if let Some(end) = self.ending.lock().get_mut(&server) {
+            *end = Some(Instant::now());
+        }
     }
 }

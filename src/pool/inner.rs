@@ -6,7 +6,7 @@
 //! * Waiters and idle connections never exist together, except while the pool is paused, and where the waiters may have no
 //!   more of the pool's connections ([`Shares`]).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -48,8 +48,8 @@ pub(super) struct Inner {
     pub(super) listed: AtomicBool,
     /// Its number in the line of pools that found the cap reached; belongs to the cap's lock.
     pub(super) place_in_line: AtomicU64,
-    /// Connections whose sessions end because others wait for them.
-    pub(super) ending: Mutex<HashSet<u64>>,
+    /// Connections whose sessions end because others wait for them; with the time, those that have ended.
+    pub(super) ending: Mutex<HashMap<u64, Option<Instant>>>,
 }
 
 impl Drop for Inner {
