@@ -1,5 +1,6 @@
 //! DEALLOCATE, DISCARD ALL, and servers that do not hold what was noted.
 
+use super::prepared::accept;
 use super::*;
 
 const STAND_IN: &str = "SET escape_string_warning FROM CURRENT";
@@ -10,24 +11,6 @@ fn prepare(bench: &mut Bench, name: &str, sql: &str) -> Vec<String> {
         frontend::sync(out);
     });
     accept(bench)
-}
-
-/// Answers everything that was sent, as a server would that accepts it all.
-fn accept(bench: &mut Bench) -> Vec<String> {
-    let sent = bench.sent();
-    bench.server(|out| {
-        for message in &sent {
-            match message.split(' ').next().unwrap() {
-                "Parse" => backend::parse_complete(out),
-                "Bind" => backend::bind_complete(out),
-                "Close" => backend::close_complete(out),
-                "Execute" => backend::command_complete(out, "SELECT 0").unwrap(),
-                "Sync" => backend::ready_for_query(out, I),
-                other => panic!("{other}"),
-            }
-        }
-    });
-    sent
 }
 
 fn run(out: &mut BytesMut, name: &str) {

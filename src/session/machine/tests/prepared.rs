@@ -10,7 +10,7 @@ fn prepare(bench: &mut Bench, name: &str, sql: &str) {
 }
 
 /// Answers everything that was sent, as a server would that accepts it all.
-fn accept(bench: &mut Bench) -> Vec<String> {
+pub(super) fn accept(bench: &mut Bench) -> Vec<String> {
     let sent = bench.sent();
     bench.server(|out| {
         for message in &sent {
