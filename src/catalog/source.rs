@@ -198,14 +198,21 @@ impl CatalogSource {
         }
     }
 
-    /// Reads the catalog anew and waits for it (at most 10 s). Callers share one load, which begins after each of them asked.
+    /// Reads the catalog anew and waits for it (at most 10 s). Callers share one load, which begins after each of them asked;
+    /// while none has succeeded, one that is under way is waited for instead: there is nothing yet that could be outdated.
     ///
     /// # Errors
     /// Why that load failed.
     pub async fn refresh(&self) -> Result<Arc<Catalog>, Arc<str>> {
         let mut watcher = self.state.subscribe();
-        let begun = watcher.borrow().begun;
-        self.notice_ddl();
+        let (begun, first) = {
+            let state = watcher.borrow();
+            let first = state.catalog.is_none() && state.begun > state.ended;
+            (if first { state.ended } else { state.begun }, first)
+        };
+        if !first {
+            self.notice_ddl();
+        }
         let state = match tokio::time::timeout(WAIT, watcher.wait_for(|s| s.ended > begun)).await {
             Ok(Ok(state)) => state.clone(),
             Ok(Err(_)) | Err(_) => return Err("the catalog could not be read in time".into()),

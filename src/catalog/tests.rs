@@ -1,7 +1,7 @@
 //! Loading from a real server.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::*;
 use crate::config::{Address, PoolSettings, Secret, TlsMode, Upstream, UpstreamTls};
@@ -179,6 +179,20 @@ async fn reads_on_an_interval() {
     cluster.run("catalog_interval", "CREATE TABLE t (x int)").await.unwrap();
     let next = tokio::time::timeout(Duration::from_secs(20), source.changed_from(Some(&first))).await.unwrap();
     assert!(next.relation("public", "t").is_some());
+}
+
+#[tokio::test]
+async fn the_first_load_is_waited_for_once() {
+    // Connections are taken, and nothing is ever said.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut upstream = upstream(silent.local_addr().unwrap().port(), "x", "postgres");
+    upstream.connect_timeout = Duration::from_secs(2);
+    let source = CatalogSource::spawn(Arc::new(upstream), RefreshTimes::every(Duration::from_secs(60)));
+    // A load is under way.
+    let _taken = silent.accept().await.unwrap();
+    let asked = Instant::now();
+    let error = source.refresh().await.unwrap_err();
+    assert!(error.contains("2s") && asked.elapsed() < Duration::from_millis(3_500), "{error} {:?}", asked.elapsed());
 }
 
 #[tokio::test]
