@@ -14,7 +14,7 @@ use pgwarden::config::{self, Config};
 use pgwarden::guard::copy_stream::CopyRewriter;
 use pgwarden::guard::{Guard, GuardLimits, Mode, Policy, Protocol, TenantKeys, Witness, plan_statements, testify};
 use pgwarden::pool::{NetConnector, Pools, ServerTarget};
-use pgwarden::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use pgwarden::policy::{PolicyInput, build_policy, tenants_of};
 use pgwarden::throwaway::Cluster;
 use pgwarden::wire::frame::{Head, UpstreamLimits, peek_head};
 use pgwarden::wire::frontend::{BindRewrite, ExtraParam, Format, FrontendMessage, rewrite_bind};

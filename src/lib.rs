@@ -6,21 +6,23 @@
 // Tests may fail loudly; production code may not.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-pub mod admin;
+pub mod app;
 pub mod auth;
 pub mod catalog;
+pub mod checks;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod guard;
 pub mod ids;
-pub mod lifecycle;
+pub mod limits;
 pub mod metrics;
 pub mod observe;
 pub mod pgerror;
+pub mod policy;
 pub mod pool;
-pub mod serve;
 pub mod session;
 pub mod tenant;
 pub mod throwaway;
+pub mod usage;
 pub mod wire;
-pub mod workers;

@@ -7,7 +7,7 @@ use crate::auth::LoginQuery;
 use crate::catalog;
 use crate::config::{Config, Layout, Upstream};
 use crate::guard::{GuardLimits, TableRule};
-use crate::tenant::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
+use crate::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
 
 /// Options of `pgwarden check`.
 #[derive(Clone, Debug, clap::Args)]

@@ -8,8 +8,8 @@ use super::{ConfigArgs, runtime};
 use crate::catalog::{self, LoadError};
 use crate::config::{Config, Upstream};
 use crate::guard::GuardLimits;
-use crate::lifecycle::doctor::{Finding, Severity, examine, tenant_tables};
-use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use crate::checks::doctor::{Finding, Severity, examine, tenant_tables};
+use crate::policy::{PolicyInput, build_policy, tenants_of};
 
 /// Options of `pgwarden doctor`.
 #[derive(Clone, Debug, clap::Args)]

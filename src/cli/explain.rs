@@ -7,7 +7,7 @@ use super::{ConfigArgs, runtime};
 use crate::catalog;
 use crate::config::{Config, Layout, Tenant};
 use crate::guard::{Guard, GuardLimits, Guarded, Plan, Protocol, Refusal, plan_statements};
-use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use crate::policy::{PolicyInput, build_policy, tenants_of};
 
 /// Options of `pgwarden explain`.
 #[derive(Clone, Debug, clap::Args)]

@@ -8,9 +8,9 @@ use super::{ConfigArgs, runtime};
 use crate::catalog;
 use crate::config::{Config, Layout, Upstream};
 use crate::guard::{GuardLimits, Policy};
-use crate::lifecycle::doctor::tenant_tables;
-use crate::lifecycle::rls::{Report, check, generate};
-use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use crate::checks::doctor::tenant_tables;
+use crate::checks::rls::{Report, check, generate};
+use crate::policy::{PolicyInput, build_policy, tenants_of};
 
 /// Options of `pgwarden rls`.
 #[derive(Clone, Debug, clap::Args)]

@@ -7,7 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{ConfigArgs, runtime};
 use crate::config::Config;
 use crate::observe;
-use crate::serve::{Proxy, check_policies};
+use crate::app::{Proxy, check_policies};
 
 /// Options of `pgwarden serve`.
 #[derive(Clone, Debug, clap::Args)]

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::{ConfigArgs, runtime};
 use crate::config::{Config, QuotaConfig};
-use crate::tenant::usage::{Entry, Measure, Period, Store, StoreError, today};
+use crate::usage::{Entry, Measure, Period, Store, StoreError, today};
 
 /// Options of `pgwarden usage`.
 #[derive(Clone, Debug, clap::Args)]
@@ -198,7 +198,7 @@ fn json(entries: &[Entry], period: Period) -> String {
 mod tests {
     use super::*;
     use crate::ids::TenantName;
-    use crate::tenant::usage::Counts;
+    use crate::usage::Counts;
 
     fn entry(tenant: &str) -> Entry {
         let counts = Counts { transactions: 1, statements: 20, busy_micros: 1_999, ..Counts::default() };

@@ -11,8 +11,8 @@ use super::{ConfigArgs, runtime};
 use crate::catalog;
 use crate::config::{Config, Tenant};
 use crate::guard::{GuardLimits, Policy};
-use crate::lifecycle::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
-use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
+use crate::policy::{PolicyInput, build_policy, tenants_of};
 use crate::tenant::{Registry, StartupParams};
 
 /// Options of `pgwarden verify-isolation`.

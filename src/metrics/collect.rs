@@ -12,7 +12,7 @@ use crate::guard::{WitnessCounts, witness_counts};
 use crate::observe::refusals;
 use crate::pool::{PoolStats, Pools};
 use crate::session::{Doing, Gateway};
-use crate::tenant::usage::{Account, Counts, Measure};
+use crate::usage::{Account, Counts, Measure};
 
 /// In the place of a tenant's name; no tenant can be called like this.
 const NOBODY: &str = "(none)";

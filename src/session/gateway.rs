@@ -16,8 +16,8 @@ use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
 use crate::pool::{CancelRegistry, PoolKey};
-use crate::tenant::limits::{Commons, LimitBook};
-use crate::tenant::usage::Ledger;
+use crate::limits::{Commons, LimitBook};
+use crate::usage::Ledger;
 use crate::tenant::{QueriedLogins, Registry, SharedRegistry};
 use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
 

@@ -22,7 +22,7 @@ use crate::observe::SessionSpan;
 use crate::pgerror::{PgError, SqlState};
 use crate::wire::encode::backend;
 use crate::wire::stream::{Keepalive, Stream};
-use crate::workers::{Placement, Workers};
+use crate::session::workers::{Placement, Workers};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: u32 = 1_024;

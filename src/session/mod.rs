@@ -22,6 +22,7 @@ mod tenants;
 mod tests;
 pub mod upstream;
 mod watch;
+pub mod workers;
 
 pub use access::{Access, Credential, Credentials, GatewayError};
 pub use console::{ConsoleHost, ConsoleSession};

@@ -9,8 +9,8 @@ use super::opening::{no_place, place, sealed_settings, shared_path};
 use super::upstream::Upstreams;
 use crate::config::{Login, Tenant};
 use crate::pgerror::{PgError, Severity};
-use crate::tenant::limits::LimitBook;
-use crate::tenant::usage::Ledger;
+use crate::limits::LimitBook;
+use crate::usage::Ledger;
 use crate::tenant::{SharedRegistry, Target};
 
 /// The tenants of one login.

@@ -121,7 +121,7 @@ impl Proxy {
         };
         let cancel = CancelRegistry::new(connector);
         let gateway = Arc::new(Gateway::new(&config, cancel, Arc::new(upstreams)).unwrap());
-        let workers = Arc::new(crate::workers::Workers::start(2).unwrap());
+        let workers = Arc::new(crate::session::workers::Workers::start(2).unwrap());
         let listener = Listener::bind(&config.listen.addresses, false, gateway, workers).unwrap();
         let address = listener.addresses()[0];
         let stop = watch::Sender::new(None);

@@ -1,14 +1,12 @@
-//! Tenants: names, registry, identification, usage.
+//! Tenants: names, registry, identification.
 
 mod allow;
 mod derive;
 mod host;
 mod identify;
 mod identify_error;
-pub mod limits;
 mod name;
 mod pattern;
-pub mod policy;
 mod queried;
 mod registry;
 mod standing;
@@ -16,7 +14,6 @@ mod startup_options;
 pub mod table;
 #[cfg(test)]
 mod tests;
-pub mod usage;
 
 pub use allow::{AllowList, parse_network};
 pub use identify::*;

@@ -10,7 +10,7 @@ use pgwarden::config::{self, Config};
 use pgwarden::guard::{
     Abstention, Enforcement, GuardLimits, Mode, Plan, Policy, Protocol, Testimony, Witness, plan_statements, testify,
 };
-use pgwarden::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use pgwarden::policy::{PolicyInput, build_policy, tenants_of};
 
 use crate::property::choices::Choices;
 use crate::property::generate::statement;

@@ -18,7 +18,7 @@ use self::shop::{PASSWORD, RESIDENTS};
 use super::runtime;
 use crate::config::{self, Config, ConfigErrors};
 use crate::observe::{self, InitError};
-use crate::serve::{Proxy, ServeError};
+use crate::app::{Proxy, ServeError};
 use crate::throwaway::{Cluster, ClusterError, Options};
 
 /// Where pgwarden listens unless that port is taken or another is asked for.

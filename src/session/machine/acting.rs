@@ -9,8 +9,8 @@ use crate::guard::TenantKeys;
 use crate::guard::context::{Scope, TransactionStep};
 use crate::ids::TenantName;
 use crate::pgerror::PgError;
-use crate::tenant::limits::Allowance;
-use crate::tenant::usage::Account;
+use crate::limits::Allowance;
+use crate::usage::Account;
 
 /// A tenant that a session acts for.
 #[derive(Debug)]

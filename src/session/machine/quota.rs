@@ -10,7 +10,7 @@ use super::switching::Change;
 use crate::guard::context::Step;
 use crate::guard::{Guarded, Plan, Refusal, RefusalKind, StatementKind};
 use crate::pgerror::PgError;
-use crate::tenant::usage::{Account, Standing};
+use crate::usage::{Account, Standing};
 use crate::wire::encode::backend;
 
 impl Machine {

@@ -11,7 +11,7 @@ use super::Machine;
 use super::acting::Actor;
 use super::replies::{Fate, Kind};
 use crate::pgerror::PgError;
-use crate::tenant::usage::{Account, Counts};
+use crate::usage::{Account, Counts};
 
 /// Bytes after which a transaction that goes on is added to the account.
 const FLUSH_BYTES: u64 = 1 << 20;

@@ -10,7 +10,7 @@ use super::{End, Relay, Source};
 use crate::pgerror::{PgError, SqlState};
 use crate::session::directory::{Order, Seat};
 use crate::session::machine::{Link, Pending};
-use crate::tenant::limits::Permit;
+use crate::limits::Permit;
 
 impl<S: Source> Relay<S> {
     /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.

@@ -8,7 +8,7 @@ use super::super::Machine;
 use super::super::replies::{Errand, Fate};
 use super::Metered;
 use crate::pgerror::Severity;
-use crate::tenant::limits::Bound;
+use crate::limits::Bound;
 
 /// Something took too long.
 #[derive(Debug, PartialEq, Eq)]

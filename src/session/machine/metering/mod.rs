@@ -16,7 +16,7 @@ pub use self::clock::Overdue;
 use self::clock::Clock;
 use super::Machine;
 use crate::pgerror::PgError;
-use crate::tenant::limits::{Allowance, Permit, View};
+use crate::limits::{Allowance, Permit, View};
 
 /// What a metered session keeps; one without limits has none of it.
 pub(super) struct Metered {

@@ -10,7 +10,7 @@ use super::super::{Flow, Machine, Wait};
 use super::{Metered, Pending};
 use crate::guard::{Guarded, Protocol, StatementKind};
 use crate::pgerror::PgError;
-use crate::tenant::limits::{Allowance, Charge, Permit};
+use crate::limits::{Allowance, Charge, Permit};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::ClientLimits;
 use crate::wire::frontend::FrontendMessage;

@@ -6,7 +6,7 @@ use super::*;
 use crate::config::{Limits, Login, LoginAuth, OnLimit, Role, TenantScope};
 use crate::ids::LoginName;
 use crate::session::machine::{Overdue, Pending};
-use crate::tenant::limits::LimitBook;
+use crate::limits::LimitBook;
 
 fn bench(limits: Limits) -> Bench {
     let login = Login {

@@ -1,7 +1,7 @@
 //! What is counted.
 
 use super::*;
-use crate::tenant::usage::Counts;
+use crate::usage::Counts;
 
 fn used(bench: &Bench) -> Counts {
     // Bytes and time have tests of their own.

@@ -9,7 +9,7 @@ use tokio_postgres::Client;
 pub use finding::{Finding, Severity};
 
 use crate::guard::{Enforcement, NEWEST_TESTED, Policy, TableRule};
-use crate::lifecycle::rls;
+use crate::checks::rls;
 
 /// Examines one upstream. `role` is the role that pgwarden connects as.
 ///

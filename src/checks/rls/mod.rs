@@ -11,7 +11,7 @@ pub use generate::generate;
 
 use crate::catalog::Relation;
 use crate::guard::{Policy, TableRule, TenantTable};
-use crate::tenant::policy::rls::can_have_policies;
+use crate::policy::rls::can_have_policies;
 
 /// Name of the policies.
 pub const POLICY_NAME: &str = "pgwarden_tenant";

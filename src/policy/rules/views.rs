@@ -6,7 +6,7 @@ use super::Draft;
 use crate::catalog::{Catalog, QualifiedName, RelKind, Relation};
 use crate::guard::{Enforcement, TableRule};
 use crate::ids::Oid;
-use crate::tenant::policy::PolicyNote;
+use crate::policy::PolicyNote;
 
 /// Views, by the relations that they are made of.
 struct Views<'a> {

@@ -146,7 +146,7 @@ impl Account {
 mod tests {
     use super::*;
     use crate::config::{Bounds, WhenUnknown};
-    use crate::tenant::usage::PeriodLength;
+    use crate::usage::PeriodLength;
 
     #[test]
     fn what_is_added_adds_up() {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use super::reload::Reloader;
 use super::tenants::TenantSource;
-use crate::admin::table::{Rows, moment, number, text};
-use crate::admin::{Boxed, Cell, Column, ShowTable, View};
+use crate::console::table::{Rows, moment, number, text};
+use crate::console::{Boxed, Cell, Column, ShowTable, View};
 use crate::pgerror::{PgError, SqlState};
 
 /// SHOW REGISTRY

@@ -1,7 +1,7 @@
 //! SHOW USAGE
 
 use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
-use crate::tenant::usage::{Account, Standing};
+use crate::usage::{Account, Standing};
 
 const COLUMNS: &[Column] = &[
     text("tenant"),

@@ -1,7 +1,7 @@
 //! SHOW LIMITS
 
 use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
-use crate::tenant::limits::{LimitLine, Whose};
+use crate::limits::{LimitLine, Whose};
 
 const COLUMNS: &[Column] = &[
     text("tenant"),

@@ -21,7 +21,7 @@ use crate::guard::{Guard, GuardLimits, Policy};
 use crate::ids::{TenantName, UpstreamName};
 use crate::pgerror::PgError;
 use crate::session::CatalogHook;
-use crate::tenant::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy};
+use crate::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy};
 
 /// So many findings are logged at once.
 const MAX_SAID: usize = 100;

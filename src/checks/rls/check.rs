@@ -2,7 +2,7 @@
 
 use super::{quoted_table, tables};
 use crate::guard::Policy;
-use crate::tenant::policy::rls::{role_shortfalls, shortfalls};
+use crate::policy::rls::{role_shortfalls, shortfalls};
 
 /// What is missing on an upstream. Empty lists: nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,8 +6,8 @@ use super::ServeError;
 use crate::catalog;
 use crate::config::{Config, Enforcement, Layout, Upstream};
 use crate::guard::GuardLimits;
-use crate::lifecycle::rls::check;
-use crate::tenant::policy::{PolicyInput, build_policy, tenants_of};
+use crate::checks::rls::check;
+use crate::policy::{PolicyInput, build_policy, tenants_of};
 
 /// Looks at each upstream whose enforcement is `rls`. One that cannot be reached is left for later: no statement on a tenant
 /// table is served there before its catalog was read.

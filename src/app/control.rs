@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::reload::{ReloadError, Reloaded, Reloader};
-use crate::admin::{Boxed, Operations, Shutdown};
+use crate::console::{Boxed, Operations, Shutdown};
 use crate::config::Config;
 use crate::ids::UpstreamName;
 use crate::pgerror::{PgError, SqlState};
