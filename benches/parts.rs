@@ -9,12 +9,14 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use criterion::{BatchSize, Criterion};
+use pgwarden::base::{Mode, TenantKeys, Witness};
 use pgwarden::catalog::{self, Catalog};
 use pgwarden::config::{self, Config};
 use pgwarden::guard::copy_stream::CopyRewriter;
-use pgwarden::guard::{Guard, GuardLimits, Mode, Policy, Protocol, TenantKeys, Witness, plan_statements, testify};
-use pgwarden::pool::{NetConnector, Pools, ServerTarget};
+use pgwarden::guard::{Guard, Policy, Protocol, plan_statements, testify};
 use pgwarden::policy::{PolicyInput, build_policy, tenants_of};
+use pgwarden::pool::{NetConnector, Pools, ServerTarget};
+use pgwarden::sql::StatementLimits;
 use pgwarden::throwaway::Cluster;
 use pgwarden::wire::frame::{Head, UpstreamLimits, peek_head};
 use pgwarden::wire::frontend::{BindRewrite, ExtraParam, Format, FrontendMessage, rewrite_bind};
@@ -76,8 +78,8 @@ fn policy(config: &Config, catalog: Arc<Catalog>) -> Arc<Policy> {
     let input = PolicyInput {
         tenancy: &config.tenancy,
         tenants: &tenants,
-        limits: GuardLimits::default(),
-        enforcement: pgwarden::guard::Enforcement::default(),
+        limits: StatementLimits::default(),
+        enforcement: pgwarden::base::Enforcement::default(),
     };
     Arc::new(build_policy(&input, catalog, 1).0)
 }

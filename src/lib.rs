@@ -8,20 +8,20 @@
 
 pub mod app;
 pub mod auth;
+pub mod base;
 pub mod catalog;
 pub mod checks;
 pub mod cli;
 pub mod config;
 pub mod console;
 pub mod guard;
-pub mod ids;
 pub mod limits;
 pub mod metrics;
 pub mod observe;
-pub mod pgerror;
 pub mod policy;
 pub mod pool;
 pub mod session;
+pub mod sql;
 pub mod tenant;
 pub mod throwaway;
 pub mod usage;

@@ -2,7 +2,8 @@
 
 use std::sync::{Arc, LazyLock};
 
-use pgwarden::guard::{Guard, Mode, Policy, Protocol, TenantKeys, plan_statements, recheck};
+use pgwarden::base::{Mode, TenantKeys};
+use pgwarden::guard::{Guard, Policy, Protocol, plan_statements, recheck};
 
 static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| Arc::new(super::policy::policy()));
 

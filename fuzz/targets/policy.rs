@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use pgwarden::base::QualifiedName;
 use pgwarden::catalog::{
-    Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, QualifiedName, RelKind, Relation, TypeInfo,
-    UpstreamRole, Volatility,
+    Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, RelKind, Relation, TypeInfo, UpstreamRole,
+    Volatility,
 };
 use pgwarden::guard::{Policy, Protection, TableRule, TenantTable};
 

@@ -1,7 +1,8 @@
 //! Frames, messages, the first packet, Bind.
 
 use bytes::BytesMut;
-use pgwarden::guard::{Mode, Policy, startup_setting};
+use pgwarden::base::Mode;
+use pgwarden::guard::{Policy, startup_setting};
 use pgwarden::wire::frame::{ClientLimits, take_frame};
 use pgwarden::wire::frontend::{Bind, BindRewrite, ExtraParam, Format, FrontendMessage, rewrite_bind};
 use pgwarden::wire::options::parse_options;

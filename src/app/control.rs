@@ -6,10 +6,9 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::reload::{ReloadError, Reloaded, Reloader};
-use crate::console::{Boxed, Operations, Shutdown};
+use crate::base::{PgError, SqlState, UpstreamName};
 use crate::config::Config;
-use crate::ids::UpstreamName;
-use crate::pgerror::{PgError, SqlState};
+use crate::console::{Boxed, Operations, Shutdown};
 use crate::pool::Pools;
 use crate::session::Ending;
 

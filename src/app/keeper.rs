@@ -15,13 +15,13 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::rules::Rules;
+use crate::base::{PgError, TenantName, UpstreamName};
 use crate::catalog::{Catalog, CatalogSource, Known, RefreshTimes};
 use crate::config::{self, Layout};
-use crate::guard::{Guard, GuardLimits, Policy};
-use crate::ids::{TenantName, UpstreamName};
-use crate::pgerror::PgError;
-use crate::session::CatalogHook;
+use crate::guard::{Guard, Policy};
 use crate::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy};
+use crate::session::CatalogHook;
+use crate::sql::StatementLimits;
 
 /// So many findings are logged at once.
 const MAX_SAID: usize = 100;
@@ -227,7 +227,7 @@ impl Keeper {
             tenancy: &rules.config.tenancy,
             tenants: rules.tenants_of(&upstream),
             enforcement: upstream.enforcement,
-            limits: GuardLimits::default(),
+            limits: StatementLimits::default(),
         };
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
         if input.tenants.iter().any(|tenant| !matches!(tenant.layout, Layout::Database)) {

@@ -10,7 +10,6 @@ mod shown;
 mod tenants;
 mod upstreams;
 
-
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -20,13 +19,13 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::console::Console;
 use crate::config::Config;
+use crate::console::Console;
 use crate::metrics::{Endpoint, Sources};
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
+use crate::session::workers::Workers;
 use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};
 use crate::usage::Keeper;
-use crate::session::workers::Workers;
 pub use control::Control;
 pub use policies::check_policies;
 use reload::Reloader;

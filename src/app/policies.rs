@@ -4,10 +4,10 @@ use std::fmt::Write as _;
 
 use super::ServeError;
 use crate::catalog;
-use crate::config::{Config, Enforcement, Layout, Upstream};
-use crate::guard::GuardLimits;
 use crate::checks::rls::check;
+use crate::config::{Config, Enforcement, Layout, Upstream};
 use crate::policy::{PolicyInput, build_policy, tenants_of};
+use crate::sql::StatementLimits;
 
 /// Looks at each upstream whose enforcement is `rls`. One that cannot be reached is left for later: no statement on a tenant
 /// table is served there before its catalog was read.
@@ -23,7 +23,7 @@ pub async fn check_policies(config: &Config) -> Result<(), ServeError> {
             tenancy: &config.tenancy,
             tenants: &tenants,
             enforcement: upstream.enforcement,
-            limits: GuardLimits::default(),
+            limits: StatementLimits::default(),
         };
         let findings = check(&build_policy(&input, catalog, 0).0).findings();
         if !findings.is_empty() {

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::base::UpstreamName;
 use crate::config::{Config, PatternLayout, Role, Tenant, Upstream};
-use crate::ids::UpstreamName;
 
 /// A configuration and its tenants by upstream: each upstream's are found without looking at all of them.
 pub(super) struct Rules {
@@ -53,7 +53,7 @@ impl Rules {
         let pattern = self.config.tenancy.pattern.as_ref().filter(|pattern| pattern.upstream == *name);
         match pattern.map(|pattern| &pattern.layout) {
             Some(PatternLayout::Database { database: template }) => {
-                template.name_in(database).is_some_and(crate::tenant::is_tenant_name)
+                template.name_in(database).is_some_and(crate::base::is_tenant_name)
             }
             Some(PatternLayout::Shared | PatternLayout::Schema { .. }) | None => false,
         }

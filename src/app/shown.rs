@@ -4,9 +4,9 @@ use std::sync::Arc;
 
 use super::reload::Reloader;
 use super::tenants::TenantSource;
+use crate::base::{PgError, SqlState};
 use crate::console::table::{Rows, moment, number, text};
 use crate::console::{Boxed, Cell, Column, ShowTable, View};
-use crate::pgerror::{PgError, SqlState};
 
 /// SHOW REGISTRY
 pub(super) struct RegistryTable(pub Arc<TenantSource>);

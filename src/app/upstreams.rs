@@ -11,10 +11,9 @@ use tracing::{debug, error, info};
 
 use super::keeper::{Hook, Keeper};
 use super::rules::{Place, Rules, with_database};
+use crate::base::{PgError, SqlState, TenantName};
 use crate::config;
 use crate::guard::{Guard, Policy, plan_statements};
-use crate::ids::TenantName;
-use crate::pgerror::{PgError, SqlState};
 use crate::pool::{Pools, ServerTarget};
 use crate::session::{Upstream, Upstreams};
 

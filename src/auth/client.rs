@@ -8,7 +8,7 @@ use super::scram::{Binding, MockKey, ScramError, ScramServer, ScramVerifier};
 use super::stored::{Md5Verifier, StoredPassword};
 use super::throttle::Blocked;
 use super::token::TokenError;
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::encode::backend as encode;
 use crate::wire::error::WireError;

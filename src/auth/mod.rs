@@ -8,7 +8,6 @@ pub mod client;
 mod md5;
 pub mod query;
 pub mod scram;
-mod secret;
 mod stored;
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,6 @@ pub mod upstream;
 pub use client::{Account, AuthError, Failure, Login, Method, authenticate};
 pub use query::LoginQuery;
 pub use scram::{MockKey, ScramVerifier, VerifierError};
-pub use secret::Secret;
 pub use stored::{Md5Verifier, StoredPassword};
 pub use throttle::{Blocked, FailureRules, Throttle};
 pub use token::{TokenError, TokenKey, TokenRules, TokenVerifier};

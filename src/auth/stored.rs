@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::md5::{Md5Hex, md5_hex};
 use super::scram::{ScramVerifier, VerifierError};
-use super::secret::Secret;
+use crate::base::Secret;
 
 /// A login's password as it is stored.
 #[derive(Clone, Debug)]

@@ -6,8 +6,7 @@ use postgres_protocol::authentication::md5_hash;
 use postgres_protocol::authentication::sasl::{ChannelBinding, ScramSha256};
 
 use super::scram::{SCRAM_SHA_256, SCRAM_SHA_256_PLUS};
-use super::secret::Secret;
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, Secret, SqlState};
 use crate::wire::backend::{
     Authentication, BackendKeyData, Mechanisms, NegotiateProtocolVersion, ParameterStatus, Report, TransactionStatus,
     code,

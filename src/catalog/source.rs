@@ -13,9 +13,8 @@ use tracing::{debug, info, warn};
 
 use super::load::LoadError;
 use super::model::Catalog;
+use crate::base::{PgError, SqlState, UpstreamName};
 use crate::config::Upstream;
-use crate::ids::UpstreamName;
-use crate::pgerror::{PgError, SqlState};
 
 /// When a catalog is read anew.
 #[derive(Clone, Copy, Debug)]

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::config::{Address, PoolSettings, Secret, TlsMode, Upstream, UpstreamTls};
-use crate::ids::UpstreamName;
+use crate::base::{QualifiedName, Secret, UpstreamName};
+use crate::config::{Address, PoolSettings, TlsMode, Upstream, UpstreamTls};
 use crate::throwaway::{Cluster, Options};
 
 fn upstream(port: u16, password: &str, database: &str) -> Upstream {

@@ -6,8 +6,9 @@ use super::{ConfigArgs, runtime};
 use crate::auth::LoginQuery;
 use crate::catalog;
 use crate::config::{Config, Layout, Upstream};
-use crate::guard::{GuardLimits, TableRule};
+use crate::guard::TableRule;
 use crate::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
+use crate::sql::StatementLimits;
 
 /// Options of `pgwarden check`.
 #[derive(Clone, Debug, clap::Args)]
@@ -84,7 +85,7 @@ async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, c
         tenancy: &config.tenancy,
         tenants: &tenants,
         enforcement: upstream.enforcement,
-        limits: GuardLimits::default(),
+        limits: StatementLimits::default(),
     };
     let version = catalog.server_version_num;
     let (policy, notes) = build_policy(&input, catalog, 0);

@@ -6,10 +6,10 @@ use clap::ValueEnum;
 
 use super::{ConfigArgs, runtime};
 use crate::catalog::{self, LoadError};
-use crate::config::{Config, Upstream};
-use crate::guard::GuardLimits;
 use crate::checks::doctor::{Finding, Severity, examine, tenant_tables};
+use crate::config::{Config, Upstream};
 use crate::policy::{PolicyInput, build_policy, tenants_of};
+use crate::sql::StatementLimits;
 
 /// Options of `pgwarden doctor`.
 #[derive(Clone, Debug, clap::Args)]
@@ -117,7 +117,7 @@ async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Resu
         tenancy: &config.tenancy,
         tenants: &tenants,
         enforcement: upstream.enforcement,
-        limits: GuardLimits::default(),
+        limits: StatementLimits::default(),
     };
     let (policy, _) = build_policy(&input, catalog, 0);
     if !shared && tenant_tables(&policy) == 0 {

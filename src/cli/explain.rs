@@ -4,10 +4,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{ConfigArgs, runtime};
+use crate::base::Refusal;
 use crate::catalog;
 use crate::config::{Config, Layout, Tenant};
-use crate::guard::{Guard, GuardLimits, Guarded, Plan, Protocol, Refusal, plan_statements};
+use crate::guard::{Guard, Guarded, Plan, Protocol, plan_statements};
 use crate::policy::{PolicyInput, build_policy, tenants_of};
+use crate::sql::StatementLimits;
 
 /// Options of `pgwarden explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -73,7 +75,7 @@ async fn guard(config: &Config, tenant: &Tenant) -> Result<Guard, catalog::LoadE
         tenancy: &config.tenancy,
         tenants: &tenants,
         enforcement: tenant.upstream.enforcement,
-        limits: GuardLimits::default(),
+        limits: StatementLimits::default(),
     };
     let (policy, _) = build_policy(&input, catalog, 0);
     Ok(Guard::new(Arc::new(policy), plan_statements))

@@ -3,7 +3,8 @@
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::process::ExitCode;
 
-use crate::auth::{ScramVerifier, Secret};
+use crate::auth::ScramVerifier;
+use crate::base::Secret;
 
 /// Longest password, in bytes: more could not be sent at login.
 const MAX_PASSWORD: u64 = 1024;

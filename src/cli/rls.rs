@@ -6,11 +6,12 @@ use clap::Subcommand;
 
 use super::{ConfigArgs, runtime};
 use crate::catalog;
-use crate::config::{Config, Layout, Upstream};
-use crate::guard::{GuardLimits, Policy};
 use crate::checks::doctor::tenant_tables;
 use crate::checks::rls::{Report, check, generate};
+use crate::config::{Config, Layout, Upstream};
+use crate::guard::Policy;
 use crate::policy::{PolicyInput, build_policy, tenants_of};
+use crate::sql::StatementLimits;
 
 /// Options of `pgwarden rls`.
 #[derive(Clone, Debug, clap::Args)]
@@ -90,7 +91,7 @@ async fn policy(config: &Config, upstream: &Upstream) -> Result<Policy, catalog:
         tenancy: &config.tenancy,
         tenants: &tenants,
         enforcement: upstream.enforcement,
-        limits: GuardLimits::default(),
+        limits: StatementLimits::default(),
     };
     Ok(build_policy(&input, catalog, 0).0)
 }

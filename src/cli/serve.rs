@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigArgs, runtime};
+use crate::app::{Proxy, check_policies};
 use crate::config::Config;
 use crate::observe;
-use crate::app::{Proxy, check_policies};
 
 /// Options of `pgwarden serve`.
 #[derive(Clone, Debug, clap::Args)]

@@ -197,7 +197,7 @@ fn json(entries: &[Entry], period: Period) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::TenantName;
+    use crate::base::TenantName;
     use crate::usage::Counts;
 
     fn entry(tenant: &str) -> Entry {

@@ -9,10 +9,11 @@ use clap::ValueEnum;
 
 use super::{ConfigArgs, runtime};
 use crate::catalog;
-use crate::config::{Config, Tenant};
-use crate::guard::{GuardLimits, Policy};
 use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
+use crate::config::{Config, Tenant};
+use crate::guard::Policy;
 use crate::policy::{PolicyInput, build_policy, tenants_of};
+use crate::sql::StatementLimits;
 use crate::tenant::{Registry, StartupParams};
 
 /// Options of `pgwarden verify-isolation`.
@@ -116,7 +117,7 @@ async fn policy(config: &Config, tenant: &Tenant) -> Result<Policy, String> {
         tenancy: &config.tenancy,
         tenants: &tenants,
         enforcement: upstream.enforcement,
-        limits: GuardLimits::default(),
+        limits: StatementLimits::default(),
     };
     Ok(build_policy(&rules, catalog, 0).0)
 }

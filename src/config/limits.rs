@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::auth::Secret;
+use crate::base::Secret;
 
 /// What happens to a statement or transaction above its limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -15,7 +15,6 @@ mod tests;
 mod url;
 mod values;
 
-pub use crate::auth::Secret;
 pub use auth_query::AuthQuery;
 pub use diagnostics::{ConfigErrors, Diagnostic};
 pub use limits::{Limits, OnLimit, SharedLimits, WhenAway};

@@ -10,12 +10,11 @@ use std::time::Duration;
 use super::auth_query::AuthQuery;
 use super::limits::{Limits, SharedLimits};
 use super::quota::{MetricsConfig, Quota, QuotaConfig};
-use crate::auth::{FailureRules, Secret, TokenRules};
-use crate::catalog::QualifiedName;
-pub use crate::guard::{Enforcement, Witness};
-use crate::guard::{KeyName, Mode, TenantKeys};
-use crate::ids::{LoginName, TenantName, UpstreamName};
-use crate::tenant::{AllowList, NamePattern};
+use crate::auth::{FailureRules, TokenRules};
+use crate::base::{
+    AllowList, KeyName, LoginName, Mode, NamePattern, QualifiedName, Secret, TenantKeys, TenantName, UpstreamName,
+};
+pub use crate::base::{Enforcement, Witness};
 pub use crate::wire::tls::TlsMode;
 
 /// The whole configuration.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::model::Upstream;
-use crate::catalog::QualifiedName;
+use crate::base::QualifiedName;
 use crate::usage::{MEASURES, Measure, PeriodLength};
 
 /// `[quota]`: usage is kept in a table, and quotas hold for it.

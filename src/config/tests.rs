@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::base::Secret;
 
 mod auth_query;
 mod quota;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::catalog::QualifiedName;
+use crate::base::QualifiedName;
 
 /// `"250ms"`, `"30s"`, `"5min"`, `"2h"`, `"1d"`: Postgres's own units.
 pub(super) fn parse_duration(text: &str) -> Option<Duration> {

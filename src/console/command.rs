@@ -1,7 +1,6 @@
 //! The console's language.
 
-use crate::ids::{SessionId, UpstreamName};
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SessionId, SqlState, UpstreamName};
 
 /// How the process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,8 @@ use super::Console;
 use super::command::{Command, parse};
 use super::run::Outcome;
 use super::table::{Cell, Column, Rows};
-use crate::pgerror::{PgError, Severity, SqlState};
+use crate::base::oid::INT8;
+use crate::base::{PgError, Severity, SqlState};
 use crate::session::{ConsoleSession, Order, Seat};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::conn::ConnError;
@@ -19,8 +20,6 @@ use crate::wire::frontend::{Bind, Format, FrontendMessage as Message, Parse, Tar
 
 /// Prepared statements and portals that a client may have.
 const MAX_NAMES: usize = 1_000;
-
-const INT8: u32 = 20;
 
 /// Serves a greeted client until it leaves or is told to go.
 pub(super) async fn serve(console: &Console, mut session: ConsoleSession) {

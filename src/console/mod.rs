@@ -16,9 +16,8 @@ use std::sync::Arc;
 pub use command::{Command, Shutdown};
 pub use table::{Cell, Column, ShowTable, View};
 
+use crate::base::{PgError, UpstreamName};
 use crate::config::Config;
-use crate::ids::UpstreamName;
-use crate::pgerror::PgError;
 use crate::pool::Pools;
 use crate::session::{ConsoleHost, ConsoleSession, Gateway};
 

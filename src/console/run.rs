@@ -3,8 +3,8 @@
 use super::command::Command;
 use super::table::{Cell, Column, Rows, text};
 use super::{Boxed, Console};
+use crate::base::{PgError, SqlState};
 use crate::observe::audit;
-use crate::pgerror::{PgError, SqlState};
 use crate::session::{ConsoleSession, Order};
 
 /// What a command gives.

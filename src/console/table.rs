@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::Boxed;
+use crate::base::PgError;
 use crate::config::Config;
-use crate::pgerror::PgError;
 use crate::pool::Pools;
 use crate::session::Gateway;
 
@@ -117,7 +117,7 @@ impl ShowTable for Plain {
         // There may be very many of them.
         Box::pin(async move {
             tokio::task::spawn_blocking(move || rows(&view)).await.map_err(|_| {
-                PgError::error(crate::pgerror::SqlState::INTERNAL_ERROR, "the table could not be put together")
+                PgError::error(crate::base::SqlState::INTERNAL_ERROR, "the table could not be put together")
             })
         })
     }

@@ -6,12 +6,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::plan::{Piece, Plan, TenantCheck};
-use super::policy::TenantKeys;
-use super::refusal::{Refusal, RefusalKind};
 use super::service::Script;
-use super::value::{TenantValue, literal_pieces};
-use crate::ids::Oid;
-use crate::pgerror::SqlState;
+use super::value::TenantValue;
+use crate::base::{Oid, Refusal, RefusalKind, SqlState, TenantKeys};
+use crate::sql::literal_pieces;
 
 /// A statement may end in a comment that was not taken out: what separates it from the next must not stand in it.
 const SEPARATOR: &str = "\n;";

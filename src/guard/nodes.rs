@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn names_are_those_that_trees_are_serialised_with() {
-        let tree = crate::guard::parse::expression("CASE WHEN a IS NULL THEN CURRENT_USER ELSE b[1] END").unwrap();
+        let tree = crate::sql::parse::expression("CASE WHEN a IS NULL THEN CURRENT_USER ELSE b[1] END").unwrap();
         let value = serde_json::to_value(&tree).unwrap();
         let mut kinds = Vec::new();
         collect(&value, &mut kinds);

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use super::policy::KeyName;
-use crate::catalog::QualifiedName;
-use crate::ids::Oid;
+use crate::base::{KeyName, Oid, QualifiedName};
 
 /// How the statement arrived, which decides how the tenant's value is put into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -4,84 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::catalog::{Catalog, QualifiedName};
-use crate::ids::Oid;
-
-/// Name of a tenant's key: `None` is the default key, `Some("uuid")` one of `keys = { uuid = ... }`.
-pub type KeyName = Option<Arc<str>>;
-
-/// The server's setting that holds a tenant's key: `app.tenant_id`, and `app.tenant_id_uuid` for the key named `uuid`.
-/// `None` for a key whose name cannot stand in the name of a setting.
-pub fn key_setting(setting: &str, key: &KeyName) -> Option<String> {
-    let setting = setting.to_ascii_lowercase();
-    match key {
-        None => Some(setting),
-        Some(name) => name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-            .then(|| format!("{setting}_{}", name.to_ascii_lowercase())),
-    }
-}
-
-/// What keeps the tenants of the shared layout apart on an upstream.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Enforcement {
-    /// The guard puts the tenant's predicate into every statement.
-    #[default]
-    Rewrite,
-    /// Row-level security does; the guard denies what it always denies, and leaves conditions as they are.
-    Rls,
-    /// Both.
-    RewriteAndRls,
-}
-
-impl Enforcement {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Rewrite, Self::Rls, Self::RewriteAndRls];
-
-    /// As the configuration spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Rewrite => "rewrite",
-            Self::Rls => "rls",
-            Self::RewriteAndRls => "rewrite+rls",
-        }
-    }
-
-    /// Policies are counted on.
-    pub fn uses_rls(self) -> bool {
-        match self {
-            Self::Rewrite => false,
-            Self::Rls | Self::RewriteAndRls => true,
-        }
-    }
-}
-
-/// What becomes of what the witness says of a text: the reading by a second grammar.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Witness {
-    /// A statement in which it sees a tenant relation uncovered is refused.
-    #[default]
-    Enforce,
-    /// It is sent, and audited.
-    Report,
-    /// It is not heard.
-    Off,
-}
-
-impl Witness {
-    /// All of them.
-    pub const ALL: [Self; 3] = [Self::Enforce, Self::Report, Self::Off];
-
-    /// As the configuration spells it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Enforce => "enforce",
-            Self::Report => "report",
-            Self::Off => "off",
-        }
-    }
-}
+use crate::base::{Enforcement, KeyName, Oid, QualifiedName, Witness};
+use crate::catalog::Catalog;
+use crate::sql::StatementLimits;
 
 /// What keeps the rows of one tenant relation apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -118,36 +43,6 @@ pub enum TableRule {
     Shared,
 }
 
-/// Where the statements of a session go, and so what is refused of them.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Mode {
-    /// Shared layout: every tenant relation behind its predicate.
-    Shared,
-    /// Schema layout: the search path is pinned to this schema, other schemas are refused.
-    Schema(Arc<str>),
-    /// Database layout: only what leaves the database is refused.
-    Database,
-    /// An operator login: nothing is refused; effects on the session are still followed.
-    Operator,
-}
-
-/// Bounds on one statement, before any tree is built.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GuardLimits {
-    /// Bytes of one Query or Parse text.
-    pub max_bytes: usize,
-    /// Tokens in it.
-    pub max_tokens: usize,
-    /// Nesting of the parse tree.
-    pub max_depth: usize,
-}
-
-impl Default for GuardLimits {
-    fn default() -> Self {
-        Self { max_bytes: 4 << 20, max_tokens: 400_000, max_depth: 1_000 }
-    }
-}
-
 /// The rules of one upstream.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -168,7 +63,7 @@ pub struct Policy {
     /// What becomes of what the witness says.
     pub witness: Witness,
     /// Bounds on a statement.
-    pub limits: GuardLimits,
+    pub limits: StatementLimits,
 }
 
 impl Policy {
@@ -183,7 +78,7 @@ impl Policy {
             setting: "app.tenant_id".to_owned(),
             enforcement: Enforcement::default(),
             witness: Witness::default(),
-            limits: GuardLimits::default(),
+            limits: StatementLimits::default(),
         }
     }
 
@@ -200,24 +95,5 @@ impl Policy {
             && *enforcement == other.enforcement
             && *witness == other.witness
             && *limits == other.limits
-    }
-}
-
-/// A tenant's key values, as text in the input format of their types.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct TenantKeys {
-    /// The `key`.
-    pub default: Option<Arc<str>>,
-    /// The `keys` by name.
-    pub named: HashMap<Arc<str>, Arc<str>>,
-}
-
-impl TenantKeys {
-    /// The value of a key, if the tenant has one of that name.
-    pub fn get(&self, name: &KeyName) -> Option<&Arc<str>> {
-        match name {
-            None => self.default.as_ref(),
-            Some(name) => self.named.get(name),
-        }
     }
 }

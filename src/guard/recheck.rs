@@ -1,9 +1,9 @@
 //! A plan's text under the verifier once more, also where nothing was rewritten: for fuzzing.
 
-use super::parse;
 use super::plan::{Piece, Plan};
 use super::policy::Policy;
 use super::verify::verify;
+use crate::sql::parse;
 
 /// Reads what a plan of the shared layout would send and tells what the verifier has against it.
 ///

@@ -8,10 +8,9 @@ use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
 use super::plan::{Piece, Plan, Protocol};
-use super::policy::{Mode, Policy};
-use super::refusal::Refusal;
+use super::policy::Policy;
 use super::shape::{Lifted, Literals, Template, lift, without_comments};
-use crate::ids::Oid;
+use crate::base::{Mode, Oid, Refusal};
 
 /// Bytes of statement text (with what is made of it) that the verdict cache may hold.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -304,7 +303,8 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use super::*;
-    use crate::guard::{TenantKeys, test_plan};
+    use crate::base::TenantKeys;
+    use crate::guard::test_plan;
 
     static CALLS: AtomicUsize = AtomicUsize::new(0);
 

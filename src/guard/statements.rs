@@ -1,13 +1,13 @@
 //! From a text to the plans of its statements: gate, rewrite, verify, and the witness.
 
 use super::gate::dispatch::gate;
-use super::parse::{self, Statement};
 use super::plan::{Plan, Protocol, StatementKind};
-use super::policy::{Mode, Policy};
-use super::refusal::{Refusal, RefusalKind};
+use super::policy::Policy;
 use super::rewrite::Rewriter;
 use super::unread;
-use crate::pgerror::SqlState;
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::sql::parse;
+use crate::sql::parse::Statement;
 
 /// Makes the plans of a text's statements. An empty text gives one empty plan.
 ///

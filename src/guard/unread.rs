@@ -4,10 +4,10 @@
 use pg_query::protobuf::Token;
 
 use super::gate::functions::names_leave_database;
-use super::parse;
 use super::plan::{Effect, PinReason, Plan, StatementKind};
-use super::policy::{Mode, Policy};
-use super::refusal::{Refusal, RefusalKind};
+use super::policy::Policy;
+use crate::base::{Mode, Refusal, RefusalKind};
+use crate::sql::parse;
 
 /// The newest major version of Postgres that pgwarden was tested with, and whose grammar it has.
 pub const NEWEST_TESTED: u32 = 18;

@@ -1,14 +1,7 @@
 //! Tenant values as Postgres's types see them: `'01'::int4` and `1` are one value, two spellings of a uuid too.
 
-use crate::ids::Oid;
-
-const INT8: Oid = 20;
-const INT2: Oid = 21;
-const INT4: Oid = 23;
-const TEXT: Oid = 25;
-const BPCHAR: Oid = 1042;
-const VARCHAR: Oid = 1043;
-const UUID: Oid = 2950;
+use crate::base::Oid;
+use crate::base::oid::{BPCHAR, INT2, INT4, INT8, TEXT, UUID, VARCHAR};
 
 /// A value of the tenant column's type, in a form in which equality is Postgres's equality.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -91,33 +84,6 @@ fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     (digits == 32 && !after_hyphen).then(|| value.to_be_bytes())
 }
 
-/// A SQL string literal that reads the same under any `standard_conforming_strings`.
-pub fn quote_literal(text: &str) -> String {
-    let mut out = String::with_capacity(text.len() + 2);
-    push_literal(&mut out, text);
-    out
-}
-
-/// Writes [`quote_literal`] of a text.
-pub fn push_literal(out: &mut String, text: &str) {
-    literal_pieces(text, &mut |piece| out.push_str(piece));
-}
-
-/// [`quote_literal`] of a text in pieces, without putting it together.
-pub fn literal_pieces(text: &str, put: &mut impl FnMut(&str)) {
-    put(if text.contains('\\') { " E'" } else { "'" });
-    // Both are doubled: a quote in either form, a backslash in the form that has escapes.
-    for piece in text.split_inclusive(['\'', '\\']) {
-        put(piece);
-        for special in ["'", "\\"] {
-            if piece.ends_with(special) {
-                put(special);
-            }
-        }
-    }
-    put("'");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,11 +123,5 @@ mod tests {
             let value = TenantValue::from_text(oid, text).unwrap();
             assert_eq!(TenantValue::from_binary(oid, &value.to_binary(oid).unwrap()), Some(value));
         }
-    }
-
-    #[test]
-    fn literals_cannot_be_left() {
-        assert_eq!(quote_literal("o'b"), "'o''b'");
-        assert_eq!(quote_literal("a\\'"), " E'a\\\\'''");
     }
 }

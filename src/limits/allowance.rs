@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::errors;
 use super::gauge::Slot;
 use super::meter::{Kind, Meter, Turn};
-use super::rate;
 use super::view::View;
-use crate::pgerror::PgError;
+use super::{errors, rate};
+use crate::base::PgError;
 
 /// An answer of the server that counts for all proxies takes less, mostly.
 const SETTLING: Duration = Duration::from_millis(1);

@@ -10,8 +10,8 @@ use super::allowance::Allowance;
 use super::meter::{House, Kind, Meter, Whose};
 use super::rate;
 use super::shared::Commons;
+use crate::base::{LoginName, TenantName};
 use crate::config::{Login, Role, Tenant};
-use crate::ids::{LoginName, TenantName};
 use crate::tenant::Registry;
 
 /// Accounts that are kept although nobody uses them, before they are looked through.

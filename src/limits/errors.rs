@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::meter::{Kind, Meter, Whose};
 use super::view::Bound;
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 
 /// No place for another connection.
 pub(super) fn too_many_connections(meter: &Meter) -> PgError {

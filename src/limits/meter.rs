@@ -9,8 +9,8 @@ use arc_swap::ArcSwap;
 use super::gauge::Gauge;
 use super::rate::{Rate, nanos};
 use super::shared::{Commons, Standing};
+use crate::base::{LoginName, TenantName};
 use crate::config::Limits;
-use crate::ids::{LoginName, TenantName};
 
 /// Whom a meter counts for.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]

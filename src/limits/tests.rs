@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::*;
+use crate::base::SqlState;
 use crate::config::{Config, Limits, OnLimit, parse};
-use crate::pgerror::SqlState;
 use crate::tenant::Registry;
 
 fn config(limits: &str, login: &str) -> Config {
@@ -168,11 +168,11 @@ fn who_is_gone_is_forgotten() {
     let desk = Desk::new("", "");
     let template = Arc::clone(desk.registry.login("app").unwrap());
     let limits = Limits { statements_per_second: Some(1), on_limit: Some(OnLimit::Reject), ..Limits::default() };
-    let spender = crate::config::Login { name: crate::ids::LoginName::new("spender"), limits, ..(*template).clone() };
+    let spender = crate::config::Login { name: crate::base::LoginName::new("spender"), limits, ..(*template).clone() };
     desk.book.allowance(&spender, None).debit(1_000);
     for n in 0..10_000 {
         let login =
-            crate::config::Login { name: crate::ids::LoginName::new(format!("login{n}")), ..(*template).clone() };
+            crate::config::Login { name: crate::base::LoginName::new(format!("login{n}")), ..(*template).clone() };
         let _ = desk.book.allowance(&login, None);
     }
     assert!(desk.book.len() <= 1_100, "{}", desk.book.len());

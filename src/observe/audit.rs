@@ -5,12 +5,10 @@
 
 use std::fmt::Display;
 
-use super::fingerprint;
 use super::refusals;
 use super::span::loggable;
-use crate::guard::{Refusal, RefusalKind};
-use crate::ids::{LoginName, TenantName};
-use crate::pgerror::PgError;
+use crate::base::{LoginName, PgError, Refusal, RefusalKind, TenantName};
+use crate::sql::fingerprint;
 
 /// The target of audit events.
 pub const TARGET: &str = "pgwarden::audit";

@@ -120,10 +120,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::guard::{Refusal, RefusalKind};
-    use crate::ids::{LoginName, SessionId, TenantName};
+    use crate::base::SqlState;
+    use crate::base::{LoginName, SessionId, TenantName};
+    use crate::base::{Refusal, RefusalKind};
     use crate::observe::{SessionSpan, record_tenant};
-    use crate::pgerror::SqlState;
 
     #[derive(Clone, Default)]
     struct Buffer(Arc<Mutex<Vec<u8>>>);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 
 /// Refusals are not on the hot path. The number of codes is that of the codes in the source.
 static COUNTS: Mutex<BTreeMap<[u8; 5], u64>> = Mutex::new(BTreeMap::new());

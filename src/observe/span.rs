@@ -10,7 +10,7 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormattedFields;
 use tracing_subscriber::fmt::format::{DefaultFields, FormatFields, Writer};
 
-use crate::ids::{SessionId, TenantName};
+use crate::base::{SessionId, TenantName};
 
 /// Names from a startup packet are cut to this many characters in logs.
 const MAX_NAME: usize = 128;

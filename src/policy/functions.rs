@@ -4,8 +4,8 @@
 use std::collections::HashSet;
 
 use super::{PolicyInput, PolicyNote};
-use crate::catalog::{Catalog, QualifiedName};
-use crate::guard::Enforcement;
+use crate::base::{Enforcement, QualifiedName};
+use crate::catalog::Catalog;
 
 /// The functions that tenants may call by configuration.
 pub(super) fn allowed(

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::{PolicyInput, PolicyNote};
-use crate::catalog::QualifiedName;
+use crate::base::{KeyName, Oid, QualifiedName, TenantName};
 use crate::guard::value::TenantValue;
-use crate::guard::{KeyName, TableRule, TenantTable};
-use crate::ids::{Oid, TenantName};
+use crate::guard::{TableRule, TenantTable};
 
 /// A key and a type that it must be a value of, with one table that wants it so.
 type Wanted = BTreeMap<(KeyName, Oid), (QualifiedName, String)>;

@@ -15,11 +15,11 @@ use std::sync::Arc;
 
 pub use note::{NoteLevel, PolicyNote};
 
+use crate::base::{Enforcement, UpstreamName, is_tenant_name};
 use crate::catalog::Catalog;
 use crate::config::{Config, Layout, PatternLayout, Tenancy, Tenant};
-use crate::guard::{Enforcement, GuardLimits, NEWEST_TESTED, Policy};
-use crate::ids::UpstreamName;
-use crate::tenant::is_tenant_name;
+use crate::guard::{NEWEST_TESTED, Policy};
+use crate::sql::StatementLimits;
 
 /// What the rules of one upstream are made from.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct PolicyInput<'a> {
     /// What keeps tenants of the shared layout apart there.
     pub enforcement: Enforcement,
     /// Bounds on a statement.
-    pub limits: GuardLimits,
+    pub limits: StatementLimits,
 }
 
 /// The tenants of a configuration that live on an upstream.

@@ -1,7 +1,6 @@
 //! What an operator should know of the rules.
 
-use crate::catalog::QualifiedName;
-use crate::ids::TenantName;
+use crate::base::{QualifiedName, TenantName};
 
 /// How bad it is. Errors come first in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{PolicyInput, PolicyNote};
-use crate::catalog::{Catalog, QualifiedName, RelKind, Relation};
+use crate::base::{KeyName, Oid, QualifiedName};
+use crate::catalog::{Catalog, RelKind, Relation};
 use crate::config::Layout;
-use crate::guard::{KeyName, Protection, TableRule, TenantTable};
-use crate::ids::Oid;
+use crate::guard::{Protection, TableRule, TenantTable};
+use crate::sql::quote_qualified;
 
 mod views;
 
@@ -126,10 +127,9 @@ fn tenant_rule(catalog: &Catalog, relation: &Relation, column: &str, key: &KeyNa
 /// A type as schema-qualified SQL text. The names of Postgres's own types are plain words; others are quoted.
 fn type_text(catalog: &Catalog, oid: Oid) -> Option<String> {
     let name = &catalog.types.get(&oid)?.name;
-    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
     Some(match name.schema.as_str() {
         "pg_catalog" => format!("pg_catalog.{}", name.name),
-        schema => format!("{}.{}", quoted(schema), quoted(&name.name)),
+        _ => quote_qualified(name),
     })
 }
 

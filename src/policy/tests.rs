@@ -1,14 +1,11 @@
 use std::collections::HashMap;
 
 use super::*;
+use crate::base::oid::{INT4, TEXT, UUID};
+use crate::base::{QualifiedName, TenantKeys, TenantName};
 use crate::catalog::*;
 use crate::config::{Address, PoolSettings, TableOverride, TlsMode, Upstream, UpstreamTls};
-use crate::guard::{TableRule, TenantKeys};
-use crate::ids::TenantName;
-
-const INT4: u32 = 23;
-const TEXT: u32 = 25;
-const UUID: u32 = 2950;
+use crate::guard::TableRule;
 
 fn q(text: &str) -> QualifiedName {
     let (schema, name) = text.split_once('.').unwrap();
@@ -134,7 +131,7 @@ impl World {
             tenancy: &self.tenancy,
             tenants: &self.tenants,
             enforcement: self.enforcement,
-            limits: GuardLimits::default(),
+            limits: StatementLimits::default(),
         };
         build_policy(&input, Arc::new(self.catalog.clone()), 7)
     }

@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 
 use super::queue::Party;
 use super::{Connector, Pool, Server, ServerTarget};
+use crate::base::{PgError, SqlState};
 use crate::config::Share;
-use crate::pgerror::{PgError, SqlState};
 
 /// A cancel request may take so long; then its server connection is closed instead of reused.
 pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);

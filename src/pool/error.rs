@@ -3,8 +3,7 @@
 use std::io;
 
 use crate::auth::UpstreamAuthError;
-use crate::ids::UpstreamName;
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState, UpstreamName};
 use crate::wire::conn::ConnError;
 use crate::wire::error::WireError;
 

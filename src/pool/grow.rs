@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use tracing::{debug, info, warn};
 
 use super::cap::Permit;
-use super::error;
 use super::inner::Inner;
 use super::queue::Party;
 use super::server::{Connection, Server, ServerFacts, Slot};
 use super::socket::Probe;
 use super::state::{Failure, Phase};
 use super::stats::PoolStats;
-use super::{ConnectError, tidy};
+use super::{ConnectError, error, tidy};
 
 /// So many connections of one pool are opened at the same time, so that a burst of clients does not stampede the upstream.
 const PARALLEL_CONNECTS: usize = 4;

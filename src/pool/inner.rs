@@ -16,7 +16,6 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 
 use super::cap::NO_PLACE;
-use super::error;
 use super::pools::Shared;
 use super::queue::{FairQueue, Party, Ticket};
 use super::server::Server;
@@ -24,9 +23,9 @@ use super::shares::Shares;
 use super::socket::Probe;
 use super::state::{Locked, Phase, Reach, State};
 use super::stats::Counters;
-use super::{PoolKey, ServerTarget, tidy};
+use super::{PoolKey, ServerTarget, error, tidy};
+use crate::base::PgError;
 use crate::config::{PoolSettings, Share};
-use crate::pgerror::PgError;
 
 /// When more pools want connections than the cap allows, a connection changes pools at its release after this time.
 const TIME_SLICE: Duration = Duration::from_secs(1);

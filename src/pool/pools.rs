@@ -16,9 +16,8 @@ use super::queue::Party;
 use super::server::{Server, ServerFacts};
 use super::stats::PoolStats;
 use super::{Connector, ServerTarget};
+use crate::base::{PgError, UpstreamName};
 use crate::config::{PoolSettings, Share};
-use crate::ids::UpstreamName;
-use crate::pgerror::PgError;
 
 /// How often pools are tidied up.
 const TICK: Duration = Duration::from_secs(1);

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::Instant;
 
-use crate::ids::TenantName;
+use crate::base::TenantName;
 
 /// Who waits: the unit of fairness. `None` stands for operators, who act for no tenant; they form a queue like any other.
 pub type Party = Option<TenantName>;

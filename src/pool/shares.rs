@@ -110,7 +110,7 @@ impl Shares {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::TenantName;
+    use crate::base::TenantName;
 
     fn party(name: &str) -> Party {
         Some(TenantName::new(name))

@@ -12,8 +12,8 @@ use super::inner::{Inner, Reply};
 use super::queue::{FairQueue, Waiter};
 use super::server::{Server, ServerFacts};
 use super::shares::Shares;
+use crate::base::PgError;
 use crate::config::Share;
-use crate::pgerror::PgError;
 
 /// How a waiter is reached.
 #[derive(Debug)]

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::PoolKey;
-use crate::pgerror::PgError;
+use crate::base::PgError;
 
 /// Counters that are kept outside the pool's lock.
 #[derive(Debug, Default)]

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use crate::auth::Secret;
+use crate::base::{Secret, UpstreamName};
 use crate::config::{self, Address, Upstream, UpstreamTls};
-use crate::ids::UpstreamName;
 use crate::wire::tls::{ClientTls, Roots, TlsConfigError, TlsMode};
 
 /// Everything needed to open a server connection. `Debug` prints no secret.

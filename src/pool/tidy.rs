@@ -128,7 +128,7 @@ fn note_parameter(server: &mut Server, body: &[u8]) -> Result<(), ConnectError> 
 fn refusal(body: &[u8]) -> ConnectError {
     match Report::read(body) {
         Ok(report) => ConnectError::Upstream(super::UpstreamError {
-            code: report.sqlstate().unwrap_or(crate::pgerror::SqlState::INTERNAL_ERROR),
+            code: report.sqlstate().unwrap_or(crate::base::SqlState::INTERNAL_ERROR),
             message: report.log_text(code::MESSAGE).into_owned(),
         }),
         Err(error) => error.into(),

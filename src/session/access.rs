@@ -8,12 +8,10 @@ use std::sync::Arc;
 use crate::auth::query::Kind;
 use crate::auth::token::KeyError;
 use crate::auth::{
-    FailureRules, LoginQuery, Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword, TokenKey,
-    TokenVerifier,
+    FailureRules, LoginQuery, Md5Verifier, Method, MockKey, ScramVerifier, StoredPassword, TokenKey, TokenVerifier,
 };
+use crate::base::{Found, LoginName, NamePattern, Secret};
 use crate::config::{CertificateName, ClientCert, Config, ListenTls, LoginAuth, TokenConfig};
-use crate::ids::LoginName;
-use crate::tenant::{Found, NamePattern};
 use crate::wire::stream::Stream;
 use crate::wire::tls::{CertificateNames, ClientCertificates, Identity, ServerTls, TlsConfigError};
 

@@ -11,9 +11,8 @@ use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
 use super::machine::Acting;
+use crate::base::{LoginName, PgError, SessionId, SqlState, TenantName};
 use crate::config::{Login, LoginAuth};
-use crate::ids::{LoginName, SessionId, TenantName};
-use crate::pgerror::{PgError, SqlState};
 use crate::tenant::{Lives, SharedRegistry, Target, Withdrawn};
 
 /// The directory is divided so that logins on several cores do not wait for each other.

@@ -15,10 +15,10 @@ use super::machine::{Readers, SharedStatements};
 use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
-use crate::pool::{CancelRegistry, PoolKey};
 use crate::limits::{Commons, LimitBook};
-use crate::usage::Ledger;
+use crate::pool::{CancelRegistry, PoolKey};
 use crate::tenant::{QueriedLogins, Registry, SharedRegistry};
+use crate::usage::Ledger;
 use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
 
 /// Startup settings of which it is remembered what a server reports after them.

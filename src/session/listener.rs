@@ -18,11 +18,11 @@ use super::login::{Admitted, LoginError, Session, log_in};
 use super::logins::{LoginPlace, Logins};
 use super::relay::Relay;
 use super::upstream::PoolSource;
+use crate::base::{PgError, SqlState};
 use crate::observe::SessionSpan;
-use crate::pgerror::{PgError, SqlState};
+use crate::session::workers::{Placement, Workers};
 use crate::wire::encode::backend;
 use crate::wire::stream::{Keepalive, Stream};
-use crate::session::workers::{Placement, Workers};
 
 /// Clients that may wait to be accepted.
 const BACKLOG: u32 = 1_024;

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use super::machine::{Place, Settings};
 use super::upstream::Upstream;
+use crate::base::{Mode, PgError, Refusal, Severity, SqlState, TenantKeys, key_setting};
 use crate::config::{Layout, Tenant};
-use crate::guard::value::quote_literal;
-use crate::guard::{Guard, Mode, Protocol, Refusal, TenantKeys, key_setting};
-use crate::pgerror::{PgError, Severity, SqlState};
+use crate::guard::{Guard, Protocol};
+use crate::sql::{quote_identifier, quote_literal, quote_setting};
 use crate::tenant::{TENANT_OPTION, Target};
 use crate::wire::startup::StartupMessage;
 
@@ -87,7 +87,7 @@ pub(super) fn shared_path(guard: &Guard) -> BTreeMap<String, String> {
     if path.is_empty() {
         return BTreeMap::new();
     }
-    let path = path.iter().map(|name| quote_name(name)).collect::<Vec<_>>().join(", ");
+    let path = path.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", ");
     BTreeMap::from([("search_path".to_owned(), path)])
 }
 
@@ -103,7 +103,7 @@ pub(super) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> 
     match &tenant.layout {
         Layout::Shared => sealed.extend(shared_path(guard)),
         Layout::Schema { schema, role } => {
-            sealed.insert("search_path".to_owned(), quote_name(schema));
+            sealed.insert("search_path".to_owned(), quote_identifier(schema));
             if let Some(role) = role {
                 sealed.insert("role".to_owned(), role.to_string());
             }
@@ -116,13 +116,9 @@ pub(super) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> 
 /// An operator who names a tenant of the schema layout works in its schema, but may leave it.
 fn schema_path(tenant: &Tenant) -> BTreeMap<String, String> {
     match &tenant.layout {
-        Layout::Schema { schema, .. } => BTreeMap::from([("search_path".to_owned(), quote_name(schema))]),
+        Layout::Schema { schema, .. } => BTreeMap::from([("search_path".to_owned(), quote_identifier(schema))]),
         Layout::Shared | Layout::Database => BTreeMap::new(),
     }
-}
-
-fn quote_name(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// The tenant that the startup packet names as a setting.
@@ -173,7 +169,7 @@ fn check_encoding(value: &str) -> Result<(), PgError> {
 
 fn check_setting(name: &str, value: &str, guard: &Guard, mode: &Mode) -> Result<(), PgError> {
     let fatal = |refusal: Refusal| PgError { severity: Severity::Fatal, position: None, ..*refusal.error };
-    let quoted = name.split('.').map(quote_name).collect::<Vec<_>>().join(".");
+    let quoted = quote_setting(name);
     let sql = format!("SET {quoted} TO {}", quote_literal(value));
     guard.plan(mode, Protocol::Simple, &sql).map(|_| ()).map_err(fatal)
 }

@@ -12,11 +12,10 @@ use super::opening::tenant_option;
 use crate::auth::bearer::{bearer_token, reject, token_as_password};
 use crate::auth::token::Claims;
 use crate::auth::{Account, AuthError, Failure, Login, Method, MockKey, TokenError, TokenVerifier, authenticate};
+use crate::base::{Found, PgError, Severity, SqlState, TenantName};
 use crate::config::{self, Role, TenantScope};
-use crate::ids::TenantName;
 use crate::observe::{SessionSpan, audit};
-use crate::pgerror::{PgError, Severity, SqlState};
-use crate::tenant::{Claim, Found, IdentifyError, Identity, StartupParams, Target};
+use crate::tenant::{Claim, IdentifyError, Identity, StartupParams, Target};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::startup::StartupMessage;
 

@@ -25,9 +25,8 @@ use self::sockets::{Gone, read_some, write_out};
 use super::buffers::Buffers;
 use super::directory::{Acts, Order, Seat};
 use super::machine::{Acting, Link, Machine, Overdue, Place, Wait};
-use crate::ids::TenantName;
+use crate::base::{PgError, SqlState, TenantName};
 use crate::observe::SessionSpan;
-use crate::pgerror::{PgError, SqlState};
 use crate::wire::stream::Stream;
 
 /// A client gets so long to take its last bytes.

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use super::machine::{Acting, Place, Tenants};
 use super::opening::{no_place, place, sealed_settings, shared_path};
 use super::upstream::Upstreams;
+use crate::base::{PgError, Severity};
 use crate::config::{Login, Tenant};
-use crate::pgerror::{PgError, Severity};
 use crate::limits::LimitBook;
-use crate::usage::Ledger;
 use crate::tenant::{SharedRegistry, Target};
+use crate::usage::Ledger;
 
 /// The tenants of one login.
 pub(super) struct LoginTenants {

@@ -12,11 +12,9 @@ use tokio::sync::watch;
 use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 
 use super::*;
+use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
 use crate::config::{self, Config};
-use crate::guard::{
-    Deallocate, Effect, Guard, Mode, PinReason, Plan, Planner, Policy, Protocol, Refusal, RefusalKind, StatementKind,
-};
-use crate::pgerror::{PgError, SqlState};
+use crate::guard::{Deallocate, Effect, Guard, PinReason, Plan, Planner, Policy, Protocol, StatementKind};
 use crate::pool::{CancelRegistry, NetConnector, PoolKey, Pools, ServerTarget};
 use crate::throwaway::Cluster;
 
@@ -68,7 +66,7 @@ impl CatalogHook for Catalog {
         Box::pin(async {})
     }
 
-    fn objection(&self, _: &crate::ids::TenantName) -> Option<String> {
+    fn objection(&self, _: &crate::base::TenantName) -> Option<String> {
         None
     }
 }

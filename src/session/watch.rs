@@ -5,8 +5,8 @@
 use tracing::Span;
 
 use super::machine::Observer;
-use crate::guard::{PinReason, Refusal};
-use crate::ids::TenantName;
+use crate::base::{Refusal, TenantName};
+use crate::guard::PinReason;
 use crate::observe::{audit, record_tenant};
 
 /// Observes one session.

@@ -6,12 +6,10 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::name::is_tenant_name;
 use super::table::{any_type, identifier, own_schema};
+use crate::base::{TenantKeys, TenantName, is_tenant_name};
 use crate::config::{Address, Config, Layout, Limits, Pattern, PatternLayout, Share, Tenant, Upstream};
-use crate::guard::TenantKeys;
 use crate::guard::value::TenantValue;
-use crate::ids::TenantName;
 
 /// Databases that every cluster has.
 const SYSTEM_DATABASES: [&str; 3] = ["postgres", "template0", "template1"];

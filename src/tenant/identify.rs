@@ -10,16 +10,13 @@ use std::sync::Arc;
 
 use super::host::tenant_of_host;
 use super::identify_error::IdentifyError;
-use super::name::is_tenant_name;
 use super::registry::Registry;
 use super::startup_options::parse_startup_options;
+use crate::base::{CONSOLE_DATABASE, is_tenant_name};
 use crate::config::{Login, Role, Source, Tenant, TenantScope, Upstream};
 
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
-
-/// The database that is pgwarden's console.
-pub const CONSOLE_DATABASE: &str = "pgwarden";
 
 /// What a client says before authentication, as far as it identifies it.
 #[derive(Clone, Copy, Debug, Default)]

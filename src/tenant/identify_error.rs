@@ -1,8 +1,7 @@
 //! Why an identification fails, for the log and for the client.
 
+use crate::base::{PgError, SqlState, TenantName};
 use crate::config::Login;
-use crate::ids::TenantName;
-use crate::pgerror::{PgError, SqlState};
 
 /// Why a client may not act for what it named. `Display` is for the log; [`IdentifyError::to_pg_error`] for the client.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,12 +1,9 @@
 //! Tenants: names, registry, identification.
 
-mod allow;
 mod derive;
 mod host;
 mod identify;
 mod identify_error;
-mod name;
-mod pattern;
 mod queried;
 mod registry;
 mod standing;
@@ -15,11 +12,8 @@ pub mod table;
 #[cfg(test)]
 mod tests;
 
-pub use allow::{AllowList, parse_network};
 pub use identify::*;
 pub use identify_error::IdentifyError;
-pub use name::*;
-pub use pattern::{Found, NamePattern};
 pub use queried::QueriedLogins;
 pub use registry::*;
 pub use standing::{Lives, Withdrawn};

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
 
+use crate::base::LoginName;
 use crate::config::Login;
-use crate::ids::LoginName;
 
 /// A login of which no session is seen is kept for so long: its session may just begin.
 const GRACE: Duration = Duration::from_secs(60);

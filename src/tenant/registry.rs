@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 
 use super::derive::Deriver;
 use super::queried::QueriedLogins;
+use crate::base::{LoginName, TenantName, UpstreamName};
 use crate::config::{Config, Limits, Login, Role, Source, Tenant, Upstream};
-use crate::ids::{LoginName, TenantName, UpstreamName};
 
 /// A registry that a reload can replace while sessions read it.
 pub type SharedRegistry = Arc<ArcSwap<Registry>>;

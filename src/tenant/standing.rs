@@ -5,10 +5,8 @@ use std::sync::Arc;
 use super::identify::Target;
 use super::identify_error::IdentifyError;
 use super::registry::Registry;
+use crate::base::{LoginName, Mode, PgError, SqlState, TenantKeys, TenantName};
 use crate::config::{Layout, Login, Tenant, Upstream};
-use crate::guard::{Mode, TenantKeys};
-use crate::ids::{LoginName, TenantName};
-use crate::pgerror::{PgError, SqlState};
 
 /// Why a session that was admitted may not go on. `Display` is what its client is told.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

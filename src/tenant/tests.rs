@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::*;
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 
 fn registry(identify: &str) -> Registry {
     let text = format!(
@@ -107,7 +107,7 @@ fn refused(user: &str, database: &str, options: &str, code: SqlState, part: &str
     let error = outcome(&all(), &params(user, database, options)).unwrap_err().to_pg_error();
     assert_eq!(error.code, code, "{error}");
     assert!(error.message.contains(part), "{error}");
-    assert_eq!(error.severity, crate::pgerror::Severity::Fatal);
+    assert_eq!(error.severity, crate::base::Severity::Fatal);
 }
 
 const DENIED: SqlState = SqlState::INVALID_AUTHORIZATION;

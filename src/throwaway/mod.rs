@@ -19,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::sql::quote_identifier;
 pub use binaries::{Binaries, NobodyToRunAs, Unprivileged};
 use guardian::Guardian;
 
@@ -188,8 +189,8 @@ impl Cluster {
     /// # Errors
     /// The server's error: the name exists, the template is in use.
     pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<(), ClusterError> {
-        let template = template.map_or_else(String::new, |it| format!(" TEMPLATE {}", ident(it)));
-        self.run("postgres", &format!("CREATE DATABASE {}{template}", ident(name))).await
+        let template = template.map_or_else(String::new, |it| format!(" TEMPLATE {}", quote_identifier(it)));
+        self.run("postgres", &format!("CREATE DATABASE {}{template}", quote_identifier(name))).await
     }
 
     /// Stops the server at once, as `kill -9` of every process would: connections break.
@@ -203,11 +204,6 @@ impl Drop for Cluster {
         self.kill();
         self.guardian.finish();
     }
-}
-
-/// An SQL identifier, quoted.
-fn ident(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }
 
 /// tokio-postgres's own text says only "db error": the server's message is its source.

@@ -8,10 +8,9 @@ use time::Date;
 
 use super::counts::{Counts, MEASURES, Measure};
 use super::watch::{Crossing, Standing, Terms, Watch};
+use crate::base::{PgError, TenantName};
 use crate::config::Quota;
-use crate::ids::TenantName;
 use crate::observe::audit;
-use crate::pgerror::PgError;
 
 /// A tenant's totals. Sessions of all threads add to them.
 #[derive(Debug)]

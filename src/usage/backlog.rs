@@ -10,7 +10,7 @@ use time::Date;
 
 use super::account::Account;
 use super::counts::Counts;
-use crate::ids::TenantName;
+use crate::base::TenantName;
 
 /// Rows that are added to the table in one transaction, in the order of its key.
 #[derive(Clone, Debug, PartialEq, Eq)]

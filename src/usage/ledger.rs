@@ -11,8 +11,8 @@ use super::account::Account;
 use super::counts::Counts;
 use super::period::today;
 use super::watch::Terms;
+use crate::base::TenantName;
 use crate::config::{Quota, QuotaConfig, Tenant};
-use crate::ids::TenantName;
 
 /// Finds accounts by tenant. Its size is bounded by the number of tenants: only those of the registry come in.
 #[derive(Debug)]

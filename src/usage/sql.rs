@@ -1,7 +1,8 @@
 //! The usage table: its definition, and the statements on it.
 
 use super::counts::Measure;
-use crate::catalog::QualifiedName;
+use crate::base::QualifiedName;
+use crate::sql::{quote_identifier, quote_qualified};
 
 /// The columns of the usage table.
 pub const COLUMNS: [&str; 10] = [
@@ -31,7 +32,7 @@ pub(super) struct Sql {
 
 impl Sql {
     pub fn new(table: &QualifiedName) -> Self {
-        Self { table: quoted(table), writers: quoted(&writers_of(table)) }
+        Self { table: quote_qualified(table), writers: quote_qualified(&writers_of(table)) }
     }
 
     /// Makes the tables, if they are not there.
@@ -48,7 +49,7 @@ impl Sql {
 
     /// Lets a role do what pgwarden does.
     pub fn grants(&self, role: &str) -> String {
-        let role = format!("\"{}\"", role.replace('"', "\"\""));
+        let role = quote_identifier(role);
         let (table, writers) = (&self.table, &self.writers);
         format!(
             "GRANT SELECT, INSERT, UPDATE ON {table} TO {role};\nGRANT SELECT, INSERT, UPDATE, DELETE ON {writers} TO {role};\n"
@@ -102,9 +103,4 @@ impl Sql {
             self.writers
         )
     }
-}
-
-fn quoted(name: &QualifiedName) -> String {
-    let quote = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
-    format!("{}.{}", quote(&name.schema), quote(&name.name))
 }

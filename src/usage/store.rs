@@ -11,9 +11,9 @@ use tokio_postgres::types::ToSql;
 use super::backlog::Batch;
 use super::counts::{Counts, MEASURES};
 use super::sql::Sql;
+use crate::base::TenantName;
 use crate::catalog::{Control, LoadError, connect};
 use crate::config::{QuotaConfig, Upstream};
-use crate::ids::TenantName;
 
 /// For one exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -8,9 +8,8 @@ use time::macros::date;
 
 use super::backlog::Batch;
 use super::*;
-use crate::catalog::QualifiedName;
-use crate::config::{Address, PoolSettings, Quota, QuotaConfig, Secret, TlsMode, Upstream, UpstreamTls, WhenUnknown};
-use crate::ids::{TenantName, UpstreamName};
+use crate::base::{QualifiedName, Secret, TenantName, UpstreamName};
+use crate::config::{Address, PoolSettings, Quota, QuotaConfig, TlsMode, Upstream, UpstreamTls, WhenUnknown};
 use crate::throwaway::Cluster;
 
 async fn store(database: &str) -> Store {

@@ -6,9 +6,8 @@ use time::Date;
 
 use super::counts::{Counts, MEASURES, Measure};
 use super::period::{Period, PeriodLength};
+use crate::base::{PgError, SqlState, TenantName};
 use crate::config::{Bounds, Quota, Refuses, WhenUnknown};
-use crate::ids::TenantName;
-use crate::pgerror::{PgError, SqlState};
 
 /// What a tenant's use means for its statements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use super::encode;
 use super::error::WireError;
 use super::frame::{Frame, Limits, take_frame};
 use super::stream::Stream;
-use crate::pgerror::PgError;
+use crate::base::PgError;
 
 /// Bytes asked for in one read.
 const READ_STEP: usize = 4096;
@@ -35,7 +35,7 @@ impl ConnError {
             ConnError::Io(_) | ConnError::Closed => None,
             ConnError::Wire(error) => {
                 let error = error.to_pg();
-                Some(PgError { severity: crate::pgerror::Severity::Fatal, ..error })
+                Some(PgError { severity: crate::base::Severity::Fatal, ..error })
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What can be wrong with a message, and how it is told to the client: in Postgres's own words.
 
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 
 /// A message that does not follow the protocol.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

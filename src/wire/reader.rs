@@ -173,7 +173,7 @@ impl<'a> Oids<'a> {
     }
 
     /// All OIDs in order; 0 stands for an unspecified type.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = crate::ids::Oid> + 'a {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = crate::base::Oid> + 'a {
         self.0.iter().copied().map(u32::from_be_bytes)
     }
 }

@@ -14,7 +14,7 @@ use super::options::parse_options;
 use super::reader::Reader;
 use super::stream::Stream;
 use super::tls::{ALPN, ServerTls};
-use crate::pgerror::{PgError, Severity, SqlState};
+use crate::base::{PgError, Severity, SqlState};
 
 /// First byte of a TLS handshake record; no startup packet begins so, as its length would be beyond the limit.
 const TLS_HANDSHAKE: u8 = 0x16;

@@ -3,10 +3,9 @@
 use tokio_postgres::NoTls;
 
 use super::{console, proxy, psql};
-use crate::support::ENDLESS;
 use crate::support::lab::{Lab, block_on};
-use crate::support::message;
 use crate::support::session::Endpoint;
+use crate::support::{ENDLESS, message};
 
 #[test]
 fn psql_sees_every_table() {

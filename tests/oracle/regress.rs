@@ -7,9 +7,8 @@ use serde::Deserialize;
 use super::case::Case;
 use super::{Answer, Stage};
 use crate::isolation::Mode;
-use crate::support::lab;
-use crate::support::message;
 use crate::support::session::Session;
+use crate::support::{lab, message};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -3,11 +3,10 @@
 use std::time::Duration;
 
 use super::proxy;
-use crate::support::ENDLESS;
 use crate::support::lab::Lab;
 use crate::support::message::{bind, execute, parse, query, startup, sync};
 use crate::support::proxy::Proxy;
-use crate::support::session;
+use crate::support::{ENDLESS, session};
 
 const UPDATE: &str = "UPDATE wallets SET owner_name = 'changed' WHERE id = 1";
 

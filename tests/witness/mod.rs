@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use pgwarden::base::{Enforcement, Mode, Witness};
 use pgwarden::catalog;
 use pgwarden::config::{self, Config};
-use pgwarden::guard::{
-    Abstention, Enforcement, GuardLimits, Mode, Plan, Policy, Protocol, Testimony, Witness, plan_statements, testify,
-};
+use pgwarden::guard::{Abstention, Plan, Policy, Protocol, Testimony, plan_statements, testify};
 use pgwarden::policy::{PolicyInput, build_policy, tenants_of};
+use pgwarden::sql::StatementLimits;
 
 use crate::property::choices::Choices;
 use crate::property::generate::statement;
@@ -37,7 +37,7 @@ fn policy(enforcement: Enforcement) -> Policy {
     let catalog = block_on(catalog::load(upstream)).unwrap();
     let tenants = tenants_of(&config, &upstream.name);
     let input =
-        PolicyInput { tenancy: &config.tenancy, tenants: &tenants, enforcement, limits: GuardLimits::default() };
+        PolicyInput { tenancy: &config.tenancy, tenants: &tenants, enforcement, limits: StatementLimits::default() };
     let (policy, _) = build_policy(&input, Arc::clone(&catalog), 1);
     // It is asked here, and must not keep what it is asked about from being made.
     Policy { witness: Witness::Off, ..policy }

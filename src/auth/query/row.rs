@@ -9,10 +9,9 @@ use ipnet::IpNet;
 use tokio_postgres::types::{FromSql, Type};
 
 use super::Kind;
-use crate::auth::{Md5Verifier, Method, ScramVerifier, Secret, StoredPassword, VerifierError};
+use crate::auth::{Md5Verifier, Method, ScramVerifier, StoredPassword, VerifierError};
+use crate::base::{AllowList, LoginName, Secret, TenantName, is_tenant_name, parse_network};
 use crate::config::{AuthQuery, Login, LoginAuth, Role, TenantScope};
-use crate::ids::{LoginName, TenantName};
-use crate::tenant::{AllowList, is_tenant_name, parse_network};
 
 /// From the epoch of Unix to that of Postgres.
 const POSTGRES_EPOCH: Duration = Duration::from_secs(946_684_800);

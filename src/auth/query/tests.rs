@@ -7,9 +7,9 @@ use std::time::{Duration, SystemTime};
 use tokio_postgres::types::Type;
 
 use super::*;
-use crate::auth::{Method, Secret};
+use crate::auth::Method;
+use crate::base::{Secret, TenantName};
 use crate::config::{Role, TenantScope, parse};
-use crate::ids::TenantName;
 
 const MD5: &str = "md50123456789abcdef0123456789abcdef";
 

@@ -8,7 +8,7 @@ use subtle::ConstantTimeEq;
 
 use super::verifier::ScramVerifier;
 use super::{Key, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, hmac, sha256};
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 
 /// Random bytes in the server's part of the nonce, as in Postgres.
 const NONCE_LEN: usize = 18;

@@ -1,11 +1,11 @@
 use proptest::prelude::*;
 
+use crate::auth::Md5Verifier;
 use crate::auth::md5::md5_hex;
 use crate::auth::scram::{
     Binding, MockKey, SCRAM_SHA_256, SCRAM_SHA_256_PLUS, ScramError, ScramServer, ScramVerifier, VerifierError,
 };
-use crate::auth::{Md5Verifier, Secret};
-use crate::pgerror::SqlState;
+use crate::base::{Secret, SqlState};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

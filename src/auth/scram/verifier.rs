@@ -10,7 +10,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use super::{Key, hmac, sha256};
-use crate::auth::secret::Secret;
+use crate::base::Secret;
 
 /// Bytes of salt in a new verifier, as in Postgres.
 const SALT_LEN: usize = 16;

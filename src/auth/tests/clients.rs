@@ -10,9 +10,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio_postgres::NoTls;
 
 use crate::auth::{
-    Account, AuthError, Failure, Login, Md5Verifier, Method, MockKey, ScramVerifier, Secret, StoredPassword,
-    authenticate,
+    Account, AuthError, Failure, Login, Md5Verifier, Method, MockKey, ScramVerifier, StoredPassword, authenticate,
 };
+use crate::base::Secret;
 use crate::throwaway::Binaries;
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::encode::{backend, frontend};

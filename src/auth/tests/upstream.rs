@@ -2,10 +2,8 @@
 
 use tokio::net::TcpStream;
 
-use crate::auth::{
-    ChannelBindingMode, Credentials, ScramVerifier, Secret, UpstreamAuthError, UpstreamSession, start_session,
-};
-use crate::pgerror::SqlState;
+use crate::auth::{ChannelBindingMode, Credentials, ScramVerifier, UpstreamAuthError, UpstreamSession, start_session};
+use crate::base::{Secret, SqlState};
 use crate::throwaway::{Cluster, Options};
 use crate::wire::Conn;
 use crate::wire::startup::ProtocolVersion;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::queries::{ColumnRow, FunctionRow, ParentRow, PolicyRow, Raw, ReadRow, RelationRow, Server, TypeRow};
-use crate::catalog::model::{Catalog, Column, Function, Operator, QualifiedName, Relation, RowPolicy, TypeInfo};
-use crate::ids::Oid;
+use crate::base::{Oid, QualifiedName};
+use crate::catalog::model::{Catalog, Column, Function, Operator, Relation, RowPolicy, TypeInfo};
 
 /// Domains may stand on domains; Postgres allows no cycle, and a bound keeps a broken catalog from hanging us.
 const MAX_DOMAIN_DEPTH: usize = 100;

@@ -4,7 +4,8 @@ use tokio_postgres::{Row, Transaction};
 
 use super::LoadError;
 use super::queries::{ReadRow, name, query};
-use crate::catalog::model::{QualifiedName, Setter};
+use crate::base::QualifiedName;
+use crate::catalog::model::Setter;
 
 pub(super) const READS: &str = r"
     SELECT DISTINCT r.ev_class, d.refobjid

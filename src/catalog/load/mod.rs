@@ -19,10 +19,10 @@ use self::mark::Looker;
 pub use self::mark::Mark;
 use super::known;
 use super::model::Catalog;
+use crate::base::{PgError, SqlState, UpstreamName};
 use crate::config::Upstream;
-use crate::ids::UpstreamName;
-use crate::pgerror::{PgError, SqlState};
 use crate::pool::{ConnectError, ServerTarget, TargetError, UpstreamError, open_stream};
+use crate::sql::quote_identifier;
 use crate::wire::stream::{Keepalive, Stream};
 
 /// For connecting, all queries and reading the answers. A catalog of 10,000 tables takes about a second.
@@ -264,7 +264,7 @@ pub async fn listen(upstream: &Upstream, channel: Option<&str>) -> Result<Listen
 }
 
 fn listen_to(channel: &str) -> String {
-    format!("LISTEN \"{}\"; ", channel.replace('"', "\"\""))
+    format!("LISTEN {}; ", quote_identifier(channel))
 }
 
 /// Connects to an upstream as its own role, for queries and notifications.

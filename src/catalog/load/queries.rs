@@ -3,10 +3,10 @@
 use tokio_postgres::{Row, Transaction};
 
 use super::{LoadError, code, row};
+use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{
-    Cast, Catalog, Function, Generated, Identity, Operator, QualifiedName, RelKind, RowPolicy, Setter, UpstreamRole,
+    Cast, Catalog, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, UpstreamRole,
 };
-use crate::ids::Oid;
 
 /// What the server says of itself and of our role.
 pub(super) struct Server {

@@ -8,8 +8,9 @@ use tokio_postgres::Client;
 
 pub use finding::{Finding, Severity};
 
-use crate::guard::{Enforcement, NEWEST_TESTED, Policy, TableRule};
+use crate::base::Enforcement;
 use crate::checks::rls;
+use crate::guard::{NEWEST_TESTED, Policy, TableRule};
 
 /// Examines one upstream. `role` is the role that pgwarden connects as.
 ///

@@ -1,8 +1,9 @@
 //! `pgwarden rls check`
 
-use super::{quoted_table, tables};
+use super::tables;
 use crate::guard::Policy;
 use crate::policy::rls::{role_shortfalls, shortfalls};
+use crate::sql::quote_qualified;
 
 /// What is missing on an upstream. Empty lists: nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +46,7 @@ pub fn check(policy: &Policy) -> Report {
     let tables = tables(policy)
         .into_iter()
         .map(|(relation, table)| TableReport {
-            table: quoted_table(relation),
+            table: quote_qualified(&relation.name),
             missing: shortfalls(catalog, relation, table, &policy.setting),
         })
         .collect();

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{POLICY_NAME, quoted, quoted_table, tables};
-use crate::guard::value::quote_literal;
-use crate::guard::{Policy, TenantTable, key_setting};
+use super::{POLICY_NAME, tables};
+use crate::base::key_setting;
+use crate::guard::{Policy, TenantTable};
+use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 
 /// The DDL for every tenant table, in one transaction; it can be run again. Nothing in it names a tenant.
 pub fn generate(policy: &Policy) -> String {
@@ -14,7 +15,7 @@ pub fn generate(policy: &Policy) -> String {
          BEGIN;\n",
     );
     for (relation, table) in tables(policy) {
-        let name = quoted_table(relation);
+        let name = quote_qualified(&relation.name);
         let Some(condition) = condition(table, &policy.setting) else {
             let _ = writeln!(ddl, "\n-- {name}: the name of its key cannot stand in the name of a setting; left out");
             continue;
@@ -36,7 +37,7 @@ pub(super) fn condition(table: &TenantTable, setting: &str) -> Option<String> {
     let setting = key_setting(setting, &table.key)?;
     Some(format!(
         "{} OPERATOR(pg_catalog.=) (SELECT CAST(NULLIF(pg_catalog.current_setting({}, true), '') AS {}))",
-        quoted(&table.column),
+        quote_identifier(&table.column),
         quote_literal(&setting),
         table.type_name
     ))

@@ -30,11 +30,3 @@ fn tables(policy: &Policy) -> Vec<(&Relation, &TenantTable)> {
     tables.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
     tables
 }
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-fn quoted_table(relation: &Relation) -> String {
-    format!("{}.{}", quoted(&relation.name.schema), quoted(&relation.name.name))
-}

@@ -1,8 +1,7 @@
 //! DDL for tables made by hand.
 
 use super::*;
-use crate::catalog::QualifiedName;
-use crate::guard::key_setting;
+use crate::base::{QualifiedName, key_setting};
 
 fn table(column: &str, key: Option<&str>) -> TenantTable {
     TenantTable {
@@ -56,5 +55,5 @@ fn the_ddl_of_a_table() {
     ] {
         assert!(ddl.contains(part), "no {part} in\n{ddl}");
     }
-    assert!(crate::guard::parse::reparse(&ddl).is_ok(), "{ddl}");
+    assert!(crate::sql::parse::reparse(&ddl).is_ok(), "{ddl}");
 }

@@ -7,8 +7,8 @@ use super::target::{Examined, Foreign, Target};
 use super::{Right, VerifyError};
 use crate::catalog::{RelKind, Relation};
 use crate::config::{Layout, Tenant};
-use crate::guard::value::quote_literal;
 use crate::guard::{Policy, TableRule};
+use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 
 /// Attacks on each table of the other tenant. `{t}` is its table, qualified; `{bare}` its name alone, which may be a table of
 /// the attacker's as well.
@@ -122,7 +122,7 @@ pub fn views(policy: &Policy, tenant: &Tenant) -> Vec<String> {
             Layout::Database => it.extension.is_none() && !is_system(&it.name.schema),
             Layout::Shared => policy.tables.contains_key(&it.name),
         })
-        .map(|it| format!("SELECT * FROM {}", super::target::qualified(&it.name)))
+        .map(|it| format!("SELECT * FROM {}", quote_qualified(&it.name)))
         .collect();
     views.sort();
     views
@@ -152,7 +152,7 @@ pub async fn examine(
         Layout::Schema { role: Some(role), .. } => role.to_string(),
         Layout::Schema { role: None, .. } | Layout::Shared | Layout::Database => other.upstream.user.clone(),
     };
-    let filter = rows.map(|(column, key)| format!("{} = {}", super::target::ident(column), quote_literal(key)));
+    let filter = rows.map(|(column, key)| format!("{} = {}", quote_identifier(column), quote_literal(key)));
     let foreign = Foreign {
         relation,
         filter: filter.as_deref(),

@@ -26,8 +26,8 @@ use self::suite::{Actor, Block};
 use self::target::{Examined, Subject, Target};
 use crate::catalog::FunctionKind;
 use crate::config::{Layout, Tenant};
-use crate::guard::value::quote_literal;
 use crate::guard::{Policy, TableRule};
+use crate::sql::{quote_identifier, quote_literal};
 
 /// Why nothing could be proven.
 #[derive(Debug, thiserror::Error)]
@@ -194,7 +194,7 @@ impl Run {
         let mut own = HashSet::new();
         for (relation, rows) in beyond::readable(input.policies.0, attacker) {
             progress(&format!("reading {} of tenant a", relation.name));
-            let filter = rows.map(|(column, key)| format!("{} = {}", target::ident(column), quote_literal(key)));
+            let filter = rows.map(|(column, key)| format!("{} = {}", quote_identifier(column), quote_literal(key)));
             own.extend(target::held(relation, filter.as_deref(), &self.a).await?);
         }
         let mut targets = Vec::new();

@@ -5,9 +5,9 @@ use std::collections::HashSet;
 use super::VerifyError;
 use super::client::{Answer, Session};
 use super::corpus::Template;
-use crate::catalog::{Column, Generated, Identity, QualifiedName, Relation};
-use crate::guard::value::quote_literal;
-use crate::ids::Oid;
+use crate::base::{Oid, QualifiedName};
+use crate::catalog::{Column, Generated, Identity, Relation};
+use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 
 /// Rows of the other tenant that attacks and marks are made from.
 const SAMPLE: usize = 20;
@@ -83,16 +83,6 @@ pub struct Examined {
     pub other: HashSet<String>,
 }
 
-/// An SQL identifier, quoted.
-pub fn ident(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}
-
-/// A relation's name, qualified and quoted.
-pub fn qualified(name: &QualifiedName) -> String {
-    format!("{}.{}", ident(&name.schema), ident(&name.name))
-}
-
 /// The values that a tenant holds in a table, up to a limit: what it holds itself tells of nobody else.
 ///
 /// # Errors
@@ -107,12 +97,12 @@ pub async fn held(
 }
 
 fn all_columns(relation: &Relation) -> String {
-    let list: Vec<String> = relation.columns.iter().map(|it| ident(&it.name)).collect();
+    let list: Vec<String> = relation.columns.iter().map(|it| quote_identifier(&it.name)).collect();
     list.join(", ")
 }
 
 fn select(what: &str, relation: &Relation, filter: Option<&str>, limit: usize) -> String {
-    format!("SELECT {what} FROM {} WHERE {} LIMIT {limit}", qualified(&relation.name), filter.unwrap_or("true"))
+    format!("SELECT {what} FROM {} WHERE {} LIMIT {limit}", quote_qualified(&relation.name), filter.unwrap_or("true"))
 }
 
 impl Target {
@@ -122,8 +112,8 @@ impl Target {
     /// A tenant cannot read its own rows: nothing could be proven.
     pub async fn examine(subject: Subject<'_>, a: &Session, b: &Session) -> Result<Examined, VerifyError> {
         let Subject { relation, column, own_key, other_key, other_name, setting } = subject;
-        let table = qualified(&relation.name);
-        let filter = |key: &str| format!("{} = {}", ident(column), quote_literal(key));
+        let table = quote_qualified(&relation.name);
+        let filter = |key: &str| format!("{} = {}", quote_identifier(column), quote_literal(key));
         let query = |what: &str, key: &str, limit: usize| select(what, relation, Some(&filter(key)), limit);
         let list = all_columns(relation);
         let other = own_answer(b, &relation.name, &query(&list, other_key, SAMPLE)).await?;
@@ -139,7 +129,7 @@ impl Target {
             places: vec![
                 ("{t}", table.clone()),
                 ("{name}", relation.name.name.replace('\'', "''")),
-                ("{col}", ident(column)),
+                ("{col}", quote_identifier(column)),
                 ("{a}", quote_literal(own_key)),
                 ("{b}", quote_literal(other_key)),
                 ("{bname}", quote_literal(other_name)),
@@ -172,17 +162,17 @@ impl Target {
             own_rows: 0,
             other_rows,
             places: vec![
-                ("{t}", qualified(name)),
-                ("{bare}", ident(&name.name)),
-                ("{schema}", ident(&name.schema)),
-                ("{db}", ident(database)),
+                ("{t}", quote_qualified(name)),
+                ("{bare}", quote_identifier(&name.name)),
+                ("{schema}", quote_identifier(&name.schema)),
+                ("{db}", quote_identifier(database)),
                 ("{dbname}", database.replace('\'', "''")),
-                ("{role}", ident(role)),
+                ("{role}", quote_identifier(role)),
                 ("{bname}", quote_literal(other_name)),
                 ("{setting}", setting.to_owned()),
             ],
             copy_row: None,
-            fingerprint: fingerprint(&qualified(name), &relation.columns, filter.unwrap_or("true")),
+            fingerprint: fingerprint(&quote_qualified(name), &relation.columns, filter.unwrap_or("true")),
         };
         target.tell_apart(&relation.columns, "", own, &other);
         Ok(Examined { target, own: HashSet::new(), other: values(&other) })
@@ -193,7 +183,7 @@ impl Target {
         if let Some((id, value)) =
             first_value(columns, other, |it, value| it.name != tenant_column && !held.contains(value))
         {
-            self.places.push(("{id}", ident(&id.name)));
+            self.places.push(("{id}", quote_identifier(&id.name)));
             self.places.push(("{bid}", format!("CAST({} AS {})", quote_literal(value), id.type_name)));
         }
         let telling = |it: &Column, value: &str| {
@@ -204,7 +194,7 @@ impl Target {
         };
         if let Some((text, value)) = first_value(columns, other, telling) {
             let pattern = escaped(value);
-            self.places.push(("{text}", format!("{}::text", ident(&text.name))));
+            self.places.push(("{text}", format!("{}::text", quote_identifier(&text.name))));
             self.places.push(("{like}", quote_literal(&format!("%{pattern}%"))));
             let begins: String = value.chars().take(value.chars().count().saturating_sub(1)).collect();
             if !held.iter().any(|own| own.starts_with(&begins)) {
@@ -214,7 +204,7 @@ impl Target {
         let settable =
             |it: &&Column| it.name != tenant_column && it.generated == Generated::No && it.identity != Identity::Always;
         if let Some(last) = columns.iter().rfind(settable) {
-            self.places.push(("{set}", ident(&last.name)));
+            self.places.push(("{set}", quote_identifier(&last.name)));
         }
         let Some(row) = other.rows.first() else { return };
         let cells: Vec<(&Column, &Option<String>)> =
@@ -222,7 +212,7 @@ impl Target {
         if cells.is_empty() {
             return;
         }
-        let names: Vec<String> = cells.iter().map(|(column, _)| ident(&column.name)).collect();
+        let names: Vec<String> = cells.iter().map(|(column, _)| quote_identifier(&column.name)).collect();
         let literals: Vec<String> = cells
             .iter()
             .map(|(_, value)| value.as_ref().map_or_else(|| "NULL".to_owned(), |it| quote_literal(it)))
@@ -304,7 +294,8 @@ fn first_value<'c, 'a>(
 }
 
 fn fingerprint(table: &str, columns: &[Column], filter: &str) -> String {
-    let parts: Vec<String> = columns.iter().map(|it| format!("coalesce({}::text, '-')", ident(&it.name))).collect();
+    let parts: Vec<String> =
+        columns.iter().map(|it| format!("coalesce({}::text, '-')", quote_identifier(&it.name))).collect();
     format!(
         "SELECT count(*), md5(string_agg(md5(concat_ws('|', {})), '' ORDER BY md5(concat_ws('|', {})))) FROM {table} \
          WHERE {filter}",

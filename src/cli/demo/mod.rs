@@ -16,9 +16,9 @@ use tokio::task::JoinHandle;
 use self::screen::Screen;
 use self::shop::{PASSWORD, RESIDENTS};
 use super::runtime;
+use crate::app::{Proxy, ServeError};
 use crate::config::{self, Config, ConfigErrors};
 use crate::observe::{self, InitError};
-use crate::app::{Proxy, ServeError};
 use crate::throwaway::{Cluster, ClusterError, Options};
 
 /// Where pgwarden listens unless that port is taken or another is asked for.

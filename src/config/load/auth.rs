@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::super::section::{Keys, Section};
 use super::Context;
 use crate::auth::FailureRules;
-use crate::tenant::{AllowList, parse_network};
+use crate::base::{AllowList, parse_network};
 
 const AUTH: Keys = Keys {
     known: &["failure_delay", "max_failure_delay", "address_failures", "login_failures", "failure_window", "block_for"],

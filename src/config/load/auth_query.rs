@@ -11,8 +11,8 @@ use super::super::section::{Keys, Section};
 use super::login::named_tenants;
 use super::tenant::Tenants;
 use super::{Context, Upstreams};
-use crate::catalog::QualifiedName;
-use crate::guard::{Named, QueryNames, names_of_select};
+use crate::base::QualifiedName;
+use crate::sql::{Named, QueryNames, names_of_select, quote_identifier};
 
 const AUTH_QUERY: Keys =
     Keys { known: &["upstream", "query", "tenants", "ttl", "negative_ttl", "timeout", "connections"], later: &[] };
@@ -135,8 +135,7 @@ fn is_home_of_tenants(upstream: &Upstream, tenancy: &Tenancy, known: &Known<'_>)
 }
 
 fn quoted(named: &Named) -> String {
-    let quote = |part: &String| format!("\"{}\"", part.replace('"', "\"\""));
-    let parts: Vec<_> = named.schema.iter().chain([&named.name]).map(quote).collect();
+    let parts: Vec<_> = named.schema.iter().chain([&named.name]).map(|part| quote_identifier(part)).collect();
     parts.join(".")
 }
 

@@ -10,7 +10,7 @@ use super::super::model::{
 use super::super::quota::QuotaConfig;
 use super::super::section::At;
 use super::{Context, Upstreams};
-use crate::tenant::NamePattern;
+use crate::base::NamePattern;
 
 /// The sections as read.
 pub(super) struct Found<'f> {

@@ -11,9 +11,8 @@ use super::auth::read_allow_from;
 use super::tenancy::{MAX_IDENTIFIER, identifier};
 use super::tenant::Tenants;
 use super::{Context, Upstreams, limits};
-use crate::auth::{Md5Verifier, ScramVerifier, Secret};
-use crate::ids::{LoginName, TenantName, UpstreamName};
-use crate::tenant::is_tenant_name;
+use crate::auth::{Md5Verifier, ScramVerifier};
+use crate::base::{LoginName, Secret, TenantName, UpstreamName, is_tenant_name};
 
 const LOGIN: Keys = Keys {
     known: &[

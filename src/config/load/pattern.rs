@@ -3,7 +3,7 @@
 use super::super::model::{Pattern, PatternLayout, Template};
 use super::super::section::{Keys, Section};
 use super::{Context, Upstreams};
-use crate::ids::UpstreamName;
+use crate::base::UpstreamName;
 
 const PATTERN: Keys = Keys { known: &["key", "schema", "role", "database", "upstream"], later: &[] };
 

@@ -7,7 +7,7 @@ use redis::IntoConnectionInfo as _;
 use super::super::limits::{SharedLimits, WhenAway};
 use super::super::section::{Keys, Section};
 use super::Context;
-use crate::auth::Secret;
+use crate::base::Secret;
 
 const SHARED: Keys = Keys {
     known: &["url", "password", "password_env", "password_file", "root_cert", "when_away", "timeout", "prefix"],

@@ -12,8 +12,7 @@ use super::super::section::{Keys, Section, value_type};
 use super::super::values::parse_qualified_name;
 use super::tls::is_host_name;
 use super::{Context, Upstreams, pattern};
-use crate::catalog::QualifiedName;
-use crate::ids::UpstreamName;
+use crate::base::{QualifiedName, UpstreamName};
 
 const TENANCY: Keys = Keys {
     known: &[

@@ -13,9 +13,7 @@ use super::super::section::{At, Keys, Section, value_type};
 use super::auth::read_allow_from;
 use super::tenancy::identifier;
 use super::{Context, Upstreams, limits, quota, upstream};
-use crate::guard::TenantKeys;
-use crate::ids::{TenantName, UpstreamName};
-use crate::tenant::{AllowList, CONSOLE_DATABASE, is_tenant_name};
+use crate::base::{AllowList, CONSOLE_DATABASE, TenantKeys, TenantName, UpstreamName, is_tenant_name};
 
 const TENANT: Keys = Keys {
     known: &[

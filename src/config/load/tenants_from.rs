@@ -6,7 +6,7 @@ use super::super::model::{Tenancy, TenantsFrom};
 use super::super::section::{Keys, Section};
 use super::tenancy::identifier;
 use super::{Context, Upstreams};
-use crate::ids::UpstreamName;
+use crate::base::UpstreamName;
 
 const TENANTS_FROM: Keys = Keys { known: &["upstream", "query", "channel", "interval"], later: &[] };
 

@@ -10,7 +10,7 @@ use super::super::diagnostics::{Span, did_you_mean};
 use super::super::model::{CertificateName, ClientCert, ListenTls, NamedCertificate};
 use super::super::section::{At, Keys, Section};
 use super::Context;
-use crate::tenant::NamePattern;
+use crate::base::NamePattern;
 
 pub(super) const TLS: Keys = Keys {
     known: &[

@@ -13,8 +13,7 @@ use super::super::model::{Address, Enforcement, GlobalPool, PoolMode, PoolSettin
 use super::super::section::{Keys, Section, value_type};
 use super::super::url::{TLS_MODES, UpstreamUrl, parse_tls_mode, parse_url};
 use super::{Context, Upstreams};
-use crate::auth::Secret;
-use crate::ids::UpstreamName;
+use crate::base::{Secret, UpstreamName};
 
 /// Keys of an upstream.
 pub(super) const UPSTREAM: Keys = Keys {

@@ -8,7 +8,8 @@ use pg_query::protobuf::{
 
 use super::{Form, Outline, Scope, Step, TransactionStep, Value};
 use crate::guard::shape::without_comments;
-use crate::guard::{Policy, nodes, parse};
+use crate::guard::{Policy, nodes};
+use crate::sql::parse;
 
 /// The outline of a text; `None` where all of it leaves the context alone, or where it is for the guard to refuse.
 pub fn outline(policy: &Policy, sql: &str) -> Option<Outline> {

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use super::{Form, Scope};
+use crate::base::oid::TEXT;
+use crate::base::{Mode, Refusal};
 use crate::guard::plan::{Piece, Plan, StatementKind, TenantSlot};
 use crate::guard::service::Script;
-use crate::guard::value::quote_literal;
-use crate::guard::{Guarded, Mode, Policy, Protocol, Refusal, plan_statements};
+use crate::guard::{Guarded, Policy, Protocol, plan_statements};
+use crate::sql::{quote_identifier, quote_literal, quote_setting};
 
 /// OID of `text`.
-const TEXT: u32 = 25;
 
 /// A switch. `name` is `None` where the client gives it as its parameter `$1`; `key` is the value of the server's setting,
 /// empty for no tenant.
@@ -18,7 +19,7 @@ const TEXT: u32 = 25;
 /// # Errors
 /// Never for what this makes of its arguments; the guard's own reading is asked all the same.
 pub fn switch(policy: &Policy, scope: Scope, form: &Form, name: Option<&str>, key: &str) -> Result<Guarded, Refusal> {
-    let setting = quoted_setting(&policy.setting);
+    let setting = quote_setting(&policy.setting);
     let text = match (form, scope) {
         (Form::Command, Scope::Session) => format!("SET {setting} TO {}", quote_literal(key)),
         (Form::Command, Scope::Local) => format!("SET LOCAL {setting} TO {}", quote_literal(key)),
@@ -28,7 +29,7 @@ pub fn switch(policy: &Policy, scope: Scope, form: &Form, name: Option<&str>, ke
             let given = if name.is_some() { quote_literal(key) } else { "$2".to_owned() };
             format!(
                 "SELECT {shown}::pg_catalog.text AS {} FROM pg_catalog.set_config({}, {given}, {})",
-                quoted(column),
+                quote_identifier(column),
                 quote_literal(&policy.setting),
                 scope == Scope::Local
             )
@@ -49,7 +50,7 @@ pub fn show(policy: &Policy, form: &Form, name: &str) -> Result<Guarded, Refusal
         Form::Command | Form::Reset => &policy.setting,
         Form::Function(column) => column,
     };
-    let text = format!("SELECT {}::pg_catalog.text AS {}", quote_literal(name), quoted(column));
+    let text = format!("SELECT {}::pg_catalog.text AS {}", quote_literal(name), quote_identifier(column));
     plan_statements(policy, &Mode::Operator, Protocol::Extended { param_types: &[] }, &text)?;
     Ok(made(text, None))
 }
@@ -83,12 +84,4 @@ fn made(text: String, key: Option<Arc<str>>) -> Guarded {
         objection: None,
     };
     Guarded::from_parts(Script::of_plans(vec![Arc::new(plan)]), [key])
-}
-
-fn quoted_setting(name: &str) -> String {
-    name.split('.').map(quoted).collect::<Vec<_>>().join(".")
-}
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
 }

@@ -1,7 +1,7 @@
 //! Binary streams, which the rewriter has checked: tuples of counted fields.
 
 use super::{Batch, MAX_ROW_BYTES, Sink, malformed, too_long};
-use crate::guard::Refusal;
+use crate::base::Refusal;
 
 /// Signature, flags, and length of the extension.
 const HEADER: usize = 11 + 4 + 4;

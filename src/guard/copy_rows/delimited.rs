@@ -1,8 +1,9 @@
 //! Text and csv streams, whose line ends the rewriter has checked: lines and fields as `copyfromparse.c` reads them.
 
 use super::{Batch, MAX_ROW_BYTES, Sink, malformed, too_long};
+use crate::base::Refusal;
 use crate::guard::copy_stream::unescape;
-use crate::guard::{CopyFormat, CopyTarget, Refusal};
+use crate::guard::{CopyFormat, CopyTarget};
 
 #[derive(Clone, Copy, Debug)]
 enum Dialect {

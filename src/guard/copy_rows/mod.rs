@@ -13,9 +13,9 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::copy_stream::CopyRewriter;
-use super::{CopyFormat, CopyIn, CopyTarget, Refusal, RefusalKind};
-use crate::ids::Oid;
-use crate::pgerror::SqlState;
+use super::{CopyFormat, CopyIn, CopyTarget};
+use crate::base::{Oid, Refusal, RefusalKind, SqlState};
+use crate::sql::quote_identifier;
 use binary::Binary;
 use delimited::Delimited;
 
@@ -219,13 +219,12 @@ impl CopyTarget {
     /// The INSERT of so many rows. Columns that the rows leave out get their defaults; as in COPY, values for identity
     /// columns are taken.
     pub fn insert(&self, rows: usize) -> String {
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let columns: Vec<String> = self.columns.iter().map(|name| quoted(name)).collect();
+        let columns: Vec<String> = self.columns.iter().map(|name| quote_identifier(name)).collect();
         let width = columns.len();
         let mut sql = format!(
             "INSERT INTO {}.{} ({}) OVERRIDING SYSTEM VALUE VALUES ",
-            quoted(&self.table.schema),
-            quoted(&self.table.name),
+            quote_identifier(&self.table.schema),
+            quote_identifier(&self.table.name),
             columns.join(", ")
         );
         for row in 0..rows {

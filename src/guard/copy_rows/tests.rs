@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::catalog::QualifiedName;
-use crate::guard::CopyBy;
-use crate::guard::CopyTenant;
+use crate::base::QualifiedName;
+use crate::guard::{CopyBy, CopyTenant};
 
 fn copy(format: CopyFormat, columns: &[&str], tenant: CopyTenant) -> (CopyIn, Arc<CopyTarget>) {
     let sent = columns.len();

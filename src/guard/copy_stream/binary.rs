@@ -1,7 +1,8 @@
 //! Binary streams: signature, flags and header extension, then tuples of counted fields ("Binary Format" of COPY).
 
 use super::{Own, foreign_row, malformed, unsupported};
-use crate::guard::{CopyIn, CopyTenant, Refusal};
+use crate::base::Refusal;
+use crate::guard::{CopyIn, CopyTenant};
 
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 

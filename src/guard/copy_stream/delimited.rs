@@ -2,7 +2,8 @@
 
 use super::field::{suffix, unescape};
 use super::{Own, foreign_row, malformed, unsupported};
-use crate::guard::{CopyFormat, CopyIn, CopyTenant, Refusal};
+use crate::base::Refusal;
+use crate::guard::{CopyFormat, CopyIn, CopyTenant};
 
 /// Which line ends the stream uses: the first one decides, others are malformed data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

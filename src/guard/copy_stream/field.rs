@@ -2,7 +2,7 @@
 
 use super::delimited::Dialect;
 use super::unsupported;
-use crate::guard::Refusal;
+use crate::base::Refusal;
 
 /// Delimiter and value, written so that it is neither NULL nor broken by a separator.
 pub(super) fn suffix(dialect: Dialect, delimiter: u8, null: &[u8], value: &str) -> Result<Vec<u8>, Refusal> {

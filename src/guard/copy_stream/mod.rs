@@ -13,9 +13,8 @@ use delimited::Delimited;
 pub(super) use field::unescape;
 
 use super::value::TenantValue;
-use super::{CopyFormat, CopyIn, Refusal, RefusalKind};
-use crate::ids::Oid;
-use crate::pgerror::SqlState;
+use super::{CopyFormat, CopyIn};
+use crate::base::{Oid, Refusal, RefusalKind, SqlState};
 
 /// A value of the tenant column longer than this (and four times the tenant's own) is not the tenant's.
 const CAPTURE_BYTES: usize = 256;

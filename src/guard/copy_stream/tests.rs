@@ -1,10 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::base::oid::{INT4, TEXT};
 use crate::guard::CopyTenant;
-
-const INT4: Oid = 23;
-const TEXT: Oid = 25;
 
 fn text(null: &str) -> CopyFormat {
     CopyFormat::Text { delimiter: b'\t', null: null.to_owned(), header: false }

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::base::{Mode, Oid, QualifiedName, Refusal};
 use crate::catalog::{
-    Cast, Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, QualifiedName, RelKind, Relation,
-    TypeInfo, Volatility,
+    Cast, Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, RelKind, Relation, TypeInfo,
+    Volatility,
 };
-use crate::guard::{Mode, Policy, Refusal, TableRule, TenantTable};
-use crate::ids::Oid;
+use crate::guard::{Policy, TableRule, TenantTable};
 
 /// The schema layout's tenant of the tests.
 pub(super) fn schema_mode() -> Mode {

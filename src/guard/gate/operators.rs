@@ -3,7 +3,8 @@
 use pg_query::protobuf::Node;
 
 use super::names::{denied, parts, search_path, truncated};
-use crate::guard::{Mode, Policy, Refusal, RefusalKind};
+use crate::base::{Mode, Refusal, RefusalKind};
+use crate::guard::Policy;
 
 /// Checks an operator as written: `=`, or the parts of `OPERATOR(schema.=)`.
 ///
@@ -64,7 +65,7 @@ mod tests {
 
     use super::*;
     use crate::guard::gate::fixture::{outcome, policy, schema_mode};
-    use crate::guard::parse;
+    use crate::sql::parse;
 
     fn operator(mode: &Mode, sql: &str) -> String {
         match parse::expression(sql).unwrap().node {

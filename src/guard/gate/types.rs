@@ -5,8 +5,8 @@ use pg_query::protobuf::{Node, TypeCast, TypeName, a_const};
 
 use super::functions;
 use super::names::{denied, foreign_schema, parts, schema_is_own, truncated};
-use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule, nodes};
-use crate::pgerror::SqlState;
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::guard::{Policy, TableRule, nodes};
 
 /// Checks the name of a type in a cast, a column definition or a column definition list.
 ///
@@ -152,7 +152,7 @@ fn holds_no_tenant(policy: &Policy, schema: &str) -> bool {
 mod tests {
     use super::*;
     use crate::guard::gate::fixture::{outcome, policy, schema_mode};
-    use crate::guard::parse;
+    use crate::sql::parse;
 
     fn cast(mode: &Mode, sql: &str) -> String {
         match parse::expression(sql).unwrap().node {

@@ -7,7 +7,7 @@ use super::plain::Closed;
 use super::scope::{self, is_system_column};
 use super::tree::{self, as_string};
 use super::{Rewriter, unsupported};
-use crate::guard::Refusal;
+use crate::base::Refusal;
 use crate::guard::gate::{functions, operators, types};
 use crate::guard::nodes;
 

@@ -5,14 +5,14 @@ use serde_json::Value;
 
 use super::equal::same_tree;
 use super::{Rewriter, unsupported};
+use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::dispatch::{Gated, Sent};
-use crate::guard::parse::{self, Statement};
 use crate::guard::plan::{Piece, Plan, StatementKind};
 use crate::guard::verify::verify;
 use crate::guard::witness;
-use crate::guard::{Refusal, RefusalKind};
-use crate::pgerror::SqlState;
+use crate::sql::parse;
+use crate::sql::parse::Statement;
 
 pub(super) fn plan(
     rewriter: Rewriter<'_>,

@@ -25,9 +25,8 @@ use pg_query::protobuf::{AExprKind, Node};
 
 use super::plain::{Plain, Verdict, becomes_join, deferred};
 use super::scope::{self, Fence, Guard, Item, Merges, Refs, at_stake};
-use super::tree;
-use super::{Rewriter, unsupported};
-use crate::guard::Refusal;
+use super::{Rewriter, tree, unsupported};
+use crate::base::Refusal;
 use crate::guard::fault::{Fault, planted};
 
 /// Level and item.

@@ -9,13 +9,12 @@ use pg_query::protobuf::{
 use super::from::alias_of;
 use super::outputs::gives_many;
 use super::scope::{Item, Output, Source};
-use super::tree;
 use super::write::Target;
-use super::{Rewriter, foreign_value, unsupported};
+use super::{Rewriter, foreign_value, tree, unsupported};
+use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
+use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
-use crate::guard::{Refusal, RefusalKind, TenantTable};
-use crate::pgerror::SqlState;
 
 /// The alias of the subquery that stands between a query and its INSERT.
 const WRAPPER: &str = "pgwarden_rows";

@@ -4,7 +4,8 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::*;
 
 use super::{Rewriter, unsupported};
-use crate::guard::{Refusal, nodes};
+use crate::base::Refusal;
+use crate::guard::nodes;
 
 type Walk = Result<(), Refusal>;
 

@@ -6,12 +6,12 @@ use pg_query::protobuf::{CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, No
 use super::from::{Place, alias_of};
 use super::insert::in_their_places;
 use super::scope::Output;
-use super::tree;
 use super::write::Target;
-use super::{Rewriter, foreign_value, unsupported};
+use super::{Rewriter, foreign_value, tree, unsupported};
+use crate::base::Refusal;
 use crate::catalog::Relation;
+use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
-use crate::guard::{Refusal, TenantTable};
 
 impl<'p> Rewriter<'p> {
     pub(super) fn merge(&mut self, merge: &mut MergeStmt) -> Result<Option<Vec<Output>>, Refusal> {

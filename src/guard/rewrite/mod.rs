@@ -28,11 +28,10 @@ use pg_query::protobuf::{Node, RangeVar};
 
 use super::gate::dispatch::{Gated, Parts, takes_no_parameters};
 use super::gate::relations::{self, Resolved};
-use super::parse::Statement;
 use super::plan::{Effect, Plan, Protocol, TenantCheck, TenantSlot};
-use super::{Mode, OWN_VALUE_ONLY, Policy, Refusal, RefusalKind, TenantTable};
-use crate::ids::Oid;
-use crate::pgerror::SqlState;
+use super::{Policy, TenantTable};
+use crate::base::{Mode, OWN_VALUE_ONLY, Oid, Refusal, RefusalKind, SqlState};
+use crate::sql::parse::Statement;
 use plain::Closed;
 use scope::{CteFrame, Level, Refs};
 

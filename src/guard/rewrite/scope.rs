@@ -5,9 +5,9 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::Oid;
 use crate::catalog::{Column, Generated, RelKind, Relation};
 use crate::guard::TenantTable;
-use crate::ids::Oid;
 
 /// System columns of tables: they exist beside the declared ones and are lost under a subquery.
 const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"];

@@ -13,9 +13,8 @@ use super::outputs::{self, of_targets};
 use super::scope::{Cte, CteFrame, Level, Output, Refs, Shape};
 use super::tree::{self, as_string};
 use super::{Met, Rewriter, unsupported};
+use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
-use crate::guard::{Refusal, RefusalKind};
-use crate::pgerror::SqlState;
 
 impl Rewriter<'_> {
     /// Walks a query or a statement that writes, at the top or anywhere inside.

@@ -6,8 +6,10 @@ use pg_query::protobuf::{AConst, MultiAssignRef, Node, ResTarget, TypeCast, Type
 use super::insert::in_their_places;
 use super::tree::{self, as_string};
 use super::{Rewriter, foreign_value, unsupported};
+use crate::base::{OWN_VALUE_ONLY, Refusal};
 use crate::guard::fault::{Fault, planted};
-use crate::guard::{OWN_VALUE_ONLY, Refusal, TenantCheck, TenantTable, nodes, parse};
+use crate::guard::{TenantCheck, TenantTable, nodes};
+use crate::sql::parse;
 
 /// What the client gives for the tenant column.
 enum Given {

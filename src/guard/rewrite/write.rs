@@ -7,11 +7,11 @@ use super::from::{Place, alias_of};
 use super::outputs::of_targets;
 use super::scope::{Level, Output};
 use super::{Rewriter, unsupported};
+use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
+use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::Resolved;
-use crate::guard::{Refusal, RefusalKind, TenantTable};
-use crate::pgerror::SqlState;
 
 /// What a statement writes to.
 #[derive(Clone, Copy, Debug)]

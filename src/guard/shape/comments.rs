@@ -97,7 +97,7 @@ mod tests {
 
     /// Kind and text of each token that is no comment.
     fn tokens(sql: &str) -> Option<Vec<(i32, &str)>> {
-        let scanned = crate::guard::parse::scan(sql).ok()?;
+        let scanned = crate::sql::parse::scan(sql).ok()?;
         let comments = [Token::CComment as i32, Token::SqlComment as i32];
         let kept = scanned.iter().filter(|t| !comments.contains(&t.token));
         Some(kept.map(|t| (t.token, &sql[t.start as usize..t.end as usize])).collect())

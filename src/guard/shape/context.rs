@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn data(sql: &str) -> Vec<&str> {
-        let trees = crate::guard::parse::reparse(sql).unwrap();
+        let trees = crate::sql::parse::reparse(sql).unwrap();
         let mut found: Vec<_> = data_positions(&trees).into_iter().collect();
         found.sort_unstable();
         found.into_iter().map(|at| sql[at..].split([' ', ',', ')', ':', ';']).next().unwrap()).collect()

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use super::context::data_positions;
 use super::lift::{self, Lifted, LiteralKind};
-use crate::guard::parse::{reparse, with_stack};
 use crate::guard::plan::{Piece, Plan, TenantCheck};
+use crate::sql::parse::{reparse, with_stack};
 
 /// Stands in every string marker; a text that holds it already shares no shape.
 const STRING_MARK: &str = "pgwarden~literal~";

@@ -24,9 +24,8 @@ use self::predicate::Predicates;
 use self::scope::Scope;
 use super::plan::{TenantCheck, TenantSlot};
 use super::policy::{Policy, Protection, TableRule, TenantTable};
-use super::refusal::{Refusal, RefusalKind};
+use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
-use crate::pgerror::SqlState;
 
 /// Examines a statement of the shared layout as it was read from the text that will be sent.
 ///

@@ -2,8 +2,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::*;
-use crate::catalog::{Catalog, Column, Generated, Identity, Operator, QualifiedName, RelKind, Relation};
-use crate::guard::parse::reparse;
+use crate::base::QualifiedName;
+use crate::catalog::{Catalog, Column, Generated, Identity, Operator, RelKind, Relation};
+use crate::sql::parse::reparse;
 
 fn column(name: &str) -> Column {
     Column {

@@ -6,11 +6,10 @@ use sqlparser::ast::{
     XmlPassingArgument, XmlPassingClause, XmlTableColumn, XmlTableColumnOption,
 };
 
-use super::Checker;
-use super::expression;
 use super::level::{Behind, Item, Level, Shape};
 use super::names::{name, of_columns, qualified};
 use super::predicate::conjuncts;
+use super::{Checker, expression};
 
 impl<'p> Checker<'p> {
     /// The items of a FROM; what is in them is walked.

@@ -33,10 +33,9 @@ use self::level::{Around, Named};
 use self::predicate::Values;
 use super::fault::{Fault, planted};
 use super::plan::{Piece, Plan, StatementKind};
-use super::policy::{Policy, Protection, TableRule, TenantTable, Witness};
-use super::refusal::{Refusal, RefusalKind};
+use super::policy::{Policy, Protection, TableRule, TenantTable};
+use crate::base::{Refusal, RefusalKind, SqlState, Witness};
 use crate::catalog::Relation;
-use crate::pgerror::SqlState;
 
 /// Why the witness says nothing of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,11 +6,10 @@ use sqlparser::ast::{
     Values, With,
 };
 
-use super::Checker;
-use super::expression;
 use super::level::{Item, Level, Named, Shape};
 use super::names::{name, of_columns, path};
 use super::predicate::{bare, conjuncts};
+use super::{Checker, expression};
 
 impl<'p> Checker<'p> {
     pub(super) fn query(&mut self, query: &Query) -> Shape {

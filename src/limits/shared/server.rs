@@ -125,7 +125,7 @@ fn key(prefix: &str, whose: &Whose) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{LoginName, TenantName};
+    use crate::base::{LoginName, TenantName};
 
     #[test]
     fn keys_are_told_apart() {

@@ -3,9 +3,10 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, BoolExprType, FuncCall, Node, SelectStmt, SubLinkType, TypeName};
 
-use crate::catalog::{Catalog, QualifiedName, Relation};
+use crate::base::QualifiedName;
+use crate::catalog::{Catalog, Relation};
 use crate::guard::TenantTable;
-use crate::guard::parse;
+use crate::sql::parse;
 
 /// The comparison that a sound policy makes: the tenant column with the setting that pgwarden seals.
 pub(super) struct Comparison<'a> {

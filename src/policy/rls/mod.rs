@@ -7,8 +7,10 @@ mod tests;
 use std::collections::{BTreeSet, HashMap};
 
 use super::PolicyNote;
-use crate::catalog::{Catalog, PolicyCommand, QualifiedName, RelKind, Relation, RowPolicy};
-use crate::guard::{Enforcement, Protection, TableRule, TenantTable, key_setting};
+use crate::base::{Enforcement, QualifiedName, key_setting};
+use crate::catalog::{Catalog, PolicyCommand, RelKind, Relation, RowPolicy};
+use crate::guard::{Protection, TableRule, TenantTable};
+use crate::sql::quote_identifier;
 use expression::Comparison;
 
 /// Says of each tenant table what keeps its rows apart. Where policies should and do not, nothing of it is served.
@@ -63,7 +65,7 @@ pub fn can_have_policies(kind: RelKind) -> bool {
 
 /// Why policies would not bind the upstream's role, or not fail closed.
 pub fn role_shortfalls(catalog: &Catalog, setting: &str, tables: &HashMap<QualifiedName, TableRule>) -> Vec<String> {
-    let role = quoted(&catalog.role.name);
+    let role = quote_identifier(&catalog.role.name);
     let mut found = Vec::new();
     if catalog.role.superuser {
         found.push(format!("role {role} is a superuser, whom no policy binds: ALTER ROLE {role} NOSUPERUSER;"));
@@ -133,7 +135,3 @@ const COMMANDS: [(PolicyCommand, &str); 4] = [
     (PolicyCommand::Update, "UPDATE"),
     (PolicyCommand::Delete, "DELETE"),
 ];
-
-fn quoted(name: &str) -> String {
-    format!("\"{}\"", name.replace('"', "\"\""))
-}

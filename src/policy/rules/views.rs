@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::Draft;
-use crate::catalog::{Catalog, QualifiedName, RelKind, Relation};
-use crate::guard::{Enforcement, TableRule};
-use crate::ids::Oid;
+use crate::base::{Enforcement, Oid, QualifiedName};
+use crate::catalog::{Catalog, RelKind, Relation};
+use crate::guard::TableRule;
 use crate::policy::PolicyNote;
 
 /// Views, by the relations that they are made of.

@@ -1,7 +1,7 @@
 //! Cancel requests: to the right connection, and to no later client of it.
 
 use super::*;
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 
 struct Client {
     registry: Arc<CancelRegistry>,

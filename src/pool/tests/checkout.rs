@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::task::{Context, Waker};
 
 use super::*;
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 
 #[tokio::test]
 async fn a_returned_connection_is_used_again() {

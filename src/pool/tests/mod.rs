@@ -20,8 +20,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::AbortHandle;
 
 use super::*;
+use crate::base::{TenantName, UpstreamName};
 use crate::config::{Address, PoolSettings, Share};
-use crate::ids::{TenantName, UpstreamName};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::conn::Conn;
 use crate::wire::encode::backend;

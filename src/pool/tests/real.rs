@@ -1,9 +1,8 @@
 //! The pool and its connector against a real Postgres.
 
 use super::*;
-use crate::auth::Secret;
+use crate::base::{Secret, SqlState};
 use crate::config::{self, Upstream, UpstreamTls};
-use crate::pgerror::SqlState;
 use crate::throwaway::{Cluster, Options};
 use crate::wire::backend::{Report, data_row};
 use crate::wire::encode::frontend;

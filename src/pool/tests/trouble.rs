@@ -1,7 +1,7 @@
 //! Upstreams that are down, die, restart, hang; pausing and closing.
 
 use super::*;
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 
 #[tokio::test]
 async fn an_upstream_that_is_down_is_told_at_once_and_not_hammered() {

@@ -5,10 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Place;
-use crate::guard::TenantKeys;
+use crate::base::{PgError, TenantKeys, TenantName};
 use crate::guard::context::{Scope, TransactionStep};
-use crate::ids::TenantName;
-use crate::pgerror::PgError;
 use crate::limits::Allowance;
 use crate::usage::Account;
 

@@ -8,8 +8,8 @@ use super::compose::{Obstacle, no_tenant};
 use super::context::Hindrance;
 use super::switching::keys_of;
 use super::{Batch, Hold, Machine, Place, Wait};
-use crate::guard::{Effect, Guarded, Mode, PinReason, Plan, Protocol, Refusal, RefusalKind, StatementKind};
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
+use crate::guard::{Effect, Guarded, PinReason, Plan, Protocol, StatementKind};
 
 /// What the guard made of a text.
 pub(super) enum Admission {

@@ -11,7 +11,7 @@ use super::copy::CopyStream;
 use super::replies::{Errand, Fate, Kind};
 use super::statements::ServerStatement;
 use super::{Batch, Hold, Intake, Machine};
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 use crate::wire::backend::{Report, TransactionStatus, code};
 use crate::wire::encode::frontend;
 

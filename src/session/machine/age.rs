@@ -7,8 +7,8 @@ use super::admit::Admission;
 use super::context::Hindrance;
 use super::statements::Statement;
 use super::{Flow, Machine, Place, Wait};
-use crate::guard::{Guarded, Mode, Protocol, Refusal, RefusalKind};
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
+use crate::guard::{Guarded, Protocol};
 
 impl Place {
     /// Whether it is the catalog that tells whose rows a statement means. Elsewhere the database itself keeps tenants apart,

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use tokio::sync::Semaphore;
 
 use super::{Machine, Place};
-use crate::guard::{Policy, Protocol, Refusal, Script};
-use crate::ids::Oid;
+use crate::base::{Oid, Refusal};
+use crate::guard::{Policy, Protocol, Script};
 
 /// Bytes of a text. Shorter ones are planned where they come in, within a few milliseconds.
 pub(super) const LONG_TEXT: usize = 8 << 10;

@@ -11,9 +11,9 @@ use super::replies::{Kind, Run, Subject};
 use super::route::{Needs, Route};
 use super::switching::{Change, tenant_required};
 use super::{Flow, Machine, Place, Wait};
+use crate::base::{PgError, Refusal, RefusalKind, SqlState};
 use crate::guard::context::{self, Form, Outline, Step, TransactionStep, Value};
-use crate::guard::{Effect, Guarded, Protocol, Refusal, RefusalKind};
-use crate::pgerror::{PgError, SqlState};
+use crate::guard::{Effect, Guarded, Protocol};
 use crate::wire::backend::TransactionStatus;
 
 /// A text that may be sent.

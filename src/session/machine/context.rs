@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::{Batch, Hold, Machine, Wait};
-use crate::guard::{Enforcement, Mode};
-use crate::pgerror::{PgError, Severity, SqlState};
+use crate::base::{Enforcement, Mode, PgError, Severity, SqlState};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 

@@ -5,9 +5,9 @@ use bytes::{Buf, BytesMut};
 use super::refuse::MUST_FAIL;
 use super::replies::{Expected, Fate, Kind};
 use super::{Flow, Machine, Wait};
+use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::guard::copy_stream::CopyRewriter;
-use crate::guard::{Guarded, Refusal, RefusalKind, StatementKind};
-use crate::pgerror::SqlState;
+use crate::guard::{Guarded, StatementKind};
 use crate::wire::encode::frontend;
 use crate::wire::frame::Head;
 

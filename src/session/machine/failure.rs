@@ -1,14 +1,12 @@
 //! Errors of the server: whose they are, what the client may see of them, and what they undo.
 
-use super::Machine;
 use super::backend::Broken;
 use super::copy::CopyStream;
 use super::refuse::MUST_FAIL;
 use super::replies::{Closes, Errand, Expected, Fate, Kind, Run, Subject};
 use super::statements::{Statement, Undo};
-use super::{Batch, Intake};
-use crate::guard::{Mode, OWN_VALUE_ONLY};
-use crate::pgerror::{PgError, SqlState};
+use super::{Batch, Intake, Machine};
+use crate::base::{Mode, OWN_VALUE_ONLY, PgError, SqlState};
 use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
 use crate::wire::encode::backend;
 

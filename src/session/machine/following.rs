@@ -12,10 +12,9 @@ use super::statements::{Origin, Statement};
 use super::switching::{Change, keys_of};
 use super::ties::Ties;
 use super::{Flow, Machine, Place};
+use crate::base::{Oid, PgError, Refusal, SqlState};
 use crate::guard::context::{self, Step, Value};
-use crate::guard::{Guarded, Protocol, Refusal};
-use crate::ids::Oid;
-use crate::pgerror::{PgError, SqlState};
+use crate::guard::{Guarded, Protocol};
 use crate::wire::encode::backend;
 use crate::wire::frontend::{Bind, Parse};
 

@@ -6,7 +6,7 @@ use super::copy::CopyStream;
 use super::replies::Kind;
 use super::statements::Undo;
 use super::{Flow, Hold, Intake, MAX_OUTSTANDING, Machine, Wait};
-use crate::pgerror::{PgError, Severity, SqlState};
+use crate::base::{PgError, Severity, SqlState};
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 use crate::wire::frame::{Head, peek_head};

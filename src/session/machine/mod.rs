@@ -64,9 +64,9 @@ use self::metering::Metered;
 use self::replies::Replies;
 use self::statements::{Portals, Statements};
 use self::tally::Tally;
+use crate::base::{PgError, TenantKeys};
 use crate::config::PoolMode;
-use crate::guard::{Guarded, PinReason, TenantKeys};
-use crate::pgerror::PgError;
+use crate::guard::{Guarded, PinReason};
 use crate::limits::{Allowance, Permit};
 use crate::usage::Account;
 use crate::wire::backend::TransactionStatus;
@@ -97,13 +97,13 @@ pub struct Env {
 /// Who wants to know what a session does.
 pub trait Observer: Send + Sync {
     /// A statement was refused. `sql` must not be logged as it is: it holds literals.
-    fn refused(&self, refusal: &crate::guard::Refusal, sql: &str);
+    fn refused(&self, refusal: &crate::base::Refusal, sql: &str);
     /// The witness has this against a statement that is sent all the same. `sql` must not be logged as it is.
     fn objected(&self, objection: &str, sql: &str);
     /// An operator's statement is sent. `sql` must not be logged as it is.
     fn operator_statement(&self, sql: &str);
     /// The session acts for another tenant from now on.
-    fn acts_for(&self, tenant: Option<&crate::ids::TenantName>);
+    fn acts_for(&self, tenant: Option<&crate::base::TenantName>);
     /// The server connection stays with the client from now on.
     fn pinned(&self, reason: PinReason);
 }

@@ -7,9 +7,8 @@ use super::acting::Actor;
 use super::context::Hindrance;
 use super::place::Place;
 use super::{Batch, Link, Machine, Pin, Wait};
+use crate::base::{PgError, SqlState, TenantName};
 use crate::guard::{PinReason, startup_setting};
-use crate::ids::TenantName;
-use crate::pgerror::{PgError, SqlState};
 use crate::wire::backend::TransactionStatus;
 
 impl Machine {

@@ -7,9 +7,9 @@ use super::compose::Composed;
 use super::route::Needs;
 use super::statements::Statement;
 use super::switching::Change;
+use crate::base::{PgError, Refusal, RefusalKind};
 use crate::guard::context::Step;
-use crate::guard::{Guarded, Plan, Refusal, RefusalKind, StatementKind};
-use crate::pgerror::PgError;
+use crate::guard::{Guarded, Plan, StatementKind};
 use crate::usage::{Account, Standing};
 use crate::wire::encode::backend;
 

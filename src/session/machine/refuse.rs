@@ -6,7 +6,7 @@
 
 use super::replies::{Fate, Kind, Run, Subject};
 use super::{Batch, Flow, Intake, Machine, Wait};
-use crate::pgerror::PgError;
+use crate::base::PgError;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 

@@ -12,8 +12,8 @@ use super::statements::{PortalUndo, Statement, Undo};
 use super::switching::Change;
 use bytes::BytesMut;
 
+use crate::base::PgError;
 use crate::guard::{Guarded, Plan};
-use crate::pgerror::PgError;
 use crate::pool::StatementId;
 use crate::wire::backend::TransactionStatus;
 

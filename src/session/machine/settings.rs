@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::replies::SettingRow;
-use crate::guard::value::quote_literal;
+use crate::sql::{quote_literal, quote_setting};
 
 /// Settings as the client has them; names in lower case.
 #[derive(Debug, Default)]
@@ -246,11 +246,6 @@ fn compose(set: &[(&String, &String)], stale: &[&String]) -> Difference {
 /// Whether a setting keeps a part of the value that it has, which may be another client's: of DateStyle, what is not named.
 fn keeps_a_part(name: &str) -> bool {
     name == "datestyle"
-}
-
-/// `app.tenant_id` as SQL: each part quoted, so that no name is read as anything else.
-fn quote_setting(name: &str) -> String {
-    name.split('.').map(|part| format!("\"{}\"", part.replace('"', "\"\""))).collect::<Vec<_>>().join(".")
 }
 
 #[cfg(test)]

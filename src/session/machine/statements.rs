@@ -12,10 +12,9 @@ use super::Place;
 use super::acting::Actor;
 use super::circumstances::Circumstances;
 use super::switching::Change;
+use crate::base::{Oid, PgError, SqlState};
 use crate::guard::Guarded;
 use crate::guard::context::Step;
-use crate::ids::Oid;
-use crate::pgerror::{PgError, SqlState};
 use crate::pool::{ServerName, StatementId};
 
 /// Bytes of text in the table of shared statements, over all clients of a process.

@@ -11,9 +11,9 @@ use super::context::Hindrance;
 use super::replies::{Closes, Errand, Fate, Kind, Run, Subject};
 use super::ties::Ties;
 use super::{Batch, Hold, Machine, Pin, Place, Wait};
+use crate::base::{PgError, SqlState, TenantKeys};
+use crate::guard::PinReason;
 use crate::guard::context::{self, Scope, TransactionStep};
-use crate::guard::{PinReason, TenantKeys};
-use crate::pgerror::{PgError, SqlState};
 use crate::wire::backend::{CommandComplete, TransactionStatus};
 use crate::wire::encode::frontend;
 use crate::wire::frontend::{Format, Target};
@@ -337,7 +337,7 @@ fn key_settings(acting: &Acting) -> impl Iterator<Item = &String> {
 }
 
 fn local_settings(from: &Actor, to: &Actor, setting: &str) -> String {
-    use crate::guard::value::quote_literal;
+    use crate::sql::quote_literal;
     let own = |actor: &Actor| -> Option<Arc<Acting>> { actor.clone() };
     let (from, to) = (own(from), own(to));
     let mut names = BTreeSet::from([setting.to_ascii_lowercase()]);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::Machine;
 use super::acting::Actor;
 use super::replies::{Fate, Kind};
-use crate::pgerror::PgError;
+use crate::base::PgError;
 use crate::usage::{Account, Counts};
 
 /// Bytes after which a transaction that goes on is added to the account.

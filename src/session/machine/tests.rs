@@ -7,11 +7,11 @@ use std::sync::Mutex;
 use bytes::BufMut;
 
 use super::*;
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::{
-    CopyFormat, CopyIn, CopyTenant, Deallocate, Effect, Guard, Mode, Plan, Planner, Policy, Protocol, Refusal,
-    RefusalKind, StatementKind, TenantCheck, TenantSlot,
+    CopyFormat, CopyIn, CopyTenant, Deallocate, Effect, Guard, Plan, Planner, Policy, Protocol, StatementKind,
+    TenantCheck, TenantSlot,
 };
-use crate::pgerror::SqlState;
 use crate::pool::PreparedSet;
 use crate::session::CatalogHook;
 use crate::wire::backend::Report;
@@ -103,7 +103,7 @@ impl Observer for Seen {
         self.0.lock().unwrap().push(format!("operator {sql}"));
     }
 
-    fn acts_for(&self, tenant: Option<&crate::ids::TenantName>) {
+    fn acts_for(&self, tenant: Option<&crate::base::TenantName>) {
         self.0.lock().unwrap().push(format!("acts for {tenant:?}"));
     }
 
@@ -113,7 +113,7 @@ impl Observer for Seen {
 }
 
 impl CatalogHook for Seen {
-    fn objection(&self, _: &crate::ids::TenantName) -> Option<String> {
+    fn objection(&self, _: &crate::base::TenantName) -> Option<String> {
         None
     }
 

@@ -3,8 +3,8 @@
 
 use super::acting::{Actor, same};
 use super::switching::Change;
+use crate::base::{PgError, SqlState};
 use crate::guard::context::{Step, TransactionStep};
-use crate::pgerror::{PgError, SqlState};
 
 /// Something that was made for an actor.
 #[derive(Clone, Debug)]

@@ -12,15 +12,15 @@ use super::refuse::MUST_FAIL;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::statements::{Portal, Statement};
 use super::{Flow, Hold, Machine, Wait};
+use crate::base::oid::TEXT;
+use crate::base::{PgError, SqlState};
 use crate::guard::Guarded;
 use crate::guard::context::{Form, Step, TransactionStep, Value};
-use crate::pgerror::{PgError, SqlState};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 use crate::wire::frontend::{Bind, Format};
 
 /// OID of `text`.
-const TEXT: u32 = 25;
 
 /// What is to be sent before the transaction's first statement.
 pub(super) struct Unsent {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Relay, Source};
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 use crate::session::buffers::Grant;
 
 /// Once its time is up, it is looked so often whether others wait.

@@ -7,10 +7,10 @@ use std::task::Poll;
 
 use super::sockets::{listen, listening};
 use super::{End, Relay, Source};
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
+use crate::limits::Permit;
 use crate::session::directory::{Order, Seat};
 use crate::session::machine::{Link, Pending};
-use crate::limits::Permit;
 
 impl<S: Source> Relay<S> {
     /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Relay, Source};
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 
 /// Once the time is up, it is looked so often whether others wait.
 const AGAIN: Duration = Duration::from_secs(1);

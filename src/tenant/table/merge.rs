@@ -4,10 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::row::Row;
+use crate::base::oid::{BPCHAR, INT8, UUID};
+use crate::base::{KeyName, UpstreamName};
 use crate::config::{Address, Config, Layout, Tenant};
-use crate::guard::KeyName;
 use crate::guard::value::TenantValue;
-use crate::ids::UpstreamName;
 
 /// A row that gave no tenant.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -194,9 +194,6 @@ fn claims(tenant: &Tenant) -> Vec<Claim<'_>> {
 
 /// The value that a key could be, whatever the type of its column: two spellings of a number or of a uuid are one.
 pub(in crate::tenant) fn any_type(key: &str) -> TenantValue {
-    const INT8: u32 = 20;
-    const UUID: u32 = 2950;
-    const BPCHAR: u32 = 1042;
     [INT8, UUID, BPCHAR]
         .into_iter()
         .find_map(|oid| TenantValue::from_text(oid, key))

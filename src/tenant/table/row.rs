@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::base::{CONSOLE_DATABASE, TenantKeys, TenantName, UpstreamName, is_tenant_name};
 use crate::config::{Config, Layout, TERM_COLUMNS, Tenant, TenantTerms, Upstream, terms_of_row, upstream_at};
-use crate::guard::TenantKeys;
-use crate::ids::{TenantName, UpstreamName};
-use crate::tenant::{CONSOLE_DATABASE, is_tenant_name};
 
 /// Longest identifier of Postgres, in bytes.
 const MAX_IDENTIFIER: usize = 63;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, BytesMut};
 
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 use crate::wire::encode::{frame, put_cstr_bytes};
 use crate::wire::error::WireError;
 use crate::wire::reader::Reader;

@@ -3,8 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{fixed, frame, put_count, put_cstr, put_value};
-use crate::ids::Oid;
-use crate::pgerror::PgError;
+use crate::base::{Oid, PgError};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::error::WireError;
 use crate::wire::frontend::Format;

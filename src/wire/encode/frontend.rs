@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 use super::{fixed, frame, put_count, put_cstr, put_cstr_bytes, put_cstr_of, put_value, untagged};
-use crate::ids::Oid;
+use crate::base::Oid;
 use crate::wire::error::WireError;
 use crate::wire::frontend::{ExtraParam, Format, Target};
 

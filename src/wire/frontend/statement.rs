@@ -2,7 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
-use crate::ids::Oid;
+use crate::base::Oid;
 use crate::wire::encode::{frame, put_cstr};
 use crate::wire::error::WireError;
 use crate::wire::reader::{Oids, Reader};

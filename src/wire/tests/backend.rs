@@ -1,7 +1,7 @@
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 use crate::wire::backend::{
     Authentication, BackendKeyData, CommandComplete, CopyResponse, FieldChange, NegotiateProtocolVersion,
     ParameterStatus, Report, TransactionStatus, code, data_row, drop_last_params, parameter_description,

@@ -1,7 +1,7 @@
 use bytes::BytesMut;
 use proptest::prelude::*;
 
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 use crate::wire::encode::frontend as encode;
 use crate::wire::error::WireError;
 use crate::wire::frame::Head;

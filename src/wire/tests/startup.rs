@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-use crate::pgerror::SqlState;
+use crate::base::SqlState;
 use crate::wire::backend::{NegotiateProtocolVersion, Report, code};
 use crate::wire::encode::frontend as encode;
 use crate::wire::options::{OptionsError, parse_options};

@@ -4,13 +4,12 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::wire::Stream;
 use crate::wire::conn::Conn;
-use crate::wire::encode;
 use crate::wire::startup::{StartupError, Wish, accept};
 use crate::wire::tls::{
     ClientCertificates, ClientTls, Identity, Roots, ServerTls, TlsConnectError, TlsMode, end_point_hash,
 };
+use crate::wire::{Stream, encode};
 
 /// A root of its own.
 struct Root {

@@ -3,7 +3,7 @@
 use tokio_postgres::{Client, Error};
 
 use super::{Finding, Line, Schema, Severity, said_of};
-use crate::catalog::QualifiedName;
+use crate::base::QualifiedName;
 use crate::guard::Policy;
 
 /// Views and materialised views that read tenant tables with their owner's rights.

@@ -13,9 +13,9 @@ pub(super) use role::role;
 pub(super) use tables::{columns, indexes, unconfigured};
 
 use super::{Finding, Severity};
+use crate::base::Oid;
 use crate::catalog::RelKind;
 use crate::guard::{Policy, TableRule};
-use crate::ids::Oid;
 
 /// The tenant tables of a policy as parallel arrays, for queries that join them to the system catalogs.
 pub(super) struct Schema {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use tokio_postgres::{Client, Error};
 
 use super::{Finding, Severity};
+use crate::sql::quote_identifier;
 
 /// Rights of the role that pgwarden connects as.
 pub async fn role(client: &Client, role: &str) -> Result<Vec<Finding>, Error> {
@@ -31,7 +32,7 @@ pub async fn role(client: &Client, role: &str) -> Result<Vec<Finding>, Error> {
             .into();
     let has = |right: &str| rights.get(right).copied().unwrap_or(false);
     let (database, granted): (String, String) = (row.get("database"), row.get("granted"));
-    let quoted = format!("\"{}\"", role.replace('"', "\"\""));
+    let quoted = quote_identifier(role);
     let table = [
         ("superuser", Severity::High, "is a superuser", format!("ALTER ROLE {quoted} NOSUPERUSER;")),
         ("bypassrls", Severity::Medium, "has BYPASSRLS", format!("ALTER ROLE {quoted} NOBYPASSRLS;")),

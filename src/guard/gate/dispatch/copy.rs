@@ -6,11 +6,11 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{self, ColumnRef, CopyStmt, Node, RangeVar, ResTarget, SelectStmt};
 
 use super::{Gated, Parts, Sent, refused, session, unsupported};
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Generated, RelKind, Relation};
 use crate::guard::gate::names::denied;
 use crate::guard::gate::relations::{Resolved, resolve};
-use crate::guard::{CopyBy, CopyIn, CopyTenant, Mode, Policy, Refusal, RefusalKind, StatementKind, TenantTable};
-use crate::pgerror::SqlState;
+use crate::guard::{CopyBy, CopyIn, CopyTenant, Policy, StatementKind, TenantTable};
 
 pub(super) fn gate(
     policy: &Policy,

@@ -5,9 +5,9 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::ObjectType;
 
 use super::{Gated, Sent, refused};
+use crate::base::{Mode, Refusal};
 use crate::guard::gate::functions;
-use crate::guard::nodes;
-use crate::guard::{Effect, Mode, PinReason, Refusal, StatementKind};
+use crate::guard::{Effect, PinReason, StatementKind, nodes};
 
 /// Functions, triggers, rights, extensions ...
 pub(super) fn ddl(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<Gated, Refusal> {

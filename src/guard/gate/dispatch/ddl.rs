@@ -8,9 +8,9 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AlterTableType, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType};
 
 use super::{Gated, Parts, Sent, database, refused, session, unsupported};
+use crate::base::{Mode, Refusal, RefusalKind};
 use crate::guard::gate::names::denied;
-use crate::guard::nodes;
-use crate::guard::{Effect, Mode, PinReason, Policy, Refusal, RefusalKind, StatementKind};
+use crate::guard::{Effect, PinReason, Policy, StatementKind, nodes};
 
 pub(super) fn gate(
     policy: &Policy,

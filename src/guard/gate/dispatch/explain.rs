@@ -5,9 +5,10 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{self, DefElem, ExplainStmt, Node};
 
 use super::{Gated, Parts, Sent, refused, session, unsupported};
+use crate::base::{Mode, Refusal, RefusalKind};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::names::denied;
-use crate::guard::{Mode, Policy, Refusal, RefusalKind, StatementKind};
+use crate::guard::{Policy, StatementKind};
 
 pub(super) fn gate(
     _policy: &Policy,

@@ -13,8 +13,8 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::Node;
 
 use super::names::denied;
-use crate::guard::{CopyIn, Effect, Mode, PinReason, Policy, Refusal, RefusalKind, StatementKind, TenantTable};
-use crate::pgerror::SqlState;
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::guard::{CopyIn, Effect, PinReason, Policy, StatementKind, TenantTable};
 use kinds::{Kind, kind};
 
 /// What the dispatcher needs of the rewriter: it guards the parts of one statement, in place.

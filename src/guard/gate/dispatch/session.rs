@@ -7,10 +7,10 @@ use pg_query::protobuf::{
 };
 
 use super::{Gated, Parts, Sent, refused, unsupported};
+use crate::base::{Mode, Refusal};
 use crate::guard::gate::names::{MAX_IDENTIFIER_BYTES, foreign_schema, schema_is_own};
 use crate::guard::gate::{settings, types};
-use crate::guard::nodes;
-use crate::guard::{Deallocate, Effect, Mode, PinReason, Policy, Refusal, StatementKind};
+use crate::guard::{Deallocate, Effect, PinReason, Policy, StatementKind, nodes};
 
 /// Prefix of the names that clients give to prepared statements in SQL: never a name of the proxy's own.
 pub(crate) const SQL_PREPARED_PREFIX: &str = "client_";

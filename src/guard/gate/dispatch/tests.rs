@@ -1,6 +1,7 @@
 use super::*;
 use crate::guard::gate::fixture::{policy, schema_mode};
-use crate::guard::{CopyFormat, CopyTenant, Deallocate, Plan, Protocol, parse, plan_statements};
+use crate::guard::{CopyFormat, CopyTenant, Deallocate, Plan, Protocol, plan_statements};
+use crate::sql::parse;
 
 /// Stands in for the rewriter: counts what it is given, and refuses what names `forbidden`.
 #[derive(Default)]

@@ -72,10 +72,10 @@ fn runs(options: &[Node]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::guard::parse;
+    use crate::sql::parse;
 
     fn writes(sql: &str) -> bool {
-        let statements = parse::parse(sql, &crate::guard::GuardLimits::default(), 170_000).unwrap();
+        let statements = parse::parse(sql, &crate::sql::StatementLimits::default(), 170_000).unwrap();
         let [statement] = statements.as_slice() else { panic!("{sql}") };
         super::writes(statement.tree.node.as_ref().unwrap())
     }

@@ -3,8 +3,9 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, TypeName, a_const};
 
+use crate::base::{Mode, Refusal, RefusalKind};
 use crate::guard::gate::names::{denied, parts, schema_is_own};
-use crate::guard::{Mode, Policy, Refusal, RefusalKind, TableRule};
+use crate::guard::{Policy, TableRule};
 
 /// Checks the arguments of functions that look names up or advance sequences.
 ///

@@ -9,10 +9,10 @@ use pg_query::protobuf::Node;
 
 use super::names::{denied, parts, schema_is_own, search_path, truncated};
 use super::settings;
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Function, Volatility};
 use crate::guard::fault::{Fault, planted};
-use crate::guard::{Effect, Mode, PinReason, Policy, Refusal, RefusalKind};
-use crate::pgerror::SqlState;
+use crate::guard::{Effect, PinReason, Policy};
 pub(super) use arguments::{is_oid, literal, name_literal, own_text, split_name};
 pub(super) use lists::{extension_is_safe, extension_reaches_out};
 

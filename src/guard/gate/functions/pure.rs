@@ -4,9 +4,10 @@
 use serde_json::Value;
 
 use super::{lists, takes_row};
+use crate::base::Mode;
 use crate::catalog::{Function, Operator, Volatility};
-use crate::guard::parse;
-use crate::guard::{Mode, Policy};
+use crate::guard::Policy;
+use crate::sql::parse;
 
 /// Whether a function is `LANGUAGE sql`, runs with its caller's rights, and is one SELECT without a relation in it, of
 /// immutable functions and operators of `pg_catalog`.

@@ -2,7 +2,7 @@ use pg_query::NodeEnum;
 
 use super::*;
 use crate::guard::gate::fixture::{outcome, policy, schema_mode};
-use crate::guard::parse;
+use crate::sql::parse;
 
 fn call(mode: &Mode, sql: &str) -> Result<Vec<Effect>, Refusal> {
     let node = parse::expression(sql).unwrap();
@@ -216,7 +216,7 @@ fn sql_functions_are_read_and_called_if_they_touch_nothing_but_their_arguments()
         let mut catalog = crate::catalog::Catalog::clone(&policy.catalog);
         let model = catalog.functions.values().flatten().next().unwrap().clone();
         let mut function = Function {
-            name: crate::catalog::QualifiedName::new("public", "label"),
+            name: crate::base::QualifiedName::new("public", "label"),
             language: "sql".into(),
             body: Some(body.into()),
             extension: None,
@@ -271,7 +271,7 @@ fn functions_of_any_language_and_volatility_must_be_listed() {
                     let mut catalog = crate::catalog::Catalog::clone(&policy.catalog);
                     let model = catalog.functions.values().flatten().next().unwrap().clone();
                     let schema = if mode == Mode::Shared { "public" } else { "t_a" };
-                    let name = crate::catalog::QualifiedName::new(schema, "report");
+                    let name = crate::base::QualifiedName::new(schema, "report");
                     let function = Function {
                         name: name.clone(),
                         language: language.into(),

@@ -3,9 +3,9 @@
 mod system;
 mod visible;
 
-use crate::catalog::{QualifiedName, RelKind, Relation};
-use crate::guard::{Mode, Policy, Protection, Refusal, RefusalKind, TableRule, TenantTable};
-use crate::pgerror::SqlState;
+use crate::base::{Mode, QualifiedName, Refusal, RefusalKind, SqlState};
+use crate::catalog::{RelKind, Relation};
+use crate::guard::{Policy, Protection, TableRule, TenantTable};
 
 use super::names::{denied, foreign_schema, schema_is_own, search_path, truncated};
 pub(crate) use system::Mask;

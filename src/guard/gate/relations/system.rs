@@ -1,12 +1,12 @@
 //! System relations: an allow list for tenants that share a database; masks for columns and rows that tell of others.
 //! Source: attacks measured on Postgres 15, and the introspection queries of psql, drivers and ORMs.
 
+use crate::base::{Mode, Refusal};
 use crate::catalog::Relation;
-use crate::guard::{Mode, Policy, Refusal};
+use crate::guard::Policy;
 
-use super::visible;
-use super::{Resolved, system_denied};
-use crate::guard::gate::names::quoted_ident;
+use super::{Resolved, system_denied, visible};
+use crate::sql::quote_identifier;
 
 /// How a system relation is shown: through a subquery with these columns, and only these rows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,8 @@ impl Mask {
         let mut sql = format!(
             "SELECT {} FROM {}.{}",
             items.join(", "),
-            quoted_ident(&relation.name.schema),
-            quoted_ident(&relation.name.name)
+            quote_identifier(&relation.name.schema),
+            quote_identifier(&relation.name.name)
         );
         if let Some(rows) = &self.rows {
             sql.push_str(" WHERE ");
@@ -39,7 +39,7 @@ impl Mask {
     }
 
     fn item(&self, column: &str) -> String {
-        let name = quoted_ident(column);
+        let name = quote_identifier(column);
         match self.columns.iter().find(|(masked, _)| *masked == column) {
             Some((_, expression)) => format!("{expression} AS {name}"),
             None => name,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::guard::gate::fixture::{outcome, policy, schema_mode};
-use crate::guard::parse;
+use crate::sql::parse;
 
 fn name(mode: &Mode, name: &str) -> String {
     let policy = policy();

@@ -1,9 +1,11 @@
 //! Which rows of the system catalogs a tenant sees: schemas of other tenants, and relations that no rule allows, do not show
 //! up in them. (Their names are no secret where an error or an oid gives them away; their contents are never here.)
 
+use crate::base::Mode;
 use crate::catalog::{RelKind, Relation};
-use crate::guard::gate::names::{quoted_ident, quoted_literal, search_path};
-use crate::guard::{Mode, Policy};
+use crate::guard::Policy;
+use crate::guard::gate::names::search_path;
+use crate::sql::{quote_identifier, quote_literal};
 
 /// The condition on the rows of a system relation, if it needs one.
 pub(super) fn rows(policy: &Policy, mode: &Mode, relation: &Relation) -> Option<String> {
@@ -161,7 +163,7 @@ impl<'p> Sight<'p> {
         if !self.hidden.is_empty()
             && let Some((schema, table)) = names
         {
-            let hidden: Vec<String> = self.hidden.iter().map(|r| quoted_literal(&r.name.to_string())).collect();
+            let hidden: Vec<String> = self.hidden.iter().map(|r| quote_literal(&r.name.to_string())).collect();
             conditions.push(format!(
                 "pg_catalog.concat({schema}, '.', {table}) OPERATOR(pg_catalog.<>) ALL (ARRAY[{}]::pg_catalog.text[])",
                 hidden.join(", ")
@@ -171,7 +173,7 @@ impl<'p> Sight<'p> {
     }
 
     fn schema_names(&self) -> String {
-        let names: Vec<String> = self.schemas.iter().map(|s| quoted_literal(s)).collect();
+        let names: Vec<String> = self.schemas.iter().map(|s| quote_literal(s)).collect();
         format!("ARRAY[{}]::pg_catalog.name[]", names.join(", "))
     }
 
@@ -179,7 +181,7 @@ impl<'p> Sight<'p> {
         let oids: Vec<String> = self
             .schemas
             .iter()
-            .map(|s| format!("pg_catalog.to_regnamespace({})", quoted_literal(&quoted_ident(s))))
+            .map(|s| format!("pg_catalog.to_regnamespace({})", quote_literal(&quote_identifier(s))))
             .collect();
         format!("ARRAY[{}]::pg_catalog.oid[]", oids.join(", "))
     }

@@ -9,8 +9,8 @@ use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt};
 
 use super::functions::literal;
 use super::names::denied;
-use crate::guard::{Effect, Mode, Policy, Refusal, RefusalKind};
-use crate::pgerror::SqlState;
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::guard::{Effect, Policy};
 
 /// What may become of a setting.
 enum Rule {

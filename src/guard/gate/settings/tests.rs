@@ -1,6 +1,6 @@
 use super::*;
 use crate::guard::gate::fixture::{outcome, policy, schema_mode};
-use crate::guard::parse;
+use crate::sql::parse;
 
 fn run(mode: &Mode, sql: &str) -> Result<Vec<Effect>, Refusal> {
     let statement = parse::reparse(sql).unwrap().pop().unwrap().stmt.unwrap();

@@ -3,8 +3,10 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, a_const};
 
-use crate::guard::gate::names::{quoted_ident, search_path, truncated};
-use crate::guard::{Mode, Policy};
+use crate::base::Mode;
+use crate::guard::Policy;
+use crate::guard::gate::names::{search_path, truncated};
+use crate::sql::quote_identifier;
 
 /// The value of a SET statement as one text, as `flatten_set_variable_args` makes it: the items of a list setting are
 /// quoted as identifiers. `None` where it is no list of plain constants.
@@ -12,7 +14,7 @@ pub(super) fn of_args(name: &str, args: &[Node]) -> Option<String> {
     let parts: Option<Vec<String>> = args.iter().map(of_arg).collect();
     let parts = parts?;
     if name == "search_path" {
-        let quoted: Vec<String> = parts.iter().map(|p| quoted_ident(p)).collect();
+        let quoted: Vec<String> = parts.iter().map(|p| quote_identifier(p)).collect();
         return Some(quoted.join(", "));
     }
     Some(parts.join(", "))

@@ -3,7 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, ColumnDef, FuncCall, List, Node, RangeFunction, RangeTableFunc, RangeTableFuncCol};
 
-use crate::guard::Refusal;
+use crate::base::Refusal;
 use crate::guard::rewrite::outputs::construct;
 use crate::guard::rewrite::scope::{Item, Merges};
 use crate::guard::rewrite::tree::as_string;

@@ -5,7 +5,7 @@ use std::ops::Range;
 use pg_query::protobuf::{Alias, JoinExpr, JoinType};
 
 use super::Place;
-use crate::guard::Refusal;
+use crate::base::Refusal;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::rewrite::scope::{Fence, Item, Refs, Source, at_stake};
 use crate::guard::rewrite::tree::as_string;

@@ -6,14 +6,16 @@ mod join;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeTableSample, RangeVar};
 
-use crate::catalog::{QualifiedName, Relation};
+use crate::base::{Mode, QualifiedName, Refusal};
+use crate::catalog::Relation;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{Mask, Resolved};
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Merges, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
-use crate::guard::{Mode, Refusal, TenantTable, nodes, parse};
+use crate::guard::{TenantTable, nodes};
+use crate::sql::parse;
 
 /// Where an item's predicate goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,26 +21,16 @@ use pg_query::protobuf::{
     TypeCast, a_const,
 };
 
+use crate::base::oid::{
+    BOOL, BPCHAR, DATE, FLOAT8, INT2, INT4, INT8, NAME, NUMERIC, TEXT, TIMESTAMP, TIMESTAMPTZ, VARCHAR,
+};
+use crate::base::{Mode, Oid};
 use crate::catalog::Catalog;
 use crate::guard::gate::names::search_path;
 use crate::guard::rewrite::scope::{self, Level};
 use crate::guard::rewrite::tree::as_string;
-use crate::guard::{Mode, Policy, nodes};
-use crate::ids::Oid;
+use crate::guard::{Policy, nodes};
 
-const BOOL: Oid = 16;
-const NAME: Oid = 19;
-const INT8: Oid = 20;
-const INT2: Oid = 21;
-const INT4: Oid = 23;
-const TEXT: Oid = 25;
-const FLOAT8: Oid = 701;
-const DATE: Oid = 1082;
-const TIMESTAMP: Oid = 1114;
-const TIMESTAMPTZ: Oid = 1184;
-const BPCHAR: Oid = 1042;
-const VARCHAR: Oid = 1043;
-const NUMERIC: Oid = 1700;
 const ANYENUM: Oid = 3500;
 
 /// How a condition may stand.

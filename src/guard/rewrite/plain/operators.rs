@@ -6,9 +6,9 @@ use super::{
     ANYENUM, BPCHAR, DATE, FLOAT8, INT2, INT4, INT8, NAME, NUMERIC, Operand, Plain, TEXT, TIMESTAMP, TIMESTAMPTZ,
     VARCHAR,
 };
+use crate::base::Oid;
 use crate::catalog::Operator;
 use crate::guard::rewrite::tree::as_string;
-use crate::ids::Oid;
 
 /// Types whose comparison operators in `pg_catalog` fail on no value and have no effect, though they are not all marked
 /// leakproof (Postgres 15).

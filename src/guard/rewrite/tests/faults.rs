@@ -1,7 +1,7 @@
 //! Each guard that the rewriter puts in, left out on purpose: the verifier refuses every statement that it was missing in.
 
 use super::fixture::{plan, text};
-use crate::guard::RefusalKind;
+use crate::base::RefusalKind;
 use crate::guard::fault::{Fault, with};
 
 /// A statement for each place that a guard is put.

@@ -3,22 +3,13 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use crate::base::oid::{BOOL, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, UUID};
+use crate::base::{Mode, Oid, QualifiedName, Refusal};
 use crate::catalog::{
-    Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, QualifiedName, RelKind, Relation, TypeInfo,
-    Volatility,
+    Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, RelKind, Relation, TypeInfo, Volatility,
 };
-use crate::guard::{
-    GuardLimits, Mode, Piece, Plan, Policy, Protocol, Refusal, TableRule, TenantTable, plan_statements,
-};
-use crate::ids::Oid;
-
-const BOOL: Oid = 16;
-const INT8: Oid = 20;
-const INT4: Oid = 23;
-const TEXT: Oid = 25;
-const NUMERIC: Oid = 1700;
-const TIMESTAMPTZ: Oid = 1184;
-const UUID: Oid = 2950;
+use crate::guard::{Piece, Plan, Policy, Protocol, TableRule, TenantTable, plan_statements};
+use crate::sql::StatementLimits;
 
 /// Name, kind and columns (name, type).
 type Shape = (&'static str, RelKind, &'static [(&'static str, Oid)]);
@@ -177,7 +168,7 @@ pub(in crate::guard) fn policy() -> Policy {
         tables,
         search_path: vec!["public".to_owned()],
         setting: "app.tenant_id".to_owned(),
-        limits: GuardLimits::default(),
+        limits: StatementLimits::default(),
         ..Policy::empty()
     }
 }

@@ -1,7 +1,8 @@
 //! The final text of each form.
 
 use super::fixture::{plan, sent, text};
-use crate::guard::{Mode, Piece, Protocol, TenantCheck, plan_statements};
+use crate::base::Mode;
+use crate::guard::{Piece, Protocol, TenantCheck, plan_statements};
 
 /// Pairs of the client's text and the final one. `=T=` stands for `OPERATOR(pg_catalog.=)`, `FAILS` for the expression that
 /// fails when it is evaluated.

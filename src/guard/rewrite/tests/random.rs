@@ -4,7 +4,8 @@
 use proptest::prelude::*;
 
 use super::fixture::{plan, text};
-use crate::guard::{RefusalKind, parse};
+use crate::base::RefusalKind;
+use crate::sql::parse;
 
 const PIECES: &[&str] = &[
     "SELECT",
@@ -114,7 +115,7 @@ const AROUND: &[(&str, &str)] = &[
 fn holds(sql: &str) -> Result<(), TestCaseError> {
     let outcome = crate::guard::plan_statements(
         &super::fixture::policy(),
-        &crate::guard::Mode::Shared,
+        &crate::base::Mode::Shared,
         crate::guard::Protocol::Extended { param_types: &[] },
         sql,
     );

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::super::Machine;
 use super::super::replies::{Errand, Fate};
 use super::Metered;
-use crate::pgerror::Severity;
+use crate::base::Severity;
 use crate::limits::Bound;
 
 /// Something took too long.

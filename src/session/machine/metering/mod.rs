@@ -15,7 +15,7 @@ pub use self::clock::Overdue;
 
 use self::clock::Clock;
 use super::Machine;
-use crate::pgerror::PgError;
+use crate::base::PgError;
 use crate::limits::{Allowance, Permit, View};
 
 /// What a metered session keeps; one without limits has none of it.

@@ -2,8 +2,8 @@
 
 use super::super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::super::{Batch, Intake, Machine, refuse};
+use crate::base::{PgError, Severity, SqlState};
 use crate::guard::{Guarded, StatementKind};
-use crate::pgerror::{PgError, Severity, SqlState};
 use crate::limits::Bound;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use super::*;
+use crate::base::LoginName;
 use crate::config::{Limits, Login, LoginAuth, OnLimit, Role, TenantScope};
-use crate::ids::LoginName;
-use crate::session::machine::{Overdue, Pending};
 use crate::limits::LimitBook;
+use crate::session::machine::{Overdue, Pending};
 
 fn bench(limits: Limits) -> Bench {
     let login = Login {

@@ -25,7 +25,7 @@ pub(super) fn bench(pool_mode: PoolMode) -> Bench {
         let keys = TenantKeys { default: Some(name.into()), ..TenantKeys::default() };
         let sealed = BTreeMap::from([("app.tenant_id".to_owned(), name.to_owned())]);
         let account = Arc::new(Account::new(None));
-        let tenant = crate::ids::TenantName::new(name);
+        let tenant = crate::base::TenantName::new(name);
         (
             name,
             Arc::new(Acting {

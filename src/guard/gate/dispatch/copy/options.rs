@@ -4,9 +4,8 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{self, DefElem, Node};
 
 use super::super::unsupported;
-use crate::catalog::QualifiedName;
-use crate::guard::{CopyFormat, CopyTarget, CopyTenant, Refusal, RefusalKind};
-use crate::pgerror::SqlState;
+use crate::base::{QualifiedName, Refusal, RefusalKind, SqlState};
+use crate::guard::{CopyFormat, CopyTarget, CopyTenant};
 
 /// Reads the options, old and new syntax alike (the grammar makes the same of both).
 ///

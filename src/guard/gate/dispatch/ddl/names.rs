@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::super::unsupported;
 use super::expressions;
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::guard::Policy;
 use crate::guard::gate::functions;
 use crate::guard::gate::names::{denied, foreign_schema, parts, schema_is_own};
 use crate::guard::gate::types::{self, Modifier};
-use crate::guard::{Mode, Policy, Refusal, RefusalKind};
-use crate::pgerror::SqlState;
 
 /// Checks every name in the tree.
 pub(super) fn check(policy: &Policy, mode: &Mode, tree: &Node) -> Result<(), Refusal> {

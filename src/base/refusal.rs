@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::pgerror::{PgError, SqlState};
+use crate::base::{PgError, SqlState};
 
 /// What sort of refusal it is, for the audit log and metrics. The client sees the [`PgError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

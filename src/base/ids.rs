@@ -57,6 +57,3 @@ impl fmt::Display for SessionId {
         self.0.fmt(f)
     }
 }
-
-/// An object identifier of Postgres (`oid`): a type, relation or function of one database.
-pub type Oid = u32;

@@ -1,6 +1,6 @@
 //! Patterns that find a login and a tenant in a name: `{login}.{tenant}.clients.example.com`.
 
-use super::name::is_tenant_name;
+use crate::base::tenant_name::is_tenant_name;
 
 /// A pattern with `{login}`, `{tenant}` or both, each at most once.
 #[derive(Clone, Debug, PartialEq, Eq)]

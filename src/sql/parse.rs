@@ -6,8 +6,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{self, Node, RawStmt, Token};
 
-use super::{GuardLimits, Refusal, RefusalKind};
-use crate::pgerror::SqlState;
+use super::StatementLimits;
+use crate::base::{Refusal, RefusalKind, SqlState};
 
 /// Stack that a nesting level may take in decoding, walking and dropping a tree (measured in a debug build: 26 KiB).
 const STACK_PER_LEVEL: usize = 32 << 10;
@@ -43,7 +43,7 @@ pub(crate) fn with_stack<R>(text_bytes: usize, f: impl FnOnce() -> R) -> R {
 /// 54000 and 54001 for what exceeds the limits, 42601 with Postgres's message for what its grammar does not accept.
 pub(crate) fn parse<'t>(
     text: &'t str,
-    limits: &GuardLimits,
+    limits: &StatementLimits,
     server_version: u32,
 ) -> Result<Vec<Statement<'t>>, Refusal> {
     check_size(text, limits)?;
@@ -172,7 +172,7 @@ pub(crate) fn position(text: &str, offset: usize) -> u32 {
     u32::try_from(chars + 1).unwrap_or(u32::MAX)
 }
 
-fn check_size(text: &str, limits: &GuardLimits) -> Result<(), Refusal> {
+fn check_size(text: &str, limits: &StatementLimits) -> Result<(), Refusal> {
     if text.len() > limits.max_bytes {
         return Err(too_large(format!("statement has {} bytes, the limit is {}", text.len(), limits.max_bytes)));
     }
@@ -219,7 +219,7 @@ fn statement<'t>(
     text: &'t str,
     tokens: &[protobuf::ScanToken],
     raw: RawStmt,
-    limits: &GuardLimits,
+    limits: &StatementLimits,
 ) -> Result<Statement<'t>, Refusal> {
     let start = usize::try_from(raw.stmt_location).unwrap_or(0);
     let len = usize::try_from(raw.stmt_len).unwrap_or(0);
@@ -396,7 +396,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Statement<'_>>, Refusal> {
-        parse(text, &GuardLimits::default(), 150_020)
+        parse(text, &StatementLimits::default(), 150_020)
     }
 
     fn refused(text: &str) -> (String, Option<u32>) {
@@ -440,14 +440,14 @@ mod tests {
             assert!(read(text).is_err(), "{text}");
         }
         for text in ["SELECT 0x1F", "SELECT 1_000", "SELECT\u{b}1"] {
-            assert!(parse(text, &GuardLimits::default(), 160_000).is_ok(), "{text}");
+            assert!(parse(text, &StatementLimits::default(), 160_000).is_ok(), "{text}");
         }
         assert!(read("SELECT 1, 1.5e3, a1, $1 FROM t0x1").is_ok());
     }
 
     #[test]
     fn limits_give_program_limit_errors() {
-        let limits = GuardLimits { max_bytes: 100, max_tokens: 10, max_depth: 3 };
+        let limits = StatementLimits { max_bytes: 100, max_tokens: 10, max_depth: 3 };
         let code = |text: &str| parse(text, &limits, 160_000).unwrap_err().error.code;
         assert_eq!(code(&"x".repeat(101)), SqlState::PROGRAM_LIMIT_EXCEEDED);
         assert_eq!(code("SELECT 1,2,3,4,5,6"), SqlState::PROGRAM_LIMIT_EXCEEDED);
@@ -465,7 +465,7 @@ mod tests {
             format!("SELECT * FROM t{}", " JOIN t ON true".repeat(20_000)),
             format!("SELECT {}1", "- ".repeat(50_000)),
         ] {
-            let refusal = parse(&text, &GuardLimits::default(), 160_000).unwrap_err();
+            let refusal = parse(&text, &StatementLimits::default(), 160_000).unwrap_err();
             assert_eq!(refusal.error.code, SqlState::STATEMENT_TOO_COMPLEX);
         }
     }

@@ -3,6 +3,9 @@
 /// The longest name of a tenant, in bytes: that of a Postgres identifier, so that a name fits wherever one does.
 pub const MAX_TENANT_NAME: usize = 63;
 
+/// The database that is pgwarden's console.
+pub const CONSOLE_DATABASE: &str = "pgwarden";
+
 /// Whether the text can be a tenant's name: ASCII letters, digits, `_` and `-`, starting with a letter or digit, at most
 /// [`MAX_TENANT_NAME`] bytes. So it can stand in a user name (`app@acme`, `app.acme`), a database path (`acme/app`) and a
 /// host name without being ambiguous, and in a log line without being escaped.

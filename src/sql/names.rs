@@ -6,7 +6,7 @@ use pg_query::NodeEnum;
 use serde_json::Value;
 
 use super::parse;
-use super::policy::GuardLimits;
+use crate::sql::StatementLimits;
 
 /// A name as it stands in a text: with its schema, or without one.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,7 +33,7 @@ pub struct QueryNames {
 /// # Errors
 /// It is no single SELECT; the grammar's message.
 pub fn names_of_select(sql: &str) -> Result<QueryNames, String> {
-    let statements = parse::parse(sql, &GuardLimits::default(), u32::MAX)
+    let statements = parse::parse(sql, &StatementLimits::default(), u32::MAX)
         .map_err(|refusal| refusal.error.message.clone().into_owned())?;
     let [statement] = statements.as_slice() else { return Err("it is not one statement".to_owned()) };
     if !matches!(statement.tree.node, Some(NodeEnum::SelectStmt(_))) {

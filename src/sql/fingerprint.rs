@@ -3,7 +3,7 @@
 use pg_query::protobuf::Token;
 use sha2::{Digest, Sha256};
 
-use crate::guard::parse;
+use crate::sql::parse;
 
 /// Above this size a statement is hashed by its tokens: a tree of it would cost more than the log line is worth.
 const MAX_PARSED: usize = 64 << 10;

@@ -1,0 +1,12 @@
+//! SQL as text: Postgres's own grammar behind one door, quoting, fingerprints for logs. Knows no policy.
+
+mod fingerprint;
+mod limits;
+mod names;
+pub(crate) mod parse;
+mod quote;
+
+pub use fingerprint::fingerprint;
+pub use limits::StatementLimits;
+pub use names::{Named, QueryNames, names_of_select};
+pub use quote::{literal_pieces, push_literal, quote_identifier, quote_literal, quote_qualified, quote_setting};
