@@ -12,10 +12,11 @@ use criterion::{BatchSize, Criterion};
 use pgwarden::base::{Mode, TenantKeys, Witness};
 use pgwarden::catalog::{self, Catalog};
 use pgwarden::config::{self, Config};
+use pgwarden::connect::ServerTarget;
 use pgwarden::guard::copy_stream::CopyRewriter;
 use pgwarden::guard::{Guard, Policy, Protocol, plan_statements, testify};
 use pgwarden::policy::{PolicyInput, build_policy, tenants_of};
-use pgwarden::pool::{NetConnector, Pools, ServerTarget};
+use pgwarden::pool::{NetConnector, PoolKey, Pools};
 use pgwarden::sql::StatementLimits;
 use pgwarden::throwaway::Cluster;
 use pgwarden::wire::frame::{Head, UpstreamLimits, peek_head};
@@ -144,7 +145,7 @@ fn checkout(criterion: &mut Criterion, fixture: &Fixture) {
     let target = ServerTarget::new(upstream).unwrap();
     let _entered = fixture.runtime.enter();
     let pools = Pools::new(Arc::new(NetConnector::default()), 10);
-    let pool = pools.get(&target.pool_key(), || (target, upstream.pool.clone()));
+    let pool = pools.get(&PoolKey::of(&target), || (target, upstream.pool.clone()));
     measure(criterion, "checkout and release", || fixture.runtime.block_on(pool.checkout(&None, 1)).unwrap().release());
 }
 

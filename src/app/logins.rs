@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tracing::error;
 
-use crate::auth::LoginQuery;
 use crate::session::Gateway;
+use crate::tenant::LoginQuery;
 
 /// Between two rounds at least, and where there is no auth query.
 const SHORTEST: Duration = Duration::from_secs(1);

@@ -21,7 +21,7 @@ use tracing::info;
 
 use crate::config::Config;
 use crate::console::Console;
-use crate::metrics::{Endpoint, Sources};
+use crate::console::metrics::{Endpoint, Sources};
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
 use crate::session::workers::Workers;
 use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};

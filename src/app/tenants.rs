@@ -12,8 +12,8 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use tracing::{debug, error, info, warn};
 
 use super::reload::Reloader;
-use crate::catalog::{ListenError, Listening, listen};
 use crate::config::{Config, TenantsFrom};
+use crate::control::{ControlError, Listening, listen};
 use crate::tenant::table::{Row, Shape, ShapeError};
 
 /// Notifications that come together lead to one load.
@@ -32,7 +32,7 @@ const MAX_ROWS: usize = 2_000_000;
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     #[error(transparent)]
-    Listen(#[from] ListenError),
+    Listen(#[from] ControlError),
     #[error("{}", describe(.0))]
     Postgres(#[from] tokio_postgres::Error),
     #[error(transparent)]

@@ -13,8 +13,9 @@ use super::keeper::{Hook, Keeper};
 use super::rules::{Place, Rules, with_database};
 use crate::base::{PgError, SqlState, TenantName};
 use crate::config;
+use crate::connect::ServerTarget;
 use crate::guard::{Guard, Policy, plan_statements};
-use crate::pool::{Pools, ServerTarget};
+use crate::pool::{PoolKey, Pools};
 use crate::session::{Upstream, Upstreams};
 
 /// Opens upstreams when they are first asked for.
@@ -174,7 +175,7 @@ impl OpenUpstreams {
                 format!("upstream \"{}\" cannot be used as it is configured", upstream.name),
             )
         })?;
-        let pool = self.pools.get(&target.pool_key(), || (target, upstream.pool.clone()));
+        let pool = self.pools.get(&PoolKey::of(&target), || (target, upstream.pool.clone()));
         let _entered = self.runtime.enter();
         let empty = Policy { enforcement: upstream.enforcement, ..Policy::empty() };
         let guard = Arc::new(Guard::new(Arc::new(empty), plan_statements));

@@ -151,7 +151,7 @@ impl Throttle {
 }
 
 /// What counts as one client: whoever has an IPv6 address has 2^64 of them.
-pub(super) fn network_of(address: IpAddr) -> IpAddr {
+pub fn network_of(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << 64))),
         v4 => v4,

@@ -7,6 +7,6 @@ mod source;
 #[cfg(test)]
 mod tests;
 
-pub use load::{Control, DDL_TRIGGER, ListenError, Listening, LoadError, connect, connect_as, listen, load};
+pub use load::{DDL_TRIGGER, LoadError, load};
 pub use model::*;
 pub use source::{CatalogSource, Known, RefreshTimes};

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use super::{ConfigArgs, runtime};
-use crate::auth::LoginQuery;
 use crate::catalog;
 use crate::config::{Config, Layout, Upstream};
 use crate::guard::TableRule;
 use crate::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
 use crate::sql::StatementLimits;
+use crate::tenant::LoginQuery;
 
 /// Options of `pgwarden check`.
 #[derive(Clone, Debug, clap::Args)]

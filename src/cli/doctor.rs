@@ -8,6 +8,7 @@ use super::{ConfigArgs, runtime};
 use crate::catalog::{self, LoadError};
 use crate::checks::doctor::{Finding, Severity, examine, tenant_tables};
 use crate::config::{Config, Upstream};
+use crate::control;
 use crate::policy::{PolicyInput, build_policy, tenants_of};
 use crate::sql::StatementLimits;
 
@@ -123,6 +124,6 @@ async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Resu
     if !shared && tenant_tables(&policy) == 0 {
         return Ok(Vec::new());
     }
-    let control = catalog::connect(upstream).await?;
+    let control = control::connect(upstream, "pgwarden doctor").await?;
     Ok(examine(&control.client, &policy, &upstream.user).await?)
 }

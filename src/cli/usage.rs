@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::ValueEnum;
 
 use super::{ConfigArgs, runtime};
-use crate::config::{Config, QuotaConfig};
-use crate::usage::{Entry, Measure, Period, Store, StoreError, today};
+use crate::config::{Config, Measure, QuotaConfig};
+use crate::usage::{Entry, Period, Store, StoreError, today};
 
 /// Options of `pgwarden usage`.
 #[derive(Clone, Debug, clap::Args)]

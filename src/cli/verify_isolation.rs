@@ -11,6 +11,7 @@ use super::{ConfigArgs, runtime};
 use crate::catalog;
 use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
 use crate::config::{Config, Tenant};
+use crate::control;
 use crate::guard::Policy;
 use crate::policy::{PolicyInput, build_policy, tenants_of};
 use crate::sql::StatementLimits;
@@ -125,7 +126,7 @@ async fn policy(config: &Config, tenant: &Tenant) -> Result<Policy, String> {
 /// What the upstream lets the attacker's role do with the other's tables.
 async fn rights_of(a: &Tenant, b: &Tenant, others: &Policy) -> Result<Vec<Right>, String> {
     let told = |error: &dyn std::fmt::Display| format!("upstream \"{}\": {error}", a.upstream.name);
-    let control = catalog::connect(&a.upstream).await.map_err(|error| told(&error))?;
+    let control = control::connect(&a.upstream, "pgwarden verify-isolation").await.map_err(|error| told(&error))?;
     rights(&control.client, a, b, others).await.map_err(|error| told(&error))
 }
 

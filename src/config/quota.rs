@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::model::Upstream;
 use crate::base::QualifiedName;
-use crate::usage::{MEASURES, Measure, PeriodLength};
+use crate::config::{MEASURES, Measure, PeriodLength};
 
 /// `[quota]`: usage is kept in a table, and quotas hold for it.
 #[derive(Clone, Debug)]

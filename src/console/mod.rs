@@ -5,6 +5,7 @@
 
 mod command;
 mod conversation;
+pub mod metrics;
 mod run;
 pub mod table;
 mod tables;

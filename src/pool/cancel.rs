@@ -18,9 +18,10 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::queue::Party;
-use super::{Connector, Pool, Server, ServerTarget};
+use super::{Connector, Pool, Server};
 use crate::base::{PgError, SqlState};
 use crate::config::Share;
+use crate::connect::ServerTarget;
 
 /// A cancel request may take so long; then its server connection is closed instead of reused.
 pub(super) const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);

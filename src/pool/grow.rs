@@ -13,7 +13,8 @@ use super::server::{Connection, Server, ServerFacts, Slot};
 use super::socket::Probe;
 use super::state::{Failure, Phase};
 use super::stats::PoolStats;
-use super::{ConnectError, error, tidy};
+use super::{error, tidy};
+use crate::connect::ConnectError;
 
 /// So many connections of one pool are opened at the same time, so that a burst of clients does not stampede the upstream.
 const PARALLEL_CONNECTS: usize = 4;

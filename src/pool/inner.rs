@@ -23,9 +23,10 @@ use super::shares::Shares;
 use super::socket::Probe;
 use super::state::{Locked, Phase, Reach, State};
 use super::stats::Counters;
-use super::{PoolKey, ServerTarget, error, tidy};
+use super::{PoolKey, error, tidy};
 use crate::base::PgError;
 use crate::config::{PoolSettings, Share};
+use crate::connect::ServerTarget;
 
 /// When more pools want connections than the cap allows, a connection changes pools at its release after this time.
 const TIME_SLICE: Duration = Duration::from_secs(1);

@@ -20,7 +20,6 @@ mod shares;
 mod socket;
 mod state;
 mod stats;
-mod target;
 #[cfg(test)]
 mod tests;
 mod tidy;
@@ -29,16 +28,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::connect::{ConnectError, ServerTarget};
+
 pub use cancel::{CancelRegistry, CancelTarget, ClientKey};
 pub use connect::NetConnector;
-pub(crate) use connect::open_stream;
-pub use error::{ConnectError, UpstreamError};
 pub use pools::{Pool, PoolKey, Pools};
 pub use prepared::{PreparedSet, ServerName, StatementId};
 pub use queue::{FairQueue, Party, Ticket, Waiter};
 pub use server::{Connection, Server, ServerCounters, ServerFacts};
 pub use stats::PoolStats;
-pub use target::{ServerTarget, TargetError};
 
 /// A future that a [`Connector`] returns.
 pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;

@@ -9,15 +9,16 @@ use std::time::Duration;
 use parking_lot::{Mutex, RwLock};
 use tokio::runtime::Handle;
 
+use super::Connector;
 use super::cap::{Cap, Permit};
 use super::idle::IdleList;
 use super::inner::{Inner, Taken};
 use super::queue::Party;
 use super::server::{Server, ServerFacts};
 use super::stats::PoolStats;
-use super::{Connector, ServerTarget};
 use crate::base::{PgError, UpstreamName};
 use crate::config::{PoolSettings, Share};
+use crate::connect::ServerTarget;
 
 /// How often pools are tidied up.
 const TICK: Duration = Duration::from_secs(1);
@@ -31,6 +32,17 @@ pub struct PoolKey {
     pub user: Arc<str>,
     /// Database.
     pub database: Arc<str>,
+}
+
+impl PoolKey {
+    /// That of the pool for a target.
+    pub fn of(target: &ServerTarget) -> Self {
+        Self {
+            upstream: target.upstream.clone(),
+            user: target.user.as_str().into(),
+            database: target.database.as_str().into(),
+        }
+    }
 }
 
 impl fmt::Display for PoolKey {
@@ -279,7 +291,7 @@ impl Pool {
     /// turns among the parties that wait, by weight, within what each may have of the pool (`share`). The future may be dropped at any time.
     ///
     /// # Errors
-    /// `53300` when none became free within the wait timeout; what [`ConnectError::to_client`](super::ConnectError::to_client)
+    /// `53300` when none became free within the wait timeout; what [`ConnectError::to_client`](crate::connect::ConnectError::to_client)
     /// says while the upstream cannot be reached; `57P01` when the pool is closed.
     pub async fn checkout(&self, party: &Party, share: impl Into<Share>) -> Result<Server, PgError> {
         let share = share.into();

@@ -6,10 +6,10 @@ use std::time::Duration;
 use tracing::debug;
 
 use super::cancel::CANCEL_TIMEOUT;
-use super::error::ConnectError;
 use super::inner::Inner;
 use super::server::Server;
 use super::socket::Probe;
+use crate::connect::ConnectError;
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
 use crate::wire::encode::frontend;
 use crate::wire::frame::UpstreamLimits;
@@ -127,7 +127,7 @@ fn note_parameter(server: &mut Server, body: &[u8]) -> Result<(), ConnectError> 
 /// The error that an ErrorResponse of the upstream stands for.
 fn refusal(body: &[u8]) -> ConnectError {
     match Report::read(body) {
-        Ok(report) => ConnectError::Upstream(super::UpstreamError {
+        Ok(report) => ConnectError::Upstream(crate::connect::UpstreamError {
             code: report.sqlstate().unwrap_or(crate::base::SqlState::INTERNAL_ERROR),
             message: report.log_text(code::MESSAGE).into_owned(),
         }),

@@ -5,13 +5,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::auth::query::Kind;
 use crate::auth::token::KeyError;
-use crate::auth::{
-    FailureRules, LoginQuery, Md5Verifier, Method, MockKey, ScramVerifier, StoredPassword, TokenKey, TokenVerifier,
-};
+use crate::auth::{FailureRules, Md5Verifier, Method, MockKey, ScramVerifier, StoredPassword, TokenKey, TokenVerifier};
 use crate::base::{Found, LoginName, NamePattern, Secret};
 use crate::config::{CertificateName, ClientCert, Config, ListenTls, LoginAuth, TokenConfig};
+use crate::tenant::LoginQuery;
+use crate::tenant::auth_query::Kind;
 use crate::wire::stream::Stream;
 use crate::wire::tls::{CertificateNames, ClientCertificates, Identity, ServerTls, TlsConfigError};
 

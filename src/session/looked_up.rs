@@ -6,10 +6,10 @@ use std::time::SystemTime;
 use super::access::Access;
 use super::gateway::Gateway;
 use super::prove::Arrival;
-use crate::auth::query::{Answer, LoginQuery};
 use crate::auth::{Account, AuthError, Failure};
 use crate::config;
 use crate::tenant::Claim;
+use crate::tenant::auth_query::{Answer, LoginQuery};
 use crate::wire::conn::Conn;
 
 impl Arrival<'_> {

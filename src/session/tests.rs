@@ -14,8 +14,9 @@ use tokio_postgres::{Client, NoTls, SimpleQueryMessage};
 use super::*;
 use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
 use crate::config::{self, Config};
+use crate::connect::ServerTarget;
 use crate::guard::{Deallocate, Effect, Guard, PinReason, Plan, Planner, Policy, Protocol, StatementKind};
-use crate::pool::{CancelRegistry, NetConnector, PoolKey, Pools, ServerTarget};
+use crate::pool::{CancelRegistry, NetConnector, PoolKey, Pools};
 use crate::throwaway::Cluster;
 
 mod live;
@@ -80,7 +81,7 @@ impl Upstreams for OneUpstream {
     fn open(&self, upstream: &Arc<config::Upstream>, _: &str) -> Result<Upstream, PgError> {
         let target =
             ServerTarget::new(upstream).map_err(|error| PgError::fatal(SqlState::SYSTEM_ERROR, error.to_string()))?;
-        let key: PoolKey = target.pool_key();
+        let key: PoolKey = PoolKey::of(&target);
         let pool = self.pools.get(&key, || (target, upstream.pool.clone()));
         Ok(Upstream { pool, guard: Arc::clone(&self.guard), catalog: Arc::new(Catalog::default()) })
     }

@@ -11,9 +11,9 @@ use std::sync::Arc;
 use super::host::tenant_of_host;
 use super::identify_error::IdentifyError;
 use super::registry::Registry;
-use super::startup_options::parse_startup_options;
 use crate::base::{CONSOLE_DATABASE, is_tenant_name};
 use crate::config::{Login, Role, Source, Tenant, TenantScope, Upstream};
+use crate::wire::options::parse_options;
 
 /// The setting that names a tenant in `options`, or as a startup parameter of its own.
 pub const TENANT_OPTION: &str = "pgwarden.tenant";
@@ -426,11 +426,11 @@ fn active(tenant: &Arc<Tenant>) -> Result<Arc<Tenant>, IdentifyError> {
 
 /// The tenant named by `options` or by a parameter of its own, which count as one place and must agree.
 fn option_tenant(params: &StartupParams<'_>) -> Result<Option<String>, IdentifyError> {
-    let settings = parse_startup_options(params.options.unwrap_or_default())
-        .map_err(|reason| IdentifyError::BadOptions { reason })?;
+    let settings = parse_options(params.options.unwrap_or_default())
+        .map_err(|error| IdentifyError::BadOptions { reason: error.to_string() })?;
     let mut found = params.tenant_parameter.map(str::to_owned);
     for (name, value) in settings {
-        if name != TENANT_OPTION {
+        if !name.eq_ignore_ascii_case(TENANT_OPTION) {
             continue;
         }
         match &found {

@@ -1,5 +1,6 @@
 //! Tenants: names, registry, identification.
 
+pub mod auth_query;
 mod derive;
 mod host;
 mod identify;
@@ -7,14 +8,13 @@ mod identify_error;
 mod queried;
 mod registry;
 mod standing;
-mod startup_options;
 pub mod table;
 #[cfg(test)]
 mod tests;
 
+pub use auth_query::LoginQuery;
 pub use identify::*;
 pub use identify_error::IdentifyError;
 pub use queried::QueriedLogins;
 pub use registry::*;
 pub use standing::{Lives, Withdrawn};
-pub use startup_options::parse_startup_options;

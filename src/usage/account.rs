@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use time::Date;
 
-use super::counts::{Counts, MEASURES, Measure};
+use super::counts::Counts;
 use super::watch::{Crossing, Standing, Terms, Watch};
 use crate::base::{PgError, TenantName};
-use crate::config::Quota;
+use crate::config::{MEASURES, Measure, Quota};
 use crate::observe::audit;
 
 /// A tenant's totals. Sessions of all threads add to them.
@@ -144,8 +144,8 @@ impl Account {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::PeriodLength;
     use crate::config::{Bounds, WhenUnknown};
-    use crate::usage::PeriodLength;
 
     #[test]
     fn what_is_added_adds_up() {

@@ -14,9 +14,9 @@ use super::account::Account;
 use super::backlog::Backlog;
 use super::counts::Counts;
 use super::ledger::Ledger;
-use super::period::{Period, PeriodLength, today};
+use super::period::{Period, today};
 use super::store::{Store, StoreError};
-use crate::config::{QuotaConfig, WhenUnknown};
+use crate::config::{PeriodLength, QuotaConfig, WhenUnknown};
 use crate::tenant::SharedRegistry;
 
 /// The use of new tenants is looked up at once, but not more often than this.

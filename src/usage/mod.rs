@@ -17,10 +17,9 @@ mod tests;
 mod watch;
 
 pub use account::Account;
-pub use counts::{Counts, MEASURES, Measure};
+pub use counts::Counts;
 pub use keeper::Keeper;
 pub use ledger::Ledger;
-pub use period::{Period, PeriodLength, today};
-pub use sql::{COLUMNS, writers_of};
+pub use period::{Period, today};
 pub use store::{Entry, Store, StoreError};
 pub use watch::Standing;

@@ -2,16 +2,8 @@
 
 use std::fmt;
 
+use crate::config::PeriodLength;
 use time::{Date, Month, OffsetDateTime};
-
-/// How long a quota lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PeriodLength {
-    /// A day.
-    Day,
-    /// A month of the calendar.
-    Month,
-}
 
 /// A day or a month.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

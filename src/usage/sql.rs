@@ -1,27 +1,8 @@
 //! The usage table: its definition, and the statements on it.
 
-use super::counts::Measure;
 use crate::base::QualifiedName;
+use crate::config::{Measure, writers_of};
 use crate::sql::{quote_identifier, quote_qualified};
-
-/// The columns of the usage table.
-pub const COLUMNS: [&str; 10] = [
-    "tenant",
-    "day",
-    "transactions",
-    "statements",
-    "rows_read",
-    "rows_written",
-    "bytes_in",
-    "bytes_out",
-    "busy_us",
-    "updated_at",
-];
-
-/// The table beside the usage table that holds the number of each proxy's last batch.
-pub fn writers_of(table: &QualifiedName) -> QualifiedName {
-    QualifiedName::new(table.schema.clone(), format!("{}_writers", table.name))
-}
 
 /// Statements on one usage table.
 #[derive(Clone, Debug)]

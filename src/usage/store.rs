@@ -9,11 +9,11 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 
 use super::backlog::Batch;
-use super::counts::{Counts, MEASURES};
+use super::counts::Counts;
 use super::sql::Sql;
 use crate::base::TenantName;
-use crate::catalog::{Control, LoadError, connect};
-use crate::config::{QuotaConfig, Upstream};
+use crate::config::{MEASURES, QuotaConfig, Upstream};
+use crate::control::{Control, ControlError, connect};
 
 /// For one exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -23,22 +23,22 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 pub enum StoreError {
     /// The table is not there.
     #[error("{0}: make it with `pgwarden usage --init`")]
-    NoTable(LoadError),
+    NoTable(ControlError),
     /// The role may not use it.
     #[error("{0}: `pgwarden usage --ddl` prints the rights that pgwarden's role needs")]
-    Denied(LoadError),
+    Denied(ControlError),
     /// No connection, or the server refused or broke off.
     #[error(transparent)]
-    Postgres(LoadError),
+    Postgres(ControlError),
     /// It took longer than it may.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
 }
 
-impl From<LoadError> for StoreError {
-    fn from(error: LoadError) -> Self {
+impl From<ControlError> for StoreError {
+    fn from(error: ControlError) -> Self {
         let code = match &error {
-            LoadError::Postgres(error) => error.code().cloned(),
+            ControlError::Postgres(error) => error.code().cloned(),
             _ => None,
         };
         match code {
@@ -53,7 +53,7 @@ impl From<LoadError> for StoreError {
 
 impl From<tokio_postgres::Error> for StoreError {
     fn from(error: tokio_postgres::Error) -> Self {
-        LoadError::Postgres(error).into()
+        ControlError::Postgres(error).into()
     }
 }
 
@@ -141,7 +141,7 @@ impl Store {
         let exchange = async {
             let mut link = match known {
                 Some(link) => link,
-                None => connect(upstream).await?,
+                None => connect(upstream, "pgwarden usage").await?,
             };
             let outcome = what(&mut link, sql).await?;
             Ok((link, outcome))

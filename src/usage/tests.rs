@@ -9,6 +9,7 @@ use time::macros::date;
 use super::backlog::Batch;
 use super::*;
 use crate::base::{QualifiedName, Secret, TenantName, UpstreamName};
+use crate::config::PeriodLength;
 use crate::config::{Address, PoolSettings, Quota, QuotaConfig, TlsMode, Upstream, UpstreamTls, WhenUnknown};
 use crate::throwaway::Cluster;
 

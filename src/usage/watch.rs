@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use time::Date;
 
-use super::counts::{Counts, MEASURES, Measure};
-use super::period::{Period, PeriodLength};
+use super::counts::Counts;
+use super::period::Period;
 use crate::base::{PgError, SqlState, TenantName};
-use crate::config::{Bounds, Quota, Refuses, WhenUnknown};
+use crate::config::{Bounds, MEASURES, Measure, PeriodLength, Quota, Refuses, WhenUnknown};
 
 /// What a tenant's use means for its statements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,11 +9,8 @@ mod row;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{AsyncMessage, Client, Connection, IsolationLevel, NoTls};
+use tokio_postgres::{Client, IsolationLevel};
 
 use self::mark::Looker;
 pub use self::mark::Mark;
@@ -21,9 +18,7 @@ use super::known;
 use super::model::Catalog;
 use crate::base::{PgError, SqlState, UpstreamName};
 use crate::config::Upstream;
-use crate::pool::{ConnectError, ServerTarget, TargetError, UpstreamError, open_stream};
-use crate::sql::quote_identifier;
-use crate::wire::stream::{Keepalive, Stream};
+use crate::control::{ControlError, Listening, connect, hear, listen_to};
 
 /// For connecting, all queries and reading the answers. A catalog of 10,000 tables takes about a second.
 const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -35,18 +30,9 @@ const OLDEST_SERVER: u32 = 130_000;
 /// Why a catalog could not be read. For logs: it may name hosts and roles.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The upstream's TLS settings.
+    /// The upstream could not be asked.
     #[error(transparent)]
-    Target(#[from] TargetError),
-    /// No connection.
-    #[error(transparent)]
-    Connect(#[from] ConnectError),
-    /// The server refused, or broke off.
-    #[error("{}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
-    /// It took longer than it may.
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
+    Control(#[from] ControlError),
     /// Too old.
     #[error("Postgres {0} is too old: 13 is the oldest that pgwarden knows")]
     TooOld(u32),
@@ -58,17 +44,6 @@ pub enum LoadError {
         /// What was found.
         what: String,
     },
-}
-
-/// The server's own message, which tokio-postgres's `Display` leaves out.
-fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => format!("{}: {}", db.code().code(), db.message()),
-        None => match std::error::Error::source(error) {
-            Some(source) => format!("{error}: {source}"),
-            None => error.to_string(),
-        },
-    }
 }
 
 /// Connects to an upstream as its own role and reads its catalog from one snapshot, or finds that an equal one is in use.
@@ -86,11 +61,11 @@ pub async fn load(upstream: &Upstream) -> Result<Arc<Catalog>, LoadError> {
 pub async fn load_marked(upstream: &Upstream) -> Result<(Arc<Catalog>, Mark), LoadError> {
     tokio::time::timeout(LOAD_TIMEOUT, connect_and_read(upstream))
         .await
-        .map_err(|_| LoadError::Timeout(LOAD_TIMEOUT))?
+        .map_err(|_| ControlError::Timeout(LOAD_TIMEOUT))?
 }
 
 async fn connect_and_read(upstream: &Upstream) -> Result<(Arc<Catalog>, Mark), LoadError> {
-    read(&mut connect(upstream).await?.client).await
+    read(&mut connect(upstream, "pgwarden catalog").await?.client).await
 }
 
 /// The channel on which an event trigger tells of DDL, where the upstream has one.
@@ -134,7 +109,7 @@ impl Lookout {
             Ok(unchanged)
         };
         let limit = self.upstream.connect_timeout + LOOK_TIMEOUT;
-        timeout(limit, look).await.map_err(|_| LoadError::Timeout(limit))?
+        timeout(limit, look).await.map_err(|_| ControlError::Timeout(limit))?
     }
 
     /// Waits until something was told on the connection. Pends while there is none.
@@ -150,138 +125,24 @@ impl Lookout {
     }
 }
 
-/// Connects to an upstream as its own role, for the control plane.
-///
-/// # Errors
-/// As [`LoadError`] says.
-pub async fn connect(upstream: &Upstream) -> Result<Control, LoadError> {
-    connect_as(upstream, "pgwarden catalog").await
+impl From<tokio_postgres::Error> for LoadError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        ControlError::from(error).into()
+    }
 }
 
 impl LoadError {
     /// What a client is told whose statement waits for the catalog of this upstream.
     pub fn to_client(&self, upstream: &UpstreamName) -> PgError {
-        match self {
-            LoadError::Connect(error) => error.to_client(upstream),
-            LoadError::Timeout(_) => ConnectError::Timeout.to_client(upstream),
-            LoadError::Postgres(error) => match error.as_db_error() {
-                Some(db) => {
-                    let code =
-                        <[u8; 5]>::try_from(db.code().code().as_bytes()).map_or(SqlState::INTERNAL_ERROR, SqlState);
-                    let error = UpstreamError { code, message: db.message().to_owned() };
-                    ConnectError::Upstream(error).to_client(upstream)
-                }
-                None => ConnectError::Broken(std::io::ErrorKind::UnexpectedEof.into()).to_client(upstream),
-            },
-            LoadError::Target(_) | LoadError::TooOld(_) | LoadError::Unexpected { .. } => PgError::error(
-                SqlState::CONNECTION_FAILURE,
-                format!("the catalog of upstream \"{upstream}\" cannot be read"),
-            ),
-        }
+        let told = match self {
+            LoadError::Control(error) => error.to_client(upstream),
+            LoadError::TooOld(_) | LoadError::Unexpected { .. } => None,
+        };
+        told.unwrap_or_else(|| {
+            let message = format!("the catalog of upstream \"{upstream}\" cannot be read");
+            PgError::error(SqlState::CONNECTION_FAILURE, message)
+        })
     }
-}
-
-/// As [`connect`], under this `application_name`.
-///
-/// # Errors
-/// As [`LoadError`] says.
-pub async fn connect_as(upstream: &Upstream, application_name: &str) -> Result<Control, LoadError> {
-    let (client, connection) = timeout(upstream.connect_timeout, open(upstream, application_name))
-        .await
-        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
-    // Queries only move on while the connection is polled.
-    Ok(Control { client, connection: tokio::spawn(connection) })
-}
-
-async fn open(
-    upstream: &Upstream,
-    application_name: &str,
-) -> Result<(Client, Connection<Stream, NoTlsStream>), LoadError> {
-    let target = ServerTarget::new(upstream)?;
-    let stream = open_stream(&target, Keepalive::default()).await?;
-    let mut config = tokio_postgres::Config::new();
-    config.user(&upstream.user).dbname(&upstream.database).application_name(application_name);
-    // TLS, if there is any, is on already.
-    config.ssl_mode(tokio_postgres::config::SslMode::Disable);
-    if let Some(password) = &upstream.password {
-        config.password(password.expose());
-    }
-    Ok(config.connect_raw(stream, NoTls).await?)
-}
-
-/// A connection of the control plane; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Control {
-    /// Runs queries.
-    pub client: Client,
-    connection: JoinHandle<Result<(), tokio_postgres::Error>>,
-}
-
-impl Control {
-    /// Whether it can still be used, as far as is known.
-    pub fn is_open(&self) -> bool {
-        !self.client.is_closed()
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
-/// Why a listening connection could not be had.
-pub type ListenError = LoadError;
-
-/// A connection of the control plane that hears notifications; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Listening {
-    /// Runs queries.
-    pub client: Client,
-    /// One for each time that something was heard and not yet received; closed when the connection is.
-    pub notified: mpsc::Receiver<()>,
-    connection: JoinHandle<()>,
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
-}
-
-/// Connects to an upstream as its own role, read-only, and listens on a channel.
-///
-/// # Errors
-/// As [`LoadError`] says.
-pub async fn listen(upstream: &Upstream, channel: Option<&str>) -> Result<Listening, LoadError> {
-    let listening = hear(upstream, "pgwarden tenants").await?;
-    let mut sql = channel.map(listen_to).unwrap_or_default();
-    sql.push_str("SET default_transaction_read_only = on; SET statement_timeout = '60s'");
-    timeout(upstream.connect_timeout, listening.client.batch_execute(&sql))
-        .await
-        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
-    Ok(listening)
-}
-
-fn listen_to(channel: &str) -> String {
-    format!("LISTEN {}; ", quote_identifier(channel))
-}
-
-/// Connects to an upstream as its own role, for queries and notifications.
-async fn hear(upstream: &Upstream, application_name: &str) -> Result<Listening, LoadError> {
-    let (client, mut connection) = timeout(upstream.connect_timeout, open(upstream, application_name))
-        .await
-        .map_err(|_| LoadError::Timeout(upstream.connect_timeout))??;
-    let (heard, notified) = mpsc::channel(1);
-    let connection = tokio::spawn(async move {
-        while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
-            if let AsyncMessage::Notification(_) = message {
-                // One that was not received yet stands for this one too.
-                let _ = heard.try_send(());
-            }
-        }
-    });
-    Ok(Listening { client, notified, connection })
 }
 
 async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {

@@ -11,7 +11,7 @@ use super::super::section::{At, Keys, Section, value_type};
 use super::super::values::{parse_duration, parse_qualified_name, parse_size};
 use super::{Context, Upstreams};
 use crate::base::QualifiedName;
-use crate::usage::{COLUMNS, Measure, PeriodLength, writers_of};
+use crate::config::{COLUMNS, Measure, PeriodLength, writers_of};
 
 const QUOTA: Keys = Keys {
     known: &[

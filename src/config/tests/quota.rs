@@ -1,7 +1,7 @@
 //! `[quota]`, quotas of tenants, `[metrics]`.
 
 use super::*;
-use crate::usage::{Measure, PeriodLength};
+use crate::config::{Measure, PeriodLength};
 
 fn bounds(quota: &Quota, measure: Measure) -> Bounds {
     quota.bounds().find(|(it, _)| *it == measure).unwrap().1

@@ -173,7 +173,7 @@ impl World {
 
     fn pool(&self, name: &str, settings: PoolSettings) -> Pool {
         let target = target(name);
-        self.pools.get(&target.pool_key(), || (target.clone(), settings))
+        self.pools.get(&PoolKey::of(&target), || (target.clone(), settings))
     }
 }
 

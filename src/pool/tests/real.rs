@@ -26,7 +26,7 @@ fn real_target(cluster: &Cluster) -> ServerTarget {
 
 fn real_pool(target: ServerTarget, settings: PoolSettings) -> Pool {
     let pools = Pools::new(Arc::new(NetConnector::default()), 50);
-    pools.get(&target.pool_key(), || (target, settings))
+    pools.get(&PoolKey::of(&target), || (target, settings))
 }
 
 /// Sends a Query and reads up to ReadyForQuery: the first column of each row, or the SQLSTATE.

@@ -7,12 +7,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use crate::config::{Config, Upstream};
+use crate::config::{Config, Measure, Upstream};
 use crate::guard::{WitnessCounts, witness_counts};
 use crate::observe::refusals;
 use crate::pool::{PoolStats, Pools};
 use crate::session::{Doing, Gateway};
-use crate::usage::{Account, Counts, Measure};
+use crate::usage::{Account, Counts};
 
 /// In the place of a tenant's name; no tenant can be called like this.
 const NOBODY: &str = "(none)";

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::base::{Secret, UpstreamName};
-use crate::config::{self, Address, Upstream, UpstreamTls};
+use crate::config::{Address, Upstream, UpstreamTls};
 use crate::wire::tls::{ClientTls, Roots, TlsConfigError, TlsMode};
 
 /// Everything needed to open a server connection. `Debug` prints no secret.
@@ -73,7 +73,7 @@ impl ServerTarget {
     }
 
     /// Whether a connection to one does for the other: all is equal but the time that connecting may take.
-    pub(super) fn leads_to_the_same(&self, other: &Self) -> bool {
+    pub fn leads_to_the_same(&self, other: &Self) -> bool {
         let password = |it: &Self| it.password.as_ref().map(|secret| secret.expose().to_owned());
         self.address == other.address
             && self.database == other.database
@@ -82,25 +82,10 @@ impl ServerTarget {
             && self.trust == other.trust
             && self.settings == other.settings
     }
-
-    /// The key of the pool for this target.
-    pub fn pool_key(&self) -> super::PoolKey {
-        super::PoolKey {
-            upstream: self.upstream.clone(),
-            user: self.user.as_str().into(),
-            database: self.database.as_str().into(),
-        }
-    }
 }
 
 fn client_tls(settings: &UpstreamTls) -> Result<(ClientTls, Option<Vec<u8>>), TargetError> {
-    let mode = match settings.mode {
-        config::TlsMode::Disable => TlsMode::Disable,
-        config::TlsMode::Prefer => TlsMode::Prefer,
-        config::TlsMode::Require => TlsMode::Require,
-        config::TlsMode::VerifyCa => TlsMode::VerifyCa,
-        config::TlsMode::VerifyFull => TlsMode::VerifyFull,
-    };
+    let mode = settings.mode;
     let pem = match &settings.root_cert {
         Some(path) => Some(std::fs::read(path).map_err(|error| TargetError::RootCert { path: path.clone(), error })?),
         None => None,

@@ -20,9 +20,7 @@ use quick_cache::sync::Cache;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tracing::{error, info, warn};
 
-use super::client::Failure;
-use super::scram::ScramVerifier;
-use super::throttle::network_of;
+use crate::auth::{Failure, ScramVerifier, network_of};
 use crate::config::AuthQuery;
 use link::{Link, Links, Rows};
 use pace::Pace;

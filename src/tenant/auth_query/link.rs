@@ -10,8 +10,8 @@ use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
 use super::row::{Row, Shape, ShapeError};
-use crate::catalog::{Control, LoadError, connect_as};
 use crate::config::AuthQuery;
+use crate::control::{Control, ControlError, connect};
 
 /// After a failure nobody asks for so long: whoever comes meanwhile need not wait for the next one.
 const REST: Duration = Duration::from_secs(1);
@@ -28,7 +28,7 @@ const TENANTS_TABLES: &str = "SELECT n FROM unnest($1::text[]) n \
 pub enum QueryError {
     /// No connection, or the server refused or broke off.
     #[error(transparent)]
-    Upstream(#[from] LoadError),
+    Upstream(#[from] ControlError),
     /// The query's columns are not what they should be.
     #[error(transparent)]
     Shape(#[from] ShapeError),
@@ -50,7 +50,7 @@ pub enum QueryError {
 
 impl From<tokio_postgres::Error> for QueryError {
     fn from(error: tokio_postgres::Error) -> Self {
-        QueryError::Upstream(LoadError::Postgres(error))
+        QueryError::Upstream(ControlError::Postgres(error))
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) struct Link {
 impl Link {
     /// Connects, and looks whether the query can be used.
     pub async fn open(query: &AuthQuery) -> Result<Self, QueryError> {
-        let control = connect_as(&query.upstream, "pgwarden logins").await?;
+        let control = connect(&query.upstream, "pgwarden logins").await?;
         let client = &control.client;
         let timeout = query.timeout.as_millis();
         client
