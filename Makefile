@@ -34,8 +34,9 @@ setup:
 setup-drivers: setup
 	@scripts/setup drivers
 
+# cargo says what it builds: the first time takes minutes.
 demo: setup
-	$(CARGO) build --quiet --bin pgwarden
+	$(CARGO) build --bin pgwarden
 	@target/debug/pgwarden demo
 
 test: setup setup-drivers

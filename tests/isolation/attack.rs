@@ -26,7 +26,8 @@ pub struct Attack {
     /// With this SQLSTATE, if the attack is refused at all.
     #[serde(default)]
     pub sqlstate: Option<String>,
-    /// No proxy can close it (global uniqueness, a shared sequence, timing): it is counted, not failed. README: limits.
+    /// No proxy can close it (global uniqueness, a shared sequence, timing): it is counted, not failed. They stand in
+    /// docs/enforcement.md.
     #[serde(default)]
     pub residual: bool,
     #[serde(default)]

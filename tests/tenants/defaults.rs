@@ -1,5 +1,5 @@
-//! What is refused by default in the shared layout, kind by kind: each row of README's table that is about code, views,
-//! sequences and the like.
+//! What is refused by default in the shared layout, kind by kind: each row of the table in docs/enforcement.md that is about
+//! code, views, sequences and the like.
 
 use crate::support::lab::Lab;
 use crate::support::proxy::{Proxy, Setup};
