@@ -1,4 +1,7 @@
-//! What the documentation says of the tests is so.
+//! What the documentation says is so.
+
+mod examples;
+mod links;
 
 use std::fs;
 use std::path::PathBuf;
