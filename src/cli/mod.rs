@@ -1,16 +1,19 @@
 //! The command line: one file a subcommand.
 
 mod check;
+mod completions;
 mod config_args;
 mod demo;
 mod doctor;
 mod explain;
 mod hash_password;
+mod man;
 mod rls;
 mod serve;
 mod usage;
 mod verify_isolation;
 
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -61,6 +64,10 @@ pub enum Command {
     Usage(usage::UsageArgs),
     /// Turn a password into what the configuration stores for a login
     HashPassword(hash_password::HashPasswordArgs),
+    /// Print completions of subcommands and options for a shell
+    Completions(completions::CompletionsArgs),
+    /// Print a manual page, in roff
+    Man(man::ManArgs),
 }
 
 /// Runs a subcommand. 0: it went well; 1: it did not, and said why on standard error (2, by clap: it was called wrongly).
@@ -73,12 +80,22 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Explain(args) => explain::run(&args),
         Command::VerifyIsolation(args) => verify_isolation::run(&args),
         Command::Check(args) => check::run(&args),
-        Command::DdlTrigger => {
-            print!("{}", crate::catalog::DDL_TRIGGER);
-            ExitCode::SUCCESS
-        }
+        Command::DdlTrigger => print(crate::catalog::DDL_TRIGGER.as_bytes()),
         Command::Usage(args) => usage::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+    }
+}
+
+/// Prints what a subcommand makes for others to read. Standard output that is closed early is an error, not a panic.
+fn print(text: &[u8]) -> ExitCode {
+    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("pgwarden: cannot write: {error}");
+            ExitCode::FAILURE
+        }
     }
 }
 
