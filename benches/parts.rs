@@ -18,7 +18,7 @@ use pgwarden::guard::{Guard, Policy, Protocol, plan_statements, testify};
 use pgwarden::policy::{PolicyInput, build_policy, tenants_of};
 use pgwarden::pool::{NetConnector, PoolKey, Pools};
 use pgwarden::sql::StatementLimits;
-use pgwarden::throwaway::Cluster;
+use pgwarden::test_cluster::Cluster;
 use pgwarden::wire::frame::{Head, UpstreamLimits, peek_head};
 use pgwarden::wire::frontend::{BindRewrite, ExtraParam, Format, FrontendMessage, rewrite_bind};
 use tokio::runtime::Runtime;

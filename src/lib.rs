@@ -1,7 +1,10 @@
 //! pgwarden: the tenant-aware Postgres proxy.
 //!
-//! Folders are the rooms that a statement walks through, in order: [`wire`] (frames), [`session`] (one client),
-//! [`guard`] (statement in, verdict out), [`pool`] (server connections). A lower room never imports a higher one.
+//! # Layout
+//!
+//! Each folder is a room, and a lower room never imports a higher one. `docs/architecture.md` has their order, which a test
+//! reads, and the way of a statement through them: [`wire`] reads frames, [`session`] is one client, [`guard`] says what
+//! becomes of its statements, [`pool`] has the server connections, and [`app`] puts all together.
 
 // Tests may fail loudly; production code may not.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
@@ -24,6 +27,7 @@ pub mod pool;
 pub mod session;
 pub mod sql;
 pub mod tenant;
-pub mod throwaway;
+#[cfg(feature = "demo")]
+pub mod test_cluster;
 pub mod usage;
 pub mod wire;

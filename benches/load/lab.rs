@@ -7,7 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use pgwarden::throwaway::{Binaries, Cluster, Options, Unprivileged};
+use pgwarden::test_cluster::{Binaries, Cluster, Options, Unprivileged};
 use tokio::runtime::Runtime;
 
 use crate::cases::{Protocol, SCHEMA};
@@ -210,7 +210,7 @@ impl Lab {
     }
 }
 
-async fn fill(cluster: &Cluster) -> Result<(), pgwarden::throwaway::ClusterError> {
+async fn fill(cluster: &Cluster) -> Result<(), pgwarden::test_cluster::ClusterError> {
     cluster.run("postgres", "CREATE ROLE app LOGIN").await?;
     for database in ["one", "two"] {
         cluster.create_database(database, None).await?;

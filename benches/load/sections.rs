@@ -138,7 +138,7 @@ fn transfer(lab: &Lab, peer: Peer, case: &Bulk) -> Result<(f64, f64), String> {
 
 /// Tenants with a database each, all met once: memory and CPU of the proxy.
 pub fn databases(lab: &Lab, count: usize) -> Result<Vec<Figure>, String> {
-    let text = |e: pgwarden::throwaway::ClusterError| e.to_string();
+    let text = |e: pgwarden::test_cluster::ClusterError| e.to_string();
     let schema = "CREATE TABLE orders (id bigint PRIMARY KEY, note text); GRANT SELECT ON orders TO app";
     lab.runtime.block_on(async {
         lab.cluster.create_database("t0", None).await.map_err(text)?;

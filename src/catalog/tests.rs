@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::*;
 use crate::base::{QualifiedName, Secret, UpstreamName};
 use crate::config::{Address, PoolSettings, TlsMode, Upstream, UpstreamTls};
-use crate::throwaway::{Cluster, Options};
+use crate::test_cluster::{Cluster, Options};
 
 fn upstream(port: u16, password: &str, database: &str) -> Upstream {
     Upstream {

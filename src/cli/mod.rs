@@ -3,6 +3,7 @@
 mod check;
 mod completions;
 mod config_args;
+#[cfg(feature = "demo")]
 mod demo;
 mod doctor;
 mod explain;
@@ -43,6 +44,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    #[cfg(feature = "demo")]
     /// See it at work: a throwaway Postgres with a web shop, the proxy in front of it, and a tour
     Demo(demo::DemoArgs),
     /// Run the proxy
@@ -74,6 +76,7 @@ pub enum Command {
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
         Command::Serve(args) => serve::run(&args),
+        #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Rls(args) => rls::run(&args),

@@ -17,7 +17,7 @@ use crate::config::{self, Config};
 use crate::connect::ServerTarget;
 use crate::guard::{Deallocate, Effect, Guard, PinReason, Plan, Planner, Policy, Protocol, StatementKind};
 use crate::pool::{CancelRegistry, NetConnector, PoolKey, Pools};
-use crate::throwaway::Cluster;
+use crate::test_cluster::Cluster;
 
 mod live;
 

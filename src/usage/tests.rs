@@ -11,7 +11,7 @@ use super::*;
 use crate::base::{QualifiedName, Secret, TenantName, UpstreamName};
 use crate::config::PeriodLength;
 use crate::config::{Address, PoolSettings, Quota, QuotaConfig, TlsMode, Upstream, UpstreamTls, WhenUnknown};
-use crate::throwaway::Cluster;
+use crate::test_cluster::Cluster;
 
 async fn store(database: &str) -> Store {
     let cluster = tokio::task::spawn_blocking(Cluster::shared).await.unwrap().unwrap();

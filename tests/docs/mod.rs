@@ -2,6 +2,7 @@
 
 mod examples;
 mod links;
+mod rooms;
 
 use std::fs;
 use std::path::PathBuf;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use pgwarden::throwaway::{Cluster, Options};
+use pgwarden::test_cluster::{Cluster, Options};
 
 use super::session::{Endpoint, Session};
 

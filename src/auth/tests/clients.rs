@@ -13,7 +13,7 @@ use crate::auth::{
     Account, AuthError, Failure, Login, Md5Verifier, Method, MockKey, ScramVerifier, StoredPassword, authenticate,
 };
 use crate::base::Secret;
-use crate::throwaway::Binaries;
+use crate::test_cluster::Binaries;
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::encode::{backend, frontend};
 use crate::wire::frame::{AnyTag, ClientLimits};

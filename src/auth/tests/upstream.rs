@@ -4,7 +4,7 @@ use tokio::net::TcpStream;
 
 use crate::auth::{ChannelBindingMode, Credentials, ScramVerifier, UpstreamAuthError, UpstreamSession, start_session};
 use crate::base::{Secret, SqlState};
-use crate::throwaway::{Cluster, Options};
+use crate::test_cluster::{Cluster, Options};
 use crate::wire::Conn;
 use crate::wire::startup::ProtocolVersion;
 use crate::wire::tls::{ClientTls, Roots, TlsMode};

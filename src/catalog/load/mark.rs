@@ -112,7 +112,7 @@ mod tests {
 
     use super::super::queries::PARTS;
     use super::*;
-    use crate::throwaway::Cluster;
+    use crate::test_cluster::Cluster;
 
     /// A connection to a database of its own, as superuser.
     async fn client(database: &str) -> (Client, &'static Cluster) {

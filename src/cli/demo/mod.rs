@@ -19,7 +19,7 @@ use super::runtime;
 use crate::app::{Proxy, ServeError};
 use crate::config::{self, Config, ConfigErrors};
 use crate::observe::{self, InitError};
-use crate::throwaway::{Cluster, ClusterError, Options};
+use crate::test_cluster::{Cluster, ClusterError, Options};
 
 /// Where pgwarden listens unless that port is taken or another is asked for.
 const DEFAULT_PORT: u16 = 6432;

@@ -1,6 +1,6 @@
 //! The demo's databases and the configuration of pgwarden in front of them.
 
-use crate::throwaway::{Cluster, ClusterError};
+use crate::test_cluster::{Cluster, ClusterError};
 
 /// The password of every login and of the upstream role: the cluster holds nothing worth more, and lives on 127.0.0.1.
 pub(super) const PASSWORD: &str = "demo";
@@ -97,7 +97,7 @@ audit = "audit.log"                       # refusals, and what operators do
 #[cfg(test)]
 mod tests {
     use crate::config::parse;
-    use crate::throwaway::{Cluster, Options};
+    use crate::test_cluster::{Cluster, Options};
 
     #[tokio::test]
     async fn the_scripts_run() {

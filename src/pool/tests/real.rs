@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::{Secret, SqlState};
 use crate::config::{self, Upstream, UpstreamTls};
-use crate::throwaway::{Cluster, Options};
+use crate::test_cluster::{Cluster, Options};
 use crate::wire::backend::{Report, data_row};
 use crate::wire::encode::frontend;
 use crate::wire::frame::UpstreamLimits;
