@@ -173,7 +173,7 @@ mod tests {
         let mut quota = Quota::default();
         quota.bounds[2] = Bounds { soft: Some(20), hard: Some(30) };
         let terms = Terms { period: PeriodLength::Day, when_unknown: WhenUnknown::Refuse };
-        let (quota, today) = (Arc::new(quota), super::super::today());
+        let (quota, today) = (Arc::new(quota), crate::usage::today());
         account.set_quota(&quota, terms, today, None);
         assert_eq!(account.standing(), Standing::WritesRefused, "not known");
         assert_eq!(account.refusal().unwrap().code.as_str(), "57P03");

@@ -9,8 +9,9 @@ use time::macros::date;
 use super::backlog::Batch;
 use super::*;
 use crate::base::{QualifiedName, Secret, TenantName, UpstreamName};
-use crate::config::PeriodLength;
-use crate::config::{Address, PoolSettings, Quota, QuotaConfig, TlsMode, Upstream, UpstreamTls, WhenUnknown};
+use crate::config::{
+    Address, PeriodLength, PoolSettings, Quota, QuotaConfig, TlsMode, Upstream, UpstreamTls, WhenUnknown,
+};
 use crate::test_cluster::Cluster;
 
 async fn store(database: &str) -> Store {

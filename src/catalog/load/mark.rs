@@ -110,8 +110,8 @@ mod tests {
 
     use tokio_postgres::SimpleQueryMessage;
 
-    use super::super::queries::PARTS;
     use super::*;
+    use crate::catalog::load::queries::PARTS;
     use crate::test_cluster::Cluster;
 
     /// A connection to a database of its own, as superuser.

@@ -138,8 +138,8 @@ pub fn judge(answer: &Answer, expect: Expect, owned: Owned<'_>, marks: &Marks, a
 
 #[cfg(test)]
 mod tests {
-    use super::super::client::SqlError;
     use super::*;
+    use crate::checks::verify_isolation::client::SqlError;
 
     const OWNED: Owned<'_> = Owned { key: "1", rows: 3 };
 

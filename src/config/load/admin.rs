@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use super::super::diagnostics::did_you_mean;
-use super::super::model::{Admin, Login, Role};
-use super::super::section::{At, Keys, Section};
 use super::Context;
+use crate::config::diagnostics::did_you_mean;
+use crate::config::model::{Admin, Login, Role};
+use crate::config::section::{At, Keys, Section};
 
 const ADMIN: Keys = Keys { known: &["logins"], later: &["address", "dashboard"] };
 

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::section::{Keys, Section};
 use super::Context;
 use crate::auth::FailureRules;
 use crate::base::{AllowList, parse_network};
+use crate::config::section::{Keys, Section};
 
 const AUTH: Keys = Keys {
     known: &["failure_delay", "max_failure_delay", "address_failures", "login_failures", "failure_window", "block_for"],

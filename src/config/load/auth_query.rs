@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::super::auth_query::AuthQuery;
-use super::super::diagnostics::Span;
-use super::super::limits::Limits;
-use super::super::model::{Tenancy, TenantScope, Upstream};
-use super::super::section::{Keys, Section};
 use super::login::named_tenants;
 use super::tenant::Tenants;
 use super::{Context, Upstreams};
 use crate::base::QualifiedName;
+use crate::config::auth_query::AuthQuery;
+use crate::config::diagnostics::Span;
+use crate::config::limits::Limits;
+use crate::config::model::{Tenancy, TenantScope, Upstream};
+use crate::config::section::{Keys, Section};
 use crate::sql::{Named, QueryNames, names_of_select, quote_identifier};
 
 const AUTH_QUERY: Keys =

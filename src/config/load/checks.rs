@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::super::auth_query::AuthQuery;
-use super::super::model::{
-    Address, GlobalPool, Layout, Listen, Login, LoginAuth, Role, Source, Tenancy, Tenant, TokenConfig, Upstream,
-};
-use super::super::quota::QuotaConfig;
-use super::super::section::At;
 use super::{Context, Upstreams};
 use crate::base::NamePattern;
+use crate::config::auth_query::AuthQuery;
+use crate::config::model::{
+    Address, GlobalPool, Layout, Listen, Login, LoginAuth, Role, Source, Tenancy, Tenant, TokenConfig, Upstream,
+};
+use crate::config::quota::QuotaConfig;
+use crate::config::section::At;
 
 /// The sections as read.
 pub(super) struct Found<'f> {

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use jsonwebtoken::Algorithm;
 
-use super::super::diagnostics::{Span, did_you_mean};
-use super::super::model::TokenConfig;
-use super::super::section::{Keys, Section};
 use super::Context;
 use crate::auth::token::KeyError;
 use crate::auth::{TokenKey, TokenRules, TokenVerifier};
+use crate::config::diagnostics::{Span, did_you_mean};
+use crate::config::model::TokenConfig;
+use crate::config::section::{Keys, Section};
 
 const JWT: Keys = Keys {
     known: &[

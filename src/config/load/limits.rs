@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::diagnostics::did_you_mean;
-use super::super::limits::{Limits, OnLimit, SharedLimits};
-use super::super::section::{Keys, Section};
 use super::{Context, shared};
+use crate::config::diagnostics::did_you_mean;
+use crate::config::limits::{Limits, OnLimit, SharedLimits};
+use crate::config::section::{Keys, Section};
 
 macro_rules! keys {
     ($($more:literal),*) => {

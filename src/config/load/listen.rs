@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::num::NonZero;
 use std::time::Duration;
 
-use super::super::model::Listen;
-use super::super::section::{Keys, Section};
 use super::{Context, tls};
+use crate::config::model::Listen;
+use crate::config::section::{Keys, Section};
 
 const LISTEN: Keys = Keys {
     known: &[

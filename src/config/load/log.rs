@@ -1,9 +1,9 @@
 //! `[log]`
 
-use super::super::diagnostics::did_you_mean;
-use super::super::model::{AuditSink, LogConfig, LogFormat};
-use super::super::section::{Keys, Section};
 use super::Context;
+use crate::config::diagnostics::did_you_mean;
+use crate::config::model::{AuditSink, LogConfig, LogFormat};
+use crate::config::section::{Keys, Section};
 
 const LOG: Keys = Keys { known: &["format", "level", "audit"], later: &["file"] };
 

@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::super::diagnostics::{Span, did_you_mean};
-use super::super::limits::Limits;
-use super::super::model::{Login, LoginAuth, Role, Tenancy, TenantScope};
-use super::super::section::{At, Keys, Section};
 use super::auth::read_allow_from;
 use super::tenancy::{MAX_IDENTIFIER, identifier};
 use super::tenant::Tenants;
 use super::{Context, Upstreams, limits};
 use crate::auth::{Md5Verifier, ScramVerifier};
 use crate::base::{LoginName, Secret, TenantName, UpstreamName, is_tenant_name};
+use crate::config::diagnostics::{Span, did_you_mean};
+use crate::config::limits::Limits;
+use crate::config::model::{Login, LoginAuth, Role, Tenancy, TenantScope};
+use crate::config::section::{At, Keys, Section};
 
 const LOGIN: Keys = Keys {
     known: &[

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::super::quota::MetricsConfig;
-use super::super::section::{Keys, Section};
 use super::Context;
+use crate::config::quota::MetricsConfig;
+use crate::config::section::{Keys, Section};
 
 const METRICS: Keys = Keys { known: &["address", "max_tenants"], later: &["tls"] };
 

@@ -1,9 +1,9 @@
 //! `[tenancy.pattern]`
 
-use super::super::model::{Pattern, PatternLayout, Template};
-use super::super::section::{Keys, Section};
 use super::{Context, Upstreams};
 use crate::base::UpstreamName;
+use crate::config::model::{Pattern, PatternLayout, Template};
+use crate::config::section::{Keys, Section};
 
 const PATTERN: Keys = Keys { known: &["key", "schema", "role", "database", "upstream"], later: &[] };
 

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::super::model::{TableOverride, Tenancy};
-use super::super::quota::{Bounds, Quota, QuotaConfig, Refuses, WhenUnknown};
-use super::super::section::{At, Keys, Section, value_type};
-use super::super::values::{parse_duration, parse_qualified_name, parse_size};
 use super::{Context, Upstreams};
 use crate::base::QualifiedName;
+use crate::config::model::{TableOverride, Tenancy};
+use crate::config::quota::{Bounds, Quota, QuotaConfig, Refuses, WhenUnknown};
+use crate::config::section::{At, Keys, Section, value_type};
+use crate::config::values::{parse_duration, parse_qualified_name, parse_size};
 use crate::config::{COLUMNS, Measure, PeriodLength, writers_of};
 
 const QUOTA: Keys = Keys {

@@ -5,11 +5,11 @@ use std::path::Path;
 use serde_json::Value as Json;
 use toml::de::DeTable;
 
-use super::super::diagnostics::Findings;
-use super::super::model::Config;
-use super::super::section::{Keys, Section};
 use super::Context;
 use super::tenant::{TenantTerms, read_terms};
+use crate::config::diagnostics::Findings;
+use crate::config::model::Config;
+use crate::config::section::{Keys, Section};
 
 /// The columns that may say it.
 pub const TERM_COLUMNS: [&str; 5] = ["allow_from", "limits", "weight", "pool", "quota"];

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use redis::IntoConnectionInfo as _;
 
-use super::super::limits::{SharedLimits, WhenAway};
-use super::super::section::{Keys, Section};
 use super::Context;
 use crate::base::Secret;
+use crate::config::limits::{SharedLimits, WhenAway};
+use crate::config::section::{Keys, Section};
 
 const SHARED: Keys = Keys {
     known: &["url", "password", "password_env", "password_file", "root_cert", "when_away", "timeout", "prefix"],

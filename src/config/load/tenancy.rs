@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use toml::de::DeValue;
 
-use super::super::diagnostics::{Span, did_you_mean};
-use super::super::model::{Source, TableOverride, Tenancy, Witness};
-use super::super::section::{Keys, Section, value_type};
-use super::super::values::parse_qualified_name;
 use super::tls::is_host_name;
 use super::{Context, Upstreams, pattern};
 use crate::base::{QualifiedName, UpstreamName};
+use crate::config::diagnostics::{Span, did_you_mean};
+use crate::config::model::{Source, TableOverride, Tenancy, Witness};
+use crate::config::section::{Keys, Section, value_type};
+use crate::config::values::parse_qualified_name;
 
 const TENANCY: Keys = Keys {
     known: &[

@@ -5,15 +5,15 @@ use std::sync::Arc;
 
 use toml::de::DeValue;
 
-use super::super::diagnostics::did_you_mean;
-use super::super::limits::Limits;
-use super::super::model::{Layout, Share, Tenancy, Tenant, Upstream};
-use super::super::quota::{Quota, QuotaConfig};
-use super::super::section::{At, Keys, Section, value_type};
 use super::auth::read_allow_from;
 use super::tenancy::identifier;
 use super::{Context, Upstreams, limits, quota, upstream};
 use crate::base::{AllowList, CONSOLE_DATABASE, TenantKeys, TenantName, UpstreamName, is_tenant_name};
+use crate::config::diagnostics::did_you_mean;
+use crate::config::limits::Limits;
+use crate::config::model::{Layout, Share, Tenancy, Tenant, Upstream};
+use crate::config::quota::{Quota, QuotaConfig};
+use crate::config::section::{At, Keys, Section, value_type};
 
 const TENANT: Keys = Keys {
     known: &[

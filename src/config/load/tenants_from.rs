@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::model::{Tenancy, TenantsFrom};
-use super::super::section::{Keys, Section};
 use super::tenancy::identifier;
 use super::{Context, Upstreams};
 use crate::base::UpstreamName;
+use crate::config::model::{Tenancy, TenantsFrom};
+use crate::config::section::{Keys, Section};
 
 const TENANTS_FROM: Keys = Keys { known: &["upstream", "query", "channel", "interval"], later: &[] };
 

@@ -6,11 +6,11 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::ParsedCertificate;
 
-use super::super::diagnostics::{Span, did_you_mean};
-use super::super::model::{CertificateName, ClientCert, ListenTls, NamedCertificate};
-use super::super::section::{At, Keys, Section};
 use super::Context;
 use crate::base::NamePattern;
+use crate::config::diagnostics::{Span, did_you_mean};
+use crate::config::model::{CertificateName, ClientCert, ListenTls, NamedCertificate};
+use crate::config::section::{At, Keys, Section};
 
 pub(super) const TLS: Keys = Keys {
     known: &[

@@ -8,12 +8,12 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use toml::de::DeValue;
 
-use super::super::diagnostics::{Span, did_you_mean};
-use super::super::model::{Address, Enforcement, GlobalPool, PoolMode, PoolSettings, TlsMode, Upstream, UpstreamTls};
-use super::super::section::{Keys, Section, value_type};
-use super::super::url::{TLS_MODES, UpstreamUrl, parse_tls_mode, parse_url};
 use super::{Context, Upstreams};
 use crate::base::{Secret, UpstreamName};
+use crate::config::diagnostics::{Span, did_you_mean};
+use crate::config::model::{Address, Enforcement, GlobalPool, PoolMode, PoolSettings, TlsMode, Upstream, UpstreamTls};
+use crate::config::section::{Keys, Section, value_type};
+use crate::config::url::{TLS_MODES, UpstreamUrl, parse_tls_mode, parse_url};
 
 /// Keys of an upstream.
 pub(super) const UPSTREAM: Keys = Keys {

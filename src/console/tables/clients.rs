@@ -1,7 +1,7 @@
 //! SHOW CLIENTS
 
-use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
 use super::moment;
+use crate::console::table::{Cell, Column, Plain, Rows, View, number, text};
 use crate::session::{Doing, Seat};
 use crate::tenant::Target;
 

@@ -1,6 +1,6 @@
 //! SHOW LIMITS
 
-use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
+use crate::console::table::{Cell, Column, Plain, Rows, View, number, text};
 use crate::limits::{LimitLine, Whose};
 
 const COLUMNS: &[Column] = &[

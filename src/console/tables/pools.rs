@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
 use super::moment;
+use crate::console::table::{Cell, Column, Plain, Rows, View, number, text};
 use crate::session::Doing;
 
 const POOL_COLUMNS: &[Column] = &[

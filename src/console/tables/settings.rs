@@ -1,7 +1,7 @@
 //! SHOW CONFIG, SHOW VERSION
 
-use super::super::table::{Cell, Column, Plain, Rows, View, text};
 use crate::config::{AuditSink, Config, LogFormat, PoolMode, Source};
+use crate::console::table::{Cell, Column, Plain, Rows, View, text};
 
 const CONFIG_COLUMNS: &[Column] = &[text("key"), text("value"), text("changeable")];
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
 use crate::config::Layout;
+use crate::console::table::{Cell, Column, Plain, Rows, View, number, text};
 use crate::session::Doing;
 
 const COLUMNS: &[Column] = &[

@@ -1,6 +1,6 @@
 //! SHOW USAGE
 
-use super::super::table::{Cell, Column, Plain, Rows, View, number, text};
+use crate::console::table::{Cell, Column, Plain, Rows, View, number, text};
 use crate::usage::{Account, Standing};
 
 const COLUMNS: &[Column] = &[

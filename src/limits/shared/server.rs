@@ -6,9 +6,9 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError, TlsCertificates};
 
-use super::super::meter::{Meter, Whose};
-use super::super::rate;
 use crate::config::SharedLimits;
+use crate::limits::meter::{Meter, Whose};
+use crate::limits::rate;
 
 /// Times are in microseconds of the server's own clock. For each key: what is owed, and how far ahead the proxy believes all to be
 /// without that. A server that lost its keys learns it from the proxies that remember.

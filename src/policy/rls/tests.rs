@@ -158,7 +158,7 @@ fn what_protects_a_table() {
         let mut tables = HashMap::from([(name.clone(), TableRule::Tenant(table()))]);
         let mut notes = Vec::new();
         protect(enforcement, &catalog, "app.tenant_id", &mut tables, &mut notes);
-        let errors = notes.iter().filter(|note| note.level() == super::super::NoteLevel::Error).count();
+        let errors = notes.iter().filter(|note| note.level() == crate::policy::NoteLevel::Error).count();
         match &tables[&name] {
             TableRule::Tenant(table) => (table.protection.clone(), errors, notes.len()),
             TableRule::Shared => unreachable!(),

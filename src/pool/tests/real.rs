@@ -278,7 +278,7 @@ async fn tls_modes_and_cancel_over_tls() {
         assert_eq!(encrypted, wanted, "{host} {mode:?}");
         let Ok(server) = got else { continue };
         assert_eq!(matches!(server.conn.stream, Stream::TlsClient(_)), wanted == Ok(true));
-        assert_eq!(server.probe(), super::super::socket::Probe::Quiet);
+        assert_eq!(server.probe(), crate::pool::socket::Probe::Quiet);
 
         let registry = CancelRegistry::new(Arc::new(NetConnector::default()));
         server.release();

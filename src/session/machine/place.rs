@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::super::upstream::CatalogHook;
 use crate::base::Mode;
 use crate::config::{PoolMode, Upstream};
 use crate::guard::Guard;
+use crate::session::upstream::CatalogHook;
 
 /// A database of an upstream, as one layout sees it. A transaction stays in one place.
 pub struct Place {

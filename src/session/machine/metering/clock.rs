@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::super::Machine;
-use super::super::replies::{Errand, Fate};
 use super::Metered;
 use crate::base::Severity;
 use crate::limits::Bound;
+use crate::session::machine::Machine;
+use crate::session::machine::replies::{Errand, Fate};
 
 /// Something took too long.
 #[derive(Debug, PartialEq, Eq)]
@@ -94,7 +94,7 @@ impl Machine {
 
     /// A transaction ended.
     #[inline]
-    pub(in super::super) fn note_transaction_end(&mut self) {
+    pub(in crate::session::machine) fn note_transaction_end(&mut self) {
         if let Some(metered) = self.metered.as_mut() {
             metered.clock.ended.1 += 1;
         }

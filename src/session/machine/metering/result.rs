@@ -1,17 +1,17 @@
 //! Results that are larger than they may be: cut off, cancelled, and told as failed.
 
-use super::super::replies::{Errand, Fate, Kind, Run, Subject};
-use super::super::{Batch, Intake, Machine, refuse};
 use crate::base::{PgError, Severity, SqlState};
 use crate::guard::{Guarded, StatementKind};
 use crate::limits::Bound;
+use crate::session::machine::replies::{Errand, Fate, Kind, Run, Subject};
+use crate::session::machine::{Batch, Intake, Machine, refuse};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 
 impl Machine {
     /// Rows and bytes that the result at the head may still have.
     #[inline]
-    pub(in super::super) fn budget(&self) -> (u64, u64) {
+    pub(in crate::session::machine) fn budget(&self) -> (u64, u64) {
         self.metered.as_ref().map_or((u64::MAX, u64::MAX), |metered| {
             let left = |bound: &Option<Bound<u64>>, used: u64| {
                 bound.as_ref().map_or(u64::MAX, |bound| bound.value.saturating_sub(used))
@@ -22,7 +22,7 @@ impl Machine {
 
     /// So much of the budget was used.
     #[inline]
-    pub(in super::super) fn spend(&mut self, rows: u64, bytes: u64) {
+    pub(in crate::session::machine) fn spend(&mut self, rows: u64, bytes: u64) {
         if let Some(metered) = self.metered.as_mut() {
             metered.rows += rows;
             metered.bytes += bytes;
@@ -31,7 +31,7 @@ impl Machine {
 
     /// The next row is beyond the limit: from here on nothing of the result goes to the client, and the statement is
     /// cancelled, unless it has ended by then.
-    pub(in super::super) fn cut_off(&mut self) {
+    pub(in crate::session::machine) fn cut_off(&mut self) {
         let (rows, _) = self.budget();
         let Some(metered) = self.metered.as_mut() else { return };
         let bound = if rows == 0 { &metered.view.result_rows } else { &metered.view.result_bytes };
@@ -44,7 +44,7 @@ impl Machine {
 
     /// A statement ended, well or not.
     #[inline]
-    pub(in super::super) fn statement_ended(&mut self) {
+    pub(in crate::session::machine) fn statement_ended(&mut self) {
         let Some(metered) = self.metered.as_mut() else { return };
         metered.clock.statement_ended();
         (metered.rows, metered.bytes) = (0, 0);
@@ -53,13 +53,13 @@ impl Machine {
     }
 
     /// What the client is told of an error instead, if the server was asked for it because of a limit.
-    pub(in super::super) fn reason_of_cancel(&mut self, code: Option<SqlState>) -> Option<PgError> {
+    pub(in crate::session::machine) fn reason_of_cancel(&mut self, code: Option<SqlState>) -> Option<PgError> {
         let overdue = self.metered.as_mut()?.overdue.take();
         overdue.filter(|_| code == Some(SqlState::QUERY_CANCELED))
     }
 
     /// A Query whose result was cut off did not fail: the client is told that it did.
-    pub(in super::super) fn tell_of_cut(&mut self, run: &Run, error: PgError) {
+    pub(in crate::session::machine) fn tell_of_cut(&mut self, run: &Run, error: PgError) {
         let committed = self.tx == TransactionStatus::Idle && writes(run);
         backend::error_response(&mut self.to_client, &carried_out(error, committed));
         if let Some(metered) = self.metered.as_mut() {
@@ -68,7 +68,7 @@ impl Machine {
     }
 
     /// As [`Machine::tell_of_cut`], for an Execute: the rest of its batch must be what the client takes it for, skipped.
-    pub(in super::super) fn cut_batch(&mut self, run: &Run, error: PgError) {
+    pub(in crate::session::machine) fn cut_batch(&mut self, run: &Run, error: PgError) {
         let in_block = self.tx != TransactionStatus::Idle;
         let Some(synced) = self.replies.skip_harmless(in_block) else {
             // What stands behind was carried out, or will be: the client could not know.
@@ -84,7 +84,7 @@ impl Machine {
 
     /// ReadyForQuery of a message whose result was cut off: its transaction block must have failed. Returns whether that is
     /// still to be seen to; ReadyForQuery goes to the client then.
-    pub(in super::super) fn spoils(&mut self, status: TransactionStatus) -> bool {
+    pub(in crate::session::machine) fn spoils(&mut self, status: TransactionStatus) -> bool {
         let spoil = self.metered.as_mut().is_some_and(|metered| std::mem::take(&mut metered.spoil));
         if !spoil || status != TransactionStatus::Active {
             return false;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::super::ahead::LONG_TEXT;
-use super::super::context::Hindrance;
-use super::super::{Flow, Machine, Wait};
 use super::{Metered, Pending};
 use crate::base::PgError;
 use crate::guard::{Guarded, Protocol, StatementKind};
 use crate::limits::{Allowance, Charge, Permit};
+use crate::session::machine::ahead::LONG_TEXT;
+use crate::session::machine::context::Hindrance;
+use crate::session::machine::{Flow, Machine, Wait};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::ClientLimits;
 use crate::wire::frontend::FrontendMessage;
@@ -27,7 +27,7 @@ enum Turn {
 
 impl Machine {
     /// Longest messages, the limit on statements included.
-    pub(in super::super) fn message_limits(&self) -> ClientLimits {
+    pub(in crate::session::machine) fn message_limits(&self) -> ClientLimits {
         let bound = self.metered.as_ref().and_then(|metered| metered.view.statement_bytes.as_ref());
         let Some(bound) = bound else { return self.env.limits };
         // Room for what stands around the text: names, parameter types.
@@ -36,7 +36,7 @@ impl Machine {
     }
 
     /// The error of a statement that is longer than the tenant's limit, if that is what it is.
-    pub(in super::super) fn statement_too_long(&self, length: usize) -> Option<PgError> {
+    pub(in crate::session::machine) fn statement_too_long(&self, length: usize) -> Option<PgError> {
         let bound = self.metered.as_ref()?.view.statement_bytes.as_ref()?;
         (length as u64 > bound.value).then(|| {
             bound.note_rejection();
@@ -45,7 +45,7 @@ impl Machine {
     }
 
     /// Asks for the turn of a message that is a statement or part of one. `None`: it may be dealt with.
-    pub(in super::super) fn toll(&mut self, message: &FrontendMessage<'_>) -> Option<Flow> {
+    pub(in crate::session::machine) fn toll(&mut self, message: &FrontendMessage<'_>) -> Option<Flow> {
         let (tag, text) = match message {
             FrontendMessage::Query(sql) => (b'Q', sql.len()),
             FrontendMessage::Parse(parse) => (b'P', parse.sql.len()),
@@ -170,21 +170,21 @@ impl Machine {
 
     /// A message was dealt with: the next one pays for itself.
     #[inline]
-    pub(in super::super) fn toll_paid(&mut self) {
+    pub(in crate::session::machine) fn toll_paid(&mut self) {
         if let Some(metered) = self.metered.as_mut() {
             metered.paid = false;
         }
     }
 
     /// A Query holds further statements than the one that was paid for.
-    pub(in super::super) fn surcharge(&mut self, guarded: &Guarded) {
+    pub(in crate::session::machine) fn surcharge(&mut self, guarded: &Guarded) {
         if let Some(metered) = self.metered.as_mut() {
             metered.payer.debit(guarded.plans().len().saturating_sub(1));
         }
     }
 
     /// A transaction begins: it needs a place before it gets a server connection.
-    pub(in super::super) fn take_permit(&mut self) -> Result<(), Hindrance> {
+    pub(in crate::session::machine) fn take_permit(&mut self) -> Result<(), Hindrance> {
         let Some(metered) = self.metered.as_mut().filter(|metered| metered.permit.is_none()) else { return Ok(()) };
         match metered.payer.try_permit() {
             Ok(Some(permit)) => {

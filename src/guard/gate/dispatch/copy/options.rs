@@ -3,8 +3,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{self, DefElem, Node};
 
-use super::super::unsupported;
 use crate::base::{QualifiedName, Refusal, RefusalKind, SqlState};
+use crate::guard::gate::dispatch::unsupported;
 use crate::guard::{CopyFormat, CopyTarget, CopyTenant};
 
 /// Reads the options, old and new syntax alike (the grammar makes the same of both).
@@ -94,7 +94,7 @@ pub(super) fn check(option: &Node) -> Result<(), Refusal> {
             None | Some(NodeEnum::Boolean(_)) => true,
             Some(value) => {
                 matches!(
-                    super::super::switch_word(value).as_str(),
+                    crate::guard::gate::dispatch::switch_word(value).as_str(),
                     "true" | "false" | "on" | "off" | "match" | "1" | "0"
                 )
             }
@@ -205,7 +205,7 @@ fn one_byte(elem: &DefElem) -> Result<u8, Refusal> {
 /// `defGetCopyHeaderChoice`. MATCH compares the line with the column list, to which the guard adds.
 fn header(elem: &DefElem, tenant: CopyTenant) -> Result<bool, Refusal> {
     let Some(given) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return Ok(true) };
-    match super::super::switch_word(given).as_str() {
+    match crate::guard::gate::dispatch::switch_word(given).as_str() {
         "true" | "on" => Ok(true),
         "false" | "off" => Ok(false),
         "match" if matches!(tenant, CopyTenant::Check(_)) => Ok(true),
@@ -216,7 +216,7 @@ fn header(elem: &DefElem, tenant: CopyTenant) -> Result<bool, Refusal> {
 
 fn is_false(elem: &DefElem) -> bool {
     let given = elem.arg.as_deref().and_then(|a| a.node.as_ref());
-    given.is_some_and(|given| matches!(super::super::switch_word(given).as_str(), "false" | "off"))
+    given.is_some_and(|given| matches!(crate::guard::gate::dispatch::switch_word(given).as_str(), "false" | "off"))
 }
 
 fn is_utf8(encoding: &str) -> bool {

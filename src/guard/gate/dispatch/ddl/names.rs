@@ -7,10 +7,10 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, RangeVar};
 use serde_json::Value;
 
-use super::super::unsupported;
 use super::expressions;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::Policy;
+use crate::guard::gate::dispatch::unsupported;
 use crate::guard::gate::functions;
 use crate::guard::gate::names::{denied, foreign_schema, parts, schema_is_own};
 use crate::guard::gate::types::{self, Modifier};

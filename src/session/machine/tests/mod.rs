@@ -136,7 +136,7 @@ impl CatalogHook for Seen {
 
 /// A place of this mode in a database of this name.
 fn place(database: &str, pool_mode: PoolMode, mode: Mode, seen: &Arc<Seen>) -> Arc<Place> {
-    const CONFIG: &str = include_str!("../../../config/minimal.toml");
+    const CONFIG: &str = include_str!("../../../../config/minimal.toml");
     let loaded = crate::config::parse(CONFIG, std::path::Path::new("test.toml"), &|_| Some("secret".into()));
     let upstream = crate::config::Upstream::clone(loaded.unwrap().config.upstreams.values().next().unwrap());
     let upstream = Arc::new(crate::config::Upstream { database: database.to_owned(), ..upstream });

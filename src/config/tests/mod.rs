@@ -89,7 +89,7 @@ fn the_examples_are_accepted_without_a_warning() {
 /// Every key of every section stands in full.toml, if only in a comment.
 #[test]
 fn the_full_example_names_every_key() {
-    let full = include_str!("../../config/full.toml");
+    let full = include_str!("../../../config/full.toml");
     for key in load::known_keys() {
         assert!(full.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|w| w == key), "{key}");
     }
@@ -509,7 +509,7 @@ fn ways_to_authenticate() {
     assert!(matches!(auth("password_env = \"SET\""), (LoginAuth::ScramPlain(s), 0) if s.expose() == "secret"));
     assert!(matches!(auth("password_env = \"SET\"\nauth = \"md5\""), (LoginAuth::Md5Plain(_), 0)));
     assert!(matches!(auth("auth = \"trust\""), (LoginAuth::Trust, 0)));
-    let minimal = include_str!("../../config/minimal.toml");
+    let minimal = include_str!("../../../config/minimal.toml");
     let verifier = minimal.split('"').find(|p| p.starts_with("SCRAM")).unwrap();
     assert!(matches!(auth(&format!("password = \"{verifier}\"")), (LoginAuth::ScramVerifier(_), 0)));
     let error =
@@ -606,7 +606,7 @@ mod fuzz {
             len in 0_usize..40,
             piece in "([a-z_]{1,8}|[\\[\\]{}=\"',.#\\n -]{1,4}|[0-9]{1,20}|é){0,3}",
         ) {
-            let full = include_str!("../../config/full.toml");
+            let full = include_str!("../../../config/full.toml");
             let chars: Vec<char> = full.chars().collect();
             let from = from.min(chars.len());
             let rest = (from + len).min(chars.len());
