@@ -4,86 +4,54 @@ use std::sync::Arc;
 
 use super::acting::Actor;
 use super::ahead::{Ahead, Sharing};
-use super::compose::{Obstacle, no_tenant};
-use super::context::Hindrance;
+use super::not_ready::NotReady;
+use super::outline::no_tenant;
 use super::switching::keys_of;
 use super::{Batch, Hold, Machine, Place, Wait};
 use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
-use crate::guard::{Effect, Guarded, PinReason, Plan, Protocol, StatementKind};
-
-/// What the guard made of a text.
-pub(super) enum Admission {
-    /// It may be sent.
-    Passed(Guarded),
-    /// It may not.
-    Refused(Refusal),
-    /// It names something that is unknown: the catalog should be looked at anew before that is the last word.
-    Unknown,
-    /// It is long, and must be read first.
-    Later,
-}
+use crate::guard::{Effect, Guarded, PinReason, Plan, Protocol, Script, StatementKind};
 
 impl Machine {
-    /// Asks the guard, unless it was asked for this very message before.
-    pub(super) fn admit(&mut self, protocol: Protocol<'_>, sql: &str) -> Admission {
-        let epoch = self.place.guard.epoch();
-        self.decided = epoch;
-        if let Some((guarded, decided)) = self.admitted.take()
-            && decided == epoch
-        {
-            return Admission::Passed(guarded);
-        }
-        if let Some(refusal) = self.outlives_its_decision(&self.place, sql) {
-            return Admission::Refused(refusal);
-        }
-        let Some(plan) = Ahead::plan(&mut self.ahead, &self.place, protocol, Sharing::ByShape, sql) else {
-            return Admission::Later;
-        };
-        match plan.and_then(|script| script.bind(&self.env.keys)) {
-            Ok(guarded) => {
-                self.tell_objections(&guarded, sql);
-                Admission::Passed(guarded)
-            }
-            Err(refusal) if self.may_be_new(&refusal) => Admission::Unknown,
-            Err(refusal) => {
-                self.env.observer.refused(&refusal, sql);
-                Admission::Refused(refusal)
-            }
-        }
-    }
-
     /// Asks a place's guard on behalf of an actor. A statement that is put together with others shares no plan by shape.
-    pub(super) fn admit_for(
+    pub(super) fn admit(
         &mut self,
         place: &Arc<Place>,
         protocol: Protocol<'_>,
         sharing: Sharing,
         sql: &str,
         actor: &Actor,
-    ) -> Result<Guarded, Obstacle> {
-        self.check_catalog(place)?;
-        self.decided = place.guard.epoch();
-        if let Some(refusal) = self.outlives_its_decision(place, sql) {
-            return Err(Obstacle::Error(*refusal.error));
+    ) -> Result<Guarded, NotReady> {
+        if !is_blank(sql) {
+            self.check_catalog(place)?;
         }
-        let plan = Ahead::plan(&mut self.ahead, place, protocol, sharing, sql).ok_or(Obstacle::Wait(Wait::Read))?;
-        let bound = plan.and_then(|script| {
-            if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(place, plan)) {
-                return Err(no_tenant(&place.guard.policy().setting));
-            }
-            script.bind(&keys_of(actor))
-        });
-        match bound {
+        self.at_hand.decided = place.guard.epoch();
+        if let Some(refusal) = self.outlives_its_decision(place, sql) {
+            return Err(NotReady::Refuse(*refusal.error));
+        }
+        let plan = Ahead::plan(self.at_hand.texts.as_deref(), place, protocol, sharing, sql)
+            .map_err(|reading| Wait::Read(Box::new(reading)))?;
+        match plan.and_then(|script| self.bind_for(place, &script, actor)) {
             Ok(guarded) => {
                 self.tell_objections(&guarded, sql);
                 Ok(guarded)
             }
-            Err(refusal) if self.may_be_new(&refusal) => Err(self.ask(place)),
+            Err(refusal) if self.may_be_new(&refusal) => Err(Wait::Refresh(Arc::clone(place)).into()),
             Err(refusal) => {
                 self.env.observer.refused(&refusal, sql);
-                Err(Obstacle::Error(*refusal.error))
+                Err(NotReady::Refuse(*refusal.error))
             }
         }
+    }
+
+    /// A script with an actor's keys. For nobody, only what is harmless.
+    fn bind_for(&self, place: &Place, script: &Arc<Script>, actor: &Actor) -> Result<Guarded, Refusal> {
+        if self.switching.is_none() {
+            return script.bind(&self.env.keys);
+        }
+        if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(place, plan)) {
+            return Err(no_tenant(&place.guard.policy().setting));
+        }
+        script.bind(&keys_of(actor))
     }
 
     /// What the witness has against statements that are sent.
@@ -93,37 +61,28 @@ impl Machine {
         }
     }
 
-    /// The guard of a place that was not needed before knows nothing yet.
-    pub(super) fn check_catalog(&mut self, place: &Arc<Place>) -> Result<(), Obstacle> {
-        if place.guard.epoch() > 0 {
-            return self.check_age(place).map_err(|hindrance| match hindrance {
-                Hindrance::Wait(wait) => Obstacle::Wait(wait),
-                Hindrance::Denied(error) => Obstacle::Error(error),
-            });
+    /// The guard of a place that was not needed before knows nothing yet; that of a bound session's own did its best at login.
+    pub(super) fn check_catalog(&mut self, place: &Arc<Place>) -> Result<(), NotReady> {
+        if self.switching.is_none() || place.guard.epoch() > 0 {
+            return self.check_age(place);
         }
-        if !self.refreshed {
-            return Err(self.ask(place));
+        if !self.at_hand.refreshed {
+            return Err(Wait::Refresh(Arc::clone(place)).into());
         }
-        Err(Obstacle::Error(PgError::error(
+        Err(NotReady::Refuse(PgError::error(
             SqlState::CONNECTION_FAILURE,
             "the tenant's database cannot be reached: its catalog could not be read",
         )))
     }
 
-    fn ask(&mut self, place: &Arc<Place>) -> Obstacle {
-        self.asking = Some(Arc::clone(place));
-        Obstacle::Wait(Wait::Refresh)
-    }
-
     fn may_be_new(&self, refusal: &Refusal) -> bool {
-        !self.refreshed && refusal.kind == RefusalKind::Undefined
+        !self.at_hand.refreshed && refusal.kind == RefusalKind::Undefined
     }
 
     /// The catalog was read anew (or need not be): the current message is looked at again.
     pub fn refreshed(&mut self) {
-        self.refreshed = true;
-        self.ahead = None;
-        self.asking = None;
+        self.at_hand.refreshed = true;
+        self.at_hand.texts = None;
     }
 
     /// Notes what a statement that is sent now does to the session. What is only known afterwards is asked for then.
@@ -207,4 +166,9 @@ pub(super) fn is_harmless(place: &Place, plan: &Plan) -> bool {
         }
         (_, StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn) => false,
     }
+}
+
+/// It holds no statement, whatever the catalog says.
+fn is_blank(sql: &str) -> bool {
+    sql.bytes().all(|byte| byte == b';' || byte.is_ascii_whitespace())
 }

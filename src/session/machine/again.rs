@@ -8,6 +8,7 @@
 use bytes::BytesMut;
 
 use super::copy::CopyStream;
+use super::message::AtHand;
 use super::replies::{Errand, Fate, Kind};
 use super::statements::ServerStatement;
 use super::{Batch, Hold, Intake, Machine};
@@ -151,7 +152,7 @@ impl Machine {
         input.extend_from_slice(&self.input);
         self.input = input;
         self.incomplete = 0;
-        self.forget_findings();
+        self.at_hand = AtHand::default();
     }
 
     /// ReadyForQuery has gone to the client.

@@ -1,6 +1,6 @@
 //! Long texts are planned beside the worker: while the megabytes of one client are read, the worker's others go on.
 //!
-//! The message stays where it is ([`Wait::Read`]) and is looked at again once its texts have been read.
+//! The message stays where it is ([`Wait::Read`](super::Wait::Read)) and is gone on with once its texts have been read.
 
 use std::sync::Arc;
 
@@ -97,12 +97,9 @@ impl Readers {
     }
 }
 
-/// Long texts of the current message.
+/// Long texts of the message at hand that were planned.
 #[derive(Default)]
-pub(super) struct Ahead {
-    wanted: Option<Reading>,
-    read: Vec<Read>,
-}
+pub(super) struct Ahead(Vec<Read>);
 
 impl Place {
     /// Asks its guard.
@@ -125,42 +122,38 @@ impl Place {
 }
 
 impl Ahead {
-    /// What a place's guard says of a text; none where that must be waited for: [`Wait::Read`](super::Wait::Read).
+    /// What a place's guard says of a text.
+    ///
+    /// # Errors
+    /// The text, where it is long and must be planned elsewhere first.
     pub(super) fn plan(
-        this: &mut Option<Box<Self>>,
+        this: Option<&Self>,
         place: &Arc<Place>,
         protocol: Protocol<'_>,
         sharing: Sharing,
         sql: &str,
-    ) -> Option<Result<Arc<Script>, Refusal>> {
+    ) -> Result<Result<Arc<Script>, Refusal>, Reading> {
         if sql.len() < LONG_TEXT {
-            return Some(place.plan(protocol, sharing, sql));
+            return Ok(place.plan(protocol, sharing, sql));
         }
         let policy = place.guard.policy();
-        let read = this.as_deref().map(|ahead| ahead.read.as_slice()).unwrap_or_default();
-        let known = read
-            .iter()
+        let read = this.map(|ahead| ahead.0.as_slice()).unwrap_or_default();
+        read.iter()
             .find(|read| read.question.is(place, protocol, sharing, sql) && Arc::ptr_eq(&read.policy, &policy))
             .map(|read| read.outcome.clone())
-            .or_else(|| place.remembered(protocol, sharing, sql).map(Ok));
-        if known.is_none() {
-            let question = Question::new(place, protocol, sharing, sql);
-            this.get_or_insert_default().wanted = Some(Reading(question));
-        }
-        known
+            .or_else(|| place.remembered(protocol, sharing, sql).map(Ok))
+            .ok_or_else(|| Reading(Question::new(place, protocol, sharing, sql)))
     }
 }
 
 impl Machine {
-    /// The text that [`Wait::Read`](super::Wait::Read) is for, and who reads it. [`Machine::have_read`] takes what comes of
-    /// it.
-    pub fn to_read(&mut self) -> Option<(Reading, Readers)> {
-        let wanted = self.ahead.as_mut()?.wanted.take()?;
-        Some((wanted, self.env.readers.clone()))
+    /// Who plans long texts.
+    pub fn readers(&self) -> Readers {
+        self.env.readers.clone()
     }
 
-    /// A long text was planned: the current message is looked at again.
+    /// A long text was planned: the message at hand is gone on with.
     pub fn have_read(&mut self, read: Read) {
-        self.ahead.get_or_insert_default().read.push(read);
+        self.at_hand.texts.get_or_insert_default().0.push(read);
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::context::Hindrance;
+use super::not_ready::NotReady;
 use super::settings::{Settings, is_critical};
 use super::statements::{ServerStatement, Statement};
 use super::{Batch, Machine};
@@ -78,14 +78,14 @@ impl Machine {
     }
 
     /// Between transactions, what has become of settings that count is on its way: a named statement waits for it.
-    pub(super) fn settle_settings(&mut self, name: &str) -> Result<(), Hindrance> {
+    pub(super) fn settle_settings(&mut self, name: &str) -> Result<(), NotReady> {
         let open = !name.is_empty()
             && self.settings.in_force().is_none()
             && !self.replies.is_empty()
             && self.tx == TransactionStatus::Idle
             && self.batch == Batch::Closed
             && self.replies.only_errands();
-        if open { self.settle().map_err(Hindrance::Wait) } else { Ok(()) }
+        if open { self.settle() } else { Ok(()) }
     }
 
     /// The statement under the name that it has on servers now: what is prepared under other settings than those in force,

@@ -2,49 +2,39 @@
 
 use std::sync::Arc;
 
+use super::not_ready::NotReady;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::{Batch, Hold, Machine, Wait};
 use crate::base::{Enforcement, Mode, PgError, Severity, SqlState};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 
-/// Why nothing can be sent now.
-pub(super) enum Hindrance {
-    /// Something must come first.
-    Wait(Wait),
-    /// No server connection can be had: the message fails.
-    Denied(PgError),
-}
-
 impl Machine {
-    /// No server connection can be had: the message that needs one fails.
+    /// What the message at hand waits for cannot be had: it fails.
     pub fn deny(&mut self, error: PgError) {
         match error.severity {
             // Another tenant's server may be there.
             Severity::Fatal if self.switching.is_some() => {
-                self.denied = Some(PgError { severity: Severity::Error, ..error });
+                self.at_hand.denied = Some(PgError { severity: Severity::Error, ..error });
             }
-            Severity::Error => self.denied = Some(error),
+            Severity::Error => self.at_hand.denied = Some(error),
             Severity::Fatal => self.fail(&error),
         }
     }
 
     /// A server connection is there and has the client's settings, or will have them when it comes to what is sent next.
-    pub(super) fn ready_to_send(&mut self) -> Result<(), Hindrance> {
-        if let Some(error) = self.denied.take() {
-            return Err(Hindrance::Denied(error));
-        }
+    pub(super) fn ready_to_send(&mut self) -> Result<(), NotReady> {
         if self.metered.is_some() && self.starts() {
             self.take_permit()?;
         }
         if self.link.is_none() {
-            return Err(Hindrance::Wait(Wait::Server));
+            return Err(NotReady::Wait(Wait::Server));
         }
         if !self.starts() {
             return Ok(());
         }
-        self.apply_context().map_err(Hindrance::Wait)?;
-        self.send_unsent().map_err(Hindrance::Wait)
+        self.apply_context()?;
+        self.send_unsent()
     }
 
     /// Nothing of a transaction was sent: the connection's settings can be made the session's.
@@ -54,8 +44,8 @@ impl Machine {
             && self.replies.is_empty()
     }
 
-    fn apply_context(&mut self) -> Result<(), Wait> {
-        let Some(link) = self.link.as_mut() else { return Err(Wait::Server) };
+    fn apply_context(&mut self) -> Result<(), NotReady> {
+        let Some(link) = self.link.as_mut() else { return Err(NotReady::Wait(Wait::Server)) };
         self.settings.applied();
         let Some(difference) = self.settings.difference(&link.applied) else {
             if self.switching.is_some() {
@@ -69,12 +59,12 @@ impl Machine {
         if frontend::query(&mut self.to_server, &difference.sql).is_err() {
             // A NUL cannot come from a client's message; a key of the configuration with one in it fails here.
             self.context_failed();
-            return Err(Wait::Closed);
+            return Err(NotReady::Wait(Wait::Closed));
         }
         self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Context(difference.changes)));
         if difference.critical || self.relies_on_settings() {
             self.hold = Hold::Drain;
-            return Err(Wait::Replies);
+            return Err(NotReady::Wait(Wait::Replies));
         }
         Ok(())
     }

@@ -2,9 +2,10 @@
 
 use bytes::{Buf, BytesMut};
 
+use super::not_ready::NotReady;
 use super::refuse::MUST_FAIL;
 use super::replies::{Expected, Fate, Kind};
-use super::{Flow, Machine, Wait};
+use super::{Machine, Wait};
 use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::guard::copy_stream::CopyRewriter;
 use crate::guard::{Guarded, StatementKind};
@@ -56,11 +57,11 @@ impl Machine {
     }
 
     /// The head of a CopyData message: its body is dealt with as it comes.
-    pub(super) fn begin_copy_data(&mut self, input: &mut BytesMut, head: Head) -> Flow {
+    pub(super) fn begin_copy_data(&mut self, input: &mut BytesMut, head: Head) -> Result<(), Wait> {
         match &self.copying {
             CopyStream::None if self.replies.awaits_copy() || self.replies.awaits_load() => {
                 self.ask_for_replies();
-                return Flow::Stop(Wait::Replies);
+                return Err(Wait::Replies);
             }
             // The head goes as it came; what follows is counted only.
             CopyStream::Forward => self.to_server.extend_from_slice(input.get(..Head::LEN).unwrap_or_default()),
@@ -69,13 +70,13 @@ impl Machine {
         input.advance(Head::LEN);
         let forwards = matches!(self.copying, CopyStream::Forward);
         self.copy_part = CopyPart { left: head.frame_len() - Head::LEN, forwards };
-        Flow::Done
+        Ok(())
     }
 
     /// More of a CopyData message.
-    pub(super) fn continue_copy_data(&mut self, input: &mut BytesMut) -> Flow {
+    pub(super) fn continue_copy_data(&mut self, input: &mut BytesMut) -> Result<(), Wait> {
         if input.is_empty() {
-            return Flow::Stop(Wait::Input);
+            return Err(Wait::Input);
         }
         let count = input.len().min(self.copy_part.left);
         let part = input.get(..count).unwrap_or_default();
@@ -95,7 +96,7 @@ impl Machine {
             self.refuse_load(refusal);
         }
         input.advance(count);
-        Flow::Done
+        Ok(())
     }
 
     fn send_copy_data(&mut self, data: &[u8]) {
@@ -105,7 +106,7 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_copy_done(&mut self) -> Flow {
+    pub(super) fn on_copy_done(&mut self) -> Result<(), NotReady> {
         match std::mem::replace(&mut self.copying, CopyStream::None) {
             CopyStream::None | CopyStream::Refused => {}
             CopyStream::Forward => self.end_stream(),
@@ -121,7 +122,7 @@ impl Machine {
                 }
             }
         }
-        Flow::Done
+        Ok(())
     }
 
     /// The stream is over; what the server makes of it is to come. The client may go on.
@@ -130,18 +131,18 @@ impl Machine {
         self.note_stream_end();
     }
 
-    pub(super) fn on_copy_fail(&mut self, reason: &str) -> Flow {
+    pub(super) fn on_copy_fail(&mut self, reason: &str) -> Result<(), NotReady> {
         let stream = std::mem::replace(&mut self.copying, CopyStream::None);
         if let CopyStream::Insert = stream {
             self.abandon_load(reason);
-            return Flow::Done;
+            return Ok(());
         }
         let runs = matches!(stream, CopyStream::Forward | CopyStream::Rewrite(_));
         // The text came from a terminated string: it can be written.
         if runs && frontend::copy_fail(&mut self.to_server, reason).is_ok() {
             self.note_stream_end();
         }
-        Flow::Done
+        Ok(())
     }
 
     fn note_stream_end(&mut self) {

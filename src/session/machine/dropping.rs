@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::context::Hindrance;
+use super::not_ready::NotReady;
 use super::replies::Kind;
 use super::statements::Statement;
 use super::{Batch, Hold, Machine, Pin};
@@ -37,24 +37,24 @@ pub(super) fn write_query(
 
 impl Machine {
     /// Which names there are to drop depends on what is outstanding: that must come first.
-    pub(super) fn settle_names(&mut self, guarded: &Guarded) -> Result<(), Hindrance> {
+    pub(super) fn settle_names(&mut self, guarded: &Guarded) -> Result<(), NotReady> {
         if !drops_names(guarded) {
             return Ok(());
         }
-        self.settle().map_err(Hindrance::Wait)
+        self.settle()
     }
 
     /// What a name stands for must be known; `sent` as for [`Replies::is_name_open`](super::replies::Replies::is_name_open).
-    pub(super) fn settle_name(&mut self, name: &str, sent: bool) -> Result<(), Hindrance> {
-        if self.replies.is_name_open(name, sent) { self.settle().map_err(Hindrance::Wait) } else { Ok(()) }
+    pub(super) fn settle_name(&mut self, name: &str, sent: bool) -> Result<(), NotReady> {
+        if self.replies.is_name_open(name, sent) { self.settle() } else { Ok(()) }
     }
 
     /// The same for a Query, in whose place DISCARD ALL depends on the transaction too.
-    pub(super) fn settle_query(&mut self, guarded: &Guarded) -> Result<(), Hindrance> {
+    pub(super) fn settle_query(&mut self, guarded: &Guarded) -> Result<(), NotReady> {
         if !drops(guarded) {
             return Ok(());
         }
-        self.settle().map_err(Hindrance::Wait)
+        self.settle()
     }
 
     /// What drops prepared statements was sent: nothing follows before its reply.
@@ -103,7 +103,7 @@ impl Machine {
     }
 
     /// A prepared statement that drops others, as things stand now.
-    pub(super) fn dropping_now(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, Hindrance> {
+    pub(super) fn dropping_now(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, NotReady> {
         self.settle_names(&statement.guarded)?;
         let tag = self.deallocation(&statement.guarded);
         if tag == statement.tag {

@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::admit::Admission;
-use super::compose::tag_of;
-use super::context::Hindrance;
 use super::dropping::drops_names;
 use super::load::{LoadProtocol, starts_load};
+use super::not_ready::NotReady;
+use super::outline::tag_of;
 use super::replies::{Closes, Errand, Kind, Run, Subject};
-use super::statements::{Origin, Portal, Statement, Undo, no_such_statement};
-use super::{Batch, Flow, Hold, Intake, Machine, Wait};
+use super::route::Needs;
+use super::statements::{Portal, Statement, Undo, no_such_statement};
+use super::{Batch, Hold, Intake, Machine, Wait};
 use crate::base::{Oid, PgError, SqlState};
 use crate::guard::{BindValue, Protocol};
 use crate::wire::encode::{backend, frontend};
@@ -22,45 +22,39 @@ use crate::wire::error::WireError;
 use crate::wire::frontend::{Bind, BindRewrite, Execute, ExtraParam, Format, Parse, Target, rewrite_bind};
 
 impl Machine {
-    pub(super) fn on_parse(&mut self, parse: &Parse<'_>) -> Flow {
+    /// The stages of a Parse: its name, plan, the server connection and its context, prepare.
+    pub(super) fn on_parse(&mut self, parse: &Parse<'_>) -> Result<(), NotReady> {
         if self.may_come_free(parse.name) {
             self.ask_for_replies();
-            return Flow::Stop(Wait::Replies);
+            return Err(Wait::Replies.into());
         }
-        let ready = self.settle_name(parse.name, true).and_then(|()| self.settle_settings(parse.name));
-        if let Err(hindrance) = ready {
-            return self.hindered(hindrance);
-        }
+        self.settle_name(parse.name, true)?;
+        self.settle_settings(parse.name)?;
         if let Some(error) = self.cannot_prepare(parse) {
-            return self.refuse_extended(error);
+            return Err(error.into());
         }
         let declared: Box<[Oid]> = parse.param_types.iter().collect();
-        if self.switching.is_some() {
-            return self.on_switching_parse(parse, declared);
+        let planned = self.plan(Protocol::Extended { param_types: &declared }, parse.sql)?;
+        let here = self.waits_for_bind(&planned.step);
+        let ready = self.settle_names(&planned.guarded).and_then(|()| match &planned.needs {
+            _ if here => Ok(()),
+            Needs::Nothing => self.ready_as_is(),
+            Needs::Settings(actor) | Needs::All(actor) => self.ready_for(actor),
+        });
+        if let Err(not_ready) = ready {
+            self.keep_plan(planned);
+            return Err(not_ready);
         }
-        if let Err(hindrance) = self.check_own_age() {
-            return self.hindered(hindrance);
+        if self.is_operator() {
+            self.env.observer.operator_statement(parse.sql);
         }
-        match self.admit(Protocol::Extended { param_types: &declared }, parse.sql) {
-            Admission::Unknown => Flow::Stop(Wait::Refresh),
-            Admission::Later => Flow::Stop(Wait::Read),
-            Admission::Refused(refusal) => self.refuse_extended(*refusal.error),
-            Admission::Passed(guarded) => match self.settle_names(&guarded).and_then(|()| self.ready_to_send()) {
-                Err(Hindrance::Wait(wait)) => self.postpone(guarded, wait),
-                Err(Hindrance::Denied(error)) => self.refuse_extended(error),
-                Ok(()) => {
-                    if self.is_operator() {
-                        self.env.observer.operator_statement(parse.sql);
-                    }
-                    let origin = self
-                        .place
-                        .goes_by_catalog()
-                        .then(|| Origin { text: parse.sql.into(), place: Arc::clone(&self.place) });
-                    let statement = self.statement_of(parse.name, guarded, declared, origin);
-                    self.prepare(statement)
-                }
-            },
+        let statement = self.statement_of(parse, planned, declared);
+        if !here {
+            return self.prepare(statement);
         }
+        let undo = self.statements.insert(Arc::new(statement));
+        self.answer_for(Some(undo), backend::parse_complete);
+        Ok(())
     }
 
     /// Whether the name is taken by a statement that replies to come may show to have failed or to have been skipped.
@@ -83,52 +77,43 @@ impl Machine {
         })
     }
 
-    /// The client's statement, there on the server by the time that the next message is read.
-    fn on_server(&mut self, name: &str, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, Flow> {
-        let ready = self.settle_name(name, false).and_then(|()| self.settle_settings(name));
-        ready.map_err(|hindrance| self.hindered(hindrance))?;
+    /// The client's statement as it is for who is acted for now, there on the server by the time that the next message is read.
+    fn on_server(&mut self, name: &str, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, NotReady> {
+        self.settle_name(name, false)?;
+        self.settle_settings(name)?;
         let Some(mut statement) = self.statements.get(name).cloned() else {
-            return Err(self.refuse_extended(no_such_statement(name)));
+            return Err(no_such_statement(name).into());
         };
         if drops_names(&statement.guarded) {
-            statement = self.dropping_now(statement).map_err(|hindrance| self.hindered(hindrance))?;
+            statement = self.dropping_now(statement)?;
         }
-        if self.switching.is_some() {
-            statement = self.for_now(statement, bind)?;
-        } else {
-            statement = self.decided_now(statement)?;
-            self.ready_to_send().map_err(|hindrance| self.hindered(hindrance))?;
+        statement = self.up_to_date(statement)?;
+        if let Some(bind) = bind {
+            statement = self.with_named_tenant(statement, bind)?;
         }
+        self.ready_for_statement(&statement, bind.is_some())?;
         let statement = self.under_now(statement);
         if !self.knows(&statement) {
-            self.send_parse(statement.clone(), Some(Errand::Prepared));
+            self.send_parse(statement.clone(), Some(Errand::Prepared))?;
         }
         Ok(statement)
     }
 
-    pub(super) fn on_bind(&mut self, bind: &Bind<'_>) -> Flow {
+    pub(super) fn on_bind(&mut self, bind: &Bind<'_>) -> Result<(), NotReady> {
         if !self.portals.has_room(bind.portal) {
-            let error = PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals");
-            return self.refuse_extended(error);
+            return Err(PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals").into());
         }
         if self.binds_here(bind) {
-            return Flow::Done;
+            return Ok(());
         }
-        let statement = match self.on_server(bind.statement, Some(bind)) {
-            Ok(statement) => statement,
-            Err(flow) => return flow,
-        };
-        if let Err(error) = self.check_values(&statement, bind) {
-            return self.refuse_extended(error);
-        }
-        if let Err(error) = self.write_bind(&statement, bind) {
-            return self.refuse_extended(error.to_pg());
-        }
+        let statement = self.on_server(bind.statement, Some(bind))?;
+        self.check_values(&statement, bind)?;
+        self.write_bind(&statement, bind).map_err(|error| error.to_pg())?;
         self.sent_extended();
         self.note_portal(bind.portal, &statement);
         let undo = self.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
         self.replies.forward(Kind::Bind { statement, undo });
-        Flow::Done
+        Ok(())
     }
 
     /// The tenant's quota, and values that must be the tenant's own.
@@ -166,7 +151,7 @@ impl Machine {
         rewrite_bind(&mut self.to_server, bind, &change)
     }
 
-    pub(super) fn on_describe(&mut self, target: Target<'_>) -> Flow {
+    pub(super) fn on_describe(&mut self, target: Target<'_>) -> Result<(), NotReady> {
         let name = match target {
             Target::Portal(name) => return self.describe_portal(name),
             Target::Statement(name) => name,
@@ -175,73 +160,46 @@ impl Machine {
             && self.waits_for_bind(&statement.step)
             && self.describe_here(&statement.step)
         {
-            return Flow::Done;
+            return Ok(());
         }
-        let statement = match self.on_server(name, None) {
-            Ok(statement) => statement,
-            Err(flow) => return flow,
-        };
+        let statement = self.on_server(name, None)?;
         let server_name = statement.server.wire_name();
-        if let Err(error) = frontend::describe(&mut self.to_server, Target::Statement(&server_name)) {
-            return self.refuse_extended(error.to_pg());
-        }
+        frontend::describe(&mut self.to_server, Target::Statement(&server_name)).map_err(|error| error.to_pg())?;
         self.sent_extended();
         self.replies.forward(Kind::DescribeStatement(statement));
-        Flow::Done
+        Ok(())
     }
 
-    fn describe_portal(&mut self, name: &str) -> Flow {
-        match self.portal_here(name) {
-            Ok(Some(_)) => {
-                self.answer(backend::no_data);
-                Flow::Done
-            }
-            Ok(None) => self.forward_portal(Kind::DescribePortal, name),
-            Err(hindrance) => self.hindered(hindrance),
+    fn describe_portal(&mut self, name: &str) -> Result<(), NotReady> {
+        if self.portal_here(name)?.is_some() {
+            self.answer(backend::no_data);
+            return Ok(());
         }
-    }
-
-    fn forward_portal(&mut self, kind: Kind, name: &str) -> Flow {
-        if let Err(hindrance) = self.ready_to_send() {
-            return self.hindered(hindrance);
-        }
-        if let Err(error) = frontend::describe(&mut self.to_server, Target::Portal(name)) {
-            return self.refuse_extended(error.to_pg());
-        }
+        self.ready_to_send()?;
+        frontend::describe(&mut self.to_server, Target::Portal(name)).map_err(|error| error.to_pg())?;
         self.sent_extended();
-        self.replies.forward(kind);
-        Flow::Done
+        self.replies.forward(Kind::DescribePortal);
+        Ok(())
     }
 
-    pub(super) fn on_execute(&mut self, execute: &Execute<'_>) -> Flow {
-        match self.portal_here(execute.portal) {
-            Ok(Some(statement)) => {
-                self.run_here(&statement.step, &statement.guarded);
-                return Flow::Done;
-            }
-            Ok(None) => {}
-            Err(hindrance) => return self.hindered(hindrance),
+    pub(super) fn on_execute(&mut self, execute: &Execute<'_>) -> Result<(), NotReady> {
+        if let Some(statement) = self.portal_here(execute.portal)? {
+            self.run_here(&statement.step, &statement.guarded);
+            return Ok(());
         }
-        if let Err(hindrance) = self.ready_to_execute(execute.portal) {
-            return self.hindered(hindrance);
-        }
+        self.ready_to_execute(execute.portal)?;
         if let Some(portal) = self.portals.get(execute.portal)
             && let Some(error) = self.statement_over_quota(&portal.statement)
         {
-            return self.refuse_extended(error);
+            return Err(error.into());
         }
         if starts_load(&self.portals, execute.portal)
             && let Some(portal) = self.portals.remove(execute.portal)
         {
-            return match Self::load_of(&portal.statement.guarded, LoadProtocol::Extended) {
-                Ok(Some(load)) => self.start_load(load),
-                Ok(None) => Flow::Done,
-                Err(error) => self.refuse_extended(error),
-            };
+            let load = Self::load_of(&portal.statement.guarded, LoadProtocol::Extended)?;
+            return load.map_or(Ok(()), |load| self.start_load(load));
         }
-        if let Err(error) = frontend::execute(&mut self.to_server, execute.portal, execute.max_rows) {
-            return self.refuse_extended(error.to_pg());
-        }
+        frontend::execute(&mut self.to_server, execute.portal, execute.max_rows).map_err(|error| error.to_pg())?;
         self.sent_extended();
         // A portal that is not known here is a cursor that the guard let an SQL statement declare.
         let mut run = Run::new(Subject::None);
@@ -258,11 +216,11 @@ impl Machine {
             run.subject = Subject::Statement(statement);
         }
         self.replies.forward(Kind::Execute(run));
-        Flow::Done
+        Ok(())
     }
 
     /// As [`Machine::ready_to_send`], for whom the portal was bound. A change of the context waits for what is outstanding.
-    fn ready_to_execute(&mut self, portal: &str) -> Result<(), Hindrance> {
+    fn ready_to_execute(&mut self, portal: &str) -> Result<(), NotReady> {
         if self.switching.is_none() {
             return self.ready_to_send();
         }
@@ -272,57 +230,53 @@ impl Machine {
             return self.ready_to_run(&asked);
         };
         let statement = portal.statement.clone();
-        self.check_portal(&statement).map_err(Hindrance::Denied)?;
+        self.check_portal(&statement)?;
         if statement.change.is_some() {
-            self.settle().map_err(Hindrance::Wait)?;
+            self.settle()?;
             return self.ready_to_send();
         }
         self.ready_for_statement(&statement, false)
     }
 
-    pub(super) fn on_close(&mut self, target: Target<'_>) -> Flow {
+    pub(super) fn on_close(&mut self, target: Target<'_>) -> Result<(), NotReady> {
         match target {
             // The shared statement stays on its servers until it is the least recently used one.
             Target::Statement(name) => {
-                if let Err(hindrance) = self.settle_name(name, true) {
-                    return self.hindered(hindrance);
-                }
+                self.settle_name(name, true)?;
                 let undo = self.statements.remove(name).map(Undo::Dropped);
                 self.answer_for(undo, backend::close_complete);
-                Flow::Done
+                Ok(())
             }
             Target::Portal(name) => self.close_portal(name),
         }
     }
 
-    fn close_portal(&mut self, name: &str) -> Flow {
+    fn close_portal(&mut self, name: &str) -> Result<(), NotReady> {
         let undo = self.portals.close(name);
         if self.link.is_none() {
             // Portals end with their transaction: there is none.
             self.answer(backend::close_complete);
-            return Flow::Done;
+            return Ok(());
         }
-        if let Err(error) = frontend::close(&mut self.to_server, Target::Portal(name)) {
-            return self.refuse_extended(error.to_pg());
-        }
+        frontend::close(&mut self.to_server, Target::Portal(name)).map_err(|error| error.to_pg())?;
         self.sent_extended();
         self.replies.forward(Kind::Close(Closes::Portal(undo)));
-        Flow::Done
+        Ok(())
     }
 
-    pub(super) fn on_flush(&mut self) -> Flow {
+    pub(super) fn on_flush(&mut self) -> Result<(), NotReady> {
         if self.link.is_some() {
             frontend::flush(&mut self.to_server);
             self.flushed = self.sent;
         }
-        Flow::Done
+        Ok(())
     }
 
-    pub(super) fn on_sync(&mut self) -> Flow {
+    pub(super) fn on_sync(&mut self) -> Result<(), NotReady> {
         self.intake = Intake::Open;
         if self.link.is_none() || (self.batch == Batch::Closed && self.replies.only_errands()) {
             self.answer_ready();
-            return Flow::Done;
+            return Ok(());
         }
         frontend::sync(&mut self.to_server);
         self.batch = Batch::Closed;
@@ -332,14 +286,7 @@ impl Machine {
         }
         self.wait_for_context();
         self.replies.forward(Kind::Sync);
-        Flow::Done
-    }
-
-    pub(super) fn hindered(&mut self, hindrance: Hindrance) -> Flow {
-        match hindrance {
-            Hindrance::Wait(wait) => Flow::Stop(wait),
-            Hindrance::Denied(error) => self.refuse_extended(error),
-        }
+        Ok(())
     }
 
     /// An extended message was written.

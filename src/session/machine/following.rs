@@ -1,73 +1,22 @@
-//! Prepared statements of a session that switches tenants: each is for whoever is acted for when it is bound.
+//! Prepared statements are for whoever is acted for when they are bound, and as the catalog is then.
 
 use std::sync::Arc;
 
 use super::acting::{Actor, same};
 use super::admit::is_harmless;
 use super::ahead::Sharing;
-use super::compose::{Composed, Obstacle, name_of, no_tenant};
-use super::context::Hindrance;
-use super::route::Needs;
-use super::statements::{Origin, Statement};
+use super::not_ready::NotReady;
+use super::outline::{name_of, no_tenant};
+use super::statements::Statement;
 use super::switching::{Change, keys_of};
 use super::ties::Ties;
-use super::{Flow, Machine, Place};
-use crate::base::{Oid, PgError, Refusal, SqlState};
+use super::{Machine, Place};
+use crate::base::{PgError, Refusal, SqlState};
 use crate::guard::context::{self, Step, Value};
 use crate::guard::{Guarded, Protocol};
-use crate::wire::encode::backend;
-use crate::wire::frontend::{Bind, Parse};
+use crate::wire::frontend::Bind;
 
 impl Machine {
-    /// A Parse of a session that switches tenants.
-    pub(super) fn on_switching_parse(&mut self, parse: &Parse<'_>, declared: Box<[Oid]>) -> Flow {
-        let composed = match self.compose(Protocol::Extended { param_types: &declared }, parse.sql) {
-            Ok(composed) => composed,
-            Err(Obstacle::Wait(wait)) => return Flow::Stop(wait),
-            Err(Obstacle::Error(error)) => return self.refuse_extended(error),
-        };
-        if let Err(hindrance) = self.settle_names(&composed.guarded) {
-            return self.hindered(hindrance);
-        }
-        let here = self.waits_for_bind(&composed.step);
-        let ready = match &composed.needs {
-            _ if here => Ok(()),
-            Needs::Nothing => self.ready_as_is(),
-            Needs::Settings(actor) | Needs::All(actor) => self.ready_for(actor),
-        };
-        if let Err(hindrance) = ready {
-            return self.hindered(hindrance);
-        }
-        let Composed { guarded, changes, actor, commented, needs: _, place, step } = composed;
-        let origin = Some(Origin { text: parse.sql.into(), place });
-        let mut statement = self.statement_of(parse.name, guarded, declared, origin);
-        statement.change = changes.into_iter().next().unwrap_or(Change::None);
-        (statement.actor, statement.commented, statement.step) = (actor, commented, step);
-        if !here {
-            return self.prepare(statement);
-        }
-        let undo = self.statements.insert(Arc::new(statement));
-        self.answer_for(Some(undo), backend::parse_complete);
-        Flow::Done
-    }
-
-    /// The statement for who is acted for now, and a server connection for it.
-    pub(super) fn for_now(
-        &mut self,
-        statement: Arc<Statement>,
-        bind: Option<&Bind<'_>>,
-    ) -> Result<Arc<Statement>, Flow> {
-        let mut statement = self.up_to_date(statement).map_err(|obstacle| match obstacle {
-            Obstacle::Wait(wait) => Flow::Stop(wait),
-            Obstacle::Error(error) => self.refuse_extended(error),
-        })?;
-        if let Some(bind) = bind {
-            statement = self.with_named_tenant(statement, bind).map_err(|error| self.refuse_extended(error))?;
-        }
-        self.ready_for_statement(&statement, bind.is_some()).map_err(|hindrance| self.hindered(hindrance))?;
-        Ok(statement)
-    }
-
     /// A portal was bound. By its name SQL finds it too (FETCH), for whoever is acted for then.
     pub(super) fn note_portal(&mut self, name: &str, statement: &Statement) {
         if let (false, Step::None | Step::Cursor, Some(switching)) =
@@ -88,8 +37,10 @@ impl Machine {
         if runs { bound.admit(&self.asked()) } else { Ok(()) }
     }
 
-    pub(super) fn ready_for_statement(&mut self, statement: &Statement, runs: bool) -> Result<(), Hindrance> {
+    /// A server connection is there for a statement, with the settings of whoever it is for.
+    pub(super) fn ready_for_statement(&mut self, statement: &Statement, runs: bool) -> Result<(), NotReady> {
         match (&statement.step, &statement.change) {
+            _ if self.switching.is_none() => self.ready_to_send(),
             (Step::None | Step::Cursor, _) if runs => self.ready_to_run(&statement.actor),
             (Step::None | Step::Cursor, _) => self.ready_for(&statement.actor),
             (Step::Switch { .. }, Change::Switch { to, .. }) => self.ready_to_switch(to),
@@ -99,35 +50,38 @@ impl Machine {
         }
     }
 
-    /// The statement as it is for who is acted for now, where it was prepared for somebody else.
-    pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, Obstacle> {
-        if self.switching.is_none() {
-            return Ok(statement);
-        }
+    /// The statement as it is for who is acted for now, where it was prepared for somebody else, or where the catalog or the
+    /// configuration has changed since.
+    pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, NotReady> {
         let now = if statement.commented { statement.actor.clone() } else { self.asked() };
-        let place = self.place_for(&now);
         let runs = matches!(statement.step, Step::None | Step::Cursor);
+        if self.switching.is_none() && statement.epoch == self.place.guard.epoch() {
+            // The usual case. Its context never changes.
+            return self.check_age(&Arc::clone(&self.place)).map(|()| statement);
+        }
+        let place = self.place_for(&now);
         if runs {
             self.check_catalog(&place)?;
         }
-        let stays = statement.origin.as_ref().is_none_or(|origin| origin.place.is(&place));
+        let Some(origin) = statement.origin.as_ref() else { return Ok(statement) };
+        let stays = origin.place.is(&place);
         let holds = !runs || statement.epoch == place.guard.epoch();
         if stays && holds && same(&statement.actor, &now) {
             return Ok(statement);
         }
-        let refused = |refusal: Refusal| Obstacle::Error(*refusal.error);
+        let refused = |refusal: Refusal| NotReady::Refuse(*refusal.error);
         let guarded = match &statement.step {
             Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear => return Ok(statement),
             Step::Show(form) => context::show(&place.guard.policy(), form, &name_of(&now)).map_err(refused)?,
             Step::None | Step::Cursor if stays && holds => {
-                self.decided = statement.epoch;
+                self.at_hand.decided = statement.epoch;
                 self.check_need(&place, &statement.guarded, &now).map_err(refused)?;
                 statement.guarded.rebind(&keys_of(&now)).map_err(refused)?
             }
             Step::None | Step::Cursor => {
-                let text = statement.origin.as_ref().map(|origin| Arc::clone(&origin.text)).unwrap_or_default();
+                let text = Arc::clone(&origin.text);
                 let protocol = Protocol::Extended { param_types: &statement.declared };
-                self.admit_for(&place, protocol, Sharing::ByShape, &text, &now)?
+                self.admit(&place, protocol, Sharing::ByShape, &text, &now)?
             }
         };
         let renewed = Statement { actor: now, ..Statement::clone(&statement) };
@@ -139,7 +93,7 @@ impl Machine {
         let same_name = guarded.plain_text() == renewed.shared_text()
             && renewed.origin.as_ref().is_none_or(|origin| origin.place.planning_context == place.planning_context);
         renewed.guarded = guarded;
-        renewed.epoch = self.decided;
+        renewed.epoch = self.at_hand.decided;
         if matches!(renewed.change, Change::Cursor(_)) {
             renewed.change = Change::Cursor(renewed.actor.clone());
         }

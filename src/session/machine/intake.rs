@@ -3,9 +3,11 @@
 use bytes::{Buf, BytesMut};
 
 use super::copy::CopyStream;
+use super::message::AtHand;
+use super::not_ready::NotReady;
 use super::replies::Kind;
 use super::statements::Undo;
-use super::{Flow, Hold, Intake, MAX_OUTSTANDING, Machine, Wait};
+use super::{Hold, Intake, MAX_OUTSTANDING, Machine, Wait};
 use crate::base::{PgError, Severity, SqlState};
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
@@ -34,15 +36,10 @@ impl Machine {
         let mut input = std::mem::take(&mut self.input);
         let wait = loop {
             let (unread, told) = (input.len(), self.to_client.len());
-            let flow = self.pump_one(&mut input);
+            let dealt = self.pump_one(&mut input);
             self.tally.moved(unread - input.len(), self.to_client.len() - told);
-            match flow {
-                Ok(Flow::Done) => {}
-                Ok(Flow::Stop(wait)) => break wait,
-                Err(error) => {
-                    self.fail(&error.to_pg());
-                    break Wait::Closed;
-                }
+            if let Err(wait) = dealt {
+                break wait;
             }
         };
         self.input = input;
@@ -53,72 +50,73 @@ impl Machine {
         wait
     }
 
-    fn pump_one(&mut self, input: &mut BytesMut) -> Result<Flow, WireError> {
+    fn pump_one(&mut self, input: &mut BytesMut) -> Result<(), Wait> {
         if self.intake == Intake::Closed {
-            return Ok(Flow::Stop(Wait::Closed));
+            return Err(Wait::Closed);
         }
         if self.copy_part.left > 0 {
-            return Ok(self.continue_copy_data(input));
+            return self.continue_copy_data(input);
         }
         if self.dropping > 0 {
-            return Ok(self.drop_on(input));
+            return self.drop_on(input);
         }
         if self.held() {
-            return Ok(Flow::Stop(Wait::Replies));
+            return Err(Wait::Replies);
         }
         let head = match peek_head(input, &self.message_limits()) {
             Ok(Some(head)) => head,
-            Ok(None) => return Ok(Flow::Stop(Wait::Input)),
+            Ok(None) => return Err(Wait::Input),
             Err(error) => return self.too_long(error),
         };
         if head.tag == b'd' {
-            return Ok(self.begin_copy_data(input, head));
+            return self.begin_copy_data(input, head);
         }
         let Some(body) = input.get(Head::LEN..head.frame_len()) else {
             self.incomplete = head.frame_len();
-            return Ok(Flow::Stop(Wait::Input));
+            return Err(Wait::Input);
         };
         self.incomplete = 0;
         let begins = self.may_begin_batch();
-        let flow = self.message(head.tag, body)?;
-        self.looked = false;
-        if let Flow::Done = flow {
-            self.keep_for_again(head.tag, input.get(..head.frame_len()).unwrap_or_default(), begins);
-            input.advance(head.frame_len());
-            self.forget_findings();
-        }
-        Ok(flow)
-    }
-
-    /// What was found out about a message is about no other one: it may have been skipped since.
-    pub(super) fn forget_findings(&mut self) {
-        (self.admitted, self.ahead, self.refreshed) = (None, None, false);
-        self.toll_paid();
+        let dealt = self.message(head.tag, body);
+        // What was seen of a database is good for going on once.
+        self.at_hand.looked = false;
+        dealt?;
+        self.keep_for_again(head.tag, input.get(..head.frame_len()).unwrap_or_default(), begins);
+        input.advance(head.frame_len());
+        self.at_hand = AtHand::default();
+        Ok(())
     }
 
     /// A statement or its values above the limit: an error as for a statement that failed, and the message is dropped as it
     /// comes in. Any other message that is too long ends the session.
-    fn too_long(&mut self, error: WireError) -> Result<Flow, WireError> {
-        let WireError::TooLong { tag: tag @ (b'Q' | b'P' | b'B'), length, .. } = error else { return Err(error) };
+    fn too_long(&mut self, error: WireError) -> Result<(), Wait> {
+        let WireError::TooLong { tag: tag @ (b'Q' | b'P' | b'B'), length, .. } = error else {
+            return self.out_of_protocol(error);
+        };
         let whole = usize::try_from(length).ok().filter(|length| *length <= MAX_DROPPED);
-        let (Some(length), CopyStream::None) = (whole, &self.copying) else { return Err(error) };
+        let (Some(length), CopyStream::None) = (whole, &self.copying) else { return self.out_of_protocol(error) };
         // The tag is not part of the length.
         self.dropping = length + 1;
         if self.intake == Intake::Skipping {
-            return Ok(Flow::Done);
+            return Ok(());
         }
         let told = PgError { severity: Severity::Error, code: SqlState::PROGRAM_LIMIT_EXCEEDED, ..error.to_pg() };
         let told = PgError { message: "statement is too long".into(), ..told };
         let own = self.statement_too_long(length).filter(|_| tag != b'B');
-        let told = own.unwrap_or(told);
-        Ok(if tag == b'Q' { self.refuse_query(told) } else { self.refuse_extended(told) })
+        self.refuse(tag, own.unwrap_or(told))
     }
 
-    fn drop_on(&mut self, input: &mut BytesMut) -> Flow {
+    /// What came is no message of the protocol, or none that may stand there: the session ends.
+    fn out_of_protocol(&mut self, error: WireError) -> Result<(), Wait> {
+        self.fail(&error.to_pg());
+        Err(Wait::Closed)
+    }
+
+    fn drop_on(&mut self, input: &mut BytesMut) -> Result<(), Wait> {
         let here = input.len().min(self.dropping);
         input.advance(here);
         self.dropping -= here;
-        if self.dropping > 0 { Flow::Stop(Wait::Input) } else { Flow::Done }
+        if self.dropping > 0 { Err(Wait::Input) } else { Ok(()) }
     }
 
     /// Client messages must wait, or so much is outstanding that some of it should come first. A server that was sent
@@ -144,41 +142,49 @@ impl Machine {
         }
     }
 
-    fn message(&mut self, tag: u8, body: &[u8]) -> Result<Flow, WireError> {
+    /// Deals with one message: it is done, refused, or waits.
+    fn message(&mut self, tag: u8, body: &[u8]) -> Result<(), Wait> {
         if self.intake == Intake::Skipping && !matches!(tag, b'S' | b'X') {
-            return Ok(Flow::Done);
+            return Ok(());
         }
-        match FrontendMessage::read(tag, body) {
-            Ok(message) => Ok(self.dispatch(message, body)),
-            Err(error) if error.is_fatal() => Err(error),
-            Err(error) => Ok(self.malformed(tag, &error)),
+        let message = match FrontendMessage::read(tag, body) {
+            Ok(message) => message,
+            Err(error) if error.is_fatal() => return self.out_of_protocol(error),
+            Err(error) => return self.malformed(tag, &error),
+        };
+        if let Some(error) = self.at_hand.denied.take() {
+            return self.refuse(tag, error);
+        }
+        match self.dispatch(tag, message) {
+            Ok(()) => Ok(()),
+            Err(NotReady::Wait(wait)) => Err(wait),
+            Err(NotReady::Refuse(error)) => self.refuse(tag, error),
         }
     }
 
     /// A message whose frame is sound but whose body is not: an error as for a statement that failed.
-    fn malformed(&mut self, tag: u8, error: &WireError) -> Flow {
+    fn malformed(&mut self, tag: u8, error: &WireError) -> Result<(), Wait> {
         let error = error.to_pg();
-        match tag {
-            b'Q' | b'F' => self.refuse_query(error),
-            b'P' | b'B' | b'D' | b'E' | b'C' => self.refuse_extended(error),
-            _ => {
-                self.fail(&PgError { severity: Severity::Fatal, ..error });
-                Flow::Stop(Wait::Closed)
-            }
+        if matches!(tag, b'Q' | b'F' | b'P' | b'B' | b'D' | b'E' | b'C') {
+            return self.refuse(tag, error);
         }
+        self.fail(&PgError { severity: Severity::Fatal, ..error });
+        Err(Wait::Closed)
     }
 
-    fn dispatch(&mut self, message: FrontendMessage<'_>, body: &[u8]) -> Flow {
-        if let Some(flow) = self.copy_order(&message) {
-            return flow;
+    /// The stages that all messages have in common (order within a COPY, the limit on statements), then what each is for.
+    fn dispatch(&mut self, tag: u8, message: FrontendMessage<'_>) -> Result<(), NotReady> {
+        if self.copy_order(&message)? == Order::PassedOver {
+            return Ok(());
         }
         if self.discarding && runs_something(&message) {
-            return self.refuse_behind_discard(&message);
+            // Settings cannot be applied within a batch, and those of the server itself may be another tenant's.
+            let error = PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "nothing may follow DISCARD ALL in a pipeline")
+                .hint("Send Sync first.");
+            return Err(error.into());
         }
-        if self.is_limited()
-            && let Some(flow) = self.toll(&message)
-        {
-            return flow;
+        if self.is_limited() {
+            self.take_turn(tag, &message)?;
         }
         match message {
             FrontendMessage::Query(sql) => self.on_query(sql),
@@ -191,54 +197,41 @@ impl Machine {
             FrontendMessage::Sync => self.on_sync(),
             FrontendMessage::CopyDone => self.on_copy_done(),
             FrontendMessage::CopyFail(reason) => self.on_copy_fail(reason),
-            FrontendMessage::FunctionCall => self.refuse_query(no_function_calls()),
+            FrontendMessage::FunctionCall => Err(no_function_calls().into()),
             FrontendMessage::Terminate => {
                 self.intake = Intake::Closed;
-                Flow::Stop(Wait::Closed)
+                Err(Wait::Closed.into())
             }
-            // Passed on in parts, never held.
-            FrontendMessage::CopyData(_) => {
-                debug_assert!(body.is_empty(), "CopyData is dealt with before it is read");
-                Flow::Done
-            }
-        }
-    }
-
-    /// Settings cannot be applied within a batch, and those of the server itself may be another tenant's.
-    fn refuse_behind_discard(&mut self, message: &FrontendMessage<'_>) -> Flow {
-        let error = PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "nothing may follow DISCARD ALL in a pipeline")
-            .hint("Send Sync first.");
-        match message {
-            FrontendMessage::Query(_) | FrontendMessage::FunctionCall => self.refuse_query(error),
-            _ => self.refuse_extended(error),
+            // Passed on in parts before it would be read.
+            FrontendMessage::CopyData(_) => Ok(()),
         }
     }
 
     /// Messages around a COPY FROM STDIN. While one is outstanding but has not begun, only Flush can be taken: whether a Sync
     /// (drivers send one right after Execute) ends the batch or is passed over by the COPY shows only then. While it runs,
     /// only its stream.
-    fn copy_order(&mut self, message: &FrontendMessage<'_>) -> Option<Flow> {
+    fn copy_order(&mut self, message: &FrontendMessage<'_>) -> Result<Order, NotReady> {
         use FrontendMessage as M;
-        let stream = matches!(message, M::CopyDone | M::CopyFail(_));
         if matches!(self.copying, CopyStream::None) {
             if self.replies.awaits_load() && !matches!(message, M::Terminate) {
-                return Some(Flow::Stop(Wait::Replies));
+                return Err(Wait::Replies.into());
             }
-            let early = !matches!(message, M::Flush | M::Terminate) && self.replies.awaits_copy();
-            return early.then(|| {
+            if !matches!(message, M::Flush | M::Terminate) && self.replies.awaits_copy() {
                 self.ask_for_replies();
-                Flow::Stop(Wait::Replies)
-            });
+                return Err(Wait::Replies.into());
+            }
+            return Ok(Order::Fits);
         }
-        if stream || matches!(message, M::Terminate) {
-            return None;
-        }
-        if matches!(message, M::Sync | M::Flush) {
+        match message {
+            M::CopyDone | M::CopyFail(_) | M::Terminate => Ok(Order::Fits),
             // Postgres ignores them here ("for convenience of clients that always send them after Execute").
-            return Some(Flow::Done);
+            M::Sync | M::Flush => Ok(Order::PassedOver),
+            _ => {
+                let message = "unexpected message type during COPY from stdin";
+                self.fail(&PgError::fatal(SqlState::PROTOCOL_VIOLATION, message));
+                Err(Wait::Closed.into())
+            }
         }
-        self.fail(&PgError::fatal(SqlState::PROTOCOL_VIOLATION, "unexpected message type during COPY from stdin"));
-        Some(Flow::Stop(Wait::Closed))
     }
 
     /// Sends bytes of our own to the client, behind what it is still to be sent.
@@ -263,6 +256,15 @@ impl Machine {
         let status = self.tx;
         self.answer(|out| backend::ready_for_query(out, status));
     }
+}
+
+/// How a message stands to a COPY FROM STDIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    /// It can be dealt with.
+    Fits,
+    /// Nothing is to be done for it.
+    PassedOver,
 }
 
 /// Whether a message runs or reads a statement.

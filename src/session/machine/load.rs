@@ -7,10 +7,11 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::copy::CopyStream;
+use super::not_ready::NotReady;
 use super::refuse::MUST_FAIL;
 use super::replies::{Errand, Fate, Kind, Replies, Run, Subject};
 use super::statements::Portals;
-use super::{Batch, Flow, Hold, Machine, Wait};
+use super::{Batch, Hold, Machine, Wait};
 use crate::base::{PgError, Refusal, SqlState};
 use crate::guard::copy_rows::{Batch as Rows, CopyInserts};
 use crate::guard::{CopyTarget, Guarded};
@@ -109,10 +110,10 @@ impl Machine {
     }
 
     /// Sends the first message of a load. What is wrong with the table or the transaction shows before the stream begins.
-    pub(super) fn start_load(&mut self, load: Box<Load>) -> Flow {
+    pub(super) fn start_load(&mut self, load: Box<Load>) -> Result<(), NotReady> {
         if frontend::parse(&mut self.to_server, "", &load.target.insert(load.parsed), &[]).is_err() {
             self.context_failed();
-            return Flow::Stop(Wait::Closed);
+            return Err(NotReady::Wait(Wait::Closed));
         }
         frontend::flush(&mut self.to_server);
         if let Some(link) = self.link.as_mut() {
@@ -125,7 +126,7 @@ impl Machine {
         self.flushed = self.sent;
         let kind = Kind::Parse { subject: Subject::None, undo: None, server: None };
         self.replies.push(kind, Fate::Swallow(Errand::Load(LoadPart::Begin(load))));
-        Flow::Done
+        Ok(())
     }
 
     /// The server has taken the first Parse.

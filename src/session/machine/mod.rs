@@ -10,7 +10,6 @@ mod age;
 mod ahead;
 mod backend;
 mod circumstances;
-mod compose;
 mod context;
 mod copy;
 mod dropping;
@@ -21,9 +20,13 @@ mod idle;
 mod intake;
 mod link;
 mod load;
+mod message;
 mod metering;
 mod moving;
+mod not_ready;
+mod outline;
 mod place;
+mod plan;
 mod preparing;
 mod progress;
 mod quota;
@@ -51,22 +54,23 @@ pub use acting::{Acting, Tenants};
 pub use ahead::{Read, Readers, Reading};
 pub use backend::Broken;
 pub use link::Link;
-pub use metering::{Overdue, Pending};
+pub use metering::Overdue;
+pub use not_ready::Wait;
 pub use place::Place;
 pub use settings::Settings;
 pub use statements::SharedStatements;
 pub use tally::Sent;
 
 use self::again::Again;
-use self::ahead::Ahead;
 use self::copy::{CopyPart, CopyStream};
+use self::message::AtHand;
 use self::metering::Metered;
 use self::replies::Replies;
 use self::statements::{Portals, Statements};
 use self::tally::Tally;
 use crate::base::{PgError, TenantKeys};
 use crate::config::PoolMode;
-use crate::guard::{Guarded, PinReason};
+use crate::guard::PinReason;
 use crate::limits::{Allowance, Permit};
 use crate::usage::Account;
 use crate::wire::backend::TransactionStatus;
@@ -106,37 +110,6 @@ pub trait Observer: Send + Sync {
     fn acts_for(&self, tenant: Option<&crate::base::TenantName>);
     /// The server connection stays with the client from now on.
     fn pinned(&self, reason: PinReason);
-}
-
-/// Why client messages cannot be taken on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
-    /// More bytes of the client are needed.
-    Input,
-    /// A server connection is needed: [`Machine::attach`].
-    Server,
-    /// A server connection of another place is needed: first [`Machine::detach_to_move`].
-    Elsewhere,
-    /// Outstanding replies must come first.
-    Replies,
-    /// The catalog of [`Machine::asking`] should be read anew: [`Machine::refreshed`].
-    Refresh,
-    /// The database of [`Machine::asking`] should be looked at: [`Machine::looked`].
-    Look,
-    /// A long text is to be planned: [`Machine::to_read`].
-    Read,
-    /// A limit: [`Machine::pending`] says what is waited for. Nothing is outstanding.
-    Limit,
-    /// The session is over: what is in the buffers is to be written, then all is closed.
-    Closed,
-}
-
-/// What became of one client message.
-enum Flow {
-    /// It was dealt with.
-    Done,
-    /// It could not be dealt with yet.
-    Stop(Wait),
 }
 
 /// How client messages are taken.
@@ -195,8 +168,6 @@ pub struct Machine {
     env: Env,
     /// Where the server connection is from, or will be.
     place: Arc<Place>,
-    /// Where the current message needs to know more, if that is elsewhere.
-    asking: Option<Arc<Place>>,
     /// Bytes for the client.
     pub to_client: BytesMut,
     /// Bytes for the server.
@@ -227,26 +198,15 @@ pub struct Machine {
     settings: Settings,
     /// ParameterStatus values as the client knows them.
     reported: Arc<BTreeMap<String, String>>,
-    /// The current message passed the guard already: it stopped for something else.
-    /// With the epoch of the policy that it passed.
-    admitted: Option<(Guarded, u64)>,
-    /// The epoch of the policy that the current message was decided by.
-    decided: u64,
+    /// How far the message at the front of `input` has come.
+    at_hand: AtHand,
     /// That by which the first statement of SQL's PREPARE was decided that may be there.
     prepared_by: Option<u64>,
-    /// Long texts of the current message.
-    ahead: Option<Box<Ahead>>,
-    /// The catalog was read anew for the current message.
-    refreshed: bool,
-    /// The database was looked at for the current message.
-    looked: bool,
     catalog_changed: bool,
     /// For a login that acts for several tenants and named none.
     switching: Option<Box<switching::Switching>>,
     /// A transaction that the server does not know of yet.
     unsent: Option<unsent::Unsent>,
-    /// Why the current message cannot have a server connection.
-    denied: Option<PgError>,
     /// Number of extended messages sent, and what it was when a Flush of our own was.
     sent: u64,
     flushed: u64,
@@ -268,7 +228,6 @@ impl Machine {
         Self {
             env,
             place,
-            asking: None,
             to_client: BytesMut::new(),
             to_server: BytesMut::new(),
             input: BytesMut::new(),
@@ -290,16 +249,11 @@ impl Machine {
             portals: Portals::default(),
             settings,
             reported,
-            admitted: None,
-            decided: 0,
+            at_hand: AtHand::default(),
             prepared_by: None,
-            ahead: None,
-            refreshed: false,
-            looked: false,
             catalog_changed: false,
             switching: None,
             unsent: None,
-            denied: None,
             sent: 0,
             flushed: 0,
             again: Again::default(),

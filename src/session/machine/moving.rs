@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::acting::Actor;
-use super::context::Hindrance;
+use super::not_ready::NotReady;
 use super::place::Place;
 use super::{Batch, Link, Machine, Pin, Wait};
 use crate::base::{PgError, SqlState, TenantName};
@@ -15,11 +15,6 @@ impl Machine {
     /// Where server connections are taken from.
     pub fn place(&self) -> &Arc<Place> {
         &self.place
-    }
-
-    /// Where the statement goes that names something unknown.
-    pub fn asking(&self) -> &Arc<Place> {
-        self.asking.as_ref().unwrap_or(&self.place)
     }
 
     /// Who waits for a server connection, where that is not the same for all of the session.
@@ -42,19 +37,19 @@ impl Machine {
     }
 
     /// Makes this the place that the next statement goes to.
-    pub(super) fn move_to(&mut self, place: &Arc<Place>) -> Result<(), Hindrance> {
+    pub(super) fn move_to(&mut self, place: &Arc<Place>) -> Result<(), NotReady> {
         if self.place.is(place) {
             return Ok(());
         }
         if self.link.is_some() {
-            self.settle().map_err(Hindrance::Wait)?;
+            self.settle()?;
             if self.in_transaction() {
-                return Err(Hindrance::Denied(crossing()));
+                return Err(NotReady::Refuse(crossing()));
             }
             if let Pin::Statement(reason) = self.pin {
-                return Err(Hindrance::Denied(left_behind(reason)));
+                return Err(NotReady::Refuse(left_behind(reason)));
             }
-            return Err(Hindrance::Wait(Wait::Elsewhere));
+            return Err(NotReady::Wait(Wait::Elsewhere));
         }
         self.place = Arc::clone(place);
         self.pin = Pin::by(place.pool_mode);

@@ -2,39 +2,38 @@
 
 use std::sync::Arc;
 
+use super::Machine;
+use super::not_ready::NotReady;
+use super::plan::Planned;
 use super::replies::{Closes, Errand, Fate, Kind, Subject};
 use super::statements::{Origin, ServerStatement, Statement};
 use super::switching::Change;
-use super::{Flow, Machine};
 use crate::base::Oid;
-use crate::guard::context::Step;
-use crate::guard::{Guarded, StatementKind};
+use crate::guard::StatementKind;
 use crate::pool::StatementId;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
-use crate::wire::frontend::Target;
+use crate::wire::frontend::{Parse, Target};
 
 impl Machine {
-    pub(super) fn statement_of(
-        &mut self,
-        name: &str,
-        guarded: Guarded,
-        declared: Box<[Oid]>,
-        origin: Option<Origin>,
-    ) -> Statement {
+    /// The statement that a Parse makes.
+    pub(super) fn statement_of(&mut self, parse: &Parse<'_>, planned: Planned, declared: Box<[Oid]>) -> Statement {
+        let Planned { guarded, changes, actor, commented, needs: _, place, step, epoch } = planned;
+        let remade = self.switching.is_some() || place.goes_by_catalog();
+        let origin = remade.then(|| Origin { text: parse.sql.into(), place });
         let tag = self.deallocation(&guarded);
         let mut statement = Statement {
-            name: name.into(),
+            name: parse.name.into(),
             guarded,
             declared,
             server: self.statements.next_unnamed(),
             circumstances: self.circumstances(),
             origin,
-            epoch: self.decided,
-            actor: None,
-            commented: false,
-            step: Step::None,
-            change: Change::None,
+            epoch,
+            actor,
+            commented,
+            step,
+            change: changes.into_iter().next().unwrap_or(Change::None),
             tag,
         };
         self.name_on_server(&mut statement);
@@ -54,12 +53,12 @@ impl Machine {
         };
     }
 
-    pub(super) fn prepare(&mut self, statement: Statement) -> Flow {
+    pub(super) fn prepare(&mut self, statement: Statement) -> Result<(), NotReady> {
         let statement = Arc::new(statement);
         if self.knows(&statement) && !self.is_doomed(&statement) {
             let undo = self.statements.insert(statement);
             self.answer_for(Some(undo), backend::parse_complete);
-            return Flow::Done;
+            return Ok(());
         }
         self.send_parse(statement, None)
     }
@@ -82,13 +81,11 @@ impl Machine {
     }
 
     /// Sends a Parse: the client's, or with an errand one of pgwarden's own.
-    pub(super) fn send_parse(&mut self, statement: Arc<Statement>, errand: Option<Errand>) -> Flow {
+    pub(super) fn send_parse(&mut self, statement: Arc<Statement>, errand: Option<Errand>) -> Result<(), NotReady> {
         let server = self.server_place(&statement);
         let name = server.map(StatementId::server_name).unwrap_or_default();
         let written = frontend::parse(&mut self.to_server, &name, &statement.text(), &statement.param_types());
-        if let Err(error) = written {
-            return self.refuse_extended(error.to_pg());
-        }
+        written.map_err(|error| error.to_pg())?;
         self.sent_extended();
         let subject = Subject::Statement(statement.clone());
         let (undo, fate) = match errand {
@@ -96,7 +93,7 @@ impl Machine {
             Some(errand) => (None, Fate::Swallow(errand)),
         };
         self.replies.push(Kind::Parse { subject, undo, server }, fate);
-        Flow::Done
+        Ok(())
     }
 
     /// Makes a place for the statement on the server. One that will fail goes under no name: under its own it might

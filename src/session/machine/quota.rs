@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Machine;
-use super::compose::Composed;
+use super::plan::Planned;
 use super::route::Needs;
 use super::statements::Statement;
 use super::switching::Change;
@@ -14,15 +14,11 @@ use crate::usage::{Account, Standing};
 use crate::wire::encode::backend;
 
 impl Machine {
-    /// Why the statements of a Query are refused, if they are.
-    pub(super) fn over_quota(&self, guarded: &Guarded) -> Option<PgError> {
-        self.refused_by(self.tally.account(), guarded)
-    }
-
-    /// The same for a text that may name other tenants on its way. One that only names a tenant is let through.
-    pub(super) fn composed_over_quota(&self, composed: &Composed) -> Option<PgError> {
-        let Needs::All(_) = composed.needs else { return None };
-        let named = composed.changes.iter().filter_map(|change| match change {
+    /// Why the statements of a Query are refused, if they are. One that only names a tenant is let through.
+    pub(super) fn over_quota(&self, planned: &Planned) -> Option<PgError> {
+        let Needs::All(_) = planned.needs else { return None };
+        let own = planned.actor.as_ref().map_or(&self.env.account, |acting| &acting.account);
+        let named = planned.changes.iter().filter_map(|change| match change {
             Change::Switch { to: Some(to), .. } => Some(&to.account),
             Change::Switch { to: None, .. }
             | Change::None
@@ -30,15 +26,13 @@ impl Machine {
             | Change::Clear
             | Change::Cursor(_) => None,
         });
-        std::iter::once(self.tally.account())
-            .chain(named)
-            .find_map(|account| self.refused_by(account, &composed.guarded))
+        std::iter::once(own).chain(named).find_map(|account| self.refused_by(account, &planned.guarded))
     }
 
     /// Why a prepared statement is not run, if it is not. One that only names the tenant is.
     pub(super) fn statement_over_quota(&self, statement: &Statement) -> Option<PgError> {
         match &statement.step {
-            Step::None | Step::Cursor => self.over_quota(&statement.guarded),
+            Step::None | Step::Cursor => self.refused_by(self.tally.account(), &statement.guarded),
             Step::Switch { .. } | Step::Show(_) | Step::Begin(_) | Step::Transaction(_) | Step::Clear => None,
         }
     }

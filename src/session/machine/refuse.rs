@@ -5,10 +5,11 @@
 //! Sync and the order of replies is kept by Postgres itself.
 
 use super::replies::{Fate, Kind, Run, Subject};
-use super::{Batch, Flow, Intake, Machine, Wait};
+use super::{Batch, Intake, Machine, Wait};
 use crate::base::PgError;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
+use crate::wire::error::WireError;
 
 /// No grammar accepts it: Postgres answers 42601 before it looks at anything else.
 pub(super) const MUST_FAIL: &str = "refused by pgwarden";
@@ -19,40 +20,46 @@ impl Machine {
         self.tx == TransactionStatus::Idle && self.batch == Batch::Closed && self.replies.only_errands()
     }
 
-    /// Refuses a Query (or FunctionCall, which ends in ReadyForQuery too).
-    pub(super) fn refuse_query(&mut self, error: PgError) -> Flow {
-        if self.fail_unsent() || self.quiet() {
+    /// Refuses the message at hand, as Postgres would.
+    pub(super) fn refuse(&mut self, tag: u8, error: PgError) -> Result<(), Wait> {
+        let ends_in_ready = matches!(tag, b'Q' | b'F');
+        let written = if self.fail_unsent() || self.quiet() {
             let status = self.tx;
             self.answer(|out| {
                 backend::error_response(out, &error);
-                backend::ready_for_query(out, status);
+                if ends_in_ready {
+                    backend::ready_for_query(out, status);
+                }
             });
-            return Flow::Done;
-        }
-        if frontend::query(&mut self.to_server, MUST_FAIL).is_err() {
-            return Flow::Stop(Wait::Closed);
-        }
-        self.sent_query();
-        self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Refused(Box::new(error)));
-        Flow::Done
+            if !ends_in_ready {
+                self.intake = Intake::Skipping;
+            }
+            Ok(())
+        } else if ends_in_ready {
+            self.fail_query(error)
+        } else {
+            self.fail_batch(error)
+        };
+        written.map_err(|_| Wait::Closed)
     }
 
-    /// Refuses a message of the extended protocol.
-    pub(super) fn refuse_extended(&mut self, error: PgError) -> Flow {
-        if self.fail_unsent() || self.quiet() {
-            self.answer(|out| backend::error_response(out, &error));
-            self.intake = Intake::Skipping;
-            return Flow::Done;
-        }
-        if frontend::parse(&mut self.to_server, "", MUST_FAIL, &[]).is_err() {
-            return Flow::Stop(Wait::Closed);
-        }
+    /// A Query that must fail, and is reported as this.
+    fn fail_query(&mut self, error: PgError) -> Result<(), WireError> {
+        frontend::query(&mut self.to_server, MUST_FAIL)?;
+        self.sent_query();
+        self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Refused(Box::new(error)));
+        Ok(())
+    }
+
+    /// The same in the extended protocol.
+    fn fail_batch(&mut self, error: PgError) -> Result<(), WireError> {
+        frontend::parse(&mut self.to_server, "", MUST_FAIL, &[])?;
         if let Some(link) = self.link.as_mut() {
             link.unnamed = None;
         }
         self.sent_extended();
         let kind = Kind::Parse { subject: Subject::None, undo: None, server: None };
         self.replies.push(kind, Fate::Refused(Box::new(error)));
-        Flow::Done
+        Ok(())
     }
 }

@@ -3,9 +3,8 @@
 use std::sync::Arc;
 
 use super::acting::Actor;
-use super::compose::Obstacle;
-use super::context::Hindrance;
 use super::moving::crossing;
+use super::not_ready::NotReady;
 use super::switching::Change;
 use super::{Machine, Place};
 use crate::guard::context::Step;
@@ -37,10 +36,10 @@ impl Route {
     }
 
     /// A tenant is named.
-    fn heads_for(&mut self, to: &Actor) -> Result<(), Obstacle> {
+    fn heads_for(&mut self, to: &Actor) -> Result<(), NotReady> {
         let Some(acting) = to else { return Ok(()) };
         match &self.fixed {
-            Some(fixed) if !fixed.is(&acting.place) => Err(Obstacle::Error(crossing())),
+            Some(fixed) if !fixed.is(&acting.place) => Err(NotReady::Refuse(crossing())),
             Some(_) => {
                 self.headed.get_or_insert_with(|| to.clone());
                 Ok(())
@@ -53,10 +52,10 @@ impl Route {
     }
 
     /// A statement runs for an actor whose place this is.
-    fn runs_in(&mut self, place: Arc<Place>, actor: &Actor) -> Result<Arc<Place>, Obstacle> {
+    fn runs_in(&mut self, place: Arc<Place>, actor: &Actor) -> Result<Arc<Place>, NotReady> {
         self.runs = true;
         match &self.fixed {
-            Some(fixed) if actor.is_some() && !fixed.is(&place) => Err(Obstacle::Error(crossing())),
+            Some(fixed) if actor.is_some() && !fixed.is(&place) => Err(NotReady::Refuse(crossing())),
             Some(fixed) => Ok(Arc::clone(fixed)),
             None => {
                 self.fixed = Some(Arc::clone(&place));
@@ -68,7 +67,7 @@ impl Route {
 
 impl Machine {
     /// The server connection is as a text needs it, or will be when it comes to what is sent next.
-    pub(super) fn ready(&mut self, needs: &Needs) -> Result<(), Hindrance> {
+    pub(super) fn ready(&mut self, needs: &Needs) -> Result<(), NotReady> {
         match needs {
             Needs::Nothing => self.ready_as_is(),
             Needs::Settings(actor) => self.ready_for(actor),
@@ -83,7 +82,7 @@ impl Machine {
         step: &Step,
         current: &Actor,
         change: &Change,
-    ) -> Result<Arc<Place>, Obstacle> {
+    ) -> Result<Arc<Place>, NotReady> {
         match (step, change) {
             (Step::Switch { .. }, Change::Switch { to, .. }) => {
                 route.heads_for(to)?;
@@ -98,7 +97,7 @@ impl Machine {
     }
 
     /// Where a text goes, and what it needs there.
-    pub(super) fn needs(&self, route: Route, actor: &Actor, switches: bool) -> Result<(Arc<Place>, Needs), Obstacle> {
+    pub(super) fn needs(&self, route: Route, actor: &Actor, switches: bool) -> Result<(Arc<Place>, Needs), NotReady> {
         let Route { fixed, headed, runs } = route;
         if !runs && !switches {
             return Ok((Arc::clone(&self.place), Needs::Nothing));
@@ -110,7 +109,7 @@ impl Machine {
         let begins = match headed {
             _ if own.is(&place) => actor.clone(),
             Some(to) if self.place_for(&to).is(&place) => to,
-            Some(_) | None => return Err(Obstacle::Error(crossing())),
+            Some(_) | None => return Err(NotReady::Refuse(crossing())),
         };
         Ok((place, if runs { Needs::All(begins) } else { Needs::Settings(begins) }))
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::acting::{Acting, Actor, Tenants, Variable, same};
-use super::context::Hindrance;
+use super::not_ready::NotReady;
 use super::replies::{Closes, Errand, Fate, Kind, Run, Subject};
 use super::ties::Ties;
 use super::{Batch, Hold, Machine, Pin, Place, Wait};
@@ -142,17 +142,17 @@ impl Machine {
     }
 
     /// What is outstanding must come first.
-    pub(super) fn settle(&mut self) -> Result<(), Wait> {
+    pub(super) fn settle(&mut self) -> Result<(), NotReady> {
         if self.replies.is_empty() {
             return Ok(());
         }
         self.hold = Hold::Drain;
         self.ask_for_replies();
-        Err(Wait::Replies)
+        Err(NotReady::Wait(Wait::Replies))
     }
 
     /// A server connection is there and its settings are this actor's, or will be when it comes to what is sent next.
-    pub(super) fn ready_for(&mut self, target: &Actor) -> Result<(), Hindrance> {
+    pub(super) fn ready_for(&mut self, target: &Actor) -> Result<(), NotReady> {
         if self.switching.is_none() {
             return self.ready_to_send();
         }
@@ -171,7 +171,7 @@ impl Machine {
         if switching.holds(target) {
             return self.ready_to_send();
         }
-        self.settle().map_err(Hindrance::Wait)?;
+        self.settle()?;
         self.ready_to_send()?;
         // A failed transaction runs nothing that the setting would matter to.
         if self.tx != TransactionStatus::Failed {
@@ -182,22 +182,22 @@ impl Machine {
     }
 
     /// As [`Machine::ready_for`], for a statement that runs something: what was made for another tenant must be gone.
-    pub(super) fn ready_to_run(&mut self, target: &Actor) -> Result<(), Hindrance> {
+    pub(super) fn ready_to_run(&mut self, target: &Actor) -> Result<(), NotReady> {
         if let Some(switching) = self.switching.as_ref() {
-            switching.ties.admit(target).map_err(Hindrance::Denied)?;
+            switching.ties.admit(target)?;
         }
         self.ready_for(target)
     }
 
     /// As [`Machine::ready_for`], for a statement that names this tenant itself.
-    pub(super) fn ready_to_switch(&mut self, to: &Actor) -> Result<(), Hindrance> {
+    pub(super) fn ready_to_switch(&mut self, to: &Actor) -> Result<(), NotReady> {
         let asked = self.asked();
         let there = self.place_for(to);
         if self.place_for(&asked).is(&there) { self.ready_for(&asked) } else { self.ready_for(to) }
     }
 
     /// As [`Machine::ready_for`], for a statement that means the same whoever is acted for: it runs where the session is.
-    pub(super) fn ready_as_is(&mut self) -> Result<(), Hindrance> {
+    pub(super) fn ready_as_is(&mut self) -> Result<(), NotReady> {
         if self.in_transaction() || (self.link.is_some() && matches!(self.pin, Pin::Statement(_))) {
             return self.ready_to_send();
         }
@@ -206,7 +206,7 @@ impl Machine {
     }
 
     /// Sets the server's settings within a transaction, with messages of our own.
-    fn hand_over(&mut self, target: &Actor) -> Result<(), Hindrance> {
+    fn hand_over(&mut self, target: &Actor) -> Result<(), NotReady> {
         let Some(switching) = self.switching.as_mut() else { return Ok(()) };
         let sql = local_settings(&switching.held.value().actor, target, &self.place.guard.policy().setting);
         switching.held.set(Held { actor: target.clone(), whole: true }, Scope::Local);
@@ -219,7 +219,7 @@ impl Machine {
         };
         if written.is_err() {
             self.context_failed();
-            return Err(Hindrance::Wait(Wait::Closed));
+            return Err(NotReady::Wait(Wait::Closed));
         }
         if let Some(link) = self.link.as_mut() {
             link.unnamed = None;

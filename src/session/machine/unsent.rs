@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 
-use super::context::Hindrance;
+use super::not_ready::NotReady;
 use super::refuse::MUST_FAIL;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
 use super::statements::{Portal, Statement};
-use super::{Flow, Hold, Machine, Wait};
+use super::{Hold, Machine, Wait};
 use crate::base::oid::TEXT;
 use crate::base::{PgError, SqlState};
 use crate::guard::Guarded;
@@ -19,8 +19,6 @@ use crate::guard::context::{Form, Step, TransactionStep, Value};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 use crate::wire::frontend::{Bind, Format};
-
-/// OID of `text`.
 
 /// What is to be sent before the transaction's first statement.
 pub(super) struct Unsent {
@@ -45,13 +43,6 @@ impl Machine {
     /// then.
     pub(super) fn waits_for_bind(&self, step: &Step) -> bool {
         self.runs_here(step) || (matches!(step, Step::Switch { value: Value::Param, .. }) && !self.in_transaction())
-    }
-
-    /// A Query that runs here.
-    pub(super) fn run_query_here(&mut self, step: &Step, guarded: &Guarded) -> Flow {
-        self.run_here(step, guarded);
-        self.answer_ready();
-        Flow::Done
     }
 
     /// BEGIN, or the end of what it began.
@@ -84,25 +75,25 @@ impl Machine {
     }
 
     /// Sends what stands before the first statement.
-    pub(super) fn send_unsent(&mut self) -> Result<(), Wait> {
+    pub(super) fn send_unsent(&mut self) -> Result<(), NotReady> {
         let Some(unsent) = self.unsent.take() else { return Ok(()) };
         if frontend::query(&mut self.to_server, &unsent.begin).is_err() {
             self.context_failed();
-            return Err(Wait::Closed);
+            return Err(NotReady::Wait(Wait::Closed));
         }
         self.sent_query();
         self.push_errand(Errand::Begin);
         if unsent.failed {
             if frontend::query(&mut self.to_server, MUST_FAIL).is_err() {
                 self.context_failed();
-                return Err(Wait::Closed);
+                return Err(NotReady::Wait(Wait::Closed));
             }
             self.push_errand(Errand::Fail);
         }
         // With options it may fail: nothing may run outside of it then.
         if unsent.begin.split_whitespace().count() > 2 {
             self.hold = Hold::Drain;
-            return Err(Wait::Replies);
+            return Err(NotReady::Wait(Wait::Replies));
         }
         Ok(())
     }
@@ -155,7 +146,7 @@ impl Machine {
 
     /// The statement of a portal that was bound here and runs here. One that has become the server's business since is
     /// bound there.
-    pub(super) fn portal_here(&mut self, portal: &str) -> Result<Option<Arc<Statement>>, Hindrance> {
+    pub(super) fn portal_here(&mut self, portal: &str) -> Result<Option<Arc<Statement>>, NotReady> {
         if !self.switching.as_ref().is_some_and(|it| it.bound_here.contains(portal)) {
             return Ok(None);
         }
@@ -171,12 +162,12 @@ impl Machine {
     }
 
     /// Binds a portal on the server that was bound here.
-    fn bind_there(&mut self, portal: &str, statement: &Arc<Statement>) -> Result<(), Hindrance> {
+    fn bind_there(&mut self, portal: &str, statement: &Arc<Statement>) -> Result<(), NotReady> {
         self.ready_for_statement(statement, false)?;
         let written = frontend::parse(&mut self.to_server, "", &statement.text(), &[])
             .and_then(|()| frontend::bind(&mut self.to_server, portal, "", &[], Format::Text));
         if let Err(error) = written {
-            return Err(Hindrance::Denied(error.to_pg()));
+            return Err(NotReady::Refuse(error.to_pg()));
         }
         if let Some(link) = self.link.as_mut() {
             link.unnamed = None;

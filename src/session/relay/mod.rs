@@ -175,44 +175,13 @@ impl<S: Source> Relay<S> {
             let cancelling = self.cancelling.is_some() && self.server.is_some();
             match if cancelling { Wait::Replies } else { self.machine.pump() } {
                 Wait::Closed => return End::Closed,
-                Wait::Server => {
-                    // A new transaction: the moment to look whether the session may have it.
-                    if self.heard_check()
-                        && let Some(end) = self.recheck()
-                    {
-                        return end;
-                    }
-                    if let Some(end) = self.acquire().await {
-                        return end;
-                    }
-                    continue;
-                }
-                Wait::Refresh => {
-                    let place = Arc::clone(self.machine.asking());
-                    place.catalog.refresh().await;
-                    self.machine.refreshed();
-                    continue;
-                }
-                Wait::Look => {
-                    if let Some(end) = Box::pin(self.look()).await {
-                        return end;
-                    }
-                    continue;
-                }
-                Wait::Read => {
-                    if let Some(end) = Box::pin(self.read_ahead()).await {
-                        return end;
-                    }
-                    continue;
-                }
-                Wait::Limit => {
-                    if let Some(end) = Box::pin(self.wait_for_limit()).await {
-                        return end;
-                    }
-                    continue;
-                }
-                Wait::Elsewhere if self.release_to_move() => continue,
-                Wait::Elsewhere | Wait::Input | Wait::Replies => {}
+                Wait::Input | Wait::Replies => {}
+                Wait::Elsewhere if !self.release_to_move() => {}
+                Wait::Elsewhere => continue,
+                wait => match self.provide(wait).await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
             }
             self.release_if_done();
             self.note_acts();

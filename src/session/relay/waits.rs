@@ -5,21 +5,42 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
+use tokio::time::Instant;
+
 use super::sockets::{listen, listening};
 use super::{End, Relay, Source};
 use crate::base::{PgError, SqlState};
-use crate::limits::Permit;
+use crate::limits::Allowance;
 use crate::session::directory::{Order, Seat};
-use crate::session::machine::{Link, Pending};
+use crate::session::machine::{Link, Place, Reading, Wait};
 
 impl<S: Source> Relay<S> {
-    /// Gets a server connection while the client is still listened to: it may go away, or be told what stands before.
-    pub(super) async fn acquire(&mut self) -> Option<End> {
+    /// Gets what the machine waits for besides its sockets, while the client is still listened to: it may go away, or be told
+    /// what stands before.
+    pub(super) async fn provide(&mut self, wait: Wait) -> Result<(), End> {
+        match wait {
+            Wait::Server => self.acquire().await,
+            // Boxed: they are rare, and a session has room for its futures all its life.
+            Wait::Refresh(place) => Box::pin(self.refresh(place)).await,
+            Wait::Look(place) => Box::pin(self.look(place)).await,
+            Wait::Read(reading) => Box::pin(self.read(*reading)).await,
+            Wait::Turn(at) => Box::pin(self.wait_for_turn(at)).await,
+            Wait::Permit(allowance) => Box::pin(self.wait_for_permit(allowance)).await,
+            Wait::Input | Wait::Replies | Wait::Elsewhere | Wait::Closed => Ok(()),
+        }
+    }
+
+    /// Gets a server connection. A new transaction: the moment to look whether the session may have it.
+    async fn acquire(&mut self) -> Result<(), End> {
+        if self.heard_check()
+            && let Some(end) = self.recheck()
+        {
+            return Err(end);
+        }
         if let Some((server, link)) = self.source.try_checkout(self.machine.place(), &self.machine.party()) {
             self.acquired(server, link);
-            return None;
+            return Ok(());
         }
-        // Boxed: it is rare, and a session has room for its futures all its life.
         Box::pin(self.acquire_patiently()).await
     }
 
@@ -30,7 +51,7 @@ impl<S: Source> Relay<S> {
         self.machine.attach(link);
     }
 
-    async fn acquire_patiently(&mut self) -> Option<End> {
+    async fn acquire_patiently(&mut self) -> Result<(), End> {
         let got = {
             let Self { client, awaits_client, machine, source, unflushed, seat, heard, .. } = self;
             let mut checkout = pin!(source.checkout(Arc::clone(machine.place()), machine.party()));
@@ -56,57 +77,60 @@ impl<S: Source> Relay<S> {
         match got {
             Ok(Ok((server, link))) => self.acquired(server, link),
             Ok(Err(error)) => self.machine.deny(error),
-            Err(end) => return Some(end),
+            Err(end) => return Err(end),
         }
-        None
+        Ok(())
     }
 
-    /// Waits for what a limit asks for, while the client is still listened to.
-    pub(super) async fn wait_for_limit(&mut self) -> Option<End> {
-        let pending = self.machine.pending()?;
-        let Self { client, awaits_client, machine, source, unflushed, .. } = self;
-        match listening(client, awaits_client, unflushed, machine, source.wait(grant(pending))).await {
-            Ok(Ok(permit)) => permit.into_iter().for_each(|permit| self.machine.permitted(permit)),
-            Ok(Err(error)) => self.machine.deny(error),
-            Err(end) => return Some(end),
-        }
-        None
+    async fn refresh(&mut self, place: Arc<Place>) -> Result<(), End> {
+        place.catalog.refresh().await;
+        self.machine.refreshed();
+        Ok(())
     }
 
-    /// Waits until the database was looked at, while the client is still listened to.
-    pub(super) async fn look(&mut self) -> Option<End> {
-        let place = Arc::clone(self.machine.asking());
+    async fn look(&mut self, place: Arc<Place>) -> Result<(), End> {
         let Self { client, awaits_client, machine, unflushed, .. } = self;
-        match listening(client, awaits_client, unflushed, machine, place.catalog.look()).await {
-            Ok(outcome) => self.machine.looked(outcome),
-            Err(end) => return Some(end),
-        }
-        None
+        let outcome = listening(client, awaits_client, unflushed, machine, place.catalog.look()).await?;
+        self.machine.looked(outcome);
+        Ok(())
     }
 
-    /// Waits until a long text is planned, while the client is still listened to.
-    pub(super) async fn read_ahead(&mut self) -> Option<End> {
-        let (reading, readers) = self.machine.to_read()?;
+    /// Waits until a long text is planned.
+    async fn read(&mut self, reading: Reading) -> Result<(), End> {
+        let readers = self.machine.readers();
         let Self { client, awaits_client, machine, unflushed, .. } = self;
-        match listening(client, awaits_client, unflushed, machine, readers.read(reading)).await {
-            Ok(Some(read)) => self.machine.have_read(read),
-            Ok(None) => {
-                let error = PgError::fatal(SqlState::INTERNAL_ERROR, "the statement could not be read");
-                return Some(self.told(&error));
+        match listening(client, awaits_client, unflushed, machine, readers.read(reading)).await? {
+            Some(read) => {
+                self.machine.have_read(read);
+                Ok(())
             }
-            Err(end) => return Some(end),
+            None => {
+                let error = PgError::fatal(SqlState::INTERNAL_ERROR, "the statement could not be read");
+                Err(self.told(&error))
+            }
         }
-        None
     }
-}
 
-/// Waits for a turn or a place.
-async fn grant(pending: Pending) -> Result<Option<Permit>, PgError> {
-    match pending {
-        Pending::Turn(at) => {
+    /// Waits for the turn of a statement. A cancel request ends that, as it does for those that follow.
+    async fn wait_for_turn(&mut self, at: Instant) -> Result<(), End> {
+        let turn = async {
             tokio::time::sleep_until(at).await;
-            Ok(None)
+            Ok(())
+        };
+        let Self { client, awaits_client, machine, source, unflushed, .. } = self;
+        if let Err(error) = listening(client, awaits_client, unflushed, machine, source.wait(turn)).await? {
+            self.machine.deny(error);
         }
-        Pending::Permit(allowance) => allowance.permit().await.map(Some),
+        Ok(())
+    }
+
+    async fn wait_for_permit(&mut self, allowance: Arc<Allowance>) -> Result<(), End> {
+        let Self { client, awaits_client, machine, source, unflushed, .. } = self;
+        let permit = async { allowance.permit().await };
+        match listening(client, awaits_client, unflushed, machine, source.wait(permit)).await? {
+            Ok(permit) => self.machine.permitted(permit),
+            Err(error) => self.machine.deny(error),
+        }
+        Ok(())
     }
 }

@@ -9,8 +9,6 @@ mod turn;
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
 pub use self::clock::Overdue;
 
 use self::clock::Clock;
@@ -23,17 +21,11 @@ pub(super) struct Metered {
     view: Arc<View>,
     /// Who pays for the current statement: the session's own, or that of the tenant that it acts for.
     payer: Arc<Allowance>,
-    /// The current message has had its turn.
-    paid: bool,
-    /// When its turn comes.
-    turn: Option<Instant>,
     /// Statements that were paid for at Parse, and at Bind: Parse, Bind and Execute of one are one.
     parsed: u64,
     bound: u64,
     /// The transaction's place.
     permit: Option<Permit>,
-    /// A place is waited for.
-    wants_permit: bool,
     /// Of the result that comes now.
     rows: u64,
     bytes: u64,
@@ -46,14 +38,6 @@ pub(super) struct Metered {
     clock: Clock,
 }
 
-/// What the session waits for before its current message can be gone on with.
-pub enum Pending {
-    /// The time of its turn.
-    Turn(Instant),
-    /// A place for its transaction.
-    Permit(Arc<Allowance>),
-}
-
 impl Metered {
     fn new(payer: &Arc<Allowance>) -> Self {
         let mut view = Arc::default();
@@ -61,12 +45,9 @@ impl Metered {
         Self {
             view,
             payer: Arc::clone(payer),
-            paid: false,
-            turn: None,
             parsed: 0,
             bound: 0,
             permit: None,
-            wants_permit: false,
             rows: 0,
             bytes: 0,
             overdue: None,
@@ -90,7 +71,6 @@ impl Metered {
 
     /// The message has had its turn; what that pays for besides.
     fn pay(&mut self, tag: u8) {
-        self.paid = true;
         match tag {
             b'P' => self.parsed += 1,
             b'B' => self.bound += 1,

@@ -4,26 +4,20 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::{Metered, Pending};
+use super::Metered;
 use crate::base::PgError;
 use crate::guard::{Guarded, Protocol, StatementKind};
 use crate::limits::{Allowance, Charge, Permit};
 use crate::session::machine::ahead::LONG_TEXT;
-use crate::session::machine::context::Hindrance;
-use crate::session::machine::{Flow, Machine, Wait};
+use crate::session::machine::message::Turn;
+use crate::session::machine::not_ready::NotReady;
+use crate::session::machine::{Machine, Wait};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::frame::ClientLimits;
 use crate::wire::frontend::FrontendMessage;
 
 /// What may stand around a statement's text in its message, in bytes.
 const ROOM: u32 = 4 << 10;
-
-/// The turn of a message.
-enum Turn {
-    Now,
-    Later,
-    Never(PgError),
-}
 
 impl Machine {
     /// Longest messages, the limit on statements included.
@@ -44,29 +38,25 @@ impl Machine {
         })
     }
 
-    /// Asks for the turn of a message that is a statement or part of one. `None`: it may be dealt with.
-    pub(in crate::session::machine) fn toll(&mut self, message: &FrontendMessage<'_>) -> Option<Flow> {
-        let (tag, text) = match message {
-            FrontendMessage::Query(sql) => (b'Q', sql.len()),
-            FrontendMessage::Parse(parse) => (b'P', parse.sql.len()),
-            FrontendMessage::Bind(_) => (b'B', 0),
-            FrontendMessage::Execute(_) => (b'E', 0),
-            FrontendMessage::FunctionCall => (b'F', 0),
-            _ => return None,
+    /// Asks for the turn of a message that is a statement or part of one.
+    pub(in crate::session::machine) fn take_turn(
+        &mut self,
+        tag: u8,
+        message: &FrontendMessage<'_>,
+    ) -> Result<(), NotReady> {
+        let text = match message {
+            FrontendMessage::Query(sql) => sql.len(),
+            FrontendMessage::Parse(parse) => parse.sql.len(),
+            FrontendMessage::Bind(_) | FrontendMessage::Execute(_) | FrontendMessage::FunctionCall => 0,
+            _ => return Ok(()),
         };
-        let payer = self.payer(message)?;
+        let Some(payer) = self.payer(message) else { return Ok(()) };
         let metered = self.metered.get_or_insert_with(|| Box::new(Metered::new(&payer)));
         metered.payer = payer;
         let Metered { payer, view, .. } = &mut **metered;
         payer.view(view);
-        match self.turn(tag, message) {
-            Turn::Now => {
-                let error = self.statement_too_long(text)?;
-                Some(self.turn_away(tag, error))
-            }
-            Turn::Later => Some(self.wait_for_turn()),
-            Turn::Never(error) => Some(self.turn_away(tag, error)),
-        }
+        self.charge(tag, message)?;
+        self.statement_too_long(text).map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// Whose limits the message is held to.
@@ -82,39 +72,38 @@ impl Machine {
         Some(actor.map_or_else(|| Arc::clone(own), |acting| Arc::clone(&acting.allowance)))
     }
 
-    fn turn(&mut self, tag: u8, message: &FrontendMessage<'_>) -> Turn {
-        let Some(metered) = self.metered.as_mut() else { return Turn::Now };
-        if let Some(turn) = metered.turn {
-            if let Some(error) = self.denied.take() {
-                // Cancelled while it waited.
-                metered.turn = None;
-                return Turn::Never(error);
+    /// Charges the message, unless it was charged, and has it wait for its turn.
+    fn charge(&mut self, tag: u8, message: &FrontendMessage<'_>) -> Result<(), NotReady> {
+        let Some(metered) = self.metered.as_mut() else { return Ok(()) };
+        match self.at_hand.turn {
+            Turn::Come => return Ok(()),
+            Turn::At(at) | Turn::AskAt(at) if Instant::now() < at => return Err(self.wait_for_turn(at)),
+            Turn::At(_) => {
+                self.at_hand.turn = Turn::Come;
+                return Ok(());
             }
-            if Instant::now() < turn {
-                return Turn::Later;
-            }
-            metered.turn = None;
+            Turn::NotAsked | Turn::AskAt(_) => {}
         }
-        if metered.paid {
-            return Turn::Now;
-        }
+        self.at_hand.turn = Turn::Come;
         if !metered.costs(tag) {
             metered.pay(tag);
-            return Turn::Now;
+            return Ok(());
         }
         match metered.payer.charge() {
             Charge::Go => {
                 metered.pay(tag);
-                Turn::Now
+                Ok(())
             }
             Charge::Wait(time) => {
                 metered.pay(tag);
-                metered.turn = Some(Instant::now() + time);
-                Turn::Later
+                let at = Instant::now() + time;
+                self.at_hand.turn = Turn::At(at);
+                Err(self.wait_for_turn(at))
             }
             Charge::Again(time) => {
-                metered.turn = Some(Instant::now() + time);
-                Turn::Later
+                let at = Instant::now() + time;
+                self.at_hand.turn = Turn::AskAt(at);
+                Err(self.wait_for_turn(at))
             }
             Charge::Rejected(_) if self.ends_transaction(message) => {
                 // Refused, it would keep the transaction and its server connection.
@@ -122,9 +111,9 @@ impl Machine {
                     metered.payer.debit(1);
                     metered.pay(tag);
                 }
-                Turn::Now
+                Ok(())
             }
-            Charge::Rejected(error) => Turn::Never(error),
+            Charge::Rejected(error) => Err(error.into()),
         }
     }
 
@@ -153,27 +142,12 @@ impl Machine {
     }
 
     /// The message waits: for what is outstanding first, so that the relay waits for nothing else then.
-    fn wait_for_turn(&mut self) -> Flow {
+    fn wait_for_turn(&mut self, at: Instant) -> NotReady {
         if self.replies.is_empty() {
-            return Flow::Stop(Wait::Limit);
+            return Wait::Turn(at).into();
         }
         self.ask_for_replies();
-        Flow::Stop(Wait::Replies)
-    }
-
-    fn turn_away(&mut self, tag: u8, error: PgError) -> Flow {
-        match tag {
-            b'Q' | b'F' => self.refuse_query(error),
-            _ => self.refuse_extended(error),
-        }
-    }
-
-    /// A message was dealt with: the next one pays for itself.
-    #[inline]
-    pub(in crate::session::machine) fn toll_paid(&mut self) {
-        if let Some(metered) = self.metered.as_mut() {
-            metered.paid = false;
-        }
+        Wait::Replies.into()
     }
 
     /// A Query holds further statements than the one that was paid for.
@@ -184,28 +158,16 @@ impl Machine {
     }
 
     /// A transaction begins: it needs a place before it gets a server connection.
-    pub(in crate::session::machine) fn take_permit(&mut self) -> Result<(), Hindrance> {
+    pub(in crate::session::machine) fn take_permit(&mut self) -> Result<(), NotReady> {
         let Some(metered) = self.metered.as_mut().filter(|metered| metered.permit.is_none()) else { return Ok(()) };
         match metered.payer.try_permit() {
             Ok(Some(permit)) => {
                 metered.permit = Some(permit);
                 Ok(())
             }
-            Ok(None) => {
-                metered.wants_permit = true;
-                Err(Hindrance::Wait(Wait::Limit))
-            }
-            Err(error) => Err(Hindrance::Denied(error)),
+            Ok(None) => Err(Wait::Permit(Arc::clone(&metered.payer)).into()),
+            Err(error) => Err(NotReady::Refuse(error)),
         }
-    }
-
-    /// What [`Wait::Limit`] is for.
-    pub fn pending(&mut self) -> Option<Pending> {
-        let metered = self.metered.as_mut()?;
-        if std::mem::take(&mut metered.wants_permit) {
-            return Some(Pending::Permit(Arc::clone(&metered.payer)));
-        }
-        metered.turn.map(Pending::Turn)
     }
 
     /// The transaction has its place.

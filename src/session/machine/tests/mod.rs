@@ -199,14 +199,13 @@ impl Bench {
         loop {
             match self.machine.pump() {
                 Wait::Server if self.servers => self.machine.attach(link()),
-                Wait::Look => self.machine.looked(Ok(())),
-                Wait::Refresh => {
+                Wait::Look(_) => self.machine.looked(Ok(())),
+                Wait::Refresh(_) => {
                     self.refreshes += 1;
                     self.machine.refreshed();
                 }
-                Wait::Read => {
+                Wait::Read(reading) => {
                     self.reads += 1;
-                    let (reading, _) = self.machine.to_read().unwrap();
                     self.machine.have_read(reading.run());
                 }
                 wait => return wait,

@@ -78,6 +78,33 @@ fn begin_is_sent_with_the_first_statement() {
     assert!(bench.released().is_some());
 }
 
+/// The reply to the connection's settings comes between the Bind that was answered here and the portal's Execute.
+#[test]
+fn a_portal_of_begin_outlives_the_replies_to_settings() {
+    let mut bench = bench(PoolMode::Transaction);
+    bench.query("SET app.tenant_id = 'a'");
+    bench.own_done(I);
+    bench.done("SET", I);
+    bench.released();
+    (bench.told(), bench.sent());
+    bench.client(|out| {
+        frontend::parse(out, "begin", "BEGIN", &[]).unwrap();
+        frontend::bind(out, "p", "begin", &[], Format::Text).unwrap();
+        one_shot(out, "SELECT 1");
+    });
+    assert!(bench.sent()[0].contains("set_config"));
+    bench.own_done(I);
+    bench.client(|out| {
+        frontend::describe(out, Target::Portal("p")).unwrap();
+        frontend::execute(out, "p", 0).unwrap();
+        frontend::sync(out);
+    });
+    let sent = bench.sent();
+    assert!(sent.contains(&"Execute p 0".to_owned()), "{sent:?}");
+    let told = bench.told();
+    assert!(!told.iter().any(|it| it.starts_with("ERROR")), "{told:?}");
+}
+
 #[test]
 fn a_transaction_of_nothing_takes_no_server() {
     let mut bench = bench(PoolMode::Transaction);
