@@ -28,7 +28,8 @@ impl Machine {
             self.take_permit()?;
         }
         if self.link.is_none() {
-            return Err(NotReady::Wait(Wait::Server));
+            let Some(link) = self.offered.take() else { return Err(Wait::Server.into()) };
+            self.attach(link);
         }
         if !self.starts() {
             return Ok(());

@@ -189,6 +189,8 @@ pub struct Machine {
     tx: TransactionStatus,
     pin: Pin,
     link: Option<Link>,
+    /// A server connection that the messages of one round may have: see [`Machine::offer`].
+    offered: Option<Link>,
     replies: Replies,
     copying: CopyStream,
     /// A COPY whose rows go out as INSERTs.
@@ -242,6 +244,7 @@ impl Machine {
             tx: TransactionStatus::Idle,
             pin,
             link: None,
+            offered: None,
             replies: Replies::default(),
             copying: CopyStream::None,
             load: None,

@@ -173,7 +173,7 @@ impl<S: Source> Relay<S> {
     async fn serve(&mut self) -> End {
         loop {
             let cancelling = self.cancelling.is_some() && self.server.is_some();
-            match if cancelling { Wait::Replies } else { self.machine.pump() } {
+            match if cancelling { Wait::Replies } else { self.pump() } {
                 Wait::Closed => return End::Closed,
                 Wait::Input | Wait::Replies => {}
                 Wait::Elsewhere if !self.release_to_move() => {}
@@ -202,6 +202,23 @@ impl<S: Source> Relay<S> {
                 }
             }
         }
+    }
+
+    /// Has the machine deal with the client's messages, with a server connection at hand if one is free and likely to be needed.
+    fn pump(&mut self) -> Wait {
+        if !self.machine.may_need_server() || self.heard_check() {
+            return self.machine.pump();
+        }
+        let Some((server, link)) = self.source.try_checkout(self.machine.place(), &self.machine.party()) else {
+            return self.machine.pump();
+        };
+        self.machine.offer(link);
+        let wait = self.machine.pump();
+        match self.machine.not_needed() {
+            None => self.acquired(server),
+            Some(link) => self.source.release(server, link, Condition::Clean),
+        }
+        wait
     }
 
     /// What the session's limits in time need: a cancel request, an alarm.

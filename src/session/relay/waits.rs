@@ -12,7 +12,7 @@ use super::{End, Relay, Source};
 use crate::base::{PgError, SqlState};
 use crate::limits::Allowance;
 use crate::session::directory::{Order, Seat};
-use crate::session::machine::{Link, Place, Reading, Wait};
+use crate::session::machine::{Place, Reading, Wait};
 
 impl<S: Source> Relay<S> {
     /// Gets what the machine waits for besides its sockets, while the client is still listened to: it may go away, or be told
@@ -38,17 +38,18 @@ impl<S: Source> Relay<S> {
             return Err(end);
         }
         if let Some((server, link)) = self.source.try_checkout(self.machine.place(), &self.machine.party()) {
-            self.acquired(server, link);
+            self.machine.attach(link);
+            self.acquired(server);
             return Ok(());
         }
         Box::pin(self.acquire_patiently()).await
     }
 
-    fn acquired(&mut self, server: S::Server, link: Link) {
+    /// The machine has a server connection.
+    pub(super) fn acquired(&mut self, server: S::Server) {
         self.server = Some(server);
         self.served = true;
         self.awaits_server = false;
-        self.machine.attach(link);
     }
 
     async fn acquire_patiently(&mut self) -> Result<(), End> {
@@ -75,7 +76,10 @@ impl<S: Source> Relay<S> {
             .await
         };
         match got {
-            Ok(Ok((server, link))) => self.acquired(server, link),
+            Ok(Ok((server, link))) => {
+                self.machine.attach(link);
+                self.acquired(server);
+            }
             Ok(Err(error)) => self.machine.deny(error),
             Err(end) => return Err(end),
         }
