@@ -45,7 +45,7 @@ impl Machine {
 
     /// A script with an actor's keys. For nobody, only what is harmless.
     fn bind_for(&self, place: &Place, script: &Arc<Script>, actor: &Actor) -> Result<Guarded, Refusal> {
-        if self.switching.is_none() {
+        if self.context.switching.is_none() {
             return script.bind(&self.env.keys);
         }
         if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(place, plan)) {
@@ -63,7 +63,7 @@ impl Machine {
 
     /// The guard of a place that was not needed before knows nothing yet; that of a bound session's own did its best at login.
     pub(super) fn check_catalog(&mut self, place: &Arc<Place>) -> Result<(), NotReady> {
-        if self.switching.is_none() || place.guard.epoch() > 0 {
+        if self.context.switching.is_none() || place.guard.epoch() > 0 {
             return self.check_age(place);
         }
         if !self.at_hand.refreshed {
@@ -90,21 +90,21 @@ impl Machine {
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
                 Effect::Setting(name) => {
-                    let waits = self.settings.touch(name);
+                    let waits = self.context.settings.touch(name);
                     self.hold_if(waits);
                 }
                 Effect::ResetAll => {
-                    let waits = self.settings.touch_all();
+                    let waits = self.context.settings.touch_all();
                     self.hold_if(waits);
                 }
                 Effect::ResetOwn => {
                     // What stands in the place of RESET ALL.
-                    self.settings.touch("application_name");
+                    self.context.settings.touch("application_name");
                     self.hold_if(true);
                 }
                 Effect::DiscardAll => {
-                    let open = self.batch == Batch::Open && !self.is_operator();
-                    self.discarding |= open && (self.switching.is_some() || self.settings.any());
+                    let open = self.server.batch == Batch::Open && !self.is_operator();
+                    self.server.discarding |= open && (self.context.switching.is_some() || self.context.settings.any());
                     self.hold_if(true);
                 }
                 Effect::Pin(reason) => {
@@ -114,7 +114,7 @@ impl Machine {
                     }
                     self.note_tie(*reason);
                 }
-                Effect::CatalogChanged => self.catalog_changed = true,
+                Effect::CatalogChanged => self.context.catalog_changed = true,
                 Effect::Deallocate(_) => {}
             }
         }
@@ -124,7 +124,7 @@ impl Machine {
     /// until nothing is outstanding. A batch of extended messages goes on to its Sync.
     fn hold_if(&mut self, waits: bool) {
         if waits {
-            self.hold = match self.batch {
+            self.server.hold = match self.server.batch {
                 Batch::Closed => Hold::Drain,
                 Batch::Open => Hold::AfterSync,
             };
@@ -132,15 +132,15 @@ impl Machine {
     }
 
     fn pin_to(&mut self, reason: PinReason) {
-        if !matches!(self.pin, super::Pin::Statement(_)) {
+        if !matches!(self.server.pin, super::Pin::Statement(_)) {
             self.env.observer.pinned(reason);
-            self.pin = super::Pin::Statement(reason);
+            self.server.pin = super::Pin::Statement(reason);
         }
     }
 
     /// Whether the session is an operator's.
     pub(super) fn is_operator(&self) -> bool {
-        self.place.mode == Mode::Operator
+        self.context.place.mode == Mode::Operator
     }
 }
 

@@ -59,19 +59,13 @@ impl Again {
 }
 
 impl Machine {
-    /// Whether the message that comes now would begin a batch.
-    #[inline]
-    pub(super) fn may_begin_batch(&self) -> bool {
-        self.batch == Batch::Closed && self.replies.is_empty() && self.tx == TransactionStatus::Idle
-    }
-
     /// A message of the client was dealt with; `began` tells what [`Machine::may_begin_batch`] said before.
     #[inline]
     pub(super) fn keep_for_again(&mut self, tag: u8, frame: &[u8], began: bool) {
         match tag {
             b'P' | b'B' | b'D' if began && self.again.state != State::Second => {
                 self.again.kept.clear();
-                self.again.state = if self.batch == Batch::Open { State::Keeping } else { State::Off };
+                self.again.state = if self.server.batch == Batch::Open { State::Keeping } else { State::Off };
             }
             b'P' | b'B' | b'D' | b'E' | b'C' | b'H' | b'S' => {}
             _ => return self.again.answered(),
@@ -88,7 +82,7 @@ impl Machine {
     /// Whether an error shows that what is noted of the server's prepared statements is wrong, or may be. It is not relied
     /// upon from now on.
     pub(super) fn doubts(&mut self, report: &Report<'_>) -> bool {
-        let Some(expected) = self.replies.head() else { return false };
+        let Some(expected) = self.server.replies.head() else { return false };
         let state = report.sqlstate();
         let is = |code: &[u8; 5]| state == Some(SqlState(*code));
         let (doubtful, again) = match &expected.kind {
@@ -111,7 +105,7 @@ impl Machine {
             | Kind::Loaded
             | Kind::Local { .. } => (false, false),
         };
-        if let Some(link) = self.link.as_mut().filter(|_| doubtful) {
+        if let Some(link) = self.server.link.as_mut().filter(|_| doubtful) {
             link.doubt();
         }
         again
@@ -120,28 +114,28 @@ impl Machine {
     /// Goes through the batch at the head again, if the client cannot tell. What failed is not told then.
     pub(super) fn run_again(&mut self) -> bool {
         if self.again.state != State::Keeping
-            || self.tx != TransactionStatus::Idle
-            || self.intake != Intake::Open
-            || !self.replies.is_one_batch()
-            || self.dropping > 0
-            || self.copy_part.left > 0
+            || self.server.tx != TransactionStatus::Idle
+            || self.client.intake != Intake::Open
+            || !self.server.replies.is_one_batch()
+            || self.client.dropping > 0
+            || self.copy.part.left > 0
         {
             return false;
         }
         self.statement_ended();
-        self.copying = CopyStream::None;
+        self.copy.stream = CopyStream::None;
         self.skip_to_sync();
-        self.intake = Intake::Open;
-        match self.replies.head() {
+        self.client.intake = Intake::Open;
+        match self.server.replies.head() {
             Some(sync) => sync.fate = Fate::Swallow(Errand::Again),
             None => {
-                frontend::sync(&mut self.to_server);
-                self.batch = Batch::Closed;
-                self.discarding = false;
-                self.replies.push(Kind::Sync, Fate::Swallow(Errand::Again));
+                frontend::sync(&mut self.server.out);
+                self.server.batch = Batch::Closed;
+                self.server.discarding = false;
+                self.server.replies.push(Kind::Sync, Fate::Swallow(Errand::Again));
             }
         }
-        self.hold = Hold::Drain;
+        self.server.hold = Hold::Drain;
         self.again.state = State::Second;
         true
     }
@@ -149,9 +143,9 @@ impl Machine {
     /// The server has left the failed batch.
     pub(super) fn go_through_again(&mut self) {
         let mut input = std::mem::take(&mut self.again.kept);
-        input.extend_from_slice(&self.input);
-        self.input = input;
-        self.incomplete = 0;
+        input.extend_from_slice(&self.client.input);
+        self.client.input = input;
+        self.client.incomplete = 0;
         self.at_hand = AtHand::default();
     }
 

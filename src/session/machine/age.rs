@@ -37,13 +37,13 @@ impl Machine {
 
     /// A statement of SQL's PREPARE was sent.
     pub(super) fn note_prepared(&mut self) {
-        self.prepared_by.get_or_insert(self.at_hand.decided);
+        self.prepared.decided.get_or_insert(self.at_hand.decided);
     }
 
     /// SQL's PREPARE keeps a statement on the server, which reads its names again when they change. What it was decided by is then
     /// not what it means.
     pub(super) fn outlives_its_decision(&self, place: &Place, sql: &str) -> Option<Refusal> {
-        self.prepared_by.filter(|epoch| place.goes_by_catalog() && *epoch != place.guard.epoch())?;
+        self.prepared.decided.filter(|epoch| place.goes_by_catalog() && *epoch != place.guard.epoch())?;
         let executes = sql.as_bytes().windows(7).any(|it| it.eq_ignore_ascii_case(b"execute"));
         executes.then(|| {
             let message = "the database has changed since the statement was prepared";

@@ -48,17 +48,17 @@ impl Machine {
     /// # Errors
     /// The connection is out of step, or the server ended it.
     pub fn server_bytes(&mut self, bytes: &[u8]) -> Result<(), Broken> {
-        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        let Some(link) = self.server.link.as_mut() else { return Ok(()) };
         let kept = std::mem::take(&mut link.input);
-        let told = self.to_client.len();
+        let told = self.client.out.len();
         let result = self.take_server_bytes(kept, bytes);
-        self.note_server_bytes(self.to_client.len() - told);
+        self.note_server_bytes(self.client.out.len() - told);
         result
     }
 
     fn take_server_bytes(&mut self, mut kept: BytesMut, bytes: &[u8]) -> Result<(), Broken> {
-        spare::fill(&mut self.to_client);
-        self.to_client.reserve(bytes.len());
+        spare::fill(&mut self.client.out);
+        self.client.out.reserve(bytes.len());
         if kept.is_empty() {
             // The usual case: whole messages, dealt with where they were read to.
             let mut rest = bytes;
@@ -79,14 +79,14 @@ impl Machine {
 
     /// The beginning of a message whose end is still to come.
     fn keep(&mut self, input: BytesMut) {
-        if let Some(link) = self.link.as_mut().filter(|_| !input.is_empty()) {
+        if let Some(link) = self.server.link.as_mut().filter(|_| !input.is_empty()) {
             link.input = input;
         }
     }
 
     fn server_messages(&mut self, input: &mut &[u8]) -> Result<(), Broken> {
         loop {
-            if let Some(passing) = self.link.as_mut().and_then(|link| link.passing.take()) {
+            if let Some(passing) = self.server.link.as_mut().and_then(|link| link.passing.take()) {
                 if !self.pass_part(input, passing)? {
                     return Ok(());
                 }
@@ -111,7 +111,8 @@ impl Machine {
 
     /// Rows that are there whole and are the client's go to it in one piece.
     fn pass_rows(&mut self, input: &mut &[u8]) -> Result<(), Broken> {
-        let Some(Expected { kind: Kind::Query(_) | Kind::Execute(_), fate: Fate::Forward, .. }) = self.replies.head()
+        let Some(Expected { kind: Kind::Query(_) | Kind::Execute(_), fate: Fate::Forward, .. }) =
+            self.server.replies.head()
         else {
             return Ok(());
         };
@@ -129,7 +130,7 @@ impl Machine {
             bytes += row.len();
             rest = after;
         }
-        self.to_client.extend_from_slice(input.get(..bytes).unwrap_or_default());
+        self.client.out.extend_from_slice(input.get(..bytes).unwrap_or_default());
         self.tally.rows(rows, bytes);
         self.spend(messages, bytes as u64);
         *input = rest;
@@ -138,7 +139,7 @@ impl Machine {
 
     fn handling(&mut self, tag: u8) -> Handling {
         let streamed = matches!(tag, b'D' | b'd' | b'T');
-        match self.replies.head().map(|expected| &expected.fate) {
+        match self.server.replies.head().map(|expected| &expected.fate) {
             _ if !streamed => Handling::Hold,
             Some(Fate::Forward) => Handling::Pass,
             Some(Fate::Swallow(Errand::Outcome(_))) if tag == b'D' => Handling::Hold,
@@ -151,7 +152,7 @@ impl Machine {
     /// A row that is not passed with others, because it is not there whole yet or is beyond the limits.
     fn check_budget(&mut self, length: usize) {
         let (rows, bytes) = self.budget();
-        if !matches!(self.replies.head(), Some(Expected { fate: Fate::Forward, .. })) {
+        if !matches!(self.server.replies.head(), Some(Expected { fate: Fate::Forward, .. })) {
             return;
         }
         if rows == 0 || length as u64 > bytes {
@@ -162,7 +163,7 @@ impl Machine {
     }
 
     fn begin_passing(&mut self, head: Head, forward: bool) {
-        if let Some(link) = self.link.as_mut() {
+        if let Some(link) = self.server.link.as_mut() {
             link.passing = Some(Passing { tag: head.tag, left: head.frame_len(), forward });
         }
     }
@@ -173,7 +174,7 @@ impl Machine {
         *input = rest;
         passing.left -= part.len();
         if passing.forward {
-            self.to_client.extend_from_slice(part);
+            self.client.out.extend_from_slice(part);
             if let b'D' | b'd' = passing.tag {
                 self.tally.rows(u64::from(passing.left == 0 && passing.tag == b'D'), part.len());
             }
@@ -182,7 +183,7 @@ impl Machine {
             self.passed(passing.tag)?;
             return Ok(true);
         }
-        if let Some(link) = self.link.as_mut() {
+        if let Some(link) = self.server.link.as_mut() {
             link.passing = Some(passing);
         }
         Ok(false)
@@ -196,7 +197,7 @@ impl Machine {
             b'N' => self.on_notice(frame),
             b'S' => self.on_parameter(body),
             b'A' => {
-                self.to_client.extend_from_slice(frame);
+                self.client.out.extend_from_slice(frame);
                 Ok(())
             }
             b'D' => self.on_outcome_row(body),
@@ -206,12 +207,12 @@ impl Machine {
 
     /// Whether replies at the head of the queue go to the client.
     pub(super) fn head_is_forwarded(&mut self) -> bool {
-        self.replies.head().is_none_or(|expected| !matches!(expected.fate, Fate::Swallow(_)))
+        self.server.replies.head().is_none_or(|expected| !matches!(expected.fate, Fate::Swallow(_)))
     }
 
     fn on_notice(&mut self, frame: &[u8]) -> Result<(), Broken> {
         if self.head_is_forwarded() {
-            self.to_client.extend_from_slice(frame);
+            self.client.out.extend_from_slice(frame);
         }
         Ok(())
     }
@@ -219,7 +220,7 @@ impl Machine {
     fn on_parameter(&mut self, body: &[u8]) -> Result<(), Broken> {
         let status = crate::wire::backend::ParameterStatus::read(body)?;
         let forwarded = self.head_is_forwarded();
-        let Some(link) = self.link.as_mut() else { return Ok(()) };
+        let Some(link) = self.server.link.as_mut() else { return Ok(()) };
         link.set_parameter(status.name, status.value);
         if forwarded {
             self.report_changes();

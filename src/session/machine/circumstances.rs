@@ -74,32 +74,34 @@ impl Settings {
 impl Machine {
     /// Under what a statement is prepared that is sent now.
     pub(super) fn circumstances(&self) -> Circumstances {
-        Circumstances { settings: self.settings.in_force().cloned(), epoch: self.place.guard.epoch() }
+        Circumstances { settings: self.context.settings.in_force().cloned(), epoch: self.context.place.guard.epoch() }
     }
 
     /// Between transactions, what has become of settings that count is on its way: a named statement waits for it.
     pub(super) fn settle_settings(&mut self, name: &str) -> Result<(), NotReady> {
         let open = !name.is_empty()
-            && self.settings.in_force().is_none()
-            && !self.replies.is_empty()
-            && self.tx == TransactionStatus::Idle
-            && self.batch == Batch::Closed
-            && self.replies.only_errands();
-        if open { self.settle() } else { Ok(()) }
+            && self.context.settings.in_force().is_none()
+            && !self.server.replies.is_empty()
+            && self.server.tx == TransactionStatus::Idle
+            && self.server.batch == Batch::Closed
+            && self.server.replies.only_errands();
+        if open { self.server.settle() } else { Ok(()) }
     }
 
     /// The statement under the name that it has on servers now: what is prepared under other settings than those in force,
     /// or was before the catalog changed, is another one. Where they are being changed the server keeps what it has.
     pub(super) fn under_now(&mut self, statement: Arc<Statement>) -> Arc<Statement> {
         let ServerStatement::Shared(_) = statement.server else { return statement };
-        let settings = self.settings.in_force();
+        let settings = self.context.settings.in_force();
         let unknown = settings.is_none();
-        if statement.circumstances.are(settings, self.place.guard.epoch()) || (unknown && self.knows(&statement)) {
+        if statement.circumstances.are(settings, self.context.place.guard.epoch())
+            || (unknown && self.knows(&statement))
+        {
             return statement;
         }
         let mut renamed = Statement::clone(&statement);
         self.name_on_server(&mut renamed);
-        self.statements.supersede(&statement, renamed)
+        self.prepared.statements.supersede(&statement, renamed)
     }
 }
 

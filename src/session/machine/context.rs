@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use super::not_ready::NotReady;
 use super::replies::{Errand, Fate, Kind, Run, Subject};
-use super::{Batch, Hold, Machine, Wait};
+use super::{Hold, Machine, Wait};
 use crate::base::{Enforcement, Mode, PgError, Severity, SqlState};
-use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 
 impl Machine {
@@ -14,7 +13,7 @@ impl Machine {
     pub fn deny(&mut self, error: PgError) {
         match error.severity {
             // Another tenant's server may be there.
-            Severity::Fatal if self.switching.is_some() => {
+            Severity::Fatal if self.context.switching.is_some() => {
                 self.at_hand.denied = Some(PgError { severity: Severity::Error, ..error });
             }
             Severity::Error => self.at_hand.denied = Some(error),
@@ -24,11 +23,11 @@ impl Machine {
 
     /// A server connection is there and has the client's settings, or will have them when it comes to what is sent next.
     pub(super) fn ready_to_send(&mut self) -> Result<(), NotReady> {
-        if self.metered.is_some() && self.starts() {
+        if self.limits.metered.is_some() && self.starts() {
             self.take_permit()?;
         }
-        if self.link.is_none() {
-            let Some(link) = self.offered.take() else { return Err(Wait::Server.into()) };
+        if self.server.link.is_none() {
+            let Some(link) = self.server.offered.take() else { return Err(Wait::Server.into()) };
             self.attach(link);
         }
         if !self.starts() {
@@ -38,18 +37,11 @@ impl Machine {
         self.send_unsent()
     }
 
-    /// Nothing of a transaction was sent: the connection's settings can be made the session's.
-    pub(super) fn starts(&self) -> bool {
-        (self.tx == TransactionStatus::Idle || self.unsent.is_some())
-            && self.batch == Batch::Closed
-            && self.replies.is_empty()
-    }
-
     fn apply_context(&mut self) -> Result<(), NotReady> {
-        let Some(link) = self.link.as_mut() else { return Err(NotReady::Wait(Wait::Server)) };
-        self.settings.applied();
-        let Some(difference) = self.settings.difference(&link.applied) else {
-            if self.switching.is_some() {
+        let Some(link) = self.server.link.as_mut() else { return Err(NotReady::Wait(Wait::Server)) };
+        self.context.settings.applied();
+        let Some(difference) = self.context.settings.difference(&link.applied) else {
+            if self.context.switching.is_some() {
                 // It may be another server than the last one.
                 self.report_changes();
             }
@@ -57,14 +49,16 @@ impl Machine {
         };
         // A Query drops the unnamed statement.
         link.unnamed = None;
-        if frontend::query(&mut self.to_server, &difference.sql).is_err() {
+        if frontend::query(&mut self.server.out, &difference.sql).is_err() {
             // A NUL cannot come from a client's message; a key of the configuration with one in it fails here.
             self.context_failed();
             return Err(NotReady::Wait(Wait::Closed));
         }
-        self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Context(difference.changes)));
+        self.server
+            .replies
+            .push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Context(difference.changes)));
         if difference.critical || self.relies_on_settings() {
-            self.hold = Hold::Drain;
+            self.server.hold = Hold::Drain;
             return Err(NotReady::Wait(Wait::Replies));
         }
         Ok(())
@@ -72,15 +66,13 @@ impl Machine {
 
     /// Policies alone tell whose rows a statement means, by a setting: nothing may be sent before it is confirmed.
     fn relies_on_settings(&self) -> bool {
-        self.place.mode == Mode::Shared && self.place.guard.policy().enforcement == Enforcement::Rls
+        self.context.place.mode == Mode::Shared && self.context.place.guard.policy().enforcement == Enforcement::Rls
     }
 
     /// The settings could not be applied. What the client sent meanwhile may have run without them: nothing of it is
     /// given to the client, and neither side goes on.
     pub(super) fn context_failed(&mut self) {
-        if let Some(link) = self.link.as_mut() {
-            link.poisoned = true;
-        }
+        self.server.poison();
         self.fail(&PgError::fatal(
             SqlState::CONNECTION_FAILURE,
             "the session's settings could not be applied to a server connection",
@@ -89,7 +81,7 @@ impl Machine {
 
     /// The settings hold now.
     pub(super) fn context_applied(&mut self, changes: Vec<(String, Option<String>)>) {
-        let Some(link) = self.link.as_mut() else { return };
+        let Some(link) = self.server.link.as_mut() else { return };
         for (name, value) in changes {
             match value {
                 Some(value) => link.applied.insert(name, value),
@@ -101,16 +93,16 @@ impl Machine {
 
     /// Tells the client of reported settings that differ from what it was told last.
     pub(super) fn report_changes(&mut self) {
-        let Some(link) = self.link.as_ref() else { return };
-        if link.parameters == *self.reported {
+        let Some(link) = self.server.link.as_ref() else { return };
+        if link.parameters == *self.client.reported {
             return;
         }
         for (name, value) in &link.parameters {
-            if self.reported.get(name) != Some(value)
+            if self.client.reported.get(name) != Some(value)
                 // The texts came out of a message of the same kind: they can be written.
-                && backend::parameter_status(&mut self.to_client, name, value).is_ok()
+                && backend::parameter_status(&mut self.client.out, name, value).is_ok()
             {
-                Arc::make_mut(&mut self.reported).insert(name.clone(), value.clone());
+                Arc::make_mut(&mut self.client.reported).insert(name.clone(), value.clone());
             }
         }
     }

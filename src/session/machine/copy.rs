@@ -50,26 +50,26 @@ impl Machine {
     pub(super) fn begin_copy_in(&mut self) {
         let rewriter = self.head_guarded().map(|(guarded, statement)| rewriter(guarded, statement));
         match rewriter {
-            None | Some(Ok(None)) => self.copying = CopyStream::Forward,
-            Some(Ok(Some(rewriter))) => self.copying = CopyStream::Rewrite(Box::new(rewriter)),
+            None | Some(Ok(None)) => self.copy.stream = CopyStream::Forward,
+            Some(Ok(Some(rewriter))) => self.copy.stream = CopyStream::Rewrite(Box::new(rewriter)),
             Some(Err(refusal)) => self.refuse_stream(refusal),
         }
     }
 
     /// The head of a CopyData message: its body is dealt with as it comes.
     pub(super) fn begin_copy_data(&mut self, input: &mut BytesMut, head: Head) -> Result<(), Wait> {
-        match &self.copying {
-            CopyStream::None if self.replies.awaits_copy() || self.replies.awaits_load() => {
-                self.ask_for_replies();
+        match &self.copy.stream {
+            CopyStream::None if self.server.replies.awaits_copy() || self.server.replies.awaits_load() => {
+                self.server.ask_for_replies();
                 return Err(Wait::Replies);
             }
             // The head goes as it came; what follows is counted only.
-            CopyStream::Forward => self.to_server.extend_from_slice(input.get(..Head::LEN).unwrap_or_default()),
+            CopyStream::Forward => self.server.out.extend_from_slice(input.get(..Head::LEN).unwrap_or_default()),
             CopyStream::None | CopyStream::Rewrite(_) | CopyStream::Insert | CopyStream::Refused => {}
         }
         input.advance(Head::LEN);
-        let forwards = matches!(self.copying, CopyStream::Forward);
-        self.copy_part = CopyPart { left: head.frame_len() - Head::LEN, forwards };
+        let forwards = matches!(self.copy.stream, CopyStream::Forward);
+        self.copy.part = CopyPart { left: head.frame_len() - Head::LEN, forwards };
         Ok(())
     }
 
@@ -78,19 +78,19 @@ impl Machine {
         if input.is_empty() {
             return Err(Wait::Input);
         }
-        let count = input.len().min(self.copy_part.left);
+        let count = input.len().min(self.copy.part.left);
         let part = input.get(..count).unwrap_or_default();
-        self.copy_part.left -= count;
-        if self.copy_part.forwards {
+        self.copy.part.left -= count;
+        if self.copy.part.forwards {
             // To its end, even if the COPY fails meanwhile: the server counts on the length that it was told.
-            self.to_server.extend_from_slice(part);
-        } else if let CopyStream::Rewrite(rewriter) = &mut self.copying {
+            self.server.out.extend_from_slice(part);
+        } else if let CopyStream::Rewrite(rewriter) = &mut self.copy.stream {
             let mut out = Vec::with_capacity(part.len() + part.len() / 8);
             match rewriter.push(part, &mut out) {
                 Ok(()) => self.send_copy_data(&out),
                 Err(refusal) => self.refuse_stream(refusal),
             }
-        } else if let CopyStream::Insert = &self.copying
+        } else if let CopyStream::Insert = &self.copy.stream
             && let Err(refusal) = self.load_data(part)
         {
             self.refuse_load(refusal);
@@ -101,13 +101,13 @@ impl Machine {
 
     fn send_copy_data(&mut self, data: &[u8]) {
         // Parts are at most as long as what one read gives, and the tenant's value.
-        if !data.is_empty() && frontend::copy_data(&mut self.to_server, data).is_err() {
+        if !data.is_empty() && frontend::copy_data(&mut self.server.out, data).is_err() {
             self.context_failed();
         }
     }
 
     pub(super) fn on_copy_done(&mut self) -> Result<(), NotReady> {
-        match std::mem::replace(&mut self.copying, CopyStream::None) {
+        match std::mem::replace(&mut self.copy.stream, CopyStream::None) {
             CopyStream::None | CopyStream::Refused => {}
             CopyStream::Forward => self.end_stream(),
             CopyStream::Insert => self.end_load(),
@@ -127,27 +127,27 @@ impl Machine {
 
     /// The stream is over; what the server makes of it is to come. The client may go on.
     fn end_stream(&mut self) {
-        frontend::copy_done(&mut self.to_server);
+        frontend::copy_done(&mut self.server.out);
         self.note_stream_end();
     }
 
     pub(super) fn on_copy_fail(&mut self, reason: &str) -> Result<(), NotReady> {
-        let stream = std::mem::replace(&mut self.copying, CopyStream::None);
+        let stream = std::mem::replace(&mut self.copy.stream, CopyStream::None);
         if let CopyStream::Insert = stream {
             self.abandon_load(reason);
             return Ok(());
         }
         let runs = matches!(stream, CopyStream::Forward | CopyStream::Rewrite(_));
         // The text came from a terminated string: it can be written.
-        if runs && frontend::copy_fail(&mut self.to_server, reason).is_ok() {
+        if runs && frontend::copy_fail(&mut self.server.out, reason).is_ok() {
             self.note_stream_end();
         }
         Ok(())
     }
 
     fn note_stream_end(&mut self) {
-        self.sent += 1;
-        if let Some(Expected { kind: Kind::Query(run) | Kind::Execute(run), .. }) = self.replies.head() {
+        self.server.sent += 1;
+        if let Some(Expected { kind: Kind::Query(run) | Kind::Execute(run), .. }) = self.server.replies.head() {
             run.streamed = true;
         }
     }
@@ -155,12 +155,12 @@ impl Machine {
     /// Ends a stream that may not go on: the server fails the COPY, and the client is told why.
     fn refuse_stream(&mut self, refusal: Refusal) {
         self.env.observer.refused(&refusal, "COPY FROM STDIN");
-        self.copying = CopyStream::Refused;
+        self.copy.stream = CopyStream::Refused;
         self.note_stream_end();
-        if frontend::copy_fail(&mut self.to_server, MUST_FAIL).is_err() {
+        if frontend::copy_fail(&mut self.server.out, MUST_FAIL).is_err() {
             self.context_failed();
         }
-        if let Some(expected) = self.replies.head() {
+        if let Some(expected) = self.server.replies.head() {
             expected.fate = Fate::Refused(refusal.error);
         }
     }

@@ -41,12 +41,12 @@ impl Machine {
         if !drops_names(guarded) {
             return Ok(());
         }
-        self.settle()
+        self.server.settle()
     }
 
     /// What a name stands for must be known; `sent` as for [`Replies::is_name_open`](super::replies::Replies::is_name_open).
     pub(super) fn settle_name(&mut self, name: &str, sent: bool) -> Result<(), NotReady> {
-        if self.replies.is_name_open(name, sent) { self.settle() } else { Ok(()) }
+        if self.server.replies.is_name_open(name, sent) { self.server.settle() } else { Ok(()) }
     }
 
     /// The same for a Query, in whose place DISCARD ALL depends on the transaction too.
@@ -54,14 +54,14 @@ impl Machine {
         if !drops(guarded) {
             return Ok(());
         }
-        self.settle()
+        self.server.settle()
     }
 
     /// What drops prepared statements was sent: nothing follows before its reply.
     pub(super) fn wait_for_names(&mut self, guarded: &Guarded) {
         // Behind DISCARD ALL in a batch all is refused anyway.
-        if drops(guarded) && !self.discarding {
-            self.hold = Hold::Drain;
+        if drops(guarded) && !self.server.discarding {
+            self.server.hold = Hold::Drain;
         }
     }
 
@@ -69,7 +69,11 @@ impl Machine {
     /// stays its own.
     pub(super) fn deallocation(&self, guarded: &Guarded) -> Option<&'static str> {
         let [plan] = guarded.plans() else { return None };
-        if self.tx == TransactionStatus::Failed { None } else { self.deallocation_of(plan, self.pin != Pin::No) }
+        if self.server.tx == TransactionStatus::Failed {
+            None
+        } else {
+            self.deallocation_of(plan, self.server.pin != Pin::No)
+        }
     }
 
     /// The same for the statements of a text of several; empty if there is none.
@@ -78,7 +82,7 @@ impl Machine {
             return Box::default();
         }
         let pins = |plan: &Arc<Plan>| plan.effects.iter().any(|effect| matches!(effect, Effect::Pin(_)));
-        let stays = self.pin != Pin::No || guarded.plans().iter().any(pins);
+        let stays = self.server.pin != Pin::No || guarded.plans().iter().any(pins);
         guarded.plans().iter().map(|plan| self.deallocation_of(plan, stays)).collect()
     }
 
@@ -86,7 +90,9 @@ impl Machine {
     fn deallocation_of(&self, plan: &Plan, stays: bool) -> Option<&'static str> {
         plan.effects.iter().find_map(|effect| match effect {
             Effect::Deallocate(Deallocate::All) if !stays => Some("DEALLOCATE ALL"),
-            Effect::Deallocate(Deallocate::Name(name)) if self.statements.get(name).is_some() => Some("DEALLOCATE"),
+            Effect::Deallocate(Deallocate::Name(name)) if self.prepared.statements.get(name).is_some() => {
+                Some("DEALLOCATE")
+            }
             _ => None,
         })
     }
@@ -95,10 +101,10 @@ impl Machine {
     /// miss the shared statements. Within a transaction it is the server's to refuse.
     pub(super) fn discard_here(&self, guarded: &Guarded) -> Option<&'static str> {
         let [plan] = guarded.plans() else { return None };
-        let free = self.pin == Pin::No
+        let free = self.server.pin == Pin::No
             && !self.is_operator()
-            && self.tx == TransactionStatus::Idle
-            && self.batch == Batch::Closed;
+            && self.server.tx == TransactionStatus::Idle
+            && self.server.batch == Batch::Closed;
         (free && plan.effects.contains(&Effect::DiscardAll)).then_some("DISCARD ALL")
     }
 
@@ -111,12 +117,12 @@ impl Machine {
         }
         let mut now = Statement { tag, ..Statement::clone(&statement) };
         self.name_on_server(&mut now);
-        Ok(self.statements.supersede(&statement, now))
+        Ok(self.prepared.statements.supersede(&statement, now))
     }
 
     /// A statement has ended well: what it dropped is gone, whatever becomes of its transaction.
     pub(super) fn note_dropped(&mut self) {
-        let Some(expected) = self.replies.head() else { return };
+        let Some(expected) = self.server.replies.head() else { return };
         let (Kind::Query(run) | Kind::Execute(run)) = &expected.kind else { return };
         let Some(plan) = run.dropping().cloned() else { return };
         let here = run.tag_now().is_some();
@@ -131,12 +137,12 @@ impl Machine {
 
     fn deallocated(&mut self, what: &Deallocate, here: bool) {
         match what {
-            Deallocate::Name(name) if here => drop(self.statements.remove(name)),
+            Deallocate::Name(name) if here => drop(self.prepared.statements.remove(name)),
             Deallocate::Name(_) => {}
             Deallocate::All => {
-                self.statements.clear_named();
-                self.prepared_by = None;
-                if let Some(link) = self.link.as_mut().filter(|_| !here) {
+                self.prepared.statements.clear_named();
+                self.prepared.decided = None;
+                if let Some(link) = self.server.link.as_mut().filter(|_| !here) {
                     link.prepared.clear();
                 }
             }
@@ -144,12 +150,12 @@ impl Machine {
     }
 
     fn discarded(&mut self, here: bool) {
-        self.prepared_by = None;
-        self.statements.clear_named();
-        self.settings.discard();
+        self.prepared.decided = None;
+        self.prepared.statements.clear_named();
+        self.context.settings.discard();
         self.untie();
-        self.pin = Pin::by(self.place.pool_mode);
-        if let Some(link) = self.link.as_mut().filter(|_| !here) {
+        self.server.pin = Pin::by(self.context.place.pool_mode);
+        if let Some(link) = self.server.link.as_mut().filter(|_| !here) {
             link.prepared.clear();
             link.applied.clear();
             link.needs_reset = false;

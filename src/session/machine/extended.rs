@@ -14,7 +14,7 @@ use super::outline::tag_of;
 use super::replies::{Closes, Errand, Kind, Run, Subject};
 use super::route::Needs;
 use super::statements::{Portal, Statement, Undo, no_such_statement};
-use super::{Batch, Hold, Intake, Machine, Wait};
+use super::{Batch, Intake, Machine, Wait};
 use crate::base::{Oid, PgError, SqlState};
 use crate::guard::{BindValue, Protocol};
 use crate::wire::encode::{backend, frontend};
@@ -25,7 +25,7 @@ impl Machine {
     /// The stages of a Parse: its name, plan, the server connection and its context, prepare.
     pub(super) fn on_parse(&mut self, parse: &Parse<'_>) -> Result<(), NotReady> {
         if self.may_come_free(parse.name) {
-            self.ask_for_replies();
+            self.server.ask_for_replies();
             return Err(Wait::Replies.into());
         }
         self.settle_name(parse.name, true)?;
@@ -52,25 +52,25 @@ impl Machine {
         if !here {
             return self.prepare(statement);
         }
-        let undo = self.statements.insert(Arc::new(statement));
+        let undo = self.prepared.statements.insert(Arc::new(statement));
         self.answer_for(Some(undo), backend::parse_complete);
         Ok(())
     }
 
     /// Whether the name is taken by a statement that replies to come may show to have failed or to have been skipped.
     fn may_come_free(&self, name: &str) -> bool {
-        !name.is_empty() && !self.replies.is_empty() && self.statements.get(name).is_some()
+        !name.is_empty() && !self.server.replies.is_empty() && self.prepared.statements.get(name).is_some()
     }
 
     fn cannot_prepare(&self, parse: &Parse<'_>) -> Option<PgError> {
         if parse.name.is_empty() {
             return None;
         }
-        if self.statements.get(parse.name).is_some() {
+        if self.prepared.statements.get(parse.name).is_some() {
             let message = format!("prepared statement \"{}\" already exists", parse.name);
             return Some(PgError::error(SqlState::DUPLICATE_PREPARED_STATEMENT, message));
         }
-        let room = self.statements.has_room(parse.sql.len());
+        let room = self.prepared.statements.has_room(parse.sql.len());
         (!room).then(|| {
             PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements in this session")
                 .hint("Close or DEALLOCATE those that are no longer needed.")
@@ -81,7 +81,7 @@ impl Machine {
     fn on_server(&mut self, name: &str, bind: Option<&Bind<'_>>) -> Result<Arc<Statement>, NotReady> {
         self.settle_name(name, false)?;
         self.settle_settings(name)?;
-        let Some(mut statement) = self.statements.get(name).cloned() else {
+        let Some(mut statement) = self.prepared.statements.get(name).cloned() else {
             return Err(no_such_statement(name).into());
         };
         if drops_names(&statement.guarded) {
@@ -100,7 +100,7 @@ impl Machine {
     }
 
     pub(super) fn on_bind(&mut self, bind: &Bind<'_>) -> Result<(), NotReady> {
-        if !self.portals.has_room(bind.portal) {
+        if !self.prepared.portals.has_room(bind.portal) {
             return Err(PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many open portals").into());
         }
         if self.binds_here(bind) {
@@ -109,10 +109,10 @@ impl Machine {
         let statement = self.on_server(bind.statement, Some(bind))?;
         self.check_values(&statement, bind)?;
         self.write_bind(&statement, bind).map_err(|error| error.to_pg())?;
-        self.sent_extended();
+        self.server.sent_extended();
         self.note_portal(bind.portal, &statement);
-        let undo = self.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
-        self.replies.forward(Kind::Bind { statement, undo });
+        let undo = self.prepared.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
+        self.server.replies.forward(Kind::Bind { statement, undo });
         Ok(())
     }
 
@@ -148,7 +148,7 @@ impl Machine {
             client_params: statement.expected_params(bind.params.count()),
             extra: &extra.collect::<SmallVec<[_; 1]>>(),
         };
-        rewrite_bind(&mut self.to_server, bind, &change)
+        rewrite_bind(&mut self.server.out, bind, &change)
     }
 
     pub(super) fn on_describe(&mut self, target: Target<'_>) -> Result<(), NotReady> {
@@ -156,7 +156,7 @@ impl Machine {
             Target::Portal(name) => return self.describe_portal(name),
             Target::Statement(name) => name,
         };
-        if let Some(statement) = self.statements.get(name).cloned()
+        if let Some(statement) = self.prepared.statements.get(name).cloned()
             && self.waits_for_bind(&statement.step)
             && self.describe_here(&statement.step)
         {
@@ -164,9 +164,9 @@ impl Machine {
         }
         let statement = self.on_server(name, None)?;
         let server_name = statement.server.wire_name();
-        frontend::describe(&mut self.to_server, Target::Statement(&server_name)).map_err(|error| error.to_pg())?;
-        self.sent_extended();
-        self.replies.forward(Kind::DescribeStatement(statement));
+        frontend::describe(&mut self.server.out, Target::Statement(&server_name)).map_err(|error| error.to_pg())?;
+        self.server.sent_extended();
+        self.server.replies.forward(Kind::DescribeStatement(statement));
         Ok(())
     }
 
@@ -176,9 +176,9 @@ impl Machine {
             return Ok(());
         }
         self.ready_to_send()?;
-        frontend::describe(&mut self.to_server, Target::Portal(name)).map_err(|error| error.to_pg())?;
-        self.sent_extended();
-        self.replies.forward(Kind::DescribePortal);
+        frontend::describe(&mut self.server.out, Target::Portal(name)).map_err(|error| error.to_pg())?;
+        self.server.sent_extended();
+        self.server.replies.forward(Kind::DescribePortal);
         Ok(())
     }
 
@@ -188,22 +188,22 @@ impl Machine {
             return Ok(());
         }
         self.ready_to_execute(execute.portal)?;
-        if let Some(portal) = self.portals.get(execute.portal)
+        if let Some(portal) = self.prepared.portals.get(execute.portal)
             && let Some(error) = self.statement_over_quota(&portal.statement)
         {
             return Err(error.into());
         }
-        if starts_load(&self.portals, execute.portal)
-            && let Some(portal) = self.portals.remove(execute.portal)
+        if starts_load(&self.prepared.portals, execute.portal)
+            && let Some(portal) = self.prepared.portals.remove(execute.portal)
         {
             let load = Self::load_of(&portal.statement.guarded, LoadProtocol::Extended)?;
             return load.map_or(Ok(()), |load| self.start_load(load));
         }
-        frontend::execute(&mut self.to_server, execute.portal, execute.max_rows).map_err(|error| error.to_pg())?;
-        self.sent_extended();
+        frontend::execute(&mut self.server.out, execute.portal, execute.max_rows).map_err(|error| error.to_pg())?;
+        self.server.sent_extended();
         // A portal that is not known here is a cursor that the guard let an SQL statement declare.
         let mut run = Run::new(Subject::None);
-        if let Some(portal) = self.portals.get_mut(execute.portal) {
+        if let Some(portal) = self.prepared.portals.get_mut(execute.portal) {
             run.resumes = std::mem::replace(&mut portal.begun, true);
             let statement = portal.statement.clone();
             self.note_effects(&statement.guarded);
@@ -215,16 +215,16 @@ impl Machine {
             self.wait_for_names(&statement.guarded);
             run.subject = Subject::Statement(statement);
         }
-        self.replies.forward(Kind::Execute(run));
+        self.server.replies.forward(Kind::Execute(run));
         Ok(())
     }
 
     /// As [`Machine::ready_to_send`], for whom the portal was bound. A change of the context waits for what is outstanding.
     fn ready_to_execute(&mut self, portal: &str) -> Result<(), NotReady> {
-        if self.switching.is_none() {
+        if self.context.switching.is_none() {
             return self.ready_to_send();
         }
-        let Some(portal) = self.portals.get(portal) else {
+        let Some(portal) = self.prepared.portals.get(portal) else {
             // A cursor that SQL declared, if it is one.
             let asked = self.asked();
             return self.ready_to_run(&asked);
@@ -232,7 +232,7 @@ impl Machine {
         let statement = portal.statement.clone();
         self.check_portal(&statement)?;
         if statement.change.is_some() {
-            self.settle()?;
+            self.server.settle()?;
             return self.ready_to_send();
         }
         self.ready_for_statement(&statement, false)
@@ -243,7 +243,7 @@ impl Machine {
             // The shared statement stays on its servers until it is the least recently used one.
             Target::Statement(name) => {
                 self.settle_name(name, true)?;
-                let undo = self.statements.remove(name).map(Undo::Dropped);
+                let undo = self.prepared.statements.remove(name).map(Undo::Dropped);
                 self.answer_for(undo, backend::close_complete);
                 Ok(())
             }
@@ -252,46 +252,35 @@ impl Machine {
     }
 
     fn close_portal(&mut self, name: &str) -> Result<(), NotReady> {
-        let undo = self.portals.close(name);
-        if self.link.is_none() {
+        let undo = self.prepared.portals.close(name);
+        if self.server.link.is_none() {
             // Portals end with their transaction: there is none.
             self.answer(backend::close_complete);
             return Ok(());
         }
-        frontend::close(&mut self.to_server, Target::Portal(name)).map_err(|error| error.to_pg())?;
-        self.sent_extended();
-        self.replies.forward(Kind::Close(Closes::Portal(undo)));
+        frontend::close(&mut self.server.out, Target::Portal(name)).map_err(|error| error.to_pg())?;
+        self.server.sent_extended();
+        self.server.replies.forward(Kind::Close(Closes::Portal(undo)));
         Ok(())
     }
 
     pub(super) fn on_flush(&mut self) -> Result<(), NotReady> {
-        if self.link.is_some() {
-            frontend::flush(&mut self.to_server);
-            self.flushed = self.sent;
+        if self.server.link.is_some() {
+            self.server.flush();
         }
         Ok(())
     }
 
     pub(super) fn on_sync(&mut self) -> Result<(), NotReady> {
-        self.intake = Intake::Open;
-        if self.link.is_none() || (self.batch == Batch::Closed && self.replies.only_errands()) {
+        self.client.intake = Intake::Open;
+        if self.server.link.is_none() || (self.server.batch == Batch::Closed && self.server.replies.only_errands()) {
             self.answer_ready();
             return Ok(());
         }
-        frontend::sync(&mut self.to_server);
-        self.batch = Batch::Closed;
-        self.discarding = false;
-        if self.hold == Hold::AfterSync {
-            self.hold = Hold::Drain;
-        }
+        frontend::sync(&mut self.server.out);
+        self.server.sent_sync();
         self.wait_for_context();
-        self.replies.forward(Kind::Sync);
+        self.server.replies.forward(Kind::Sync);
         Ok(())
-    }
-
-    /// An extended message was written.
-    pub(super) fn sent_extended(&mut self) {
-        self.batch = Batch::Open;
-        self.sent += 1;
     }
 }

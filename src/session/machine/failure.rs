@@ -2,6 +2,7 @@
 
 use super::backend::Broken;
 use super::copy::CopyStream;
+use super::parts::{Prepared, ServerSide};
 use super::refuse::MUST_FAIL;
 use super::replies::{Closes, Errand, Expected, Fate, Kind, Run, Subject};
 use super::statements::{Statement, Undo};
@@ -25,14 +26,14 @@ impl Machine {
     pub(super) fn on_error(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
         let report = Report::read(body)?;
         if report.is_fatal() {
-            self.to_client.extend_from_slice(frame);
-            self.intake = Intake::Closed;
+            self.client.out.extend_from_slice(frame);
+            self.client.intake = Intake::Closed;
             return Err(Broken::Ended);
         }
         if self.doubts(&report) && self.run_again() {
             return Ok(());
         }
-        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(b'E')) };
+        let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(b'E')) };
         let extent = match &mut expected.kind {
             Kind::Query(run) => {
                 run.failed = true;
@@ -48,7 +49,7 @@ impl Machine {
             self.report_error(&report)?;
         }
         self.statement_ended();
-        self.copying = CopyStream::None;
+        self.copy.stream = CopyStream::None;
         let ends_query = self.load_failed();
         if let Extent::UpToSync = extent {
             self.skip_to_sync();
@@ -62,7 +63,7 @@ impl Machine {
     /// Whether the error is none of the client's business: a Query of pgwarden's own failed. (A Parse of its own that
     /// fails makes the client's message fail.)
     fn is_errand_of_its_own(&mut self) -> bool {
-        let fate = self.replies.head().map(|expected| &expected.fate);
+        let fate = self.server.replies.head().map(|expected| &expected.fate);
         matches!(
             fate,
             Some(Fate::Swallow(Errand::Context(_) | Errand::Outcome(_) | Errand::Begin | Errand::Fail | Errand::Spoil))
@@ -72,7 +73,8 @@ impl Machine {
     /// The server drops all up to the next Sync, Queries too: so do we, what is on its way and what the client still sends.
     /// Until that Sync the connection is as in the middle of a batch.
     pub(super) fn skip_to_sync(&mut self) {
-        let Self { replies, statements, portals, link, .. } = self;
+        let Self { server: ServerSide { replies, link, .. }, prepared: Prepared { statements, portals, .. }, .. } =
+            self;
         let mut prepared = link.as_mut().map(|link| &mut link.prepared);
         let found = replies.unwind(|kind, failed| match kind {
             Kind::Parse { undo, server, .. } => {
@@ -102,44 +104,42 @@ impl Machine {
             | Kind::Loaded => {}
         });
         // What was the server's unnamed statement may have been replaced or not.
-        if let Some(link) = self.link.as_mut() {
-            link.unnamed = None;
-        }
+        self.server.forget_unnamed();
         if !found {
-            self.batch = Batch::Open;
-            if self.intake == Intake::Open {
-                self.intake = Intake::Skipping;
+            self.server.batch = Batch::Open;
+            if self.client.intake == Intake::Open {
+                self.client.intake = Intake::Skipping;
             }
         }
     }
 
     /// Tells the client of an error.
     fn report_error(&mut self, report: &Report<'_>) -> Result<(), Broken> {
-        let hides = self.place.mode == Mode::Shared;
+        let hides = self.context.place.mode == Mode::Shared;
         if let Some(error) = self.reason_of_cancel(report.sqlstate()) {
-            backend::error_response(&mut self.to_client, &error);
+            backend::error_response(&mut self.client.out, &error);
             return Ok(());
         }
         let context = self.load_context(report);
-        let Some(expected) = self.replies.head() else { return Ok(()) };
+        let Some(expected) = self.server.replies.head() else { return Ok(()) };
         let replaced = match &expected.fate {
             Fate::Refused(error) => Some(error).filter(|_| is_ours(report)),
             Fate::Cut(error) => Some(error).filter(|_| report.sqlstate() == Some(SqlState::QUERY_CANCELED)),
             Fate::Forward | Fate::Swallow(_) => None,
         };
         if let Some(error) = replaced {
-            backend::error_response(&mut self.to_client, error);
+            backend::error_response(&mut self.client.out, error);
             return Ok(());
         }
         let rewritten = is_rewritten(expected) || matches!(expected.fate, Fate::Swallow(Errand::Load(_)));
         if let Some(error) = foreign_value(report).filter(|_| rewritten) {
-            backend::error_response(&mut self.to_client, &error);
+            backend::error_response(&mut self.client.out, &error);
             return Ok(());
         }
         let telling = hides && report.sqlstate().is_some_and(|state| TELLING.contains(&state));
         let names = names_of(expected);
         let added = context.as_deref().map(|text| (code::WHERE, text));
-        rewrite_report(&mut self.to_client, b'E', report, added, |field, value| match field {
+        rewrite_report(&mut self.client.out, b'E', report, added, |field, value| match field {
             code::WHERE if added.is_some() => FieldChange::Drop,
             code::DETAIL if telling => FieldChange::Drop,
             code::POSITION if rewritten => FieldChange::Drop,

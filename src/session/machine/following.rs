@@ -20,7 +20,7 @@ impl Machine {
     /// A portal was bound. By its name SQL finds it too (FETCH), for whoever is acted for then.
     pub(super) fn note_portal(&mut self, name: &str, statement: &Statement) {
         if let (false, Step::None | Step::Cursor, Some(switching)) =
-            (name.is_empty(), &statement.step, self.switching.as_mut())
+            (name.is_empty(), &statement.step, self.context.switching.as_mut())
         {
             switching.ties.open(&statement.actor);
         }
@@ -40,7 +40,7 @@ impl Machine {
     /// A server connection is there for a statement, with the settings of whoever it is for.
     pub(super) fn ready_for_statement(&mut self, statement: &Statement, runs: bool) -> Result<(), NotReady> {
         match (&statement.step, &statement.change) {
-            _ if self.switching.is_none() => self.ready_to_send(),
+            _ if self.context.switching.is_none() => self.ready_to_send(),
             (Step::None | Step::Cursor, _) if runs => self.ready_to_run(&statement.actor),
             (Step::None | Step::Cursor, _) => self.ready_for(&statement.actor),
             (Step::Switch { .. }, Change::Switch { to, .. }) => self.ready_to_switch(to),
@@ -55,9 +55,9 @@ impl Machine {
     pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, NotReady> {
         let now = if statement.commented { statement.actor.clone() } else { self.asked() };
         let runs = matches!(statement.step, Step::None | Step::Cursor);
-        if self.switching.is_none() && statement.epoch == self.place.guard.epoch() {
+        if self.context.switching.is_none() && statement.epoch == self.context.place.guard.epoch() {
             // The usual case. Its context never changes.
-            return self.check_age(&Arc::clone(&self.place)).map(|()| statement);
+            return self.check_age(&Arc::clone(&self.context.place)).map(|()| statement);
         }
         let place = self.place_for(&now);
         if runs {
@@ -103,7 +103,7 @@ impl Machine {
         if !same_name {
             self.name_on_server(&mut renewed);
         }
-        self.statements.replace(renewed)
+        self.prepared.statements.replace(renewed)
     }
 
     fn check_need(&self, place: &Place, guarded: &Guarded, actor: &Actor) -> Result<(), Refusal> {
@@ -118,7 +118,7 @@ impl Machine {
         bind: &Bind<'_>,
     ) -> Result<Arc<Statement>, PgError> {
         let (Step::Switch { value: Value::Param, scope, form }, Some(switching)) =
-            (&statement.step, self.switching.as_ref())
+            (&statement.step, self.context.switching.as_ref())
         else {
             return Ok(statement);
         };
@@ -128,7 +128,8 @@ impl Machine {
         })?;
         let to = switching.resolve(name)?;
         let key = to.as_ref().and_then(|acting| acting.keys.default.as_deref()).unwrap_or_default();
-        let guarded = context::switch(&self.place.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;
+        let guarded =
+            context::switch(&self.context.place.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;
         let change = Change::Switch { to, scope: *scope };
         Ok(Arc::new(Statement { guarded, change, ..Statement::clone(&statement) }))
     }

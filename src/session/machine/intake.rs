@@ -9,7 +9,7 @@ use super::replies::Kind;
 use super::statements::Undo;
 use super::{Hold, Intake, MAX_OUTSTANDING, Machine, Wait};
 use crate::base::{PgError, Severity, SqlState};
-use crate::wire::encode::{backend, frontend};
+use crate::wire::encode::backend;
 use crate::wire::error::WireError;
 use crate::wire::frame::{Head, peek_head};
 use crate::wire::frontend::FrontendMessage;
@@ -23,27 +23,27 @@ const ADDED: usize = 256;
 impl Machine {
     /// Takes in bytes of the client; [`Machine::pump`] deals with them.
     pub fn client_bytes(&mut self, bytes: &[u8]) {
-        for buffer in [&mut self.input, &mut self.to_server] {
+        for buffer in [&mut self.client.input, &mut self.server.out] {
             spare::fill(buffer);
         }
-        self.input.extend_from_slice(bytes);
+        self.client.input.extend_from_slice(bytes);
         // What becomes of them is about as long: the buffer grows once.
-        self.to_server.reserve(bytes.len() + ADDED);
+        self.server.out.reserve(bytes.len() + ADDED);
     }
 
     /// Deals with all client messages that can be dealt with now, and says why it stopped.
     pub fn pump(&mut self) -> Wait {
-        let mut input = std::mem::take(&mut self.input);
+        let mut input = std::mem::take(&mut self.client.input);
         let wait = loop {
-            let (unread, told) = (input.len(), self.to_client.len());
+            let (unread, told) = (input.len(), self.client.out.len());
             let dealt = self.pump_one(&mut input);
-            self.tally.moved(unread - input.len(), self.to_client.len() - told);
+            self.tally.moved(unread - input.len(), self.client.out.len() - told);
             if let Err(wait) = dealt {
                 break wait;
             }
         };
-        self.input = input;
-        if !self.replies.is_empty() {
+        self.client.input = input;
+        if !self.server.replies.is_empty() {
             self.tally.busy();
             self.tally.flush_if_large();
         }
@@ -51,13 +51,13 @@ impl Machine {
     }
 
     fn pump_one(&mut self, input: &mut BytesMut) -> Result<(), Wait> {
-        if self.intake == Intake::Closed {
+        if self.client.intake == Intake::Closed {
             return Err(Wait::Closed);
         }
-        if self.copy_part.left > 0 {
+        if self.copy.part.left > 0 {
             return self.continue_copy_data(input);
         }
-        if self.dropping > 0 {
+        if self.client.dropping > 0 {
             return self.drop_on(input);
         }
         if self.held() {
@@ -72,11 +72,11 @@ impl Machine {
             return self.begin_copy_data(input, head);
         }
         let Some(body) = input.get(Head::LEN..head.frame_len()) else {
-            self.incomplete = head.frame_len();
+            self.client.incomplete = head.frame_len();
             return Err(Wait::Input);
         };
-        self.incomplete = 0;
-        let begins = self.may_begin_batch();
+        self.client.incomplete = 0;
+        let begins = self.server.is_idle();
         let dealt = self.message(head.tag, body);
         // What was seen of a database is good for going on once.
         self.at_hand.looked = false;
@@ -94,10 +94,10 @@ impl Machine {
             return self.out_of_protocol(error);
         };
         let whole = usize::try_from(length).ok().filter(|length| *length <= MAX_DROPPED);
-        let (Some(length), CopyStream::None) = (whole, &self.copying) else { return self.out_of_protocol(error) };
+        let (Some(length), CopyStream::None) = (whole, &self.copy.stream) else { return self.out_of_protocol(error) };
         // The tag is not part of the length.
-        self.dropping = length + 1;
-        if self.intake == Intake::Skipping {
+        self.client.dropping = length + 1;
+        if self.client.intake == Intake::Skipping {
             return Ok(());
         }
         let told = PgError { severity: Severity::Error, code: SqlState::PROGRAM_LIMIT_EXCEEDED, ..error.to_pg() };
@@ -113,38 +113,30 @@ impl Machine {
     }
 
     fn drop_on(&mut self, input: &mut BytesMut) -> Result<(), Wait> {
-        let here = input.len().min(self.dropping);
+        let here = input.len().min(self.client.dropping);
         input.advance(here);
-        self.dropping -= here;
-        if self.dropping > 0 { Err(Wait::Input) } else { Ok(()) }
+        self.client.dropping -= here;
+        if self.client.dropping > 0 { Err(Wait::Input) } else { Ok(()) }
     }
 
     /// Client messages must wait, or so much is outstanding that some of it should come first. A server that was sent
     /// neither Sync nor Flush may keep its replies to itself, so it is asked for them.
     fn held(&mut self) -> bool {
-        if self.replies.is_empty() && self.hold == Hold::Drain {
-            self.hold = Hold::No;
+        if self.server.replies.is_empty() && self.server.hold == Hold::Drain {
+            self.server.hold = Hold::No;
         }
         // The stream of a COPY is what its reply waits for.
-        let streams = !matches!(self.copying, CopyStream::None);
-        let held = (self.hold == Hold::Drain && !streams) || self.replies.len() >= MAX_OUTSTANDING;
+        let streams = !matches!(self.copy.stream, CopyStream::None);
+        let held = (self.server.hold == Hold::Drain && !streams) || self.server.replies.len() >= MAX_OUTSTANDING;
         if held {
-            self.ask_for_replies();
+            self.server.ask_for_replies();
         }
         held
     }
 
-    /// Makes a server send what it holds back, once for all replies that are outstanding now.
-    pub(super) fn ask_for_replies(&mut self) {
-        if self.batch == super::Batch::Open && self.flushed != self.sent {
-            frontend::flush(&mut self.to_server);
-            self.flushed = self.sent;
-        }
-    }
-
     /// Deals with one message: it is done, refused, or waits.
     fn message(&mut self, tag: u8, body: &[u8]) -> Result<(), Wait> {
-        if self.intake == Intake::Skipping && !matches!(tag, b'S' | b'X') {
+        if self.client.intake == Intake::Skipping && !matches!(tag, b'S' | b'X') {
             return Ok(());
         }
         let message = match FrontendMessage::read(tag, body) {
@@ -177,7 +169,7 @@ impl Machine {
         if self.copy_order(&message)? == Order::PassedOver {
             return Ok(());
         }
-        if self.discarding && runs_something(&message) {
+        if self.server.discarding && runs_something(&message) {
             // Settings cannot be applied within a batch, and those of the server itself may be another tenant's.
             let error = PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "nothing may follow DISCARD ALL in a pipeline")
                 .hint("Send Sync first.");
@@ -199,7 +191,7 @@ impl Machine {
             FrontendMessage::CopyFail(reason) => self.on_copy_fail(reason),
             FrontendMessage::FunctionCall => Err(no_function_calls().into()),
             FrontendMessage::Terminate => {
-                self.intake = Intake::Closed;
+                self.client.intake = Intake::Closed;
                 Err(Wait::Closed.into())
             }
             // Passed on in parts before it would be read.
@@ -212,12 +204,12 @@ impl Machine {
     /// only its stream.
     fn copy_order(&mut self, message: &FrontendMessage<'_>) -> Result<Order, NotReady> {
         use FrontendMessage as M;
-        if matches!(self.copying, CopyStream::None) {
-            if self.replies.awaits_load() && !matches!(message, M::Terminate) {
+        if matches!(self.copy.stream, CopyStream::None) {
+            if self.server.replies.awaits_load() && !matches!(message, M::Terminate) {
                 return Err(Wait::Replies.into());
             }
-            if !matches!(message, M::Flush | M::Terminate) && self.replies.awaits_copy() {
-                self.ask_for_replies();
+            if !matches!(message, M::Flush | M::Terminate) && self.server.replies.awaits_copy() {
+                self.server.ask_for_replies();
                 return Err(Wait::Replies.into());
             }
             return Ok(Order::Fits);
@@ -241,19 +233,19 @@ impl Machine {
 
     /// As [`Machine::answer`], for something that was done already: it is taken back if the server skips what stands before.
     pub(super) fn answer_for(&mut self, undo: Option<Undo>, write: impl FnOnce(&mut BytesMut)) {
-        if self.replies.is_empty() {
-            write(&mut self.to_client);
+        if self.server.replies.is_empty() {
+            write(&mut self.client.out);
         } else {
             let mut bytes = BytesMut::new();
             write(&mut bytes);
-            let undo = undo.filter(|_| self.replies.may_be_skipped());
-            self.replies.forward(Kind::Local { bytes, undo });
+            let undo = undo.filter(|_| self.server.replies.may_be_skipped());
+            self.server.replies.forward(Kind::Local { bytes, undo });
         }
     }
 
     /// Sends a complete reply that needs nobody else.
     pub(super) fn answer_ready(&mut self) {
-        let status = self.tx;
+        let status = self.server.tx;
         self.answer(|out| backend::ready_for_query(out, status));
     }
 }

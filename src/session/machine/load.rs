@@ -111,21 +111,19 @@ impl Machine {
 
     /// Sends the first message of a load. What is wrong with the table or the transaction shows before the stream begins.
     pub(super) fn start_load(&mut self, load: Box<Load>) -> Result<(), NotReady> {
-        if frontend::parse(&mut self.to_server, "", &load.target.insert(load.parsed), &[]).is_err() {
+        if frontend::parse(&mut self.server.out, "", &load.target.insert(load.parsed), &[]).is_err() {
             self.context_failed();
             return Err(NotReady::Wait(Wait::Closed));
         }
-        frontend::flush(&mut self.to_server);
-        if let Some(link) = self.link.as_mut() {
-            link.unnamed = None;
-        }
+        frontend::flush(&mut self.server.out);
+        self.server.forget_unnamed();
         if load.protocol == LoadProtocol::Simple {
-            self.statements.remove("");
+            self.prepared.statements.remove("");
         }
-        self.sent_extended();
-        self.flushed = self.sent;
+        self.server.sent_extended();
+        self.server.flushed = self.server.sent;
         let kind = Kind::Parse { subject: Subject::None, undo: None, server: None };
-        self.replies.push(kind, Fate::Swallow(Errand::Load(LoadPart::Begin(load))));
+        self.server.replies.push(kind, Fate::Swallow(Errand::Load(LoadPart::Begin(load))));
         Ok(())
     }
 
@@ -133,12 +131,12 @@ impl Machine {
     pub(super) fn begin_load(&mut self, load: Box<Load>) {
         let format = if load.inserts.is_binary() { Format::Binary } else { Format::Text };
         let columns = vec![format; load.inserts.client_columns()];
-        if backend::copy_in_response(&mut self.to_client, format, &columns).is_err() {
+        if backend::copy_in_response(&mut self.client.out, format, &columns).is_err() {
             self.context_failed();
             return;
         }
-        self.copying = CopyStream::Insert;
-        self.load = Some(load);
+        self.copy.stream = CopyStream::Insert;
+        self.copy.load = Some(load);
     }
 
     /// A part of the stream.
@@ -150,9 +148,9 @@ impl Machine {
         &mut self,
         feed: impl FnOnce(&mut CopyInserts, &mut dyn FnMut(&Rows)) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
-        let Some(load) = self.load.as_mut() else { return Ok(()) };
+        let Some(load) = self.copy.load.as_mut() else { return Ok(()) };
         let format = if load.inserts.is_binary() { Format::Binary } else { Format::Text };
-        let (out, replies) = (&mut self.to_server, &mut self.replies);
+        let (out, replies) = (&mut self.server.out, &mut self.server.replies);
         let Load { inserts, target, parsed, .. } = &mut **load;
         let mut writer = Writer { out, replies, target, parsed, format, sent: 0 };
         let mut written = Ok(());
@@ -161,12 +159,12 @@ impl Machine {
                 written = writer.write(rows);
             }
         });
-        self.sent += writer.sent;
+        self.server.sent += writer.sent;
         if written.is_err() {
             // A row too long for a frame was refused before.
             self.context_failed();
         }
-        outcome.map_err(|refusal| match self.load.as_ref() {
+        outcome.map_err(|refusal| match self.copy.load.as_ref() {
             Some(load) => refusal.detail(load.inserts.position()),
             None => refusal,
         })
@@ -178,13 +176,13 @@ impl Machine {
             self.refuse_load(refusal);
             return;
         }
-        match self.load.as_mut() {
+        match self.copy.load.as_mut() {
             Some(load) if load.protocol == LoadProtocol::Simple => {
                 load.synced = true;
                 self.sync_load();
             }
             Some(_) => {
-                self.replies.forward(Kind::Loaded);
+                self.server.replies.forward(Kind::Loaded);
                 self.send_local();
             }
             None => {}
@@ -193,19 +191,19 @@ impl Machine {
 
     /// What ends a Query that the server never saw.
     fn sync_load(&mut self) {
-        frontend::sync(&mut self.to_server);
-        self.batch = Batch::Closed;
-        if self.hold == Hold::AfterSync {
-            self.hold = Hold::Drain;
+        frontend::sync(&mut self.server.out);
+        self.server.batch = Batch::Closed;
+        if self.server.hold == Hold::AfterSync {
+            self.server.hold = Hold::Drain;
         }
         self.wait_for_context();
-        self.replies.forward(Kind::Sync);
+        self.server.replies.forward(Kind::Sync);
     }
 
     /// The stream must not go on.
     pub(super) fn refuse_load(&mut self, refusal: Refusal) {
         self.env.observer.refused(&refusal, "COPY FROM STDIN");
-        self.copying = CopyStream::Refused;
+        self.copy.stream = CopyStream::Refused;
         self.fail_load(*refusal.error);
     }
 
@@ -217,22 +215,22 @@ impl Machine {
 
     /// The transaction fails, with this error.
     fn fail_load(&mut self, error: PgError) {
-        if frontend::parse(&mut self.to_server, "", MUST_FAIL, &[]).is_err() {
+        if frontend::parse(&mut self.server.out, "", MUST_FAIL, &[]).is_err() {
             self.context_failed();
             return;
         }
-        self.sent_extended();
+        self.server.sent_extended();
         let kind = Kind::Parse { subject: Subject::None, undo: None, server: None };
-        self.replies.push(kind, Fate::Refused(Box::new(error)));
-        self.ask_for_replies();
+        self.server.replies.push(kind, Fate::Refused(Box::new(error)));
+        self.server.ask_for_replies();
     }
 
     /// The server has answered an INSERT.
     pub(super) fn note_loaded(&mut self, tag: u8, body: &[u8]) {
-        let ours = matches!(self.replies.head().map(|it| &it.fate), Some(Fate::Swallow(Errand::Load(_))));
+        let ours = matches!(self.server.replies.head().map(|it| &it.fate), Some(Fate::Swallow(Errand::Load(_))));
         if ours
             && tag == b'C'
-            && let Some(load) = self.load.as_mut()
+            && let Some(load) = self.copy.load.as_mut()
             && let Ok(complete) = CommandComplete::read(body)
         {
             load.rows += complete.rows().unwrap_or(0);
@@ -241,18 +239,18 @@ impl Machine {
 
     /// All rows are in: the client gets the tag of its COPY.
     pub(super) fn loaded(&mut self) {
-        let Some(load) = self.load.take() else { return };
+        let Some(load) = self.copy.load.take() else { return };
         self.tally.loaded(load.rows);
         let tag = format!("COPY {}", load.rows);
         // Digits hold no NUL.
-        let _ = backend::command_complete(&mut self.to_client, &tag);
+        let _ = backend::command_complete(&mut self.client.out, &tag);
     }
 
     /// The server has failed at the head of the queue. Returns what ends a load that failed with it: whether a Sync is to be
     /// sent, as nobody else will.
     pub(super) fn load_failed(&mut self) -> bool {
-        let begun = self.load.take();
-        let load = match self.replies.head().map(|it| &it.fate) {
+        let begun = self.copy.load.take();
+        let load = match self.server.replies.head().map(|it| &it.fate) {
             Some(Fate::Swallow(Errand::Load(LoadPart::Begin(load)))) => Some(&**load),
             _ => begun.as_deref(),
         };
@@ -261,13 +259,14 @@ impl Machine {
 
     /// Ends the Query of a load that failed.
     pub(super) fn end_failed_load(&mut self) {
-        self.intake = super::Intake::Open;
+        self.client.intake = super::Intake::Open;
         self.sync_load();
     }
 
     /// The CONTEXT of an error of the server that belongs to rows of a load.
     pub(super) fn load_context(&mut self, report: &Report<'_>) -> Option<String> {
-        let Some(Fate::Swallow(Errand::Load(LoadPart::Rows(lines)))) = self.replies.head().map(|it| &it.fate) else {
+        let Some(Fate::Swallow(Errand::Load(LoadPart::Rows(lines)))) = self.server.replies.head().map(|it| &it.fate)
+        else {
             return None;
         };
         let lines = *lines;
@@ -275,7 +274,7 @@ impl Machine {
         let parameter = said.split_once("parameter $").map(|(_, rest)| rest);
         let digits = parameter.map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         let number = digits.and_then(|digits| digits.parse().ok());
-        self.load.as_ref().map(|load| load.inserts.context(lines, number))
+        self.copy.load.as_ref().map(|load| load.inserts.context(lines, number))
     }
 }
 

@@ -6,65 +6,59 @@ use std::sync::Arc;
 use super::acting::Actor;
 use super::not_ready::NotReady;
 use super::place::Place;
-use super::{Batch, Link, Machine, Pin, Wait};
+use super::{Link, Machine, Pin, Wait};
 use crate::base::{PgError, SqlState, TenantName};
 use crate::guard::{PinReason, startup_setting};
-use crate::wire::backend::TransactionStatus;
 
 impl Machine {
     /// Where server connections are taken from.
     pub fn place(&self) -> &Arc<Place> {
-        &self.place
+        &self.context.place
     }
 
     /// Who waits for a server connection, where that is not the same for all of the session.
     pub fn party(&self) -> Option<TenantName> {
-        self.switching.as_ref()?.seated().as_ref().map(|acting| acting.name.clone())
-    }
-
-    /// Whether the server has been sent something that belongs to one transaction with what comes next.
-    pub(super) fn in_transaction(&self) -> bool {
-        self.unsent.is_none() && (self.tx != TransactionStatus::Idle || self.batch == Batch::Open)
+        self.context.switching.as_ref()?.seated().as_ref().map(|acting| acting.name.clone())
     }
 
     /// Where statements of an actor go. Nobody is at home, and within a transaction where that is.
     pub(super) fn place_for(&self, actor: &Actor) -> Arc<Place> {
-        match (actor, self.switching.as_ref()) {
+        match (actor, self.context.switching.as_ref()) {
             (Some(acting), _) => Arc::clone(&acting.place),
             (None, Some(switching)) if !self.in_transaction() => Arc::clone(&switching.home),
-            (None, _) => Arc::clone(&self.place),
+            (None, _) => Arc::clone(&self.context.place),
         }
     }
 
     /// Makes this the place that the next statement goes to.
     pub(super) fn move_to(&mut self, place: &Arc<Place>) -> Result<(), NotReady> {
-        if self.place.is(place) {
+        if self.context.place.is(place) {
             return Ok(());
         }
-        if self.link.is_some() {
-            self.settle()?;
+        if self.server.link.is_some() {
+            self.server.settle()?;
             if self.in_transaction() {
                 return Err(NotReady::Refuse(crossing()));
             }
-            if let Pin::Statement(reason) = self.pin {
+            if let Pin::Statement(reason) = self.server.pin {
                 return Err(NotReady::Refuse(left_behind(reason)));
             }
             return Err(NotReady::Wait(Wait::Elsewhere));
         }
-        self.place = Arc::clone(place);
-        self.pin = Pin::by(place.pool_mode);
+        self.context.place = Arc::clone(place);
+        self.server.pin = Pin::by(place.pool_mode);
         let policy = place.guard.policy();
-        self.settings.withhold(|name, value| startup_setting(&policy, &place.mode, name, value).is_err());
+        self.context.settings.withhold(|name, value| startup_setting(&policy, &place.mode, name, value).is_err());
         Ok(())
     }
 
     /// Takes the server connection's state back because the session goes elsewhere.
     pub fn detach_to_move(&mut self) -> Option<Link> {
-        if matches!(self.pin, Pin::Statement(_)) || !self.server_rests() {
+        if matches!(self.server.pin, Pin::Statement(_)) || !self.server_rests() {
             return None;
         }
-        let mut link = self.link.take()?;
-        link.needs_reset |= self.pin == Pin::Mode;
+        let mut link = self.server.link.take()?;
+        link.needs_reset |= self.server.pin == Pin::Mode;
         Some(link)
     }
 }

@@ -24,12 +24,13 @@ impl Machine {
         named: Option<Actor>,
     ) -> Result<Planned, NotReady> {
         let commented = named.is_some();
-        let mut course = self.switching.as_ref().map(|it| it.asked.clone()).unwrap_or_else(|| Variable::new(None));
-        let fixed = self.in_transaction().then(|| Arc::clone(&self.place));
+        let mut course =
+            self.context.switching.as_ref().map(|it| it.asked.clone()).unwrap_or_else(|| Variable::new(None));
+        let fixed = self.in_transaction().then(|| Arc::clone(&self.context.place));
         let mut route = Route::new(fixed);
         let (mut parts, mut changes) = (Vec::new(), Vec::new());
         let single = outline.len() == 1;
-        let mut held = self.switching.as_ref().map(|it| it.ties.clone()).unwrap_or_default();
+        let mut held = self.context.switching.as_ref().map(|it| it.ties.clone()).unwrap_or_default();
         let mut only = Step::None;
         for (text, step) in outline {
             let current = named.clone().unwrap_or_else(|| course.value().clone());
@@ -104,14 +105,14 @@ impl Machine {
 
     /// The value of the server's setting for a tenant of this name.
     fn key_of(&self, name: &str) -> Result<String, NotReady> {
-        let Some(switching) = self.switching.as_ref() else { return Ok(String::new()) };
+        let Some(switching) = self.context.switching.as_ref() else { return Ok(String::new()) };
         let actor = switching.resolve(name)?;
         let key = actor.as_ref().and_then(|acting| acting.keys.default.as_deref());
         Ok(key.unwrap_or_default().to_owned())
     }
 
     fn change_of(&self, step: &Step, current: &Actor) -> Result<Change, NotReady> {
-        let Some(switching) = self.switching.as_ref() else { return Ok(Change::None) };
+        let Some(switching) = self.context.switching.as_ref() else { return Ok(Change::None) };
         Ok(match step {
             Step::None | Step::Begin(_) | Step::Show(_) => Change::None,
             Step::Switch { value, scope, .. } => {
@@ -133,7 +134,7 @@ impl Machine {
         match change {
             Change::None | Change::Cursor(_) => {}
             Change::Switch { to, scope } => course.set(to.clone(), *scope),
-            Change::Transaction(TransactionStep::Commit { .. }) if self.tx == TransactionStatus::Failed => {
+            Change::Transaction(TransactionStep::Commit { .. }) if self.server.tx == TransactionStatus::Failed => {
                 course.roll_back()
             }
             Change::Transaction(step) => course.step(step),

@@ -41,13 +41,13 @@ impl Machine {
         if let Some(planned) = self.planned_before()? {
             return Ok(planned);
         }
-        if self.switching.is_none() {
-            let place = Arc::clone(&self.place);
+        if self.context.switching.is_none() {
+            let place = Arc::clone(&self.context.place);
             return self.plan_plain(place, protocol, sql, None, false);
         }
-        let outline = context::outline(&self.place.guard.policy(), sql);
+        let outline = context::outline(&self.context.place.guard.policy(), sql);
         if outline.is_some() && protocol == Protocol::Simple {
-            self.settle()?;
+            self.server.settle()?;
         }
         let named = self.named_in_comment(sql)?;
         let actor = named.clone().unwrap_or_else(|| self.asked());
@@ -85,7 +85,7 @@ impl Machine {
     }
 
     fn named_in_comment(&self, sql: &str) -> Result<Option<Actor>, PgError> {
-        let Some(switching) = self.switching.as_ref() else { return Ok(None) };
+        let Some(switching) = self.context.switching.as_ref() else { return Ok(None) };
         context::comment(sql).map(|name| switching.resolve(name)).transpose()
     }
 
@@ -105,8 +105,8 @@ impl Machine {
 
     /// An empty Query (drivers send them to see whether the connection lives) takes no server connection.
     pub(super) fn is_ping(&self, guarded: &Guarded) -> bool {
-        self.link.is_none()
-            && self.replies.is_empty()
+        self.server.link.is_none()
+            && self.server.replies.is_empty()
             && guarded.plans().iter().all(|plan| plan.kind == StatementKind::Empty)
     }
 }

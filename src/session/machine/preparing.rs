@@ -19,14 +19,14 @@ impl Machine {
     /// The statement that a Parse makes.
     pub(super) fn statement_of(&mut self, parse: &Parse<'_>, planned: Planned, declared: Box<[Oid]>) -> Statement {
         let Planned { guarded, changes, actor, commented, needs: _, place, step, epoch } = planned;
-        let remade = self.switching.is_some() || place.goes_by_catalog();
+        let remade = self.context.switching.is_some() || place.goes_by_catalog();
         let origin = remade.then(|| Origin { text: parse.sql.into(), place });
         let tag = self.deallocation(&guarded);
         let mut statement = Statement {
             name: parse.name.into(),
             guarded,
             declared,
-            server: self.statements.next_unnamed(),
+            server: self.prepared.statements.next_unnamed(),
             circumstances: self.circumstances(),
             origin,
             epoch,
@@ -44,10 +44,10 @@ impl Machine {
     pub(super) fn name_on_server(&mut self, statement: &mut Statement) {
         statement.circumstances = self.circumstances();
         statement.server = if statement.name.is_empty() {
-            self.statements.next_unnamed()
+            self.prepared.statements.next_unnamed()
         } else {
             let (text, types) = (statement.shared_text(), statement.param_types());
-            let place = statement.origin.as_ref().map_or(&self.place, |origin| &origin.place);
+            let place = statement.origin.as_ref().map_or(&self.context.place, |origin| &origin.place);
             let context = &place.planning_context;
             ServerStatement::Shared(self.env.shared.id(context, &statement.circumstances, &text, &types))
         };
@@ -56,7 +56,7 @@ impl Machine {
     pub(super) fn prepare(&mut self, statement: Statement) -> Result<(), NotReady> {
         let statement = Arc::new(statement);
         if self.knows(&statement) && !self.is_doomed(&statement) {
-            let undo = self.statements.insert(statement);
+            let undo = self.prepared.statements.insert(statement);
             self.answer_for(Some(undo), backend::parse_complete);
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Machine {
 
     /// Whether the server has the statement.
     pub(super) fn knows(&mut self, statement: &Statement) -> bool {
-        let Some(link) = self.link.as_mut() else { return false };
+        let Some(link) = self.server.link.as_mut() else { return false };
         match statement.server {
             ServerStatement::Shared(id) => link.prepared.touch(id),
             ServerStatement::Unnamed(_) => link.unnamed == Some(statement.server),
@@ -75,24 +75,24 @@ impl Machine {
     /// A failed transaction refuses all statements but those that end it. One of these may be on its way.
     fn is_doomed(&self, statement: &Statement) -> bool {
         let ends = |kind| matches!(kind, StatementKind::Transaction | StatementKind::Empty);
-        self.tx == TransactionStatus::Failed
+        self.server.tx == TransactionStatus::Failed
             && !statement.guarded.plans().iter().all(|plan| ends(plan.kind))
-            && !self.replies.may_end_transaction()
+            && !self.server.replies.may_end_transaction()
     }
 
     /// Sends a Parse: the client's, or with an errand one of pgwarden's own.
     pub(super) fn send_parse(&mut self, statement: Arc<Statement>, errand: Option<Errand>) -> Result<(), NotReady> {
         let server = self.server_place(&statement);
         let name = server.map(StatementId::server_name).unwrap_or_default();
-        let written = frontend::parse(&mut self.to_server, &name, &statement.text(), &statement.param_types());
+        let written = frontend::parse(&mut self.server.out, &name, &statement.text(), &statement.param_types());
         written.map_err(|error| error.to_pg())?;
-        self.sent_extended();
+        self.server.sent_extended();
         let subject = Subject::Statement(statement.clone());
         let (undo, fate) = match errand {
-            None => (Some(self.statements.insert(statement)), Fate::Forward),
+            None => (Some(self.prepared.statements.insert(statement)), Fate::Forward),
             Some(errand) => (None, Fate::Swallow(errand)),
         };
-        self.replies.push(Kind::Parse { subject, undo, server }, fate);
+        self.server.replies.push(Kind::Parse { subject, undo, server }, fate);
         Ok(())
     }
 
@@ -100,7 +100,7 @@ impl Machine {
     /// exist there, which would be another error.
     fn server_place(&mut self, statement: &Statement) -> Option<StatementId> {
         let doomed = self.is_doomed(statement);
-        let link = self.link.as_mut()?;
+        let link = self.server.link.as_mut()?;
         match statement.server {
             ServerStatement::Shared(id) if !doomed => {
                 let doubtful = link.prepared.is_doubtful();
@@ -121,9 +121,9 @@ impl Machine {
 
     fn close_on_server(&mut self, id: StatementId, closes: Closes) {
         // Names of ours hold no NUL.
-        if frontend::close(&mut self.to_server, Target::Statement(&id.server_name())).is_ok() {
-            self.sent_extended();
-            self.replies.push(Kind::Close(closes), Fate::Swallow(Errand::Prepared));
+        if frontend::close(&mut self.server.out, Target::Statement(&id.server_name())).is_ok() {
+            self.server.sent_extended();
+            self.server.replies.push(Kind::Close(closes), Fate::Swallow(Errand::Prepared));
         }
     }
 }

@@ -21,7 +21,7 @@ enum Progress {
 impl Machine {
     /// A message that was passed on in parts is over.
     pub(super) fn passed(&mut self, tag: u8) -> Result<(), Broken> {
-        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
+        let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(tag)) };
         match (&expected.kind, tag) {
             (Kind::Query(_), b'T' | b'D' | b'd') | (Kind::Execute(_), b'D' | b'd') => Ok(()),
             (Kind::DescribeStatement(_) | Kind::DescribePortal, b'T') => {
@@ -33,7 +33,7 @@ impl Machine {
     }
 
     pub(super) fn on_progress(&mut self, tag: u8, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
-        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
+        let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(tag)) };
         let change = change_at(&expected.kind, tag);
         if let b'G' | b'H' = tag {
             self.tally.copies(tag);
@@ -45,7 +45,7 @@ impl Machine {
             self.note_dropped();
         }
         self.note_loaded(tag, body);
-        let Some(expected) = self.replies.head() else { return Err(Broken::unexpected(tag)) };
+        let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(tag)) };
         let own_tag = match &expected.kind {
             Kind::Query(run) | Kind::Execute(run) => run.tag_now(),
             _ => None,
@@ -64,8 +64,8 @@ impl Machine {
         if let b'C' | b'I' | b's' = tag {
             self.statement_ended();
         }
-        if tag == b'C' && !matches!(self.copying, CopyStream::Insert | CopyStream::Refused) {
-            self.copying = CopyStream::None;
+        if tag == b'C' && !matches!(self.copy.stream, CopyStream::Insert | CopyStream::Refused) {
+            self.copy.stream = CopyStream::None;
         }
         if let Progress::Completes = progress {
             self.completed();
@@ -81,21 +81,21 @@ impl Machine {
         frame: &[u8],
         body: &[u8],
     ) -> Result<(), Broken> {
-        let Some(expected) = self.replies.head() else { return Ok(()) };
+        let Some(expected) = self.server.replies.head() else { return Ok(()) };
         match (&expected.kind, own_tag, tag) {
             (Kind::DescribeStatement(statement), _, b't') => {
                 let appended = statement.guarded.extra_values().len();
-                drop_last_params(&mut self.to_client, body, appended)?;
+                drop_last_params(&mut self.client.out, body, appended)?;
             }
-            (_, Some(own_tag), b'I' | b'C') => backend::command_complete(&mut self.to_client, own_tag)?,
-            _ => self.to_client.extend_from_slice(frame),
+            (_, Some(own_tag), b'I' | b'C') => backend::command_complete(&mut self.client.out, own_tag)?,
+            _ => self.client.out.extend_from_slice(frame),
         }
         Ok(())
     }
 
     /// The head's reply is complete.
     fn completed(&mut self) {
-        if let Some(expected) = self.replies.pop() {
+        if let Some(expected) = self.server.replies.pop() {
             if !matches!(expected.fate, Fate::Swallow(_)) {
                 self.again.answered();
             }
@@ -120,7 +120,7 @@ impl Machine {
         let Some(guarded) = run.subject.guarded() else { return };
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
-                Effect::ResetOwn => self.settings.reset(),
+                Effect::ResetOwn => self.context.settings.reset(),
                 Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
                 // Noted before: see `note_dropped`.
                 Effect::Deallocate(_) | Effect::DiscardAll => {}
@@ -130,16 +130,16 @@ impl Machine {
 
     /// Sends bytes of ours whose turn it is.
     pub(super) fn send_local(&mut self) {
-        while let Some(Expected { kind: Kind::Local { .. } | Kind::Loaded, .. }) = self.replies.head() {
-            match self.replies.pop().map(|it| it.kind) {
-                Some(Kind::Local { bytes, .. }) => self.to_client.extend_from_slice(&bytes),
+        while let Some(Expected { kind: Kind::Local { .. } | Kind::Loaded, .. }) = self.server.replies.head() {
+            match self.server.replies.pop().map(|it| it.kind) {
+                Some(Kind::Local { bytes, .. }) => self.client.out.extend_from_slice(&bytes),
                 Some(_) | None => self.loaded(),
             }
         }
     }
 
     pub(super) fn on_outcome_row(&mut self, body: &[u8]) -> Result<(), Broken> {
-        let Some(Expected { fate: Fate::Swallow(Errand::Outcome(rows)), .. }) = self.replies.head() else {
+        let Some(Expected { fate: Fate::Swallow(Errand::Outcome(rows)), .. }) = self.server.replies.head() else {
             return Err(Broken::unexpected(b'D'));
         };
         let values = data_row(body)?;
@@ -152,7 +152,7 @@ impl Machine {
 
     /// The statements of the run at the head.
     pub(super) fn head_guarded(&mut self) -> Option<(&Guarded, usize)> {
-        match &self.replies.head()?.kind {
+        match &self.server.replies.head()?.kind {
             Kind::Query(run) | Kind::Execute(run) => run.subject.guarded().map(|guarded| (guarded, run.statement)),
             _ => None,
         }

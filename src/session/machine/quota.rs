@@ -58,7 +58,7 @@ impl Machine {
         if self.tally.account().standing() == Standing::Warned
             && let Some(warning) = self.tally.warning()
         {
-            backend::notice_response(&mut self.to_client, "WARNING", &warning);
+            backend::notice_response(&mut self.client.out, "WARNING", &warning);
         }
     }
 }

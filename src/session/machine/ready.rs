@@ -9,10 +9,10 @@ use crate::wire::encode::{backend, frontend};
 impl Machine {
     pub(super) fn on_ready(&mut self, body: &[u8]) -> Result<(), Broken> {
         let status = TransactionStatus::read(body)?;
-        let expected = self.replies.ready(status).ok_or_else(|| Broken::unexpected(b'Z'))?;
+        let expected = self.server.replies.ready(status).ok_or_else(|| Broken::unexpected(b'Z'))?;
         if !matches!(expected.fate, Fate::Swallow(Errand::Context(_))) {
             // What is sent before a transaction says nothing of one that is on its way behind it.
-            self.tx = status;
+            self.server.tx = status;
         }
         // Around the client's transactions: portals of a batch that the server has not seen yet may be there already.
         let between = matches!(expected.fate, Fate::Swallow(Errand::Context(_) | Errand::Outcome(_)));
@@ -34,11 +34,11 @@ impl Machine {
             }
             _ => return Err(Broken::unexpected(b'Z')),
         }
-        self.copying = super::copy::CopyStream::None;
+        self.copy.stream = super::copy::CopyStream::None;
         self.send_local();
-        if self.tx == TransactionStatus::Idle {
-            if !between && self.batch == super::Batch::Closed {
-                self.portals.clear();
+        if self.server.tx == TransactionStatus::Idle {
+            if !between && self.server.batch == super::Batch::Closed {
+                self.prepared.portals.clear();
             }
             self.transaction_ended();
         }
@@ -54,7 +54,7 @@ impl Machine {
         self.warn_of_quota();
         self.batch_is_over();
         if !self.spoils(status) {
-            backend::ready_for_query(&mut self.to_client, status);
+            backend::ready_for_query(&mut self.client.out, status);
         }
     }
 
@@ -67,34 +67,34 @@ impl Machine {
             Errand::Fail if failed => {}
             Errand::Fail => self.context_failed(),
             Errand::Prepared | Errand::Load(_) | Errand::Again => {}
-            Errand::Spoil => self.client_ready(self.tx),
+            Errand::Spoil => self.client_ready(self.server.tx),
         }
     }
 
     fn outcome_known(&mut self, rows: Vec<super::replies::SettingRow>, failed: bool) {
-        let Some(link) = self.link.as_mut() else { return };
+        let Some(link) = self.server.link.as_mut() else { return };
         // Without an answer nobody knows what the connection holds: it must not reach another client.
         link.poisoned |= failed;
-        self.settings.learn(rows, &mut link.applied);
+        self.context.settings.learn(rows, &mut link.applied);
     }
 
     fn transaction_ended(&mut self) {
         self.note_transaction_end();
-        if std::mem::take(&mut self.catalog_changed) {
-            self.place.catalog.changed();
+        if std::mem::take(&mut self.context.catalog_changed) {
+            self.context.place.catalog.changed();
         }
-        if self.replies.is_empty() && self.batch == super::Batch::Closed {
+        if self.server.replies.is_empty() && self.server.batch == super::Batch::Closed {
             self.ask_for_outcome();
         }
     }
 
     /// Asks what has become of settings that the transaction touched.
     fn ask_for_outcome(&mut self) {
-        let Some(link) = self.link.as_mut() else { return };
-        let Some(question) = self.settings.question(&link.applied) else { return };
+        let Some(link) = self.server.link.as_mut() else { return };
+        let Some(question) = self.context.settings.question(&link.applied) else { return };
         link.unnamed = None;
-        if frontend::query(&mut self.to_server, &question).is_ok() {
-            self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Outcome(Vec::new())));
+        if frontend::query(&mut self.server.out, &question).is_ok() {
+            self.server.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Outcome(Vec::new())));
         } else {
             link.poisoned = true;
         }

@@ -5,9 +5,8 @@
 //! Sync and the order of replies is kept by Postgres itself.
 
 use super::replies::{Fate, Kind, Run, Subject};
-use super::{Batch, Intake, Machine, Wait};
+use super::{Intake, Machine, Wait};
 use crate::base::PgError;
-use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 
@@ -15,16 +14,11 @@ use crate::wire::error::WireError;
 pub(super) const MUST_FAIL: &str = "refused by pgwarden";
 
 impl Machine {
-    /// Nothing that the client sent is under way.
-    fn quiet(&self) -> bool {
-        self.tx == TransactionStatus::Idle && self.batch == Batch::Closed && self.replies.only_errands()
-    }
-
     /// Refuses the message at hand, as Postgres would.
     pub(super) fn refuse(&mut self, tag: u8, error: PgError) -> Result<(), Wait> {
         let ends_in_ready = matches!(tag, b'Q' | b'F');
-        let written = if self.fail_unsent() || self.quiet() {
-            let status = self.tx;
+        let written = if self.fail_unsent() || self.server.is_quiet() {
+            let status = self.server.tx;
             self.answer(|out| {
                 backend::error_response(out, &error);
                 if ends_in_ready {
@@ -32,7 +26,7 @@ impl Machine {
                 }
             });
             if !ends_in_ready {
-                self.intake = Intake::Skipping;
+                self.client.intake = Intake::Skipping;
             }
             Ok(())
         } else if ends_in_ready {
@@ -45,21 +39,19 @@ impl Machine {
 
     /// A Query that must fail, and is reported as this.
     fn fail_query(&mut self, error: PgError) -> Result<(), WireError> {
-        frontend::query(&mut self.to_server, MUST_FAIL)?;
-        self.sent_query();
-        self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Refused(Box::new(error)));
+        frontend::query(&mut self.server.out, MUST_FAIL)?;
+        self.server.sent_query();
+        self.server.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Refused(Box::new(error)));
         Ok(())
     }
 
     /// The same in the extended protocol.
     fn fail_batch(&mut self, error: PgError) -> Result<(), WireError> {
-        frontend::parse(&mut self.to_server, "", MUST_FAIL, &[])?;
-        if let Some(link) = self.link.as_mut() {
-            link.unnamed = None;
-        }
-        self.sent_extended();
+        frontend::parse(&mut self.server.out, "", MUST_FAIL, &[])?;
+        self.server.forget_unnamed();
+        self.server.sent_extended();
         let kind = Kind::Parse { subject: Subject::None, undo: None, server: None };
-        self.replies.push(kind, Fate::Refused(Box::new(error)));
+        self.server.replies.push(kind, Fate::Refused(Box::new(error)));
         Ok(())
     }
 }

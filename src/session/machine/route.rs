@@ -91,7 +91,7 @@ impl Machine {
             (Step::None | Step::Cursor, _) => route.runs_in(self.place_for(current), current),
             // DISCARD ALL is for what the session holds, wherever that is.
             (Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Show(_) | Step::Clear, _) => {
-                Ok(Arc::clone(&self.place))
+                Ok(Arc::clone(&self.context.place))
             }
         }
     }
@@ -100,7 +100,7 @@ impl Machine {
     pub(super) fn needs(&self, route: Route, actor: &Actor, switches: bool) -> Result<(Arc<Place>, Needs), NotReady> {
         let Route { fixed, headed, runs } = route;
         if !runs && !switches {
-            return Ok((Arc::clone(&self.place), Needs::Nothing));
+            return Ok((Arc::clone(&self.context.place), Needs::Nothing));
         }
         let own = self.place_for(actor);
         let headed = headed.or_else(|| fixed.is_none().then(|| None));

@@ -1,12 +1,12 @@
 //! The simple protocol: Query.
 
+use super::Machine;
 use super::dropping::write_query;
 use super::load::LoadProtocol;
 use super::not_ready::NotReady;
 use super::outline::tag_of;
 use super::plan::Planned;
 use super::replies::{Kind, Run, Subject};
-use super::{Batch, Hold, Machine};
 use crate::guard::Protocol;
 use crate::wire::encode::backend;
 
@@ -15,7 +15,7 @@ impl Machine {
     pub(super) fn on_query(&mut self, sql: &str) -> Result<(), NotReady> {
         let planned = self.plan(Protocol::Simple, sql)?;
         if self.is_ping(&planned.guarded) {
-            backend::empty_query_response(&mut self.to_client);
+            backend::empty_query_response(&mut self.client.out);
             self.answer_ready();
             return Ok(());
         }
@@ -42,32 +42,20 @@ impl Machine {
         }
         let tag = self.discard_here(&guarded).or_else(|| self.deallocation(&guarded));
         let tags = self.deallocations(&guarded);
-        write_query(&mut self.to_server, &guarded, tag, &tags).map_err(|error| error.to_pg())?;
+        write_query(&mut self.server.out, &guarded, tag, &tags).map_err(|error| error.to_pg())?;
         if self.is_operator() {
             self.env.observer.operator_statement(sql);
         }
-        self.sent_query();
+        self.server.sent_query();
         self.surcharge(&guarded);
-        let unnamed = self.statements.remove("");
+        let unnamed = self.prepared.statements.remove("");
         self.note_effects(&guarded);
         self.note_changes_sent(&changes);
         self.wait_for_context();
         self.wait_for_names(&guarded);
         let tag = tag.or(tag_of(&step));
         let run = Run { unnamed, tag, tags, changes, ..Run::new(Subject::Script(Box::new(guarded))) };
-        self.replies.forward(Kind::Query(run));
+        self.server.replies.forward(Kind::Query(run));
         Ok(())
-    }
-
-    /// A Query ends an open batch of extended messages, as Sync would, and drops the server's unnamed statement.
-    pub(super) fn sent_query(&mut self) {
-        self.batch = Batch::Closed;
-        self.discarding = false;
-        if self.hold == Hold::AfterSync {
-            self.hold = Hold::Drain;
-        }
-        if let Some(link) = self.link.as_mut() {
-            link.unnamed = None;
-        }
     }
 }

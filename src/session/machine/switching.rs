@@ -131,39 +131,29 @@ impl Machine {
     /// Makes this the session of a login that acts for several tenants and has named none.
     #[must_use]
     pub fn switching(mut self, tenants: Arc<dyn Tenants>) -> Self {
-        self.switching = Some(Box::new(Switching::new(tenants, Arc::clone(&self.place))));
-        self.settings.reserve(&self.place.guard.policy().setting);
+        self.context.switching = Some(Box::new(Switching::new(tenants, Arc::clone(&self.context.place))));
+        self.context.settings.reserve(&self.context.place.guard.policy().setting);
         self
     }
 
     /// Who the client asked to act for.
     pub(super) fn asked(&self) -> Actor {
-        self.switching.as_ref().and_then(|it| it.asked.value().clone())
-    }
-
-    /// What is outstanding must come first.
-    pub(super) fn settle(&mut self) -> Result<(), NotReady> {
-        if self.replies.is_empty() {
-            return Ok(());
-        }
-        self.hold = Hold::Drain;
-        self.ask_for_replies();
-        Err(NotReady::Wait(Wait::Replies))
+        self.context.switching.as_ref().and_then(|it| it.asked.value().clone())
     }
 
     /// A server connection is there and its settings are this actor's, or will be when it comes to what is sent next.
     pub(super) fn ready_for(&mut self, target: &Actor) -> Result<(), NotReady> {
-        if self.switching.is_none() {
+        if self.context.switching.is_none() {
             return self.ready_to_send();
         }
         let place = self.place_for(target);
         self.move_to(&place)?;
         let starts = self.starts();
-        let Some(switching) = self.switching.as_mut() else { return self.ready_to_send() };
+        let Some(switching) = self.context.switching.as_mut() else { return self.ready_to_send() };
         if starts {
             let sealed = target.as_ref().map_or_else(|| switching.tenants.nobody(), |acting| acting.sealed.clone());
             switching.held = Variable::new(Held { actor: target.clone(), whole: true });
-            self.settings.seal(sealed);
+            self.context.settings.seal(sealed);
             self.ready_to_send()?;
             self.count_for(target);
             return Ok(());
@@ -171,10 +161,10 @@ impl Machine {
         if switching.holds(target) {
             return self.ready_to_send();
         }
-        self.settle()?;
+        self.server.settle()?;
         self.ready_to_send()?;
         // A failed transaction runs nothing that the setting would matter to.
-        if self.tx != TransactionStatus::Failed {
+        if self.server.tx != TransactionStatus::Failed {
             self.hand_over(target)?;
             self.count_for(target);
         }
@@ -183,7 +173,7 @@ impl Machine {
 
     /// As [`Machine::ready_for`], for a statement that runs something: what was made for another tenant must be gone.
     pub(super) fn ready_to_run(&mut self, target: &Actor) -> Result<(), NotReady> {
-        if let Some(switching) = self.switching.as_ref() {
+        if let Some(switching) = self.context.switching.as_ref() {
             switching.ties.admit(target)?;
         }
         self.ready_for(target)
@@ -198,7 +188,7 @@ impl Machine {
 
     /// As [`Machine::ready_for`], for a statement that means the same whoever is acted for: it runs where the session is.
     pub(super) fn ready_as_is(&mut self) -> Result<(), NotReady> {
-        if self.in_transaction() || (self.link.is_some() && matches!(self.pin, Pin::Statement(_))) {
+        if self.in_transaction() || (self.server.link.is_some() && matches!(self.server.pin, Pin::Statement(_))) {
             return self.ready_to_send();
         }
         let asked = self.asked();
@@ -207,33 +197,31 @@ impl Machine {
 
     /// Sets the server's settings within a transaction, with messages of our own.
     fn hand_over(&mut self, target: &Actor) -> Result<(), NotReady> {
-        let Some(switching) = self.switching.as_mut() else { return Ok(()) };
-        let sql = local_settings(&switching.held.value().actor, target, &self.place.guard.policy().setting);
+        let Some(switching) = self.context.switching.as_mut() else { return Ok(()) };
+        let sql = local_settings(&switching.held.value().actor, target, &self.context.place.guard.policy().setting);
         switching.held.set(Held { actor: target.clone(), whole: true }, Scope::Local);
-        let written = match self.batch {
-            Batch::Closed => frontend::query(&mut self.to_server, &sql),
-            Batch::Open => frontend::parse(&mut self.to_server, "", &sql, &[])
-                .and_then(|()| frontend::bind(&mut self.to_server, PORTAL, "", &[], Format::Text))
-                .and_then(|()| frontend::execute(&mut self.to_server, PORTAL, 0))
-                .and_then(|()| frontend::close(&mut self.to_server, Target::Portal(PORTAL))),
+        let written = match self.server.batch {
+            Batch::Closed => frontend::query(&mut self.server.out, &sql),
+            Batch::Open => frontend::parse(&mut self.server.out, "", &sql, &[])
+                .and_then(|()| frontend::bind(&mut self.server.out, PORTAL, "", &[], Format::Text))
+                .and_then(|()| frontend::execute(&mut self.server.out, PORTAL, 0))
+                .and_then(|()| frontend::close(&mut self.server.out, Target::Portal(PORTAL))),
         };
         if written.is_err() {
             self.context_failed();
             return Err(NotReady::Wait(Wait::Closed));
         }
-        if let Some(link) = self.link.as_mut() {
-            link.unnamed = None;
-        }
-        match self.batch {
+        self.server.forget_unnamed();
+        match self.server.batch {
             Batch::Closed => {
                 let errand = Errand::Context(Vec::new());
-                self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(errand));
+                self.server.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(errand));
             }
             Batch::Open => {
-                self.sent_extended();
+                self.server.sent_extended();
                 let parse = Kind::Parse { subject: Subject::None, undo: None, server: None };
                 for kind in [parse, Kind::OwnBind, Kind::Execute(Run::new(Subject::None)), Kind::Close(Closes::Own)] {
-                    self.replies.push(kind, Fate::Swallow(Errand::Prepared));
+                    self.server.replies.push(kind, Fate::Swallow(Errand::Prepared));
                 }
             }
         }
@@ -245,10 +233,10 @@ impl Machine {
         if !changes.iter().any(Change::is_some) {
             return;
         }
-        self.hold = Hold::Drain;
+        self.server.hold = Hold::Drain;
         if changes.iter().any(|it| matches!(it, Change::Switch { scope: Scope::Session, .. })) {
-            let setting = self.place.guard.policy().setting.to_ascii_lowercase();
-            self.settings.touch(&setting);
+            let setting = self.context.place.guard.policy().setting.to_ascii_lowercase();
+            self.context.settings.touch(&setting);
         }
     }
 
@@ -258,14 +246,14 @@ impl Machine {
             PinReason::Prepare | PinReason::HoldCursor | PinReason::TempObject | PinReason::SessionState => true,
             PinReason::Listen | PinReason::AdvisoryLock => false,
         };
-        if let Some(switching) = self.switching.as_mut().filter(|_| keeps) {
+        if let Some(switching) = self.context.switching.as_mut().filter(|_| keeps) {
             switching.ties.keep(&switching.held.value().actor);
         }
     }
 
     /// A statement of the client ended well.
     pub(super) fn note_change(&mut self, change: &Change, body: &[u8]) {
-        let Some(switching) = self.switching.as_mut() else { return };
+        let Some(switching) = self.context.switching.as_mut() else { return };
         match change {
             Change::None => {}
             Change::Switch { to, scope } => {
@@ -293,20 +281,20 @@ impl Machine {
 
     /// DISCARD ALL: nothing is left of anybody.
     pub(super) fn untie(&mut self) {
-        if let Some(switching) = self.switching.as_mut() {
+        if let Some(switching) = self.context.switching.as_mut() {
             switching.ties.clear();
         }
     }
 
     pub(super) fn note_failure(&mut self) {
-        if let Some(switching) = self.switching.as_mut() {
+        if let Some(switching) = self.context.switching.as_mut() {
             switching.failed = true;
         }
     }
 
     /// ReadyForQuery on a message of the client's: an implicit transaction has ended with it.
     pub(super) fn context_settled(&mut self, status: TransactionStatus) {
-        let Some(switching) = self.switching.as_mut() else { return };
+        let Some(switching) = self.context.switching.as_mut() else { return };
         let failed = std::mem::take(&mut switching.failed);
         if status != TransactionStatus::Idle {
             return;
@@ -324,8 +312,10 @@ impl Machine {
     /// A message that may end an implicit transaction was sent: where the context hangs on how that ends, it is waited for.
     /// In a transaction block an error ends nothing.
     pub(super) fn wait_for_context(&mut self) {
-        if self.tx == TransactionStatus::Idle && self.switching.as_ref().is_some_and(|it| it.asked.is_pending()) {
-            self.hold = Hold::Drain;
+        if self.server.tx == TransactionStatus::Idle
+            && self.context.switching.as_ref().is_some_and(|it| it.asked.is_pending())
+        {
+            self.server.hold = Hold::Drain;
         }
     }
 }

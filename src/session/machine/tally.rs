@@ -208,7 +208,7 @@ impl Machine {
     /// A message that ends a statement of the client, or an Execute, has come: CommandComplete, EmptyQueryResponse or
     /// PortalSuspended.
     pub(super) fn note_statement_end(&mut self, tag: u8, body: &[u8]) {
-        let Some(expected) = self.replies.head() else { return };
+        let Some(expected) = self.server.replies.head() else { return };
         let (Kind::Query(run) | Kind::Execute(run), Fate::Forward | Fate::Cut(_)) = (&expected.kind, &expected.fate)
         else {
             return;
@@ -225,7 +225,7 @@ impl Machine {
 
     /// An error has come: the statement that runs has failed.
     pub(super) fn note_statement_failure(&mut self) {
-        let Some(expected) = self.replies.head() else { return };
+        let Some(expected) = self.server.replies.head() else { return };
         if let (Kind::Query(run) | Kind::Execute(run), Fate::Forward | Fate::Cut(_)) = (&expected.kind, &expected.fate)
         {
             let counts = !run.resumes;
@@ -236,7 +236,7 @@ impl Machine {
     /// Server bytes were dealt with, and so much written for the client.
     pub(super) fn note_server_bytes(&mut self, bytes_out: usize) {
         self.tally.moved(0, bytes_out);
-        if self.replies.is_empty() {
+        if self.server.replies.is_empty() {
             self.tally.rest(self.between_transactions());
         } else {
             self.tally.flush_if_large();

@@ -31,10 +31,10 @@ impl Machine {
     /// Whether this statement is carried out here, as things stand.
     pub(super) fn runs_here(&self, step: &Step) -> bool {
         match step {
-            Step::Begin(_) => self.switching.is_some() && self.starts() && self.unsent.is_none(),
+            Step::Begin(_) => self.context.switching.is_some() && self.starts() && self.context.unsent.is_none(),
             Step::Transaction(
                 TransactionStep::Commit { chain: false } | TransactionStep::Rollback { chain: false },
-            ) => self.unsent.is_some(),
+            ) => self.context.unsent.is_some(),
             _ => false,
         }
     }
@@ -49,18 +49,18 @@ impl Machine {
     pub(super) fn run_here(&mut self, step: &Step, guarded: &Guarded) {
         match step {
             Step::Begin(tag) => {
-                self.unsent = Some(Unsent { begin: guarded.text().into_owned(), failed: false });
-                self.tx = TransactionStatus::Active;
+                self.context.unsent = Some(Unsent { begin: guarded.text().into_owned(), failed: false });
+                self.server.tx = TransactionStatus::Active;
                 self.complete(tag);
             }
             Step::Transaction(end) => {
-                let failed = self.unsent.take().is_none_or(|unsent| unsent.failed);
-                self.tx = TransactionStatus::Idle;
+                let failed = self.context.unsent.take().is_none_or(|unsent| unsent.failed);
+                self.server.tx = TransactionStatus::Idle;
                 let end = if failed { &TransactionStep::Rollback { chain: false } } else { end };
-                if let Some(switching) = self.switching.as_mut() {
+                if let Some(switching) = self.context.switching.as_mut() {
                     switching.step(end);
                 }
-                self.portals.clear();
+                self.prepared.portals.clear();
                 self.complete(if matches!(end, TransactionStep::Rollback { .. }) { "ROLLBACK" } else { "COMMIT" });
             }
             _ => {}
@@ -76,15 +76,15 @@ impl Machine {
 
     /// Sends what stands before the first statement.
     pub(super) fn send_unsent(&mut self) -> Result<(), NotReady> {
-        let Some(unsent) = self.unsent.take() else { return Ok(()) };
-        if frontend::query(&mut self.to_server, &unsent.begin).is_err() {
+        let Some(unsent) = self.context.unsent.take() else { return Ok(()) };
+        if frontend::query(&mut self.server.out, &unsent.begin).is_err() {
             self.context_failed();
             return Err(NotReady::Wait(Wait::Closed));
         }
-        self.sent_query();
+        self.server.sent_query();
         self.push_errand(Errand::Begin);
         if unsent.failed {
-            if frontend::query(&mut self.to_server, MUST_FAIL).is_err() {
+            if frontend::query(&mut self.server.out, MUST_FAIL).is_err() {
                 self.context_failed();
                 return Err(NotReady::Wait(Wait::Closed));
             }
@@ -92,21 +92,21 @@ impl Machine {
         }
         // With options it may fail: nothing may run outside of it then.
         if unsent.begin.split_whitespace().count() > 2 {
-            self.hold = Hold::Drain;
+            self.server.hold = Hold::Drain;
             return Err(NotReady::Wait(Wait::Replies));
         }
         Ok(())
     }
 
     fn push_errand(&mut self, errand: Errand) {
-        self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(errand));
+        self.server.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(errand));
     }
 
     /// An error of pgwarden's own in a transaction that was not sent: it fails like one that was.
     pub(super) fn fail_unsent(&mut self) -> bool {
-        let Some(unsent) = self.unsent.as_mut() else { return false };
+        let Some(unsent) = self.context.unsent.as_mut() else { return false };
         unsent.failed = true;
-        self.tx = TransactionStatus::Failed;
+        self.server.tx = TransactionStatus::Failed;
         true
     }
 
@@ -131,12 +131,12 @@ impl Machine {
 
     /// Whether the statement runs here: then its portal is noted and answered for.
     pub(super) fn binds_here(&mut self, bind: &Bind<'_>) -> bool {
-        let Some(statement) = self.statements.get(bind.statement).cloned() else { return false };
+        let Some(statement) = self.prepared.statements.get(bind.statement).cloned() else { return false };
         let here = self.runs_here(&statement.step) && bind.params.count() == 0;
-        let Some(switching) = self.switching.as_mut() else { return false };
+        let Some(switching) = self.context.switching.as_mut() else { return false };
         if here {
             switching.bound_here.insert(bind.portal.into());
-            self.portals.insert(bind.portal, Portal { statement, begun: false });
+            self.prepared.portals.insert(bind.portal, Portal { statement, begun: false });
             self.answer(backend::bind_complete);
         } else {
             switching.bound_here.remove(bind.portal);
@@ -147,15 +147,17 @@ impl Machine {
     /// The statement of a portal that was bound here and runs here. One that has become the server's business since is
     /// bound there.
     pub(super) fn portal_here(&mut self, portal: &str) -> Result<Option<Arc<Statement>>, NotReady> {
-        if !self.switching.as_ref().is_some_and(|it| it.bound_here.contains(portal)) {
+        if !self.context.switching.as_ref().is_some_and(|it| it.bound_here.contains(portal)) {
             return Ok(None);
         }
-        let Some(statement) = self.portals.get(portal).map(|it| Arc::clone(&it.statement)) else { return Ok(None) };
+        let Some(statement) = self.prepared.portals.get(portal).map(|it| Arc::clone(&it.statement)) else {
+            return Ok(None);
+        };
         if self.runs_here(&statement.step) {
             return Ok(Some(statement));
         }
         self.bind_there(portal, &statement)?;
-        if let Some(switching) = self.switching.as_mut() {
+        if let Some(switching) = self.context.switching.as_mut() {
             switching.bound_here.remove(portal);
         }
         Ok(None)
@@ -164,18 +166,16 @@ impl Machine {
     /// Binds a portal on the server that was bound here.
     fn bind_there(&mut self, portal: &str, statement: &Arc<Statement>) -> Result<(), NotReady> {
         self.ready_for_statement(statement, false)?;
-        let written = frontend::parse(&mut self.to_server, "", &statement.text(), &[])
-            .and_then(|()| frontend::bind(&mut self.to_server, portal, "", &[], Format::Text));
+        let written = frontend::parse(&mut self.server.out, "", &statement.text(), &[])
+            .and_then(|()| frontend::bind(&mut self.server.out, portal, "", &[], Format::Text));
         if let Err(error) = written {
             return Err(NotReady::Refuse(error.to_pg()));
         }
-        if let Some(link) = self.link.as_mut() {
-            link.unnamed = None;
-        }
-        self.sent_extended();
+        self.server.forget_unnamed();
+        self.server.sent_extended();
         let parse = Kind::Parse { subject: Subject::None, undo: None, server: None };
         for kind in [parse, Kind::OwnBind] {
-            self.replies.push(kind, Fate::Swallow(Errand::Prepared));
+            self.server.replies.push(kind, Fate::Swallow(Errand::Prepared));
         }
         Ok(())
     }
@@ -183,9 +183,7 @@ impl Machine {
     /// BEGIN was sent and answered.
     pub(super) fn begun(&mut self, failed: bool) {
         if failed {
-            if let Some(link) = self.link.as_mut() {
-                link.poisoned = true;
-            }
+            self.server.poison();
             self.fail(&PgError::fatal(SqlState::CONNECTION_FAILURE, "the transaction could not be begun"));
         }
     }

@@ -319,21 +319,21 @@ impl<S: Source> Relay<S> {
         let Some(server) = self.server.as_mut() else { return Ok(false) };
         let lost = |error: io::Error| Event::ServerLost(error.to_string());
         let socket = S::socket(server);
-        if !self.machine.to_server.is_empty() {
-            write_out(socket, &mut self.machine.to_server, cx).map_err(lost)?;
+        if !self.machine.server.out.is_empty() {
+            write_out(socket, &mut self.machine.server.out, cx).map_err(lost)?;
             self.server_unflushed = true;
         }
         if !self.server_unflushed || Pin::new(socket).poll_flush(cx).map_err(lost)?.is_pending() {
             return Ok(false);
         }
         self.server_unflushed = false;
-        Ok(self.machine.to_server.is_empty() && self.machine.between_transactions())
+        Ok(self.machine.server.out.is_empty() && self.machine.between_transactions())
     }
 
     fn poll_send_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
         let gone = |error: io::Error| Event::ClientGone(Some(error));
-        if !self.machine.to_client.is_empty() {
-            write_out(&mut self.client, &mut self.machine.to_client, cx).map_err(gone)?;
+        if !self.machine.client.out.is_empty() {
+            write_out(&mut self.client, &mut self.machine.client.out, cx).map_err(gone)?;
             self.unflushed = true;
         }
         if self.unflushed && Pin::new(&mut self.client).poll_flush(cx).map_err(gone)?.is_ready() {
@@ -408,7 +408,7 @@ impl<S: Source> Relay<S> {
         use tokio::io::AsyncWriteExt;
         let Self { client, machine, .. } = self;
         let goodbye = async {
-            client.write_all_buf(&mut machine.to_client).await?;
+            client.write_all_buf(&mut machine.client.out).await?;
             client.shutdown().await
         };
         match tokio::time::timeout(FAREWELL, goodbye).await {

@@ -50,8 +50,8 @@ pub(super) fn listen(
     machine: &mut Machine,
     cx: &mut Context<'_>,
 ) -> Option<End> {
-    if !machine.to_client.is_empty() {
-        if let Err(error) = write_out(client, &mut machine.to_client, cx) {
+    if !machine.client.out.is_empty() {
+        if let Err(error) = write_out(client, &mut machine.client.out, cx) {
             return Some(End::ClientGone(Some(error)));
         }
         *unflushed = true;

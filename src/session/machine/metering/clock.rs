@@ -58,19 +58,19 @@ impl Machine {
     }
 
     fn look_at_the_clock(&mut self) {
-        let phase = if !self.replies.is_empty() {
+        let phase = if !self.server.replies.is_empty() {
             Phase::Running
         } else if self.between_transactions() {
             Phase::Idle
         } else {
             Phase::InTransaction
         };
-        let Some(allowance) = self.allowance.as_ref() else { return };
+        let Some(allowance) = self.limits.allowance.as_ref() else { return };
         if phase == Phase::Idle && !allowance.is_armed() {
-            self.metered = None;
+            self.limits.metered = None;
             return;
         }
-        let metered = self.metered.get_or_insert_with(|| Box::new(Metered::new(allowance)));
+        let metered = self.limits.metered.get_or_insert_with(|| Box::new(Metered::new(allowance)));
         if phase == Phase::Idle {
             metered.permit = None;
             let Metered { payer, view, .. } = &mut **metered;
@@ -95,13 +95,13 @@ impl Machine {
     /// A transaction ended.
     #[inline]
     pub(in crate::session::machine) fn note_transaction_end(&mut self) {
-        if let Some(metered) = self.metered.as_mut() {
+        if let Some(metered) = self.limits.metered.as_mut() {
             metered.clock.ended.1 += 1;
         }
     }
 
     fn first_due(&self) -> Option<(Instant, &Bound<Duration>)> {
-        let Metered { clock, view, overdue, .. } = &**self.metered.as_ref()?;
+        let Metered { clock, view, overdue, .. } = &**self.limits.metered.as_ref()?;
         let pause = match clock.phase {
             Phase::Running => view.statement_time.as_ref().filter(|_| overdue.is_none()),
             Phase::InTransaction => view.idle_in_transaction_time.as_ref(),
@@ -130,11 +130,11 @@ impl Machine {
         }
         // What was put before the statement in the extended protocol is answered with it at the earliest (the server holds its
         // replies back until Sync), and fails in its stead.
-        let cancellable = match self.replies.head().map(|expected| &expected.fate) {
+        let cancellable = match self.server.replies.head().map(|expected| &expected.fate) {
             Some(Fate::Forward | Fate::Swallow(Errand::Prepared | Errand::Load(_))) => true,
             Some(Fate::Swallow(_) | Fate::Refused(_) | Fate::Cut(_)) | None => false,
         };
-        let metered = self.metered.as_mut()?;
+        let metered = self.limits.metered.as_mut()?;
         if !cancellable {
             // Something of pgwarden's own, or something that fails by itself: its time is not the statement's.
             metered.clock.since = Instant::now();
@@ -148,6 +148,6 @@ impl Machine {
 
     /// Whether a cancel request should go to the server now. Says so once.
     pub fn wants_cancel(&mut self) -> bool {
-        self.metered.as_mut().is_some_and(|metered| std::mem::take(&mut metered.cancel))
+        self.limits.metered.as_mut().is_some_and(|metered| std::mem::take(&mut metered.cancel))
     }
 }

@@ -84,16 +84,16 @@ impl Machine {
     #[must_use]
     pub fn limited(mut self, allowance: Arc<Allowance>, connection: Permit) -> Self {
         if allowance.is_armed() {
-            self.metered = Some(Box::new(Metered::new(&allowance)));
+            self.limits.metered = Some(Box::new(Metered::new(&allowance)));
         }
-        self.allowance = Some(allowance);
-        self.connection = connection;
+        self.limits.allowance = Some(allowance);
+        self.limits.connection = connection;
         self
     }
 
     /// Whether limits hold at this moment, which a reload may change.
     #[inline]
     pub(super) fn is_limited(&self) -> bool {
-        self.allowance.as_ref().is_some_and(|allowance| allowance.is_armed()) || self.metered.is_some()
+        self.limits.allowance.as_ref().is_some_and(|allowance| allowance.is_armed()) || self.limits.metered.is_some()
     }
 }

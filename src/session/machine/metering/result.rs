@@ -12,7 +12,7 @@ impl Machine {
     /// Rows and bytes that the result at the head may still have.
     #[inline]
     pub(in crate::session::machine) fn budget(&self) -> (u64, u64) {
-        self.metered.as_ref().map_or((u64::MAX, u64::MAX), |metered| {
+        self.limits.metered.as_ref().map_or((u64::MAX, u64::MAX), |metered| {
             let left = |bound: &Option<Bound<u64>>, used: u64| {
                 bound.as_ref().map_or(u64::MAX, |bound| bound.value.saturating_sub(used))
             };
@@ -23,7 +23,7 @@ impl Machine {
     /// So much of the budget was used.
     #[inline]
     pub(in crate::session::machine) fn spend(&mut self, rows: u64, bytes: u64) {
-        if let Some(metered) = self.metered.as_mut() {
+        if let Some(metered) = self.limits.metered.as_mut() {
             metered.rows += rows;
             metered.bytes += bytes;
         }
@@ -33,10 +33,10 @@ impl Machine {
     /// cancelled, unless it has ended by then.
     pub(in crate::session::machine) fn cut_off(&mut self) {
         let (rows, _) = self.budget();
-        let Some(metered) = self.metered.as_mut() else { return };
+        let Some(metered) = self.limits.metered.as_mut() else { return };
         let bound = if rows == 0 { &metered.view.result_rows } else { &metered.view.result_bytes };
         let Some(bound) = bound else { return };
-        let Some(expected) = self.replies.head() else { return };
+        let Some(expected) = self.server.replies.head() else { return };
         expected.fate = Fate::Cut(Box::new(bound.error()));
         bound.note_rejection();
         metered.cancel = true;
@@ -45,7 +45,7 @@ impl Machine {
     /// A statement ended, well or not.
     #[inline]
     pub(in crate::session::machine) fn statement_ended(&mut self) {
-        let Some(metered) = self.metered.as_mut() else { return };
+        let Some(metered) = self.limits.metered.as_mut() else { return };
         metered.clock.statement_ended();
         (metered.rows, metered.bytes) = (0, 0);
         metered.overdue = None;
@@ -54,47 +54,47 @@ impl Machine {
 
     /// What the client is told of an error instead, if the server was asked for it because of a limit.
     pub(in crate::session::machine) fn reason_of_cancel(&mut self, code: Option<SqlState>) -> Option<PgError> {
-        let overdue = self.metered.as_mut()?.overdue.take();
+        let overdue = self.limits.metered.as_mut()?.overdue.take();
         overdue.filter(|_| code == Some(SqlState::QUERY_CANCELED))
     }
 
     /// A Query whose result was cut off did not fail: the client is told that it did.
     pub(in crate::session::machine) fn tell_of_cut(&mut self, run: &Run, error: PgError) {
-        let committed = self.tx == TransactionStatus::Idle && writes(run);
-        backend::error_response(&mut self.to_client, &carried_out(error, committed));
-        if let Some(metered) = self.metered.as_mut() {
+        let committed = self.server.tx == TransactionStatus::Idle && writes(run);
+        backend::error_response(&mut self.client.out, &carried_out(error, committed));
+        if let Some(metered) = self.limits.metered.as_mut() {
             metered.spoil = true;
         }
     }
 
     /// As [`Machine::tell_of_cut`], for an Execute: the rest of its batch must be what the client takes it for, skipped.
     pub(in crate::session::machine) fn cut_batch(&mut self, run: &Run, error: PgError) {
-        let in_block = self.tx != TransactionStatus::Idle;
-        let Some(synced) = self.replies.skip_harmless(in_block) else {
+        let in_block = self.server.tx != TransactionStatus::Idle;
+        let Some(synced) = self.server.replies.skip_harmless(in_block) else {
             // What stands behind was carried out, or will be: the client could not know.
             let error = PgError { severity: Severity::Fatal, ..error };
             self.fail(&error.hint("The connection ends: statements stood behind it in the pipeline."));
             return;
         };
         self.tell_of_cut(run, error);
-        if !synced && self.batch == Batch::Open && self.intake == Intake::Open {
-            self.intake = Intake::Skipping;
+        if !synced && self.server.batch == Batch::Open && self.client.intake == Intake::Open {
+            self.client.intake = Intake::Skipping;
         }
     }
 
     /// ReadyForQuery of a message whose result was cut off: its transaction block must have failed. Returns whether that is
     /// still to be seen to; ReadyForQuery goes to the client then.
     pub(in crate::session::machine) fn spoils(&mut self, status: TransactionStatus) -> bool {
-        let spoil = self.metered.as_mut().is_some_and(|metered| std::mem::take(&mut metered.spoil));
+        let spoil = self.limits.metered.as_mut().is_some_and(|metered| std::mem::take(&mut metered.spoil));
         if !spoil || status != TransactionStatus::Active {
             return false;
         }
-        if !self.replies.is_empty() || frontend::query(&mut self.to_server, refuse::MUST_FAIL).is_err() {
+        if !self.server.replies.is_empty() || frontend::query(&mut self.server.out, refuse::MUST_FAIL).is_err() {
             self.fail(&PgError::fatal(SqlState::PROGRAM_LIMIT_EXCEEDED, "result is too large within a pipeline"));
             return true;
         }
-        self.sent_query();
-        self.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Spoil));
+        self.server.sent_query();
+        self.server.replies.push(Kind::Query(Run::new(Subject::None)), Fate::Swallow(Errand::Spoil));
         true
     }
 }

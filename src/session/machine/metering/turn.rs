@@ -22,7 +22,7 @@ const ROOM: u32 = 4 << 10;
 impl Machine {
     /// Longest messages, the limit on statements included.
     pub(in crate::session::machine) fn message_limits(&self) -> ClientLimits {
-        let bound = self.metered.as_ref().and_then(|metered| metered.view.statement_bytes.as_ref());
+        let bound = self.limits.metered.as_ref().and_then(|metered| metered.view.statement_bytes.as_ref());
         let Some(bound) = bound else { return self.env.limits };
         // Room for what stands around the text: names, parameter types.
         let longest = u32::try_from(bound.value).unwrap_or(u32::MAX).saturating_add(ROOM);
@@ -31,7 +31,7 @@ impl Machine {
 
     /// The error of a statement that is longer than the tenant's limit, if that is what it is.
     pub(in crate::session::machine) fn statement_too_long(&self, length: usize) -> Option<PgError> {
-        let bound = self.metered.as_ref()?.view.statement_bytes.as_ref()?;
+        let bound = self.limits.metered.as_ref()?.view.statement_bytes.as_ref()?;
         (length as u64 > bound.value).then(|| {
             bound.note_rejection();
             bound.error()
@@ -51,7 +51,7 @@ impl Machine {
             _ => return Ok(()),
         };
         let Some(payer) = self.payer(message) else { return Ok(()) };
-        let metered = self.metered.get_or_insert_with(|| Box::new(Metered::new(&payer)));
+        let metered = self.limits.metered.get_or_insert_with(|| Box::new(Metered::new(&payer)));
         metered.payer = payer;
         let Metered { payer, view, .. } = &mut **metered;
         payer.view(view);
@@ -61,8 +61,8 @@ impl Machine {
 
     /// Whose limits the message is held to.
     fn payer(&self, message: &FrontendMessage<'_>) -> Option<Arc<Allowance>> {
-        let own = self.allowance.as_ref()?;
-        let Some(switching) = self.switching.as_ref() else { return Some(Arc::clone(own)) };
+        let own = self.limits.allowance.as_ref()?;
+        let Some(switching) = self.context.switching.as_ref() else { return Some(Arc::clone(own)) };
         let sql = match message {
             FrontendMessage::Query(sql) => sql,
             FrontendMessage::Parse(parse) => parse.sql,
@@ -74,7 +74,7 @@ impl Machine {
 
     /// Charges the message, unless it was charged, and has it wait for its turn.
     fn charge(&mut self, tag: u8, message: &FrontendMessage<'_>) -> Result<(), NotReady> {
-        let Some(metered) = self.metered.as_mut() else { return Ok(()) };
+        let Some(metered) = self.limits.metered.as_mut() else { return Ok(()) };
         match self.at_hand.turn {
             Turn::Come => return Ok(()),
             Turn::At(at) | Turn::AskAt(at) if Instant::now() < at => return Err(self.wait_for_turn(at)),
@@ -107,7 +107,7 @@ impl Machine {
             }
             Charge::Rejected(_) if self.ends_transaction(message) => {
                 // Refused, it would keep the transaction and its server connection.
-                if let Some(metered) = self.metered.as_mut() {
+                if let Some(metered) = self.limits.metered.as_mut() {
                     metered.payer.debit(1);
                     metered.pay(tag);
                 }
@@ -119,7 +119,7 @@ impl Machine {
 
     /// Whether the message ends a transaction that is open.
     fn ends_transaction(&self, message: &FrontendMessage<'_>) -> bool {
-        if self.tx == TransactionStatus::Idle {
+        if self.server.tx == TransactionStatus::Idle {
             return false;
         }
         let ends = |guarded: &Guarded| guarded.plans().iter().all(|plan| plan.kind == StatementKind::Transaction);
@@ -127,15 +127,17 @@ impl Machine {
             if sql.len() >= LONG_TEXT {
                 return false;
             }
-            let plan = self.place.guard.plan(&self.place.mode, protocol, sql);
+            let plan = self.context.place.guard.plan(&self.context.place.mode, protocol, sql);
             plan.is_ok_and(|script| script.statements.iter().all(|plan| plan.kind == StatementKind::Transaction))
         };
         match message {
             FrontendMessage::Query(sql) => text_ends(Protocol::Simple, sql),
             FrontendMessage::Parse(parse) => text_ends(Protocol::Extended { param_types: &[] }, parse.sql),
-            FrontendMessage::Bind(bind) => self.statements.get(bind.statement).is_some_and(|it| ends(&it.guarded)),
+            FrontendMessage::Bind(bind) => {
+                self.prepared.statements.get(bind.statement).is_some_and(|it| ends(&it.guarded))
+            }
             FrontendMessage::Execute(execute) => {
-                self.portals.get(execute.portal).is_some_and(|portal| ends(&portal.statement.guarded))
+                self.prepared.portals.get(execute.portal).is_some_and(|portal| ends(&portal.statement.guarded))
             }
             _ => false,
         }
@@ -143,23 +145,25 @@ impl Machine {
 
     /// The message waits: for what is outstanding first, so that the relay waits for nothing else then.
     fn wait_for_turn(&mut self, at: Instant) -> NotReady {
-        if self.replies.is_empty() {
+        if self.server.replies.is_empty() {
             return Wait::Turn(at).into();
         }
-        self.ask_for_replies();
+        self.server.ask_for_replies();
         Wait::Replies.into()
     }
 
     /// A Query holds further statements than the one that was paid for.
     pub(in crate::session::machine) fn surcharge(&mut self, guarded: &Guarded) {
-        if let Some(metered) = self.metered.as_mut() {
+        if let Some(metered) = self.limits.metered.as_mut() {
             metered.payer.debit(guarded.plans().len().saturating_sub(1));
         }
     }
 
     /// A transaction begins: it needs a place before it gets a server connection.
     pub(in crate::session::machine) fn take_permit(&mut self) -> Result<(), NotReady> {
-        let Some(metered) = self.metered.as_mut().filter(|metered| metered.permit.is_none()) else { return Ok(()) };
+        let Some(metered) = self.limits.metered.as_mut().filter(|metered| metered.permit.is_none()) else {
+            return Ok(());
+        };
         match metered.payer.try_permit() {
             Ok(Some(permit)) => {
                 metered.permit = Some(permit);
@@ -172,7 +176,7 @@ impl Machine {
 
     /// The transaction has its place.
     pub fn permitted(&mut self, permit: Permit) {
-        if let Some(metered) = self.metered.as_mut() {
+        if let Some(metered) = self.limits.metered.as_mut() {
             metered.permit = Some(permit);
         }
     }

@@ -89,7 +89,7 @@ fn what_is_prepared_while_settings_change_is_nobody_elses() {
 fn another_catalog_prepares_anew() {
     let mut bench = with(&[], &Arc::default());
     assert_eq!(prepare(&mut bench, "a")[0], "Parse pgw1 SELECT 1 []");
-    bench.machine.place.guard.set_policy(Arc::new(Policy { epoch: 2, ..Policy::empty() }));
+    bench.machine.context.place.guard.set_policy(Arc::new(Policy { epoch: 2, ..Policy::empty() }));
     bench.client(|out| {
         frontend::bind(out, "", "a", &[], Format::Text).unwrap();
         frontend::sync(out);

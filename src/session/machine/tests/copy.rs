@@ -31,7 +31,7 @@ fn large_messages_are_not_held() {
     bench.server(copy_in);
     bench.sent();
     bench.client(|out| out.put_slice(b"d\x10\0\0\x04abc"));
-    assert_eq!(&bench.machine.to_server[..], b"d\x10\0\0\x04abc");
+    assert_eq!(&bench.machine.server.out[..], b"d\x10\0\0\x04abc");
     assert!(!bench.machine.between_transactions());
 }
 

@@ -84,7 +84,7 @@ fn a_name_can_be_given_again_right_behind_deallocate() {
         frontend::parse(out, "a", "SELECT 2", &[]).unwrap();
         frontend::sync(out);
     });
-    while !bench.machine.to_server.is_empty() {
+    while !bench.machine.server.out.is_empty() {
         let sent = bench.sent();
         bench.server(|out| {
             for message in &sent {

@@ -147,7 +147,7 @@ fn a_transaction_needs_a_place() {
     bench.query("BEGIN");
     bench.done("BEGIN", T);
     bench.machine.deadline();
-    let allowance = Arc::clone(bench.machine.allowance.as_ref().unwrap());
+    let allowance = Arc::clone(bench.machine.limits.allowance.as_ref().unwrap());
     assert!(allowance.try_permit().unwrap().is_none());
     bench.query("COMMIT");
     bench.done("COMMIT", I);
@@ -374,5 +374,5 @@ fn without_limits_nothing_is_kept() {
     bench.query("BEGIN");
     bench.done("BEGIN", T);
     assert_eq!(bench.machine.deadline(), None);
-    assert!(bench.machine.metered.is_none());
+    assert!(bench.machine.limits.metered.is_none());
 }

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin as Pinned;
 use std::sync::Mutex;
 
-use bytes::BufMut;
+use bytes::{BufMut, BytesMut};
 
 use super::*;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
@@ -14,7 +14,7 @@ use crate::guard::{
 };
 use crate::pool::PreparedSet;
 use crate::session::CatalogHook;
-use crate::wire::backend::Report;
+use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::encode::{backend, frontend};
 use crate::wire::frame::{LARGE_LIMIT, take_frame};
 use crate::wire::frontend::{ExtraParam, Format, FrontendMessage, Target};
@@ -235,17 +235,17 @@ impl Bench {
 
     /// What went to the server since the last look.
     fn sent(&mut self) -> Vec<String> {
-        frames(&mut self.machine.to_server, sent_text)
+        frames(&mut self.machine.server.out, sent_text)
     }
 
     /// What went to the client since the last look.
     fn told(&mut self) -> Vec<String> {
-        frames(&mut self.machine.to_client, told_text)
+        frames(&mut self.machine.client.out, told_text)
     }
 
     /// The server's state, if it is given back once it has taken all bytes.
     fn released(&mut self) -> Option<Link> {
-        self.machine.to_server.clear();
+        self.machine.server.out.clear();
         self.machine.detach_if_done()
     }
 }

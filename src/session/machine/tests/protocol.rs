@@ -115,12 +115,12 @@ fn rows_are_passed_on_as_they_come() {
     backend::ready_for_query(&mut whole, I);
     bench.machine.server_bytes(&whole[..100]).unwrap();
     // Not held until it is whole.
-    assert_eq!(bench.machine.to_client.len(), 100);
+    assert_eq!(bench.machine.client.out.len(), 100);
     assert!(bench.released().is_none());
     for byte in &whole[100..] {
         bench.machine.server_bytes(&[*byte]).unwrap();
     }
-    assert_eq!(bench.machine.to_client[..], whole[..]);
+    assert_eq!(bench.machine.client.out[..], whole[..]);
     assert!(bench.released().is_some());
 }
 
@@ -144,7 +144,7 @@ fn a_slow_client_is_not_read_for() {
     assert!(bench.machine.wants_server());
     bench.server(|out| row(out, &vec![0; HIGH_WATER]));
     assert!(!bench.machine.wants_server());
-    bench.machine.to_client.clear();
+    bench.machine.client.out.clear();
     assert!(bench.machine.wants_server());
 }
 

@@ -161,7 +161,7 @@ fn bytes_are_the_clients() {
     assert_eq!((used.rows_read, used.statements), (2, 1));
     assert_eq!(used.bytes_in, message.len() as u64);
     assert_eq!(used.bytes_out, reply.len() as u64);
-    assert_eq!(used.bytes_out, bench.machine.to_client.len() as u64);
+    assert_eq!(used.bytes_out, bench.machine.client.out.len() as u64);
 }
 
 /// What pgwarden asks for itself is no use of the tenant's, but for the time that it takes.
