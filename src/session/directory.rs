@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
-use super::machine::Acting;
+use super::protocol::TenantContext;
 use crate::base::{LoginName, PgError, SessionId, SqlState, TenantName};
 use crate::config::{Login, LoginAuth};
 use crate::tenant::{Lives, SharedRegistry, Target, Withdrawn};
@@ -209,7 +209,7 @@ impl Seat {
     ///
     /// # Errors
     /// Why it does not.
-    pub fn check(&self, acting: Option<&Acting>) -> Result<(), Withdrawn> {
+    pub fn check(&self, acting: Option<&TenantContext>) -> Result<(), Withdrawn> {
         // First, so that a reload during the check asks for another.
         let _ = self.order.compare_exchange(Order::Check as u8, Order::Run as u8, Ordering::AcqRel, Ordering::Acquire);
         let occupant = self.occupant.lock();
@@ -217,7 +217,7 @@ impl Seat {
         let registry = self.registry.load();
         registry.still_admits(login, target)?;
         acting.map_or(Ok(()), |acting| {
-            let place = &acting.place;
+            let place = &acting.backend;
             let role = acting.sealed.get("role").map(String::as_str);
             let lives = Lives { upstream: &place.upstream, mode: &place.mode, role };
             registry.still_acts(login, &acting.name, &acting.keys, &lives)

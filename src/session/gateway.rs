@@ -11,7 +11,7 @@ use super::access::{Access, GatewayError};
 use super::buffers::Buffers;
 use super::console::ConsoleHost;
 use super::directory::Directory;
-use super::machine::{Readers, SharedStatements};
+use super::protocol::{PlannerPool, SharedStatements};
 use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
@@ -56,7 +56,7 @@ pub struct Gateway {
     /// Ids of prepared statements.
     pub statements: Arc<SharedStatements>,
     /// Who plans long texts.
-    pub readers: Readers,
+    pub planners: PlannerPool,
     /// For the exchange with unknown logins.
     pub mock: MockKey,
     /// Failed logins of late.
@@ -97,7 +97,7 @@ impl Gateway {
             cancel,
             upstreams,
             statements: Arc::default(),
-            readers: Readers::new(config.listen.workers / 2),
+            planners: PlannerPool::new(config.listen.workers / 2),
             mock: MockKey::random(),
             throttle: Throttle::default(),
             ledger: Arc::new(Ledger::new(config.quota.as_deref())),

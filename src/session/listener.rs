@@ -14,7 +14,7 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use super::directory::{Order, Seat, Taken};
 use super::gateway::Gateway;
-use super::login::{Admitted, LoginError, Session, log_in};
+use super::login::{Admitted, LoggedIn, LoginError, log_in};
 use super::logins::{LoginPlace, Logins};
 use super::relay::Relay;
 use super::upstream::PoolSource;
@@ -156,7 +156,7 @@ impl Sessions {
             turn_away(&client);
             return;
         };
-        let place = Place {
+        let place = Backend {
             seat: self.gateway.directory.take_seat(Some(peer)),
             placement: self.workers.place(),
             _present: present,
@@ -173,7 +173,7 @@ impl Sessions {
         }
     }
 
-    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Place, login: LoginPlace) {
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Backend, login: LoginPlace) {
         let seat = place.seat.seat();
         let span = SessionSpan::new(seat.id(), Some(peer));
         // The future of a login is large and short-lived: it must not be part of every idle session.
@@ -215,10 +215,10 @@ impl Sessions {
                     console.serve(session).await;
                 }
             }
-            Ok(Some(Admitted::Session(session))) => {
-                let Session { conn, machine, source } = *session;
+            Ok(Some(Admitted::LoggedIn(session))) => {
+                let LoggedIn { conn, session, source } = *session;
                 let buffers = Arc::clone(&self.gateway.buffers);
-                let relay = Relay::new(conn.stream, machine, source, Arc::clone(seat), buffers);
+                let relay = Relay::new(conn.stream, session, source, Arc::clone(seat), buffers);
                 return Some((Box::new(relay), place.ok()?));
             }
             Err(LoginError::Gone(why)) => debug!(why, "no session"),
@@ -279,13 +279,13 @@ async fn sleep_for(limit: Option<Duration>) {
 }
 
 /// What a client takes up, free again when its task has ended, in whatever way.
-struct Place {
+struct Backend {
     seat: Taken,
     placement: Placement,
     _present: OwnedSemaphorePermit,
 }
 
-impl Drop for Place {
+impl Drop for Backend {
     fn drop(&mut self) {
         if std::thread::panicking() {
             error!(
@@ -313,7 +313,7 @@ impl Admitted {
     /// All places were taken while it logged in. It has been greeted, so this is an answer to what it sends.
     async fn turn_away(self) {
         let mut conn = match self {
-            Admitted::Session(session) => session.conn,
+            Admitted::LoggedIn(session) => session.conn,
             Admitted::Console(session) => session.conn,
         };
         conn.refuse(&too_many()).await;

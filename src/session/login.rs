@@ -9,8 +9,8 @@ use tokio::time::timeout;
 use super::console::{ConsoleSession, greet as greet_console};
 use super::directory::{Occupant, Seat};
 use super::gateway::Gateway;
-use super::machine::{Env, Machine};
 use super::opening::Opening;
+use super::protocol::{Env, Session};
 use super::prove::{Arrival, refuse};
 use super::relay::{Condition, Source};
 use super::tenants::LoginTenants;
@@ -33,16 +33,16 @@ use crate::wire::startup::{StartupError, StartupMessage, Wish, accept};
 use crate::wire::stream::Stream;
 
 /// A client that is ready to be served.
-pub(super) struct Session {
+pub(super) struct LoggedIn {
     pub conn: Conn,
-    pub machine: Machine,
+    pub session: Session,
     pub source: PoolSource,
 }
 
 /// What a client got.
 pub(super) enum Admitted {
     /// A session.
-    Session(Box<Session>),
+    LoggedIn(Box<LoggedIn>),
     /// The console.
     Console(ConsoleSession),
 }
@@ -171,9 +171,9 @@ async fn open(
     };
     greet(&mut conn, &reported, &source).await?;
     let account = account(gateway, &identity.target);
-    let mut machine = machine(gateway, &opening, reported, account, span);
+    let mut session = session(gateway, &opening, reported, account, span);
     if let Target::Unbound { .. } = &identity.target {
-        machine = machine.switching(Arc::new(LoginTenants {
+        session = session.switching(Arc::new(LoginTenants {
             registry: Arc::clone(&gateway.registry),
             login: Arc::clone(&identity.login),
             peer: seat.peer().map(|peer| peer.ip()),
@@ -184,9 +184,9 @@ async fn open(
             limits: Arc::clone(&gateway.limit_book),
         }));
     }
-    machine = machine.limited(allowance, place);
-    machine.client_bytes(&conn.inbox);
-    Ok(Admitted::Session(Box::new(Session { conn, machine, source })))
+    session = session.limited(allowance, place);
+    session.client_bytes(&conn.inbox);
+    Ok(Admitted::LoggedIn(Box::new(LoggedIn { conn, session, source })))
 }
 
 /// What the client calls itself, cut as Postgres cuts it.
@@ -288,22 +288,22 @@ fn account(gateway: &Gateway, target: &Target) -> Arc<usage::Account> {
     }
 }
 
-fn machine(
+fn session(
     gateway: &Gateway,
     opening: &Opening,
     reported: Arc<BTreeMap<String, String>>,
     account: Arc<usage::Account>,
     span: &SessionSpan,
-) -> Machine {
+) -> Session {
     let env = Env {
         keys: opening.keys.clone(),
         shared: Arc::clone(&gateway.statements),
-        readers: gateway.readers.clone(),
+        planners: gateway.planners.clone(),
         limits: gateway.manners.load().limits,
         account,
         observer: Arc::new(Watcher::new(span.span())),
     };
-    Machine::new(env, Arc::clone(&opening.place), opening.settings(), reported)
+    Session::new(env, Arc::clone(&opening.place), opening.settings(), reported)
 }
 
 /// AuthenticationOk (behind what the exchange left to be said), ParameterStatus, BackendKeyData, ReadyForQuery.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::machine::{Place, Settings};
+use super::protocol::{Backend, Settings};
 use super::upstream::Upstream;
 use crate::base::{Mode, PgError, Refusal, Severity, SqlState, TenantKeys, key_setting};
 use crate::config::{Layout, Tenant};
@@ -14,7 +14,7 @@ use crate::wire::startup::StartupMessage;
 
 /// How a session is guarded, and what it starts with.
 pub(super) struct Opening {
-    pub place: Arc<Place>,
+    pub place: Arc<Backend>,
     pub keys: TenantKeys,
     pub sealed: BTreeMap<String, String>,
     pub startup: BTreeMap<String, String>,
@@ -61,7 +61,7 @@ pub(super) fn no_place() -> PgError {
 }
 
 /// Where a session on `target` works.
-pub(super) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Place>> {
+pub(super) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Backend>> {
     let (mode, role) = match target {
         Target::Tenant(tenant) => match &tenant.layout {
             Layout::Schema { role, .. } => (tenant.layout.mode(), role.as_deref()),
@@ -70,7 +70,7 @@ pub(super) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Place>> 
         Target::Unbound { .. } | Target::Console => (Mode::Shared, None),
         Target::Operator { .. } => (Mode::Operator, None),
     };
-    Some(Arc::new(Place {
+    Some(Arc::new(Backend {
         upstream: Arc::clone(target.upstream()?),
         database: target.database()?.to_owned(),
         guard: Arc::clone(&upstream.guard),

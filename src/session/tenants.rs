@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::machine::{Acting, Place, Tenants};
 use super::opening::{no_place, place, sealed_settings, shared_path};
+use super::protocol::{Backend, TenantContext, Tenants};
 use super::upstream::Upstreams;
 use crate::base::{PgError, Severity};
 use crate::config::{Login, Tenant};
@@ -22,14 +22,14 @@ pub(super) struct LoginTenants {
     pub peer: Option<IpAddr>,
     pub upstreams: Arc<dyn Upstreams>,
     /// Where the session is while it acts for nobody.
-    pub home: Arc<Place>,
+    pub home: Arc<Backend>,
     pub setting: String,
     pub ledger: Arc<Ledger>,
     pub limits: Arc<LimitBook>,
 }
 
 impl LoginTenants {
-    fn place(&self, tenant: &Arc<Tenant>) -> Result<Arc<Place>, PgError> {
+    fn place(&self, tenant: &Arc<Tenant>) -> Result<Arc<Backend>, PgError> {
         let upstream = self
             .upstreams
             .open(&tenant.upstream, &tenant.upstream.database)
@@ -40,17 +40,17 @@ impl LoginTenants {
 }
 
 impl Tenants for LoginTenants {
-    fn resolve(&self, name: &str) -> Result<Arc<Acting>, PgError> {
+    fn resolve(&self, name: &str) -> Result<Arc<TenantContext>, PgError> {
         let registry = self.registry.load();
         let told = |error: crate::tenant::IdentifyError| PgError { severity: Severity::Error, ..error.to_pg_error() };
         let tenant = registry.may_act(&self.login, name, self.peer).map_err(told)?;
         let place = self.place(&tenant)?;
-        Ok(Arc::new(Acting {
+        Ok(Arc::new(TenantContext {
             name: tenant.name.clone(),
             keys: tenant.keys.clone(),
             sealed: sealed_settings(&tenant, &place.guard, &self.setting),
             account: self.ledger.account(&tenant),
-            place,
+            backend: place,
             allowance: self.limits.allowance(&self.login, Some(&tenant)),
         }))
     }

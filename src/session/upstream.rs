@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::directory::Seat;
-use super::machine::{Link, Place};
+use super::protocol::{Backend, ServerState};
 use super::relay::{Condition, Source};
 use crate::base::{Mode, PgError, TenantName};
 use crate::config::{self, Share};
@@ -60,7 +60,7 @@ pub struct PoolSource {
     upstreams: Arc<dyn Upstreams>,
     pool: Pool,
     /// Where the pool is.
-    place: Arc<Place>,
+    place: Arc<Backend>,
     key: ClientKey,
     party: Party,
     /// What the party has of the pool.
@@ -77,7 +77,7 @@ impl PoolSource {
     pub fn new(
         upstreams: Arc<dyn Upstreams>,
         upstream: &Upstream,
-        place: Arc<Place>,
+        place: Arc<Backend>,
         key: ClientKey,
         party: Party,
         registry: SharedRegistry,
@@ -94,8 +94,8 @@ impl PoolSource {
 }
 
 /// A server connection, and what is known of its state.
-fn with_link(mut server: Server) -> (Server, Link) {
-    let link = Link::new(
+fn with_link(mut server: Server) -> (Server, ServerState) {
+    let link = ServerState::new(
         std::mem::take(&mut server.conn.inbox),
         std::mem::take(&mut server.applied),
         std::mem::replace(&mut server.prepared, PreparedSet::new(1)),
@@ -104,7 +104,7 @@ fn with_link(mut server: Server) -> (Server, Link) {
     (server, link)
 }
 
-fn share_of(registry: &Registry, party: &Party, place: &Place) -> (Share, u64) {
+fn share_of(registry: &Registry, party: &Party, place: &Backend) -> (Share, u64) {
     let tenant = party.as_ref().and_then(|name| registry.tenant(name.as_str()));
     let in_common = match place.mode {
         Mode::Shared | Mode::Schema(_) => true,
@@ -116,7 +116,11 @@ fn share_of(registry: &Registry, party: &Party, place: &Place) -> (Share, u64) {
 impl Source for PoolSource {
     type Server = Server;
 
-    async fn checkout(&mut self, place: Arc<Place>, party: Option<TenantName>) -> Result<(Server, Link), PgError> {
+    async fn checkout(
+        &mut self,
+        place: Arc<Backend>,
+        party: Option<TenantName>,
+    ) -> Result<(Server, ServerState), PgError> {
         let moves = !Arc::ptr_eq(&self.place, &place);
         if moves {
             self.pool = self.upstreams.open(&place.upstream, &place.database)?.pool;
@@ -140,7 +144,7 @@ impl Source for PoolSource {
         outcome.map(with_link)
     }
 
-    fn try_checkout(&mut self, place: &Arc<Place>, party: &Option<TenantName>) -> Option<(Server, Link)> {
+    fn try_checkout(&mut self, place: &Arc<Backend>, party: &Option<TenantName>) -> Option<(Server, ServerState)> {
         let same = Arc::ptr_eq(&self.place, place)
             && (party.is_none() || self.party == *party)
             && self.said_by == self.registry.load().number();
@@ -165,7 +169,7 @@ impl Source for PoolSource {
         tokio::spawn(self.key.cancel())
     }
 
-    fn release(&mut self, mut server: Server, link: Link, condition: Condition) {
+    fn release(&mut self, mut server: Server, link: ServerState, condition: Condition) {
         server.needs_reset |= link.needs_reset;
         server.conn.inbox = link.input;
         server.applied = link.applied;

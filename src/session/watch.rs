@@ -4,7 +4,7 @@
 
 use tracing::Span;
 
-use super::machine::Observer;
+use super::protocol::Observer;
 use crate::base::{Refusal, TenantName};
 use crate::guard::PinReason;
 use crate::observe::{audit, record_tenant};

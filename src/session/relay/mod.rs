@@ -1,6 +1,6 @@
-//! One task, both sockets: what they say goes into the [`Machine`], what it puts into its buffers goes out.
+//! One task, both sockets: what they say goes into the [`Session`], what it puts into its buffers goes out.
 //!
-//! Reading goes on while writing, so that no pipeline can deadlock; the side whose peer does not take its bytes is not
+//! PlanRequest goes on while writing, so that no pipeline can deadlock; the side whose peer does not take its bytes is not
 //! read. What one read brought is dealt with before anything is written: one recv and one send per direction and batch.
 
 mod room;
@@ -24,7 +24,7 @@ use self::room::Room;
 use self::sockets::{Gone, read_some, write_out};
 use super::buffers::Buffers;
 use super::directory::{Acts, Order, Seat};
-use super::machine::{Acting, Link, Machine, Overdue, Place, Wait};
+use super::protocol::{Backend, Overdue, ServerState, Session, TenantContext, Wait};
 use crate::base::{PgError, SqlState, TenantName};
 use crate::observe::SessionSpan;
 use crate::wire::stream::Stream;
@@ -41,11 +41,15 @@ pub trait Source: Send {
     /// all of the session.
     fn checkout(
         &mut self,
-        place: Arc<Place>,
+        backend: Arc<Backend>,
         party: Option<TenantName>,
-    ) -> impl Future<Output = Result<(Self::Server, Link), PgError>> + Send;
+    ) -> impl Future<Output = Result<(Self::Server, ServerState), PgError>> + Send;
     /// What [`Source::checkout`] would give without waiting, if that is sure.
-    fn try_checkout(&mut self, place: &Arc<Place>, party: &Option<TenantName>) -> Option<(Self::Server, Link)>;
+    fn try_checkout(
+        &mut self,
+        backend: &Arc<Backend>,
+        party: &Option<TenantName>,
+    ) -> Option<(Self::Server, ServerState)>;
     /// Waits for something else than a server connection; a cancel request ends the wait if the client holds none.
     fn wait<T: Send>(
         &mut self,
@@ -58,7 +62,7 @@ pub trait Source: Send {
     /// Whether the session must end because others wait for its server connection.
     fn claims(&self, server: &Self::Server) -> bool;
     /// Gives it back.
-    fn release(&mut self, server: Self::Server, link: Link, condition: Condition);
+    fn release(&mut self, server: Self::Server, link: ServerState, condition: Condition);
     /// Its socket.
     fn socket(server: &mut Self::Server) -> &mut Stream;
 }
@@ -106,7 +110,7 @@ enum Event {
     Alarm,
 }
 
-/// A client's connection, the machine of its session, and the server connection that it has at the moment.
+/// A client's connection, its session, and the server connection that it has at the moment.
 pub struct Relay<S: Source> {
     client: Stream,
     /// A read found nothing: the task is woken when something comes.
@@ -116,7 +120,7 @@ pub struct Relay<S: Source> {
     server_unflushed: bool,
     source: S,
     server: Option<S::Server>,
-    machine: Machine,
+    session: Session,
     seat: Arc<Seat>,
     /// What the seat knows.
     acts: Acts,
@@ -136,7 +140,7 @@ pub struct Relay<S: Source> {
 
 impl<S: Source> Relay<S> {
     /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
-    pub fn new(client: Stream, machine: Machine, source: S, seat: Arc<Seat>, buffers: Arc<Buffers>) -> Self {
+    pub fn new(client: Stream, session: Session, source: S, seat: Arc<Seat>, buffers: Arc<Buffers>) -> Self {
         let heard = Order::Run;
         Self {
             client,
@@ -146,7 +150,7 @@ impl<S: Source> Relay<S> {
             server_unflushed: false,
             source,
             server: None,
-            machine,
+            session,
             seat,
             acts: Acts::default(),
             heard,
@@ -206,15 +210,15 @@ impl<S: Source> Relay<S> {
 
     /// Has the machine deal with the client's messages, with a server connection at hand if one is free and likely to be needed.
     fn pump(&mut self) -> Wait {
-        if !self.machine.may_need_server() || self.heard_check() {
-            return self.machine.pump();
+        if !self.session.may_need_server() || self.heard_check() {
+            return self.session.pump();
         }
-        let Some((server, link)) = self.source.try_checkout(self.machine.place(), &self.machine.party()) else {
-            return self.machine.pump();
+        let Some((server, link)) = self.source.try_checkout(self.session.backend(), &self.session.party()) else {
+            return self.session.pump();
         };
-        self.machine.offer(link);
-        let wait = self.machine.pump();
-        match self.machine.not_needed() {
+        self.session.offer(link);
+        let wait = self.session.pump();
+        match self.session.not_needed() {
             None => self.acquired(server),
             Some(link) => self.source.release(server, link, Condition::Clean),
         }
@@ -223,11 +227,11 @@ impl<S: Source> Relay<S> {
 
     /// What the session's limits in time need: a cancel request, an alarm.
     fn mind_limits(&mut self) {
-        if self.machine.wants_cancel() && self.cancelling.is_none() && self.server.is_some() {
+        if self.session.wants_cancel() && self.cancelling.is_none() && self.server.is_some() {
             self.cancelling = Some(self.source.cancel());
         }
         let held = self.look_at_others();
-        let Some(at) = self.machine.deadline().into_iter().chain(held).chain(self.room_until()).min() else { return };
+        let Some(at) = self.session.deadline().into_iter().chain(held).chain(self.room_until()).min() else { return };
         match &mut self.alarm {
             Some(alarm) if alarm.deadline() <= at => {}
             Some(alarm) => alarm.as_mut().reset(at),
@@ -238,17 +242,18 @@ impl<S: Source> Relay<S> {
     /// Whether the session ends now.
     fn rung(&mut self) -> bool {
         self.alarm = None;
-        self.machine.overdue() == Some(Overdue::Session) || self.gives_way() || self.overstays()
+        self.session.overdue() == Some(Overdue::Session) || self.gives_way() || self.overstays()
     }
 
     /// Tells the seat whom the session acts for, if that is another now.
     fn note_acts(&mut self) {
-        let (set, works) = (self.machine.acting(), self.machine.works_for());
-        let same = |known: &Option<TenantName>, now: Option<&Arc<Acting>>| known.as_ref() == now.map(|it| &it.name);
+        let (set, works) = (self.session.acting(), self.session.works_for());
+        let same =
+            |known: &Option<TenantName>, now: Option<&Arc<TenantContext>>| known.as_ref() == now.map(|it| &it.name);
         if same(&self.acts.set, set) && same(&self.acts.works, works) {
             return;
         }
-        let name = |acting: &Arc<Acting>| acting.name.clone();
+        let name = |acting: &Arc<TenantContext>| acting.name.clone();
         self.acts = Acts { set: set.map(name), works: works.map(name) };
         self.seat.note_acts(&self.acts);
     }
@@ -257,33 +262,33 @@ impl<S: Source> Relay<S> {
     fn obey(&mut self) -> Option<End> {
         match self.seat.order() {
             Order::Run => None,
-            Order::Check if self.machine.idle() => self.recheck(),
-            Order::Drain if self.served && self.machine.idle() => Some(self.told(&Seat::farewell())),
-            Order::Leave if self.machine.idle() => Some(self.told(&Seat::farewell())),
+            Order::Check if self.session.idle() => self.recheck(),
+            Order::Drain if self.served && self.session.idle() => Some(self.told(&Seat::farewell())),
+            Order::Leave if self.session.idle() => Some(self.told(&Seat::farewell())),
             Order::Check | Order::Drain | Order::Leave => None,
             Order::Now => Some(self.told(&Seat::farewell())),
         }
     }
 
     fn heard_check(&self) -> bool {
-        self.seat.order() == Order::Check && self.machine.between_transactions()
+        self.seat.order() == Order::Check && self.session.between_transactions()
     }
 
     /// Whether what the session was admitted for still holds.
     fn recheck(&mut self) -> Option<End> {
-        let outcome = self.seat.check(self.machine.acting().map(Arc::as_ref));
+        let outcome = self.seat.check(self.session.acting().map(Arc::as_ref));
         self.heard = Order::Run;
         outcome.err().map(|withdrawn| self.told(&withdrawn.to_pg_error()))
     }
 
     fn told(&mut self, error: &PgError) -> End {
-        self.machine.fail(error);
+        self.session.fail(error);
         End::Told(error.message.to_string())
     }
 
     fn server_lost(&mut self, why: String) -> End {
         let message = "server closed the connection unexpectedly";
-        self.machine.fail(&PgError::fatal(SqlState::CONNECTION_FAILURE, message));
+        self.session.fail(&PgError::fatal(SqlState::CONNECTION_FAILURE, message));
         End::ServerLost(why)
     }
 }
@@ -319,21 +324,21 @@ impl<S: Source> Relay<S> {
         let Some(server) = self.server.as_mut() else { return Ok(false) };
         let lost = |error: io::Error| Event::ServerLost(error.to_string());
         let socket = S::socket(server);
-        if !self.machine.server.out.is_empty() {
-            write_out(socket, &mut self.machine.server.out, cx).map_err(lost)?;
+        if !self.session.server.out.is_empty() {
+            write_out(socket, &mut self.session.server.out, cx).map_err(lost)?;
             self.server_unflushed = true;
         }
         if !self.server_unflushed || Pin::new(socket).poll_flush(cx).map_err(lost)?.is_pending() {
             return Ok(false);
         }
         self.server_unflushed = false;
-        Ok(self.machine.server.out.is_empty() && self.machine.between_transactions())
+        Ok(self.session.server.out.is_empty() && self.session.between_transactions())
     }
 
     fn poll_send_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
         let gone = |error: io::Error| Event::ClientGone(Some(error));
-        if !self.machine.client.out.is_empty() {
-            write_out(&mut self.client, &mut self.machine.client.out, cx).map_err(gone)?;
+        if !self.session.client.out.is_empty() {
+            write_out(&mut self.client, &mut self.session.client.out, cx).map_err(gone)?;
             self.unflushed = true;
         }
         if self.unflushed && Pin::new(&mut self.client).poll_flush(cx).map_err(gone)?.is_ready() {
@@ -343,9 +348,9 @@ impl<S: Source> Relay<S> {
     }
 
     fn poll_read_server(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
-        let Some(server) = self.server.as_mut().filter(|_| self.machine.wants_server()) else { return Ok(false) };
-        let machine = &mut self.machine;
-        let outcome = read_some(S::socket(server), &mut self.awaits_server, cx, |bytes| machine.server_bytes(bytes));
+        let Some(server) = self.server.as_mut().filter(|_| self.session.wants_server()) else { return Ok(false) };
+        let session = &mut self.session;
+        let outcome = read_some(S::socket(server), &mut self.awaits_server, cx, |bytes| session.server_bytes(bytes));
         match outcome {
             Ok(None) => Ok(false),
             Ok(Some(Ok(()))) => Ok(true),
@@ -356,11 +361,11 @@ impl<S: Source> Relay<S> {
     }
 
     fn poll_read_client(&mut self, cx: &mut Context<'_>) -> Result<bool, Event> {
-        if !self.machine.wants_client() {
+        if !self.session.wants_client() {
             return Ok(false);
         }
-        let machine = &mut self.machine;
-        match read_some(&mut self.client, &mut self.awaits_client, cx, |bytes| machine.client_bytes(bytes)) {
+        let session = &mut self.session;
+        match read_some(&mut self.client, &mut self.awaits_client, cx, |bytes| session.client_bytes(bytes)) {
             Ok(moved) => Ok(moved.is_some()),
             Err(Gone::Eof) => Err(Event::ClientGone(None)),
             Err(Gone::Error(error)) => Err(Event::ClientGone(Some(error))),
@@ -370,20 +375,20 @@ impl<S: Source> Relay<S> {
 
 impl<S: Source> Relay<S> {
     fn release_if_done(&mut self) {
-        if let Some(link) = self.machine.detach_if_done()
+        if let Some(link) = self.session.detach_if_done()
             && let Some(server) = self.server.take()
         {
             let condition = if link.poisoned { Condition::Broken } else { Condition::Clean };
             self.source.release(server, link, condition);
         }
-        if self.machine.idle() {
-            self.machine.shrink();
+        if self.session.idle() {
+            self.session.shrink();
         }
     }
 
     /// Gives the server connection back because the session goes elsewhere, if all has been sent and read.
     fn release_to_move(&mut self) -> bool {
-        let Some(link) = self.machine.detach_to_move() else { return false };
+        let Some(link) = self.session.detach_to_move() else { return false };
         let condition = if link.poisoned { Condition::Broken } else { Condition::Clean };
         if let Some(server) = self.server.take() {
             self.source.release(server, link, condition);
@@ -394,7 +399,7 @@ impl<S: Source> Relay<S> {
     /// The session ends: gives the server connection back in whatever condition it is.
     fn give_back(&mut self, broken: bool) {
         let Some(server) = self.server.take() else { return };
-        let Some((link, clean)) = self.machine.detach() else { return };
+        let Some((link, clean)) = self.session.detach() else { return };
         let condition = match (broken || link.poisoned, clean) {
             (true, _) => Condition::Broken,
             (false, true) => Condition::Clean,
@@ -406,9 +411,9 @@ impl<S: Source> Relay<S> {
     /// Lets the client take what is left for it, but not for ever.
     async fn farewell(&mut self) {
         use tokio::io::AsyncWriteExt;
-        let Self { client, machine, .. } = self;
+        let Self { client, session, .. } = self;
         let goodbye = async {
-            client.write_all_buf(&mut machine.client.out).await?;
+            client.write_all_buf(&mut session.client.out).await?;
             client.shutdown().await
         };
         match tokio::time::timeout(FAREWELL, goodbye).await {

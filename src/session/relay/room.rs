@@ -28,12 +28,12 @@ pub(super) enum Room {
 impl<S: Source> Relay<S> {
     /// Asks for room where a message needs more, and gives it back where none does.
     pub(super) fn mind_room(&mut self) {
-        match (self.machine.client.needs_room(), &self.room) {
+        match (self.session.client.needs_room(), &self.room) {
             (Some(bytes), Room::Own) => {
                 self.room = Room::Asked(Box::pin(std::sync::Arc::clone(&self.buffers).grant(bytes)));
             }
-            (None, Room::Granted(_)) if self.machine.fits_its_own() => {
-                self.machine.client.grant_room(0);
+            (None, Room::Granted(_)) if self.session.fits_its_own() => {
+                self.session.client.grant_room(0);
                 self.room = Room::Own;
             }
             _ => {}
@@ -46,7 +46,7 @@ impl<S: Source> Relay<S> {
         match asked.as_mut().poll(cx) {
             Poll::Pending => false,
             Poll::Ready(Some(grant)) => {
-                self.machine.client.grant_room(grant.bytes());
+                self.session.client.grant_room(grant.bytes());
                 self.room = Room::Granted(grant);
                 true
             }
@@ -73,7 +73,7 @@ impl<S: Source> Relay<S> {
             return false;
         }
         grant.until = now + AGAIN;
-        if !self.machine.client.lacks_input() || !self.buffers.is_short() {
+        if !self.session.client.lacks_input() || !self.buffers.is_short() {
             return false;
         }
         let error =
@@ -81,7 +81,7 @@ impl<S: Source> Relay<S> {
         let error = error
             .detail("Others waited for the memory that was kept for it.")
             .hint("Send shorter messages, or have the operator raise buffer_memory.");
-        self.machine.fail(&error);
+        self.session.fail(&error);
         true
     }
 }

@@ -1,4 +1,4 @@
-//! Bytes between a socket and a [`Machine`]'s buffers.
+//! Bytes between a socket and a [`Session`]'s buffers.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -11,7 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::coop;
 
 use super::End;
-use crate::session::machine::Machine;
+use crate::session::protocol::Session;
 use crate::wire::stream::Stream;
 
 /// Bytes read at once. One buffer per thread: an idle session holds none.
@@ -26,7 +26,7 @@ pub(super) async fn listening<T>(
     client: &mut Stream,
     awaits: &mut bool,
     unflushed: &mut bool,
-    machine: &mut Machine,
+    session: &mut Session,
     waiting: impl Future<Output = T>,
 ) -> Result<T, End> {
     let mut waiting = pin!(waiting);
@@ -34,7 +34,7 @@ pub(super) async fn listening<T>(
         if let Poll::Ready(got) = waiting.as_mut().poll(cx) {
             return Poll::Ready(Ok(got));
         }
-        match listen(client, awaits, unflushed, machine, cx) {
+        match listen(client, awaits, unflushed, session, cx) {
             Some(end) => Poll::Ready(Err(end)),
             None => Poll::Pending,
         }
@@ -47,11 +47,11 @@ pub(super) fn listen(
     client: &mut Stream,
     awaits: &mut bool,
     unflushed: &mut bool,
-    machine: &mut Machine,
+    session: &mut Session,
     cx: &mut Context<'_>,
 ) -> Option<End> {
-    if !machine.client.out.is_empty() {
-        if let Err(error) = write_out(client, &mut machine.client.out, cx) {
+    if !session.client.out.is_empty() {
+        if let Err(error) = write_out(client, &mut session.client.out, cx) {
             return Some(End::ClientGone(Some(error)));
         }
         *unflushed = true;
@@ -63,8 +63,8 @@ pub(super) fn listen(
             Poll::Pending => {}
         }
     }
-    while machine.wants_client() {
-        match read_some(client, awaits, cx, |bytes| machine.client_bytes(bytes)) {
+    while session.wants_client() {
+        match read_some(client, awaits, cx, |bytes| session.client_bytes(bytes)) {
             Ok(Some(())) => {}
             Ok(None) => return None,
             Err(Gone::Eof) => return Some(End::ClientGone(None)),

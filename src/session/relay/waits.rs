@@ -12,17 +12,17 @@ use super::{End, Relay, Source};
 use crate::base::{PgError, SqlState};
 use crate::limits::Allowance;
 use crate::session::directory::{Order, Seat};
-use crate::session::machine::{Place, Reading, Wait};
+use crate::session::protocol::{Backend, PlanRequest, Wait};
 
 impl<S: Source> Relay<S> {
-    /// Gets what the machine waits for besides its sockets, while the client is still listened to: it may go away, or be told
+    /// Gets what the session waits for besides its sockets, while the client is still listened to: it may go away, or be told
     /// what stands before.
     pub(super) async fn provide(&mut self, wait: Wait) -> Result<(), End> {
         match wait {
             Wait::Server => self.acquire().await,
             // Boxed: they are rare, and a session has room for its futures all its life.
-            Wait::Refresh(place) => Box::pin(self.refresh(place)).await,
-            Wait::Look(place) => Box::pin(self.look(place)).await,
+            Wait::Refresh(backend) => Box::pin(self.refresh(backend)).await,
+            Wait::Look(backend) => Box::pin(self.look(backend)).await,
             Wait::Read(reading) => Box::pin(self.read(*reading)).await,
             Wait::Turn(at) => Box::pin(self.wait_for_turn(at)).await,
             Wait::Permit(allowance) => Box::pin(self.wait_for_permit(allowance)).await,
@@ -37,15 +37,15 @@ impl<S: Source> Relay<S> {
         {
             return Err(end);
         }
-        if let Some((server, link)) = self.source.try_checkout(self.machine.place(), &self.machine.party()) {
-            self.machine.attach(link);
+        if let Some((server, link)) = self.source.try_checkout(self.session.backend(), &self.session.party()) {
+            self.session.attach(link);
             self.acquired(server);
             return Ok(());
         }
         Box::pin(self.acquire_patiently()).await
     }
 
-    /// The machine has a server connection.
+    /// The session has a server connection.
     pub(super) fn acquired(&mut self, server: S::Server) {
         self.server = Some(server);
         self.served = true;
@@ -54,8 +54,8 @@ impl<S: Source> Relay<S> {
 
     async fn acquire_patiently(&mut self) -> Result<(), End> {
         let got = {
-            let Self { client, awaits_client, machine, source, unflushed, seat, heard, .. } = self;
-            let mut checkout = pin!(source.checkout(Arc::clone(machine.place()), machine.party()));
+            let Self { client, awaits_client, session, source, unflushed, seat, heard, .. } = self;
+            let mut checkout = pin!(source.checkout(Arc::clone(session.backend()), session.party()));
             poll_fn(|cx| {
                 if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
                     return Poll::Ready(Ok(got));
@@ -64,11 +64,11 @@ impl<S: Source> Relay<S> {
                     *heard = order;
                     if order == Order::Now {
                         let error = Seat::farewell();
-                        machine.fail(&error);
+                        session.fail(&error);
                         return Poll::Ready(Err(End::Told(error.message.to_string())));
                     }
                 }
-                match listen(client, awaits_client, unflushed, machine, cx) {
+                match listen(client, awaits_client, unflushed, session, cx) {
                     Some(end) => Poll::Ready(Err(end)),
                     None => Poll::Pending,
                 }
@@ -77,35 +77,35 @@ impl<S: Source> Relay<S> {
         };
         match got {
             Ok(Ok((server, link))) => {
-                self.machine.attach(link);
+                self.session.attach(link);
                 self.acquired(server);
             }
-            Ok(Err(error)) => self.machine.deny(error),
+            Ok(Err(error)) => self.session.deny(error),
             Err(end) => return Err(end),
         }
         Ok(())
     }
 
-    async fn refresh(&mut self, place: Arc<Place>) -> Result<(), End> {
-        place.catalog.refresh().await;
-        self.machine.refreshed();
+    async fn refresh(&mut self, backend: Arc<Backend>) -> Result<(), End> {
+        backend.catalog.refresh().await;
+        self.session.refreshed();
         Ok(())
     }
 
-    async fn look(&mut self, place: Arc<Place>) -> Result<(), End> {
-        let Self { client, awaits_client, machine, unflushed, .. } = self;
-        let outcome = listening(client, awaits_client, unflushed, machine, place.catalog.look()).await?;
-        self.machine.looked(outcome);
+    async fn look(&mut self, backend: Arc<Backend>) -> Result<(), End> {
+        let Self { client, awaits_client, session, unflushed, .. } = self;
+        let outcome = listening(client, awaits_client, unflushed, session, backend.catalog.look()).await?;
+        self.session.looked(outcome);
         Ok(())
     }
 
     /// Waits until a long text is planned.
-    async fn read(&mut self, reading: Reading) -> Result<(), End> {
-        let readers = self.machine.readers();
-        let Self { client, awaits_client, machine, unflushed, .. } = self;
-        match listening(client, awaits_client, unflushed, machine, readers.read(reading)).await? {
+    async fn read(&mut self, reading: PlanRequest) -> Result<(), End> {
+        let planners = self.session.planners();
+        let Self { client, awaits_client, session, unflushed, .. } = self;
+        match listening(client, awaits_client, unflushed, session, planners.read(reading)).await? {
             Some(read) => {
-                self.machine.have_read(read);
+                self.session.have_read(read);
                 Ok(())
             }
             None => {
@@ -121,19 +121,19 @@ impl<S: Source> Relay<S> {
             tokio::time::sleep_until(at).await;
             Ok(())
         };
-        let Self { client, awaits_client, machine, source, unflushed, .. } = self;
-        if let Err(error) = listening(client, awaits_client, unflushed, machine, source.wait(turn)).await? {
-            self.machine.deny(error);
+        let Self { client, awaits_client, session, source, unflushed, .. } = self;
+        if let Err(error) = listening(client, awaits_client, unflushed, session, source.wait(turn)).await? {
+            self.session.deny(error);
         }
         Ok(())
     }
 
     async fn wait_for_permit(&mut self, allowance: Arc<Allowance>) -> Result<(), End> {
-        let Self { client, awaits_client, machine, source, unflushed, .. } = self;
+        let Self { client, awaits_client, session, source, unflushed, .. } = self;
         let permit = async { allowance.permit().await };
-        match listening(client, awaits_client, unflushed, machine, source.wait(permit)).await? {
-            Ok(permit) => self.machine.permitted(permit),
-            Err(error) => self.machine.deny(error),
+        match listening(client, awaits_client, unflushed, session, source.wait(permit)).await? {
+            Ok(permit) => self.session.permitted(permit),
+            Err(error) => self.session.deny(error),
         }
         Ok(())
     }

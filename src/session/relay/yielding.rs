@@ -13,7 +13,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 impl<S: Source> Relay<S> {
     /// When to look whether others wait for the server connection that a transaction has. Each byte that comes or goes puts it off.
     pub(super) fn look_at_others(&mut self) -> Option<Instant> {
-        if self.server.is_none() || self.machine.between_transactions() {
+        if self.server.is_none() || self.session.between_transactions() {
             self.look = None;
             return None;
         }
@@ -32,7 +32,7 @@ impl<S: Source> Relay<S> {
             return false;
         }
         self.look = Some(now + AGAIN);
-        if !self.machine.waits_for_client() || !self.source.claims(server) {
+        if !self.session.waits_for_client() || !self.source.claims(server) {
             return false;
         }
         let error = PgError::fatal(
@@ -42,7 +42,7 @@ impl<S: Source> Relay<S> {
         let error = error
             .detail("Others waited for the server connection that the transaction had.")
             .hint("End transactions soon, or have the operator raise contended_idle_timeout or the pool's size.");
-        self.machine.fail(&error);
+        self.session.fail(&error);
         true
     }
 }

@@ -1,0 +1,174 @@
+//! The way of a client's text through the guard. What comes out is the only thing that can be sent.
+
+use std::sync::Arc;
+
+use super::not_ready::NotReady;
+use super::offload::{OffloadedPlans, Sharing};
+use super::outline::no_tenant;
+use super::switching::keys_of;
+use super::tenant_context::CurrentTenant;
+use super::{Backend, Batch, Hold, Session, Wait};
+use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
+use crate::guard::{Effect, Guarded, PinReason, Plan, Protocol, Script, StatementKind};
+
+impl Session {
+    /// Asks a place's guard on behalf of an actor. A statement that is put together with others shares no plan by shape.
+    pub(super) fn admit(
+        &mut self,
+        backend: &Arc<Backend>,
+        protocol: Protocol<'_>,
+        sharing: Sharing,
+        sql: &str,
+        actor: &CurrentTenant,
+    ) -> Result<Guarded, NotReady> {
+        if !is_blank(sql) {
+            self.check_catalog(backend)?;
+        }
+        self.current.decided = backend.guard.epoch();
+        if let Some(refusal) = self.outlives_its_decision(backend, sql) {
+            return Err(NotReady::Refuse(*refusal.error));
+        }
+        let plan = OffloadedPlans::plan(self.current.texts.as_deref(), backend, protocol, sharing, sql)
+            .map_err(|reading| Wait::Read(Box::new(reading)))?;
+        match plan.and_then(|script| self.bind_for(backend, &script, actor)) {
+            Ok(guarded) => {
+                self.tell_objections(&guarded, sql);
+                Ok(guarded)
+            }
+            Err(refusal) if self.may_be_new(&refusal) => Err(Wait::Refresh(Arc::clone(backend)).into()),
+            Err(refusal) => {
+                self.env.observer.refused(&refusal, sql);
+                Err(NotReady::Refuse(*refusal.error))
+            }
+        }
+    }
+
+    /// A script with an actor's keys. For nobody, only what is harmless.
+    fn bind_for(&self, backend: &Backend, script: &Arc<Script>, actor: &CurrentTenant) -> Result<Guarded, Refusal> {
+        if self.context.switching.is_none() {
+            return script.bind(&self.env.keys);
+        }
+        if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(backend, plan)) {
+            return Err(no_tenant(&backend.guard.policy().setting));
+        }
+        script.bind(&keys_of(actor))
+    }
+
+    /// What the witness has against statements that are sent.
+    fn tell_objections(&self, guarded: &Guarded, sql: &str) {
+        for objection in guarded.plans().iter().filter_map(|plan| plan.objection.as_deref()) {
+            self.env.observer.objected(objection, sql);
+        }
+    }
+
+    /// The guard of a place that was not needed before knows nothing yet; that of a bound session's own did its best at login.
+    pub(super) fn check_catalog(&mut self, backend: &Arc<Backend>) -> Result<(), NotReady> {
+        if self.context.switching.is_none() || backend.guard.epoch() > 0 {
+            return self.check_age(backend);
+        }
+        if !self.current.refreshed {
+            return Err(Wait::Refresh(Arc::clone(backend)).into());
+        }
+        Err(NotReady::Refuse(PgError::error(
+            SqlState::CONNECTION_FAILURE,
+            "the tenant's database cannot be reached: its catalog could not be read",
+        )))
+    }
+
+    fn may_be_new(&self, refusal: &Refusal) -> bool {
+        !self.current.refreshed && refusal.kind == RefusalKind::Undefined
+    }
+
+    /// The catalog was read anew (or need not be): the current message is looked at again.
+    pub fn refreshed(&mut self) {
+        self.current.refreshed = true;
+        self.current.texts = None;
+    }
+
+    /// Notes what a statement that is sent now does to the session. What is only known afterwards is asked for then.
+    pub(super) fn note_effects(&mut self, guarded: &Guarded) {
+        for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
+            match effect {
+                Effect::Setting(name) => {
+                    let waits = self.context.settings.touch(name);
+                    self.hold_if(waits);
+                }
+                Effect::ResetAll => {
+                    let waits = self.context.settings.touch_all();
+                    self.hold_if(waits);
+                }
+                Effect::ResetOwn => {
+                    // What stands in the place of RESET ALL.
+                    self.context.settings.touch("application_name");
+                    self.hold_if(true);
+                }
+                Effect::DiscardAll => {
+                    let open = self.server.batch == Batch::Open && !self.is_operator();
+                    self.server.discarding |= open && (self.context.switching.is_some() || self.context.settings.any());
+                    self.hold_if(true);
+                }
+                Effect::Pin(reason) => {
+                    self.pin_to(*reason);
+                    if *reason == PinReason::Prepare {
+                        self.note_prepared();
+                    }
+                    self.note_tie(*reason);
+                }
+                Effect::CatalogChanged => self.context.catalog_changed = true,
+                Effect::Deallocate(_) => {}
+            }
+        }
+    }
+
+    /// What the client sends next must see what this statement leaves, settings that are made up for included: it waits
+    /// until nothing is outstanding. A batch of extended messages goes on to its Sync.
+    fn hold_if(&mut self, waits: bool) {
+        if waits {
+            self.server.hold = match self.server.batch {
+                Batch::Closed => Hold::Drain,
+                Batch::Open => Hold::AfterSync,
+            };
+        }
+    }
+
+    fn pin_to(&mut self, reason: PinReason) {
+        if !matches!(self.server.pin, super::Pin::Statement(_)) {
+            self.env.observer.pinned(reason);
+            self.server.pin = super::Pin::Statement(reason);
+        }
+    }
+
+    /// Whether the session is an operator's.
+    pub(super) fn is_operator(&self) -> bool {
+        self.context.backend.mode == Mode::Operator
+    }
+}
+
+/// Whether a statement may run for nobody. In the place of another layout than the shared one, what it defines would be in
+/// the last tenant's hands: settings and the ends of transactions are all that is left.
+pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
+    if plan.needs_tenant || !plan.slots.is_empty() {
+        return false;
+    }
+    match (&backend.mode, plan.kind) {
+        (Mode::Shared, _) => true,
+        (_, StatementKind::Empty | StatementKind::Select | StatementKind::Transaction) => true,
+        (_, StatementKind::Utility) => {
+            !plan.effects.is_empty()
+                && plan.effects.iter().all(|effect| match effect {
+                    Effect::Setting(_)
+                    | Effect::ResetAll
+                    | Effect::ResetOwn
+                    | Effect::DiscardAll
+                    | Effect::Deallocate(_) => true,
+                    Effect::Pin(_) | Effect::CatalogChanged => false,
+                })
+        }
+        (_, StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn) => false,
+    }
+}
+
+/// It holds no statement, whatever the catalog says.
+fn is_blank(sql: &str) -> bool {
+    sql.bytes().all(|byte| byte == b';' || byte.is_ascii_whitespace())
+}

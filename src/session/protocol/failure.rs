@@ -1,0 +1,220 @@
+//! Errors of the server: whose they are, what the client may see of them, and what they undo.
+
+use super::copy::CopyStream;
+use super::parts::{Prepared, ServerSide};
+use super::refuse::MUST_FAIL;
+use super::replies::{Closes, Disposition, Expected, InternalQuery, Kind, Run, Subject};
+use super::server_bytes::Broken;
+use super::statements::{Statement, Undo};
+use super::{Batch, Intake, Session};
+use crate::base::{Mode, OWN_VALUE_ONLY, PgError, SqlState};
+use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
+use crate::wire::encode::backend;
+
+/// Their DETAIL shows keys and rows: unique, foreign key, check and exclusion violations.
+const TELLING: [SqlState; 4] = [SqlState(*b"23505"), SqlState(*b"23503"), SqlState(*b"23514"), SqlState(*b"23P01")];
+
+/// What the server skips and answers after an error.
+enum Extent {
+    /// A Query, or a Sync: ReadyForQuery follows.
+    Message,
+    /// The extended protocol: all up to the next Sync.
+    UpToSync,
+}
+
+impl Session {
+    pub(super) fn on_error(&mut self, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
+        let report = Report::read(body)?;
+        if report.is_fatal() {
+            self.client.out.extend_from_slice(frame);
+            self.client.intake = Intake::Closed;
+            return Err(Broken::Ended);
+        }
+        if self.doubts(&report) && self.run_again() {
+            return Ok(());
+        }
+        let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(b'E')) };
+        let extent = match &mut expected.kind {
+            Kind::Query(run) => {
+                run.failed = true;
+                Extent::Message
+            }
+            Kind::Sync => Extent::Message,
+            _ => Extent::UpToSync,
+        };
+        if !self.is_internal_query() {
+            self.replay.answered();
+            self.note_failure();
+            self.note_statement_failure();
+            self.report_error(&report)?;
+        }
+        self.statement_ended();
+        self.copy.stream = CopyStream::None;
+        let ends_query = self.load_failed();
+        if let Extent::UpToSync = extent {
+            self.skip_to_sync();
+        }
+        if ends_query {
+            self.end_failed_load();
+        }
+        Ok(())
+    }
+
+    /// Whether the error is none of the client's business: a Query of pgwarden's own failed. (A Parse of its own that
+    /// fails makes the client's message fail.)
+    fn is_internal_query(&mut self) -> bool {
+        let disposition = self.server.replies.head().map(|expected| &expected.disposition);
+        matches!(
+            disposition,
+            Some(Disposition::Swallow(
+                InternalQuery::Context(_)
+                    | InternalQuery::Outcome(_)
+                    | InternalQuery::Begin
+                    | InternalQuery::Fail
+                    | InternalQuery::Spoil
+            ))
+        )
+    }
+
+    /// The server drops all up to the next Sync, Queries too: so do we, what is on its way and what the client still sends.
+    /// Until that Sync the connection is as in the middle of a batch.
+    pub(super) fn skip_to_sync(&mut self) {
+        let Self { server: ServerSide { replies, link, .. }, prepared: Prepared { statements, portals, .. }, .. } =
+            self;
+        let mut prepared = link.as_mut().map(|link| &mut link.prepared);
+        let found = replies.unwind(|kind, failed| match kind {
+            Kind::Parse { undo, server, .. } => {
+                if let Some(undo) = undo {
+                    statements.undo(undo, failed);
+                }
+                if let (Some(id), Some(prepared)) = (server, prepared.as_mut()) {
+                    prepared.remove(id);
+                }
+            }
+            Kind::Bind { undo, .. } | Kind::Close(Closes::Portal(undo)) => portals.undo(undo),
+            Kind::Close(Closes::Evicted(id)) => {
+                if let Some(prepared) = prepared.as_mut() {
+                    prepared.restore(id);
+                }
+            }
+            Kind::Local { undo: Some(undo), .. } => statements.undo(undo, false),
+            Kind::Query(Run { unnamed: Some(unnamed), .. }) => statements.undo(Undo::Dropped(unnamed), false),
+            Kind::Query(_)
+            | Kind::Local { undo: None, .. }
+            | Kind::Close(Closes::Own)
+            | Kind::OwnBind
+            | Kind::DescribeStatement(_)
+            | Kind::DescribePortal
+            | Kind::Execute(_)
+            | Kind::Sync
+            | Kind::Loaded => {}
+        });
+        // What was the server's unnamed statement may have been replaced or not.
+        self.server.forget_unnamed();
+        if !found {
+            self.server.batch = Batch::Open;
+            if self.client.intake == Intake::Open {
+                self.client.intake = Intake::Skipping;
+            }
+        }
+    }
+
+    /// Tells the client of an error.
+    fn report_error(&mut self, report: &Report<'_>) -> Result<(), Broken> {
+        let hides = self.context.backend.mode == Mode::Shared;
+        if let Some(error) = self.reason_of_cancel(report.sqlstate()) {
+            backend::error_response(&mut self.client.out, &error);
+            return Ok(());
+        }
+        let context = self.load_context(report);
+        let Some(expected) = self.server.replies.head() else { return Ok(()) };
+        let replaced = match &expected.disposition {
+            Disposition::Refused(error) => Some(error).filter(|_| is_ours(report)),
+            Disposition::Cut(error) => Some(error).filter(|_| report.sqlstate() == Some(SqlState::QUERY_CANCELED)),
+            Disposition::Forward | Disposition::Swallow(_) => None,
+        };
+        if let Some(error) = replaced {
+            backend::error_response(&mut self.client.out, error);
+            return Ok(());
+        }
+        let rewritten =
+            is_rewritten(expected) || matches!(expected.disposition, Disposition::Swallow(InternalQuery::Load(_)));
+        if let Some(error) = foreign_value(report).filter(|_| rewritten) {
+            backend::error_response(&mut self.client.out, &error);
+            return Ok(());
+        }
+        let telling = hides && report.sqlstate().is_some_and(|state| TELLING.contains(&state));
+        let names = names_of(expected);
+        let added = context.as_deref().map(|text| (code::WHERE, text));
+        rewrite_report(&mut self.client.out, b'E', report, added, |field, value| match field {
+            code::WHERE if added.is_some() => FieldChange::Drop,
+            code::DETAIL if telling => FieldChange::Drop,
+            code::POSITION if rewritten => FieldChange::Drop,
+            code::MESSAGE => names.as_ref().map_or(FieldChange::Keep, |names| rename(value, names)),
+            _ => FieldChange::Keep,
+        })?;
+        Ok(())
+    }
+}
+
+/// The refusal behind an error that the guard let a statement raise: a value for the tenant column that only showed when
+/// it ran. The server can only say it as a cast that failed.
+fn foreign_value(report: &Report<'_>) -> Option<PgError> {
+    let text = report.log_text(code::MESSAGE);
+    if report.sqlstate() != Some(SqlState::INVALID_TEXT_REPRESENTATION) || !text.contains(OWN_VALUE_ONLY) {
+        return None;
+    }
+    let message = text.split_once('"').and_then(|(_, rest)| rest.rsplit_once('"')).map_or(&*text, |(inner, _)| inner);
+    Some(PgError::error(SqlState::INSUFFICIENT_PRIVILEGE, message.to_owned()))
+}
+
+/// Whether the server failed for the reason that it was given: a statement that must fail, or a CopyFail of ours.
+fn is_ours(report: &Report<'_>) -> bool {
+    report.sqlstate() == Some(SqlState::SYNTAX_ERROR) || report.log_text(code::MESSAGE).contains(MUST_FAIL)
+}
+
+/// A statement's name on the server and for the client.
+struct Names {
+    server: String,
+    client: String,
+}
+
+fn statement_of(expected: &Expected) -> Option<&Statement> {
+    match &expected.kind {
+        Kind::Bind { statement, .. } | Kind::DescribeStatement(statement) => Some(statement),
+        Kind::Parse { subject: Subject::Statement(statement), .. } => Some(statement),
+        Kind::Execute(run) => match &run.subject {
+            Subject::Statement(statement) => Some(statement),
+            Subject::Script(_) | Subject::None => None,
+        },
+        Kind::Parse { .. }
+        | Kind::Query(_)
+        | Kind::DescribePortal
+        | Kind::Close(_)
+        | Kind::Sync
+        | Kind::Local { .. }
+        | Kind::Loaded
+        | Kind::OwnBind => None,
+    }
+}
+
+fn names_of(expected: &Expected) -> Option<Names> {
+    let statement = statement_of(expected).filter(|statement| !statement.name.is_empty())?;
+    let quoted = |name: &str| format!("\"{name}\"");
+    Some(Names { server: quoted(&statement.server.wire_name()), client: quoted(&statement.name) })
+}
+
+fn rename(value: &[u8], names: &Names) -> FieldChange {
+    match std::str::from_utf8(value) {
+        Ok(text) if text.contains(&names.server) => FieldChange::Replace(text.replace(&names.server, &names.client)),
+        Ok(_) | Err(_) => FieldChange::Keep,
+    }
+}
+
+/// Positions count characters of the text that the server got.
+fn is_rewritten(expected: &Expected) -> bool {
+    match &expected.kind {
+        Kind::Query(run) => run.subject.guarded().is_some_and(|guarded| !guarded.is_as_written()),
+        _ => statement_of(expected).is_some_and(|statement| !statement.is_as_written()),
+    }
+}

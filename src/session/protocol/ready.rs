@@ -1,0 +1,105 @@
+//! ReadyForQuery: what is settled at the end of a message, and at the end of a transaction.
+
+use super::Session;
+use super::replies::{Disposition, InternalQuery, Kind, Run, Subject};
+use super::server_bytes::Broken;
+use crate::wire::backend::TransactionStatus;
+use crate::wire::encode::{backend, frontend};
+
+impl Session {
+    pub(super) fn on_ready(&mut self, body: &[u8]) -> Result<(), Broken> {
+        let status = TransactionStatus::read(body)?;
+        let expected = self.server.replies.ready(status).ok_or_else(|| Broken::unexpected(b'Z'))?;
+        if !matches!(expected.disposition, Disposition::Swallow(InternalQuery::Context(_))) {
+            // What is sent before a transaction says nothing of one that is on its way behind it.
+            self.server.tx = status;
+        }
+        // Around the client's transactions: portals of a batch that the server has not seen yet may be there already.
+        let between =
+            matches!(expected.disposition, Disposition::Swallow(InternalQuery::Context(_) | InternalQuery::Outcome(_)));
+        match (expected.kind, expected.disposition) {
+            (Kind::Query(run), Disposition::Swallow(internal)) => self.internal_query_done(internal, run.failed),
+            (Kind::Query(run), disposition) => {
+                if !run.failed {
+                    self.ran(&run);
+                    if let Disposition::Cut(error) = disposition {
+                        self.tell_of_cut(&run, *error);
+                    }
+                }
+                self.client_ready(status);
+            }
+            (Kind::Sync, Disposition::Swallow(InternalQuery::BatchReplay)) => self.go_through_again(),
+            (Kind::Sync, _) => {
+                self.loaded();
+                self.client_ready(status);
+            }
+            _ => return Err(Broken::unexpected(b'Z')),
+        }
+        self.copy.stream = super::copy::CopyStream::None;
+        self.send_local();
+        if self.server.tx == TransactionStatus::Idle {
+            if !between && self.server.batch == super::Batch::Closed {
+                self.prepared.portals.clear();
+            }
+            self.transaction_ended();
+        }
+        Ok(())
+    }
+
+    /// ReadyForQuery that is the client's.
+    fn client_ready(&mut self, status: TransactionStatus) {
+        self.context_settled(status);
+        if status == TransactionStatus::Idle {
+            self.stats.transaction_ended();
+        }
+        self.warn_of_quota();
+        self.batch_is_over();
+        if !self.spoils(status) {
+            backend::ready_for_query(&mut self.client.out, status);
+        }
+    }
+
+    fn internal_query_done(&mut self, internal: InternalQuery, failed: bool) {
+        match internal {
+            InternalQuery::Context(_) if failed => self.context_failed(),
+            InternalQuery::Context(changes) => self.context_applied(changes),
+            InternalQuery::Outcome(rows) => self.outcome_known(rows, failed),
+            InternalQuery::Begin => self.begun(failed),
+            InternalQuery::Fail if failed => {}
+            InternalQuery::Fail => self.context_failed(),
+            InternalQuery::Prepared | InternalQuery::Load(_) | InternalQuery::BatchReplay => {}
+            InternalQuery::Spoil => self.client_ready(self.server.tx),
+        }
+    }
+
+    fn outcome_known(&mut self, rows: Vec<super::replies::SettingRow>, failed: bool) {
+        let Some(link) = self.server.link.as_mut() else { return };
+        // Without an answer nobody knows what the connection holds: it must not reach another client.
+        link.poisoned |= failed;
+        self.context.settings.learn(rows, &mut link.applied);
+    }
+
+    fn transaction_ended(&mut self) {
+        self.note_transaction_end();
+        if std::mem::take(&mut self.context.catalog_changed) {
+            self.context.backend.catalog.changed();
+        }
+        if self.server.replies.is_empty() && self.server.batch == super::Batch::Closed {
+            self.ask_for_outcome();
+        }
+    }
+
+    /// Asks what has become of settings that the transaction touched.
+    fn ask_for_outcome(&mut self) {
+        let Some(link) = self.server.link.as_mut() else { return };
+        let Some(question) = self.context.settings.question(&link.applied) else { return };
+        link.unnamed = None;
+        if frontend::query(&mut self.server.out, &question).is_ok() {
+            self.server
+                .replies
+                .push(Kind::Query(Run::new(Subject::None)), Disposition::Swallow(InternalQuery::Outcome(Vec::new())));
+        } else {
+            link.poisoned = true;
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The simple protocol: Query.
+
+use super::Session;
+use super::dropping::write_query;
+use super::load::LoadProtocol;
+use super::not_ready::NotReady;
+use super::outline::tag_of;
+use super::plan::Planned;
+use super::replies::{Kind, Run, Subject};
+use crate::guard::Protocol;
+use crate::wire::encode::backend;
+
+impl Session {
+    /// The stages of a Query: plan, what need not be sent, quota, the server connection and its context, send.
+    pub(super) fn on_query(&mut self, sql: &str) -> Result<(), NotReady> {
+        let planned = self.plan(Protocol::Simple, sql)?;
+        if self.is_ping(&planned.guarded) {
+            backend::empty_query_response(&mut self.client.out);
+            self.answer_ready();
+            return Ok(());
+        }
+        if self.runs_here(&planned.step) {
+            self.run_here(&planned.step, &planned.guarded);
+            self.answer_ready();
+            return Ok(());
+        }
+        if let Some(error) = self.over_quota(&planned) {
+            return Err(error.into());
+        }
+        let ready = self.settle_query(&planned.guarded).and_then(|()| self.ready(&planned.needs));
+        if let Err(not_ready) = ready {
+            self.keep_plan(planned);
+            return Err(not_ready);
+        }
+        self.send_query(planned, sql)
+    }
+
+    fn send_query(&mut self, planned: Planned, sql: &str) -> Result<(), NotReady> {
+        let Planned { guarded, changes, step, .. } = planned;
+        if let Some(load) = Self::load_of(&guarded, LoadProtocol::Simple)? {
+            return self.start_load(load);
+        }
+        let tag = self.discard_here(&guarded).or_else(|| self.deallocation(&guarded));
+        let tags = self.deallocations(&guarded);
+        write_query(&mut self.server.out, &guarded, tag, &tags).map_err(|error| error.to_pg())?;
+        if self.is_operator() {
+            self.env.observer.operator_statement(sql);
+        }
+        self.server.sent_query();
+        self.surcharge(&guarded);
+        let unnamed = self.prepared.statements.remove("");
+        self.note_effects(&guarded);
+        self.note_changes_sent(&changes);
+        self.wait_for_context();
+        self.wait_for_names(&guarded);
+        let tag = tag.or(tag_of(&step));
+        let run = Run { unnamed, tag, tags, changes, ..Run::new(Subject::Script(Box::new(guarded))) };
+        self.server.replies.forward(Kind::Query(run));
+        Ok(())
+    }
+}
