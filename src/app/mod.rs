@@ -111,8 +111,8 @@ impl Proxy {
             .quota
             .as_ref()
             .map(|quota| Keeper::spawn(Arc::clone(&gateway.ledger), Arc::clone(&gateway.registry), quota));
-        let counting = gateway.limit_book.commons().zip(config.shared_limits.as_ref());
-        let counting = counting.map(|(commons, shared)| commons.keep(Arc::clone(shared)));
+        let counting = gateway.limiters.shared_limiter().zip(config.shared_limits.as_ref());
+        let counting = counting.map(|(shared_limiter, shared)| shared_limiter.keep(Arc::clone(shared)));
         let workers = Arc::new(Workers::start(config.listen.workers).map_err(ServeError::Workers)?);
         let bound = Listener::bind(
             &config.listen.addresses,

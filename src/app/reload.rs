@@ -154,7 +154,7 @@ impl Reloader {
         if let Some(access) = access {
             self.gateway.access.store(Arc::new(access));
         }
-        self.gateway.limit_book.apply(&registry, config.listen.idle_timeout);
+        self.gateway.limiters.apply(&registry, config.listen.idle_timeout);
         self.gateway.registry.store(registry);
         self.effective.store(config);
         self.gateway.forget_greetings();
@@ -209,7 +209,7 @@ impl Reloader {
         let (gateway, idle) = (Arc::clone(&self.gateway), config.listen.idle_timeout);
         self.runtime.spawn(async move {
             gateway.refresh_logins().await;
-            gateway.limit_book.apply(&gateway.registry.load(), idle);
+            gateway.limiters.apply(&gateway.registry.load(), idle);
         });
         if let Err(error) = observe::set_level(&config.log) {
             error!(%error, "log level");

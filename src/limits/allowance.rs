@@ -7,7 +7,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 
 use super::gauge::Slot;
-use super::meter::{Kind, Meter, Turn};
+use super::limiter::{Kind, Limiter, Turn};
 use super::view::View;
 use super::{errors, rate};
 use crate::base::PgError;
@@ -38,7 +38,7 @@ pub struct Permit {
 #[derive(Debug, Default)]
 pub struct Allowance {
     /// The login's first: what it may not have must not be taken from its tenant.
-    pub(super) meters: [Option<Arc<Meter>>; 2],
+    pub(super) meters: [Option<Arc<Limiter>>; 2],
     armed: AtomicBool,
     /// The sessions act for tenants that they name as they go: any tenant's limits may come to hold.
     unbound: bool,
@@ -46,11 +46,11 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    pub(super) fn new(login: Option<Arc<Meter>>, tenant: Option<Arc<Meter>>, unbound: bool) -> Self {
+    pub(super) fn new(login: Option<Arc<Limiter>>, tenant: Option<Arc<Limiter>>, unbound: bool) -> Self {
         Self { meters: [login, tenant], armed: AtomicBool::new(false), unbound, view: ArcSwap::default() }
     }
 
-    pub(super) fn meters(&self) -> impl Iterator<Item = &Arc<Meter>> {
+    pub(super) fn meters(&self) -> impl Iterator<Item = &Arc<Limiter>> {
         self.meters.iter().flatten()
     }
 
@@ -109,7 +109,7 @@ impl Allowance {
                 Turn::Unknown => Some(errors::not_counted(meter)),
                 Turn::Unsettled => None,
             };
-            self.meters().take(at).for_each(Meter::refund);
+            self.meters().take(at).for_each(Limiter::refund);
             return error.map_or(Charge::Again(SETTLING), |error| {
                 meter.rejected(Kind::Statements);
                 Charge::Rejected(error)

@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use super::meter::{Kind, Meter, Whose};
+use super::limiter::{Kind, Limiter, Whose};
 use super::view::Bound;
 use crate::base::{PgError, SqlState};
 
 /// No place for another connection.
-pub(super) fn too_many_connections(meter: &Meter) -> PgError {
+pub(super) fn too_many_connections(meter: &Limiter) -> PgError {
     PgError::fatal(SqlState::TOO_MANY_CONNECTIONS, format!("too many connections for {}", meter.whose))
         .detail(told(Kind::Connections, &meter.whose, &meter.value(Kind::Connections).unwrap_or_default()))
         .hint("Try again when another of these connections has ended.")
 }
 
 /// No place for another transaction, after as long a wait.
-pub(super) fn too_many_transactions(meter: &Meter, waited: Duration) -> PgError {
+pub(super) fn too_many_transactions(meter: &Limiter, waited: Duration) -> PgError {
     let hint = if waited.is_zero() {
         "Try again when another transaction has ended.".to_owned()
     } else {
@@ -29,7 +29,7 @@ pub(super) fn too_many_transactions(meter: &Meter, waited: Duration) -> PgError 
 }
 
 /// Too many statements; there is a turn again after `retry`.
-pub(super) fn too_many_statements(meter: &Meter, retry: Duration) -> PgError {
+pub(super) fn too_many_statements(meter: &Limiter, retry: Duration) -> PgError {
     // Rounded up: sooner would be too soon.
     let millis = retry.as_nanos().div_ceil(1_000_000);
     PgError::error(
@@ -41,7 +41,7 @@ pub(super) fn too_many_statements(meter: &Meter, retry: Duration) -> PgError {
 }
 
 /// Nobody knows how many statements other proxies have let through.
-pub(super) fn not_counted(meter: &Meter) -> PgError {
+pub(super) fn not_counted(meter: &Limiter) -> PgError {
     PgError::error(
         SqlState::CONFIGURATION_LIMIT_EXCEEDED,
         format!("statements per second of {} cannot be counted", meter.whose),

@@ -47,13 +47,13 @@ fn config(limits: &str, login: &str) -> Config {
 }
 
 struct Desk {
-    book: Arc<LimitBook>,
+    book: Arc<Limiters>,
     registry: Registry,
 }
 
 impl Desk {
     fn new(limits: &str, login: &str) -> Self {
-        let mut desk = Self { book: LimitBook::new(Duration::ZERO, None), registry: Registry::new(&config("", "")) };
+        let mut desk = Self { book: Limiters::new(Duration::ZERO, None), registry: Registry::new(&config("", "")) };
         desk.reload(limits, login);
         desk
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::meter::{Kind, Meter, Whose};
+use super::limiter::{Kind, Limiter, Whose};
 use crate::config::Limits;
 
 /// A limit and whose it is.
@@ -20,7 +20,7 @@ pub struct Bound<T> {
 }
 
 #[derive(Clone, Debug)]
-struct MeterRef(Arc<Meter>);
+struct MeterRef(Arc<Limiter>);
 
 impl PartialEq for MeterRef {
     fn eq(&self, other: &Self) -> bool {
@@ -60,7 +60,7 @@ pub struct View {
 
 impl View {
     /// The tightest limits of these meters, and the listener's idle timeout (zero: none).
-    pub(super) fn of<'m>(meters: impl Iterator<Item = &'m Arc<Meter>>, idle: Duration) -> Self {
+    pub(super) fn of<'m>(meters: impl Iterator<Item = &'m Arc<Limiter>>, idle: Duration) -> Self {
         let mut view = Self::default();
         let everybody = Bound { value: idle, kind: Kind::IdleTime, whose: Whose::Everybody, meter: None };
         tighten(&mut view.idle_time, everybody, Duration::ZERO);
@@ -95,7 +95,7 @@ impl View {
     }
 }
 
-fn bound<T>(meter: &Arc<Meter>, kind: Kind, value: T) -> Bound<T> {
+fn bound<T>(meter: &Arc<Limiter>, kind: Kind, value: T) -> Bound<T> {
     Bound { value, kind, whose: meter.whose.clone(), meter: Some(MeterRef(Arc::clone(meter))) }
 }
 

@@ -15,7 +15,7 @@ use super::protocol::{PlannerPool, SharedStatements};
 use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
-use crate::limits::{Commons, LimitBook};
+use crate::limits::{Limiters, SharedLimiter};
 use crate::pool::{CancelRegistry, PoolKey};
 use crate::tenant::{QueriedLogins, Registry, SharedRegistry};
 use crate::usage::Ledger;
@@ -66,7 +66,7 @@ pub struct Gateway {
     /// The console, once there is one.
     pub console: OnceLock<Arc<dyn ConsoleHost>>,
     /// What tenants and logins take, and may take.
-    pub limit_book: Arc<LimitBook>,
+    pub limiters: Arc<Limiters>,
     pub(super) greetings: Greetings,
 }
 
@@ -82,8 +82,9 @@ impl Gateway {
     ) -> Result<Self, GatewayError> {
         let queried = Arc::default();
         let registry = Registry::shared(config, &queried);
-        let limit_book = LimitBook::new(config.listen.idle_timeout, config.shared_limits.as_deref().map(Commons::new));
-        limit_book.apply(&registry.load(), config.listen.idle_timeout);
+        let limiters =
+            Limiters::new(config.listen.idle_timeout, config.shared_limits.as_deref().map(SharedLimiter::new));
+        limiters.apply(&registry.load(), config.listen.idle_timeout);
         Ok(Self {
             directory: Directory::new(Arc::clone(&registry)),
             registry,
@@ -102,7 +103,7 @@ impl Gateway {
             throttle: Throttle::default(),
             ledger: Arc::new(Ledger::new(config.quota.as_deref())),
             console: OnceLock::new(),
-            limit_book,
+            limiters,
             greetings: Cache::new(GREETINGS),
         })
     }

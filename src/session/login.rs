@@ -181,7 +181,7 @@ async fn open(
             home: Arc::clone(&opening.place),
             setting: gateway.setting.clone(),
             ledger: Arc::clone(&gateway.ledger),
-            limits: Arc::clone(&gateway.limit_book),
+            limits: Arc::clone(&gateway.limiters),
         }));
     }
     session = session.limited(allowance, place);
@@ -203,7 +203,7 @@ fn allowance(gateway: &Gateway, identity: &Identity) -> Arc<Allowance> {
         Target::Tenant(tenant) => Some(&**tenant),
         Target::Unbound { .. } | Target::Operator { .. } | Target::Console => None,
     };
-    gateway.limit_book.allowance(&identity.login, tenant)
+    gateway.limiters.allowance(&identity.login, tenant)
 }
 
 async fn parts(

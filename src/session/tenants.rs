@@ -9,7 +9,7 @@ use super::protocol::{Backend, TenantContext, Tenants};
 use super::upstream::Upstreams;
 use crate::base::{PgError, Severity};
 use crate::config::{Login, Tenant};
-use crate::limits::LimitBook;
+use crate::limits::Limiters;
 use crate::tenant::{SharedRegistry, Target};
 use crate::usage::Ledger;
 
@@ -25,7 +25,7 @@ pub(super) struct LoginTenants {
     pub home: Arc<Backend>,
     pub setting: String,
     pub ledger: Arc<Ledger>,
-    pub limits: Arc<LimitBook>,
+    pub limits: Arc<Limiters>,
 }
 
 impl LoginTenants {

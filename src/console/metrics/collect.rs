@@ -136,16 +136,16 @@ impl Sources {
     }
 
     fn limits(&self, out: &mut Out<'_>) -> fmt::Result {
-        let book = &self.gateway.limit_book;
+        let book = &self.gateway.limiters;
         let felt: Vec<_> = book.totals().collect();
         let waits = felt.iter().map(|(kind, waits, _)| ([("limit", kind.name())], *waits));
         out.counters("limit_waits", "Connections, transactions and statements that waited for a limit", waits)?;
         let rejections = felt.iter().map(|(kind, _, rejections)| ([("limit", kind.name())], *rejections));
         out.counters("limit_rejections", "What was turned away, cancelled or ended by a limit", rejections)?;
-        let Some(commons) = book.commons() else { return Ok(()) };
-        let counting = [(NO_LABELS, u64::from(commons.is_counting()))];
+        let Some(shared_limiter) = book.shared_limiter() else { return Ok(()) };
+        let counting = [(NO_LABELS, u64::from(shared_limiter.is_counting()))];
         out.gauges("limits_shared", "1 while the server is there that counts for all proxies", counting)?;
-        let absences = [(NO_LABELS, commons.absences())];
+        let absences = [(NO_LABELS, shared_limiter.absences())];
         out.counters("limits_shared_absences", "How often that server was found away", absences)
     }
 

@@ -22,8 +22,8 @@ pub(super) const LIMITS: Plain = Plain {
 };
 
 fn rows(view: &View) -> Rows {
-    let book = &view.gateway.limit_book;
-    let shared = book.commons().map_or("here", |commons| commons.standing().as_str());
+    let book = &view.gateway.limiters;
+    let shared = book.shared_limiter().map_or("here", |shared_limiter| shared_limiter.standing().as_str());
     book.lines().into_iter().map(|line| row(line, shared)).collect()
 }
 

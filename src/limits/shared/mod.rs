@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::meter::Meter;
+use super::limiter::Limiter;
 use crate::config::{SharedLimits, WhenAway};
 
 /// What holds at this moment.
@@ -42,19 +42,19 @@ impl Standing {
 
 /// Where meters leave what they owe.
 #[derive(Debug)]
-pub struct Commons {
+pub struct SharedLimiter {
     when_away: WhenAway,
     /// Of the server, for people.
     address: String,
     counting: AtomicBool,
     /// How often the server went away, or was from the start.
     absences: AtomicU64,
-    debtors: Mutex<Vec<Arc<Meter>>>,
+    debtors: Mutex<Vec<Arc<Limiter>>>,
     owing: Notify,
 }
 
-impl Commons {
-    /// Nobody counts yet: see [`Commons::keep`].
+impl SharedLimiter {
+    /// Nobody counts yet: see [`SharedLimiter::keep`].
     pub fn new(config: &SharedLimits) -> Arc<Self> {
         Arc::new(Self {
             when_away: config.when_away,
@@ -91,7 +91,7 @@ impl Commons {
     }
 
     /// The meter owes something.
-    pub(super) fn enlist(&self, meter: &Arc<Meter>) {
+    pub(super) fn enlist(&self, meter: &Arc<Limiter>) {
         self.debtors.lock().push(Arc::clone(meter));
         self.owing.notify_one();
     }

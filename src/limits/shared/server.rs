@@ -7,7 +7,7 @@ use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, IntoConnectionInfo as _, RedisError, TlsCertificates};
 
 use crate::config::SharedLimits;
-use crate::limits::meter::{Meter, Whose};
+use crate::limits::limiter::{Limiter, Whose};
 use crate::limits::rate;
 
 /// Times are in microseconds of the server's own clock. For each key: what is owed, and how far ahead the proxy believes all to be
@@ -51,7 +51,7 @@ pub(super) enum ServerError {
 
 /// What a meter owes.
 pub(super) struct Debt {
-    pub meter: Arc<Meter>,
+    pub meter: Arc<Limiter>,
     /// In nanoseconds.
     pub cost: i64,
 }

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::server::{Debt, MOST, Server, ServerError};
-use super::{Commons, Standing};
+use super::{SharedLimiter, Standing};
 use crate::config::SharedLimits;
 
 /// What is owed in this time is accounted for together.
@@ -18,13 +18,13 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Between attempts to reach a server that is away.
 const RETRY: Duration = Duration::from_millis(500);
 
-impl Commons {
+impl SharedLimiter {
     /// Starts to count at the server, as long as the process lives. Must be called within a tokio runtime. What is returned
     /// turns true once the server was reached, or could not be.
     pub fn keep(self: &Arc<Self>, config: Arc<SharedLimits>) -> watch::Receiver<bool> {
         let (tried, first) = watch::channel(false);
-        let commons = Arc::clone(self);
-        tokio::spawn(async move { commons.run(&config, &tried).await });
+        let shared_limiter = Arc::clone(self);
+        tokio::spawn(async move { shared_limiter.run(&config, &tried).await });
         first
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::base::LoginName;
 use crate::config::{Limits, Login, LoginAuth, OnLimit, Role, TenantScope};
-use crate::limits::LimitBook;
+use crate::limits::Limiters;
 use crate::session::protocol::Overdue;
 
 fn bench(limits: Limits) -> Bench {
@@ -17,7 +17,7 @@ fn bench(limits: Limits) -> Bench {
         allow_from: None,
         limits,
     };
-    let allowance = LimitBook::new(Duration::ZERO, None).allowance(&login, None);
+    let allowance = Limiters::new(Duration::ZERO, None).allowance(&login, None);
     let connection = allowance.connect().unwrap();
     let mut bench = Bench::new();
     let session = std::mem::replace(&mut bench.session, Bench::new().session);

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 
 use super::gauge::Gauge;
 use super::rate::{Rate, nanos};
-use super::shared::{Commons, Standing};
+use super::shared::{SharedLimiter, Standing};
 use crate::base::{LoginName, TenantName};
 use crate::config::Limits;
 
@@ -98,12 +98,12 @@ impl Totals {
     }
 }
 
-/// What all meters of a book have in common.
+/// What all limiters have in common.
 #[derive(Clone, Debug, Default)]
-pub(super) struct House {
+pub(super) struct Common {
     pub totals: Arc<Totals>,
     /// Where rates are counted together with those of other proxies.
-    pub commons: Option<Arc<Commons>>,
+    pub shared_limiter: Option<Arc<SharedLimiter>>,
 }
 
 /// When a statement may run.
@@ -123,23 +123,23 @@ pub(super) enum Turn {
 
 /// What one tenant, or one login in one tenant, takes.
 #[derive(Debug)]
-pub struct Meter {
+pub struct Limiter {
     pub(super) whose: Whose,
     limits: ArcSwap<Limits>,
     /// Nanoseconds that statements and transactions may wait.
     patience: AtomicU64,
     pub(super) rate: Rate,
-    house: House,
+    common: Common,
     pub(super) connections: Arc<Gauge>,
     pub(super) transactions: Arc<Gauge>,
     felt: Totals,
 }
 
-impl Meter {
-    pub(super) fn new(whose: Whose, limits: &Limits, house: House) -> Self {
+impl Limiter {
+    pub(super) fn new(whose: Whose, limits: &Limits, common: Common) -> Self {
         let meter = Self {
             whose,
-            house,
+            common,
             limits: ArcSwap::default(),
             patience: AtomicU64::new(0),
             rate: Rate::default(),
@@ -182,8 +182,8 @@ impl Meter {
         if !self.rate.is_on() {
             return Turn::Now;
         }
-        if let Some(commons) = &self.house.commons {
-            match commons.standing() {
+        if let Some(shared_limiter) = &self.common.shared_limiter {
+            match shared_limiter.standing() {
                 Standing::Counting if self.rate.is_pressed() => return Turn::Unsettled,
                 Standing::Counting | Standing::AwayLocal => {}
                 Standing::AwayRefuse => return Turn::Unknown,
@@ -213,16 +213,17 @@ impl Meter {
     }
 
     fn owe(self: &Arc<Self>, cost: i64) {
-        if let Some(commons) = self.house.commons.as_ref().filter(|commons| commons.is_counting() && cost != 0)
+        if let Some(shared_limiter) =
+            self.common.shared_limiter.as_ref().filter(|shared_limiter| shared_limiter.is_counting() && cost != 0)
             && self.rate.owe(cost)
         {
-            commons.enlist(self);
+            shared_limiter.enlist(self);
         }
     }
 
     /// Whether its rate is one that proxies share.
     pub(super) fn is_shared(&self) -> bool {
-        self.house.commons.is_some()
+        self.common.shared_limiter.is_some()
     }
 
     /// A limit's value as it is told, if there is one.
@@ -249,13 +250,13 @@ impl Meter {
     }
 
     pub(super) fn waited(&self, kind: Kind) {
-        for totals in [&self.felt, &*self.house.totals] {
+        for totals in [&self.felt, &*self.common.totals] {
             totals.of(kind).waits.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(super) fn rejected(&self, kind: Kind) {
-        for totals in [&self.felt, &*self.house.totals] {
+        for totals in [&self.felt, &*self.common.totals] {
             totals.of(kind).rejections.fetch_add(1, Ordering::Relaxed);
         }
     }

@@ -7,9 +7,9 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 use super::allowance::Allowance;
-use super::meter::{House, Kind, Meter, Whose};
+use super::limiter::{Common, Kind, Limiter, Whose};
 use super::rate;
-use super::shared::Commons;
+use super::shared::SharedLimiter;
 use crate::base::{LoginName, TenantName};
 use crate::config::{Login, Role, Tenant};
 use crate::tenant::Registry;
@@ -19,14 +19,14 @@ const SPARE: usize = 1_024;
 
 /// Meters and allowances of all that are or were lately connected.
 #[derive(Debug, Default)]
-pub struct LimitBook {
+pub struct Limiters {
     pages: Mutex<Pages>,
-    house: House,
+    common: Common,
 }
 
 #[derive(Debug, Default)]
 struct Pages {
-    tenants: HashMap<TenantName, Arc<Meter>>,
+    tenants: HashMap<TenantName, Arc<Limiter>>,
     allowances: HashMap<(LoginName, Option<TenantName>), Arc<Allowance>>,
     /// The listener's idle timeout.
     idle: Duration,
@@ -34,7 +34,7 @@ struct Pages {
     any: bool,
     /// The number of allowances at which those that nobody uses are forgotten.
     sweep_at: usize,
-    house: House,
+    common: Common,
 }
 
 /// One limit at this moment, for the console.
@@ -56,23 +56,23 @@ pub struct LimitLine {
     pub rejections: u64,
 }
 
-impl LimitBook {
+impl Limiters {
     /// An empty book; clients are disconnected after `idle` (zero: never). Rates are those of all proxies that share
-    /// `commons`.
-    pub fn new(idle: Duration, commons: Option<Arc<Commons>>) -> Arc<Self> {
-        let house = House { commons, ..House::default() };
-        let pages = Pages { idle, sweep_at: SPARE, house: house.clone(), ..Pages::default() };
-        Arc::new(Self { pages: Mutex::new(pages), house })
+    /// `shared_limiter`.
+    pub fn new(idle: Duration, shared_limiter: Option<Arc<SharedLimiter>>) -> Arc<Self> {
+        let common = Common { shared_limiter, ..Common::default() };
+        let pages = Pages { idle, sweep_at: SPARE, common: common.clone(), ..Pages::default() };
+        Arc::new(Self { pages: Mutex::new(pages), common })
     }
 
     /// Where rates are counted together with those of other proxies.
-    pub fn commons(&self) -> Option<&Arc<Commons>> {
-        self.house.commons.as_ref()
+    pub fn shared_limiter(&self) -> Option<&Arc<SharedLimiter>> {
+        self.common.shared_limiter.as_ref()
     }
 
     /// How often each limit made somebody wait, and turned somebody away, since the process started.
     pub fn totals(&self) -> impl Iterator<Item = (Kind, u64, u64)> {
-        let felt = |kind: Kind| (kind, self.house.totals.of(kind).waits(), self.house.totals.of(kind).rejections());
+        let felt = |kind: Kind| (kind, self.common.totals.of(kind).waits(), self.common.totals.of(kind).rejections());
         Kind::ALL.iter().map(move |kind| felt(*kind))
     }
 
@@ -86,7 +86,7 @@ impl LimitBook {
         }
         pages.sweep();
         let whose = Whose::Login(key.0.clone(), key.1.clone());
-        let own = Arc::new(Meter::new(whose, &login.limits, pages.house.clone()));
+        let own = Arc::new(Limiter::new(whose, &login.limits, pages.common.clone()));
         let shared = tenant.map(|tenant| pages.meter(tenant));
         let unbound = login.role == Role::Tenant && key.1.is_none();
         let allowance = Arc::new(Allowance::new(Some(own), shared, unbound));
@@ -134,7 +134,7 @@ impl LimitBook {
     }
 }
 
-fn lines_of(meter: &Meter) -> impl Iterator<Item = LimitLine> {
+fn lines_of(meter: &Limiter) -> impl Iterator<Item = LimitLine> {
     Kind::ALL.iter().filter_map(|kind| {
         let in_use = match kind {
             Kind::Connections => Some(u64::from(meter.connections.used())),
@@ -156,9 +156,9 @@ fn lines_of(meter: &Meter) -> impl Iterator<Item = LimitLine> {
 }
 
 impl Pages {
-    fn meter(&mut self, tenant: &Tenant) -> Arc<Meter> {
-        let house = &self.house;
-        let new = || Arc::new(Meter::new(Whose::Tenant(tenant.name.clone()), &tenant.limits, house.clone()));
+    fn meter(&mut self, tenant: &Tenant) -> Arc<Limiter> {
+        let common = &self.common;
+        let new = || Arc::new(Limiter::new(Whose::Tenant(tenant.name.clone()), &tenant.limits, common.clone()));
         Arc::clone(self.tenants.entry(tenant.name.clone()).or_insert_with(new))
     }
 
