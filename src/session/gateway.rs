@@ -7,10 +7,10 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 
-use super::access::{Access, GatewayError};
 use super::buffers::Buffers;
 use super::console::ConsoleHost;
 use super::directory::Directory;
+use super::login::{Access, GatewayError};
 use super::protocol::{PlannerPool, SharedStatements};
 use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};

@@ -14,8 +14,7 @@ use tracing::{Instrument, debug, error, info, warn};
 
 use super::directory::{Order, Seat, Taken};
 use super::gateway::Gateway;
-use super::login::{Admitted, LoggedIn, LoginError, log_in};
-use super::logins::{LoginPlace, Logins};
+use super::login::{Admitted, LoggedIn, LoginError, LoginPlace, Logins, log_in};
 use super::relay::Relay;
 use super::upstream::PoolSource;
 use crate::base::{PgError, SqlState};

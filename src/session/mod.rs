@@ -1,21 +1,16 @@
 //! One client from accept to close.
 //!
-//! [`listener`] accepts clients, `login` finds out who they are and greets them, [`relay`] does the I/O of a session, and
-//! [`machine`] is the session itself, a state machine without I/O. A session sends nothing upstream for a client but what
+//! [`listener`] accepts clients, [`login`] finds out who they are and greets them, [`relay`] does the I/O of a session, and
+//! [`protocol`] is the session itself, a state machine without I/O. A session sends nothing upstream for a client but what
 //! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own.
 
-pub mod access;
 mod buffers;
 mod console;
 pub mod directory;
 pub mod gateway;
 pub mod listener;
-mod login;
-mod logins;
-mod looked_up;
-mod opening;
+pub mod login;
 pub mod protocol;
-mod prove;
 pub mod relay;
 mod tenants;
 #[cfg(test)]
@@ -24,9 +19,9 @@ pub mod upstream;
 mod watch;
 pub mod workers;
 
-pub use access::{Access, Credential, Credentials, GatewayError};
 pub use console::{ConsoleHost, ConsoleSession};
 pub use directory::{Acts, Directory, Doing, Occupant, Order, Seat};
 pub use gateway::{Gateway, Manners};
 pub use listener::{Ending, Listener};
+pub use login::{Access, Credential, Credentials, GatewayError};
 pub use upstream::{CatalogHook, Upstream, Upstreams};

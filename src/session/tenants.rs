@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::opening::{no_place, place, sealed_settings, shared_path};
+use super::login::{no_place, place, sealed_settings, shared_path};
 use super::protocol::{Backend, TenantContext, Tenants};
 use super::upstream::Upstreams;
 use crate::base::{PgError, Severity};

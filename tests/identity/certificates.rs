@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::*;
 
-struct Limiter {
+struct House {
     folder: Folder,
     proxy: Proxy,
 }
@@ -26,7 +26,7 @@ role = "operator"
 tenants = ["a"]
 "#;
 
-fn house(client_cert: &str) -> Limiter {
+fn house(client_cert: &str) -> House {
     let folder = Folder::new();
     let authority = Authority::new("the servers' authority");
     let clients = Authority::new("the clients' authority");
@@ -65,12 +65,12 @@ fn house(client_cert: &str) -> Limiter {
     );
     let tenancy = "identify = [\"certificate\", \"user\", \"database\"]";
     let proxy = Setup { listen: &listen, tenancy, more: LOGINS }.start();
-    Limiter { folder, proxy }
+    House { folder, proxy }
 }
 
-static REQUESTED: LazyLock<Limiter> = LazyLock::new(|| house("request"));
+static REQUESTED: LazyLock<House> = LazyLock::new(|| house("request"));
 
-impl Limiter {
+impl House {
     /// psql with one of the certificates, or none.
     fn dial(&self, certificate: &str, settings: &str) -> Answer {
         let at = |name: &str| self.folder.at(&format!("{certificate}.{name}"));
@@ -87,34 +87,34 @@ impl Limiter {
 #[test]
 fn a_certificate_is_the_proof_and_names_the_tenant() {
     let house = &*REQUESTED;
-    assert_eq!(limiter.dial("app_a", "user=app dbname=shared").as_deref(), Ok("1"));
-    assert_eq!(limiter.dial("app_b", "user=app dbname=shared").as_deref(), Ok("2"));
-    assert_eq!(limiter.dial("app_b", "user=app@b dbname=b").as_deref(), Ok("2"));
-    assert_eq!(limiter.dial("app", "user=app@b dbname=shared").as_deref(), Ok("2"));
-    assert_eq!(limiter.dial("ops", "user=ops dbname=shared").as_deref(), Ok("1,2,3"));
+    assert_eq!(house.dial("app_a", "user=app dbname=shared").as_deref(), Ok("1"));
+    assert_eq!(house.dial("app_b", "user=app dbname=shared").as_deref(), Ok("2"));
+    assert_eq!(house.dial("app_b", "user=app@b dbname=b").as_deref(), Ok("2"));
+    assert_eq!(house.dial("app", "user=app@b dbname=shared").as_deref(), Ok("2"));
+    assert_eq!(house.dial("ops", "user=ops dbname=shared").as_deref(), Ok("1,2,3"));
     // The certificate of one tenant, the name of another elsewhere.
-    refused(limiter.dial("app_a", "user=app@b dbname=shared"), "name different tenants");
-    refused(limiter.dial("app_a", "user=app dbname=b"), "name different tenants");
+    refused(house.dial("app_a", "user=app@b dbname=shared"), "name different tenants");
+    refused(house.dial("app_a", "user=app dbname=b"), "name different tenants");
 }
 
 #[test]
 fn a_certificate_serves_its_own_login_only() {
     let house = &*REQUESTED;
     for certificate in ["", "plain_a", "ops", "stranger"] {
-        let error = limiter.dial(certificate, "user=app@a dbname=shared").unwrap_err();
+        let error = house.dial(certificate, "user=app@a dbname=shared").unwrap_err();
         assert!(error.contains("certificate authentication failed for user \"app@a\""), "{certificate}: {error}");
     }
-    refused(limiter.dial("app", "user=ops dbname=shared"), "certificate authentication failed");
+    refused(house.dial("app", "user=ops dbname=shared"), "certificate authentication failed");
     // Beside a password, too: a certificate that names somebody else does not go with it.
     let plain = "user=plain password=plain_pw dbname=shared";
-    assert_eq!(limiter.dial("plain_a", plain).as_deref(), Ok("1"));
-    assert_eq!(limiter.dial("", &plain.replace("=plain ", "=plain@b ")).as_deref(), Ok("2"));
-    refused(limiter.dial("app_a", plain), "the client certificate is not one of login \"plain\"");
-    refused(limiter.dial("stranger", plain), "the client certificate is not one of login \"plain\"");
+    assert_eq!(house.dial("plain_a", plain).as_deref(), Ok("1"));
+    assert_eq!(house.dial("", &plain.replace("=plain ", "=plain@b ")).as_deref(), Ok("2"));
+    refused(house.dial("app_a", plain), "the client certificate is not one of login \"plain\"");
+    refused(house.dial("stranger", plain), "the client certificate is not one of login \"plain\"");
     // The certificate alone does not replace the password.
-    refused(limiter.dial("plain_a", "user=plain password=wrong dbname=shared"), "password authentication failed");
+    refused(house.dial("plain_a", "user=plain password=wrong dbname=shared"), "password authentication failed");
     // Without TLS there is no certificate.
-    let plaintext = psql(limiter.proxy.port, "host=localhost sslmode=disable user=app@a dbname=shared", WHOSE);
+    let plaintext = psql(house.proxy.port, "host=localhost sslmode=disable user=app@a dbname=shared", WHOSE);
     refused(plaintext, "certificate authentication failed");
 }
 
@@ -124,7 +124,7 @@ fn other_authorities_certificates_end_the_handshake() {
     let house = &*REQUESTED;
     for certificate in ["other", "imposter", "expired"] {
         for user in ["app", "plain password=plain_pw"] {
-            let error = limiter.dial(certificate, &format!("user={user} dbname=shared")).unwrap_err();
+            let error = house.dial(certificate, &format!("user={user} dbname=shared")).unwrap_err();
             assert!(!error.contains("authentication failed") && error.contains("SSL"), "{certificate}: {error}");
         }
     }
@@ -133,9 +133,9 @@ fn other_authorities_certificates_end_the_handshake() {
 #[test]
 fn required_certificates() {
     let house = house("require");
-    assert_eq!(limiter.dial("plain_a", "user=plain password=plain_pw dbname=shared").as_deref(), Ok("1"));
-    assert_eq!(limiter.dial("app_a", "user=app dbname=shared").as_deref(), Ok("1"));
-    let error = limiter.dial("", "user=plain@a password=plain_pw dbname=shared").unwrap_err();
+    assert_eq!(house.dial("plain_a", "user=plain password=plain_pw dbname=shared").as_deref(), Ok("1"));
+    assert_eq!(house.dial("app_a", "user=app dbname=shared").as_deref(), Ok("1"));
+    let error = house.dial("", "user=plain@a password=plain_pw dbname=shared").unwrap_err();
     assert!(error.contains("SSL"), "{error}");
 }
 
@@ -158,7 +158,7 @@ fn alternative_names() {
         folder.at("ca.crt")
     );
     let proxy = Setup { listen: &listen, tenancy: "identify = [\"certificate\"]", more: LOGINS }.start();
-    let house = Limiter { folder, proxy };
-    assert_eq!(limiter.dial("client", "user=app dbname=shared").as_deref(), Ok("2"));
-    refused(limiter.dial("client", "user=ops dbname=shared"), "certificate authentication failed");
+    let house = House { folder, proxy };
+    assert_eq!(house.dial("client", "user=app dbname=shared").as_deref(), Ok("2"));
+    refused(house.dial("client", "user=ops dbname=shared"), "certificate authentication failed");
 }

@@ -50,12 +50,12 @@ const PASSWORD: &str = "query_pw";
 const CALM: &str = "[auth]\nfailure_delay = \"0ms\"\naddress_failures = 0\nlogin_failures = 0\n";
 
 /// A database with logins, and a proxy that asks it.
-struct Limiter {
+struct House {
     database: &'static str,
     proxy: Proxy,
 }
 
-impl Limiter {
+impl House {
     fn new(database: &'static str, query: &str) -> Self {
         Self::with(database, query, &Setup::default())
     }
@@ -133,36 +133,36 @@ fn ended(mut session: Session, sqlstate: &str, word: &str) {
 
 #[test]
 fn rows_are_logins_with_their_tenants() {
-    let house = Limiter::new("auth_query_rows", "");
-    assert_eq!(limiter.answer("joe").as_deref(), Ok("1"));
-    assert_eq!(limiter.answer("joe@a").as_deref(), Ok("1"));
-    assert_eq!(limiter.answer("both@b").as_deref(), Ok("2"));
-    assert_eq!(limiter.answer("all@b").as_deref(), Ok("2"));
-    assert_eq!(limiter.answer("young").as_deref(), Ok("1"));
-    assert_eq!(limiter.answer("near").as_deref(), Ok("1"));
+    let house = House::new("auth_query_rows", "");
+    assert_eq!(house.answer("joe").as_deref(), Ok("1"));
+    assert_eq!(house.answer("joe@a").as_deref(), Ok("1"));
+    assert_eq!(house.answer("both@b").as_deref(), Ok("2"));
+    assert_eq!(house.answer("all@b").as_deref(), Ok("2"));
+    assert_eq!(house.answer("young").as_deref(), Ok("1"));
+    assert_eq!(house.answer("near").as_deref(), Ok("1"));
     // A dot is part of the name.
-    assert_eq!(limiter.answer("joe.smith").as_deref(), Ok("2"));
+    assert_eq!(house.answer("joe.smith").as_deref(), Ok("2"));
     // Only its own tenants, wherever they are named.
-    refused(limiter.answer("joe@b"), "may not act for tenant \"b\"");
-    refused(limiter.answer("both@asleep"), "may not act for tenant \"asleep\"");
-    refused(limiter.answer("both@elsewhere"), "may not act for tenant \"elsewhere\"");
-    refused(psql(limiter.proxy.port, "user=joe password=query_pw dbname=b", WHOSE), "database \"b\" does not exist");
-    refused(limiter.answer("both"), "tenant context required");
-    let mut session = limiter.end("both", PASSWORD).connect();
+    refused(house.answer("joe@b"), "may not act for tenant \"b\"");
+    refused(house.answer("both@asleep"), "may not act for tenant \"asleep\"");
+    refused(house.answer("both@elsewhere"), "may not act for tenant \"elsewhere\"");
+    refused(psql(house.proxy.port, "user=joe password=query_pw dbname=b", WHOSE), "database \"b\" does not exist");
+    refused(house.answer("both"), "tenant context required");
+    let mut session = house.end("both", PASSWORD).connect();
     for (tenant, key) in [("a", "1"), ("b", "2")] {
         session.simple(format!("SET app.tenant_id = '{tenant}'")).ok();
         assert_eq!(session.simple(WHOSE).ok().value(), key);
     }
     session.simple("SET app.tenant_id = 'asleep'").refused("28000");
     // The file's login of that name is another, and stands.
-    assert_eq!(limiter.dial("app", "app_pw").as_deref(), Ok("1"));
-    refused(limiter.dial("app", PASSWORD), "password authentication failed");
+    assert_eq!(house.dial("app", "app_pw").as_deref(), Ok("1"));
+    refused(house.dial("app", PASSWORD), "password authentication failed");
     // The console is not for them.
-    refused(psql(limiter.proxy.port, "user=all password=query_pw dbname=pgwarden", "SHOW VERSION"), "does not exist");
+    refused(psql(house.proxy.port, "user=all password=query_pw dbname=pgwarden", "SHOW VERSION"), "does not exist");
     // A driver.
     block_on(async {
         let (client, connection) =
-            tokio_postgres::connect(&limiter.end("joe", PASSWORD).url(), tokio_postgres::NoTls).await.unwrap();
+            tokio_postgres::connect(&house.end("joe", PASSWORD).url(), tokio_postgres::NoTls).await.unwrap();
         tokio::spawn(connection);
         assert_eq!(client.query_one(WHOSE, &[]).await.unwrap().get::<_, &str>(0), "1");
     });
@@ -171,8 +171,8 @@ fn rows_are_logins_with_their_tenants() {
 /// Whatever is in the way of a login, the client sees a wrong password; the log says what it was.
 #[test]
 fn what_is_no_login_looks_like_a_wrong_password() {
-    let house = Limiter::new("auth_query_bad", "");
-    let wrong = limiter.told("joe", "wrong");
+    let house = House::new("auth_query_bad", "");
+    let wrong = house.told("joe", "wrong");
     assert!(wrong.starts_with("28P01") && wrong.contains("password authentication failed for user USER"), "{wrong}");
     for (user, why) in [
         ("nobody", "there is no such login"),
@@ -190,26 +190,26 @@ fn what_is_no_login_looks_like_a_wrong_password() {
         ("JOE", "there is no such login"),
     ] {
         for password in [PASSWORD, "plain_pw"] {
-            assert_eq!(limiter.told(user, password), wrong, "{user}");
+            assert_eq!(house.told(user, password), wrong, "{user}");
         }
-        limiter.logs(why);
+        house.logs(why);
     }
     let long = "x".repeat(100);
-    assert_eq!(limiter.told(&long, PASSWORD), wrong);
-    assert_eq!(limiter.told("nobody@a", "x"), limiter.told("joe@nowhere", "x").replace("joe@nowhere", "nobody@a"));
-    let log = limiter.proxy.log();
+    assert_eq!(house.told(&long, PASSWORD), wrong);
+    assert_eq!(house.told("nobody@a", "x"), house.told("joe@nowhere", "x").replace("joe@nowhere", "nobody@a"));
+    let log = house.proxy.log();
     assert!(!log.contains("SCRAM-SHA-256$") && !log.contains("plain_pw"), "{log}");
 }
 
 /// The best of many runs each: they differ by less than a look-up takes, here 20 ms.
 #[test]
 fn known_and_unknown_names_take_the_same_time() {
-    let house = Limiter::new("auth_query_time", "");
-    limiter.sql("UPDATE pause SET seconds = 0.02");
-    assert_eq!(limiter.answer("joe").as_deref(), Ok("1"));
+    let house = House::new("auth_query_time", "");
+    house.sql("UPDATE pause SET seconds = 0.02");
+    assert_eq!(house.answer("joe").as_deref(), Ok("1"));
     let time = |user: &str| {
         let start = Instant::now();
-        limiter.told(user, "wrong");
+        house.told(user, "wrong");
         start.elapsed()
     };
     let mut times = [Duration::MAX; 4];
@@ -232,8 +232,8 @@ fn roles_of_postgres_with_channel_binding() {
     authority.issue(&folder, "server", &["localhost"]);
     let listen = format!("[listen.tls]\ncert = \"{}\"\nkey = \"{}\"", folder.at("server.crt"), folder.at("server.key"));
     let query = "query = \"SELECT rolname, rolpassword, rolvaliduntil FROM role_of($1)\"\ntenants = [\"b\"]";
-    let house = Limiter::with("auth_query_roles", query, &Setup { listen: &listen, ..Setup::default() });
-    limiter.sql(
+    let house = House::with("auth_query_roles", query, &Setup { listen: &listen, ..Setup::default() });
+    house.sql(
         "CREATE FUNCTION role_of(asked name) RETURNS TABLE (rolname name, rolpassword text, rolvaliduntil timestamptz)
              LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog
              AS 'SELECT rolname, rolpassword, rolvaliduntil FROM pg_authid WHERE rolcanlogin AND rolname = asked';
@@ -249,34 +249,34 @@ fn roles_of_postgres_with_channel_binding() {
     let root = folder.at("ca.crt");
     let tls = |settings: &str| {
         let settings = format!("host=localhost sslmode=verify-full sslrootcert={root} dbname=shared {settings}");
-        psql(limiter.proxy.port, &settings, WHOSE)
+        psql(house.proxy.port, &settings, WHOSE)
     };
     assert_eq!(tls("user=aq_scram password=scram_pw channel_binding=require").as_deref(), Ok("2"));
-    assert_eq!(limiter.dial("aq_md5", "md5_pw").as_deref(), Ok("2"));
-    refused(limiter.dial("aq_md5", "scram_pw"), "password authentication failed");
+    assert_eq!(house.dial("aq_md5", "md5_pw").as_deref(), Ok("2"));
+    refused(house.dial("aq_md5", "scram_pw"), "password authentication failed");
     for (user, password) in [("aq_group", "scram_pw"), ("aq_old", "scram_pw"), ("aq_scram@b", "md5_pw")] {
         refused(tls(&format!("user={user} password={password}")), "authentication failed");
     }
     // The password changes: the next try but one knows it, however long the old one would be kept.
-    limiter.sql("ALTER ROLE aq_scram PASSWORD 'new_pw'");
+    house.sql("ALTER ROLE aq_scram PASSWORD 'new_pw'");
     std::thread::sleep(Duration::from_millis(2_100));
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut tries = 0;
-    while limiter.dial("aq_scram", "new_pw").as_deref() != Ok("2") {
+    while house.dial("aq_scram", "new_pw").as_deref() != Ok("2") {
         tries += 1;
         assert!(Instant::now() < deadline);
         std::thread::sleep(Duration::from_millis(50));
     }
     assert!((1..5).contains(&tries), "{tries}");
-    refused(limiter.dial("aq_scram", "scram_pw"), "password authentication failed");
+    refused(house.dial("aq_scram", "scram_pw"), "password authentication failed");
 }
 
 /// A row that goes, or allows less: new sessions are refused, running ones end with their transactions.
 #[test]
 fn rights_are_withdrawn() {
-    let house = Limiter::new("auth_query_gone", "ttl = \"1s\"\nnegative_ttl = \"500ms\"");
-    let (mut idle, mut busy) = (limiter.end("joe", PASSWORD).connect(), limiter.end("joe", PASSWORD).connect());
-    let (mut switching, mut other) = (limiter.end("both", PASSWORD).connect(), limiter.end("both", PASSWORD).connect());
+    let house = House::new("auth_query_gone", "ttl = \"1s\"\nnegative_ttl = \"500ms\"");
+    let (mut idle, mut busy) = (house.end("joe", PASSWORD).connect(), house.end("joe", PASSWORD).connect());
+    let (mut switching, mut other) = (house.end("both", PASSWORD).connect(), house.end("both", PASSWORD).connect());
     switching.simple("SET app.tenant_id = 'b'").ok();
     other.simple("SET app.tenant_id = 'a'").ok();
     idle.simple(WHOSE).ok();
@@ -284,7 +284,7 @@ fn rights_are_withdrawn() {
     std::thread::sleep(Duration::from_millis(2_500));
     // They have been looked up again, and nothing has changed.
     idle.simple(WHOSE).ok();
-    limiter.sql("DELETE FROM logins WHERE name = 'joe'; UPDATE logins SET tenants = '{a}' WHERE name = 'both'");
+    house.sql("DELETE FROM logins WHERE name = 'joe'; UPDATE logins SET tenants = '{a}' WHERE name = 'both'");
     ended(idle, "28000", "login \"joe\" was removed");
     ended(switching, "28000", "may no longer act for tenant \"b\"");
     assert_eq!(busy.simple(WHOSE).ok().value(), "1");
@@ -293,71 +293,71 @@ fn rights_are_withdrawn() {
     if reply.errors.is_empty() {
         ended(busy, "28000", "removed");
     }
-    assert_eq!(limiter.told("joe", PASSWORD), limiter.told("nobody", PASSWORD));
+    assert_eq!(house.told("joe", PASSWORD), house.told("nobody", PASSWORD));
     assert_eq!(other.simple(WHOSE).ok().value(), "1");
     other.simple("SET app.tenant_id = 'b'").refused("28000");
     // And comes back.
-    limiter.sql("UPDATE logins SET name = 'joe' WHERE name = 'young'");
-    limiter.proxy.wait_for("login", |_| limiter.answer("joe").as_deref() == Ok("1"));
+    house.sql("UPDATE logins SET name = 'joe' WHERE name = 'young'");
+    house.proxy.wait_for("login", |_| house.answer("joe").as_deref() == Ok("1"));
 }
 
 /// While logins cannot be looked up, those that are known go on; nobody is told who is.
 #[test]
 fn an_upstream_that_is_away() {
-    let house = Limiter::new("auth_query_away", "ttl = \"6s\"\ntimeout = \"1s\"");
-    let mut session = limiter.end("joe", PASSWORD).connect();
+    let house = House::new("auth_query_away", "ttl = \"6s\"\ntimeout = \"1s\"");
+    let mut session = house.end("joe", PASSWORD).connect();
     let known = Instant::now();
-    limiter.shut();
-    let away = limiter.told("nobody", "x");
+    house.shut();
+    let away = house.told("nobody", "x");
     assert!(away.starts_with("57P03") && away.contains("cannot be verified at the moment"), "{away}");
-    assert_eq!(limiter.told("young", PASSWORD), away);
-    assert_eq!(limiter.told("joe", "wrong"), away);
-    assert_eq!(limiter.dial("app", "app_pw").as_deref(), Ok("1"));
-    assert_eq!(limiter.answer("joe").as_deref(), Ok("1"));
-    limiter.logs("the auth query cannot be asked");
+    assert_eq!(house.told("young", PASSWORD), away);
+    assert_eq!(house.told("joe", "wrong"), away);
+    assert_eq!(house.dial("app", "app_pw").as_deref(), Ok("1"));
+    assert_eq!(house.answer("joe").as_deref(), Ok("1"));
+    house.logs("the auth query cannot be asked");
     std::thread::sleep(Duration::from_secs(7).saturating_sub(known.elapsed()));
-    assert_eq!(limiter.told("joe", PASSWORD), away);
+    assert_eq!(house.told("joe", PASSWORD), away);
     // What was open stays open.
     assert_eq!(session.simple(WHOSE).ok().value(), "1");
-    limiter.open();
-    limiter.proxy.wait_for("login", |_| limiter.answer("young").as_deref() == Ok("1"));
-    assert_eq!(limiter.answer("joe").as_deref(), Ok("1"));
-    limiter.logs("the auth query can be asked again");
+    house.open();
+    house.proxy.wait_for("login", |_| house.answer("young").as_deref() == Ok("1"));
+    assert_eq!(house.answer("joe").as_deref(), Ok("1"));
+    house.logs("the auth query can be asked again");
 }
 
 #[test]
 fn a_reload_forgets_what_was_looked_up() {
-    let house = Limiter::new("auth_query_reload", "ttl = \"1h\"\nnegative_ttl = \"1h\"");
-    let session = limiter.end("joe", PASSWORD).connect();
-    limiter.told("late", PASSWORD);
-    limiter.sql(
+    let house = House::new("auth_query_reload", "ttl = \"1h\"\nnegative_ttl = \"1h\"");
+    let session = house.end("joe", PASSWORD).connect();
+    house.told("late", PASSWORD);
+    house.sql(
         "UPDATE logins SET name = 'late' WHERE name = 'young'; UPDATE logins SET tenants = '{b}' WHERE name = 'both'",
     );
     let verifier = ScramVerifier::from_password("new_pw").to_text();
-    limiter.sql(&format!("UPDATE logins SET password = '{}' WHERE name = 'joe'", verifier.expose()));
-    assert_eq!(limiter.answer("joe").as_deref(), Ok("1"), "it is remembered");
-    limiter.told("late", PASSWORD);
-    limiter.proxy.reload(|text| text);
-    assert_eq!(limiter.dial("joe", "new_pw").as_deref(), Ok("1"));
-    assert_eq!(limiter.answer("late").as_deref(), Ok("1"));
-    assert_eq!(limiter.answer("both").as_deref(), Ok("2"));
+    house.sql(&format!("UPDATE logins SET password = '{}' WHERE name = 'joe'", verifier.expose()));
+    assert_eq!(house.answer("joe").as_deref(), Ok("1"), "it is remembered");
+    house.told("late", PASSWORD);
+    house.proxy.reload(|text| text);
+    assert_eq!(house.dial("joe", "new_pw").as_deref(), Ok("1"));
+    assert_eq!(house.answer("late").as_deref(), Ok("1"));
+    assert_eq!(house.answer("both").as_deref(), Ok("2"));
     // Without the query there are no such logins.
-    let others = limiter.end("app", "app_pw").connect();
-    limiter.proxy.reload(|text| {
+    let others = house.end("app", "app_pw").connect();
+    house.proxy.reload(|text| {
         let start = text.find("[auth_query]").unwrap();
         text[..start].to_owned()
     });
     ended(session, "28000", "login \"joe\" was removed");
-    assert_eq!(limiter.told("joe", "new_pw"), limiter.told("nobody", "x"));
+    assert_eq!(house.told("joe", "new_pw"), house.told("nobody", "x"));
     drop(others);
 }
 
 /// A client that tries very many names gets no more of the upstream than one at a time, and others are served beside it.
 #[test]
 fn many_names_do_not_flood_the_upstream() {
-    let house = Limiter::new("auth_query_flood", "connections = 3");
-    limiter.sql("UPDATE pause SET seconds = 0.2");
-    let port = limiter.proxy.port;
+    let house = House::new("auth_query_flood", "connections = 3");
+    house.sql("UPDATE pause SET seconds = 0.2");
+    let port = house.proxy.port;
     let guess = |name: String| {
         std::thread::spawn(move || Endpoint::new(port, &name, "x", "shared").try_connect().1.sqlstate().to_owned())
     };
@@ -372,7 +372,7 @@ fn many_names_do_not_flood_the_upstream() {
         most = (most.0.max(number(0)), most.1.max(number(1)));
         // Known names do not wait.
         let start = Instant::now();
-        assert_eq!(limiter.dial("app", "app_pw").as_deref(), Ok("1"));
+        assert_eq!(house.dial("app", "app_pw").as_deref(), Ok("1"));
         assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
     }
     assert!(most.0 == 1 && most.1 <= 3, "{most:?}");

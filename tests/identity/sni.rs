@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 
 use super::*;
 
-struct Limiter {
+struct House {
     folder: Folder,
     proxy: Proxy,
 }
@@ -22,7 +22,7 @@ tenants = ["a", "b"]
 "#;
 
 /// `a.db.test` has a certificate of its own, all others below `db.test` share one; the default is for another name.
-static HOUSE: LazyLock<Limiter> = LazyLock::new(|| {
+static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let folder = Folder::new();
     let authority = Authority::new("the house's authority");
     folder.write("ca.crt", &authority.pem());
@@ -41,7 +41,7 @@ static HOUSE: LazyLock<Limiter> = LazyLock::new(|| {
     );
     let tenancy = "identify = [\"sni\", \"user\", \"database\", \"option\"]\ndomain = \"db.test\"";
     let proxy = Setup { listen: &listen, tenancy, more: LOGINS }.start();
-    Limiter { folder, proxy }
+    House { folder, proxy }
 });
 
 /// psql by this host name, checking the certificate against it and binding SCRAM to the channel.

@@ -13,12 +13,12 @@ use crate::support::session::{self, Endpoint, PATIENCE, Session, Stream};
 
 const LOGIN: &str = "[[login]]\nname = \"app\"\npassword = \"app_pw\"\ntenants = [\"a\"]\n";
 
-struct Limiter {
+struct House {
     folder: Folder,
     proxy: Proxy,
 }
 
-impl Limiter {
+impl House {
     fn new(authority: &Authority) -> Self {
         let folder = Folder::new();
         folder.write("old.crt", &authority.pem());
@@ -73,34 +73,34 @@ fn lives(session: &mut Session) {
 #[test]
 fn certificates_are_swapped_under_their_clients() {
     let (old, new) = (Authority::new("the old authority"), Authority::new("the new authority"));
-    let house = Limiter::new(&old);
-    limiter.folder.write("new.crt", &new.pem());
-    assert_eq!(limiter.dial("old", "localhost").as_deref(), Ok("1"));
-    let mut first = limiter.stay("old");
+    let house = House::new(&old);
+    house.folder.write("new.crt", &new.pem());
+    assert_eq!(house.dial("old", "localhost").as_deref(), Ok("1"));
+    let mut first = house.stay("old");
     lives(&mut first);
     // Written, but not read yet.
-    new.issue(&limiter.folder, "server", &["localhost"]);
-    new.issue(&limiter.folder, "named", &["a.db.test"]);
-    assert_eq!(limiter.dial("old", "a.db.test").as_deref(), Ok("1"));
-    limiter.proxy.reload(|text| text);
+    new.issue(&house.folder, "server", &["localhost"]);
+    new.issue(&house.folder, "named", &["a.db.test"]);
+    assert_eq!(house.dial("old", "a.db.test").as_deref(), Ok("1"));
+    house.proxy.reload(|text| text);
     for host in ["localhost", "a.db.test"] {
-        assert_eq!(limiter.dial("new", host).as_deref(), Ok("1"), "{host}");
-        let error = limiter.dial("old", host).unwrap_err();
+        assert_eq!(house.dial("new", host).as_deref(), Ok("1"), "{host}");
+        let error = house.dial("old", host).unwrap_err();
         assert!(error.contains("certificate verify failed"), "{host}: {error}");
     }
     lives(&mut first);
-    let mut second = limiter.stay("new");
+    let mut second = house.stay("new");
     lives(&mut second);
 }
 
 #[test]
 fn a_key_that_does_not_fit_changes_nothing() {
     let (old, new) = (Authority::new("the old authority"), Authority::new("the new authority"));
-    let house = Limiter::new(&old);
-    let mut first = limiter.stay("old");
-    let keep = |name: &str| std::fs::read_to_string(limiter.folder.path(name)).unwrap();
+    let house = House::new(&old);
+    let mut first = house.stay("old");
+    let keep = |name: &str| std::fs::read_to_string(house.folder.path(name)).unwrap();
     let right = (keep("server.crt"), keep("server.key"), keep("named.key"));
-    new.issue(&limiter.folder, "other", &["localhost"]);
+    new.issue(&house.folder, "other", &["localhost"]);
     let other_key = keep("other.key");
     let broken = [
         ("server.key", other_key.as_str()),
@@ -109,23 +109,23 @@ fn a_key_that_does_not_fit_changes_nothing() {
         ("server.key", ""),
     ];
     for (file, text) in broken {
-        limiter.folder.write(file, text);
+        house.folder.write(file, text);
         // Whatever else the file says does not come either.
-        limiter.proxy.reload(|text| text.replace("name = \"app\"", "name = \"other\""));
-        let log = limiter.proxy.log();
+        house.proxy.reload(|text| text.replace("name = \"app\"", "name = \"other\""));
+        let log = house.proxy.log();
         let end: Vec<_> = log.lines().rev().take(6).collect();
         assert!(end[0].contains("configuration not reloaded: all stays as it was"), "{file}: {end:#?}");
         let said = end.iter().any(|it| it.contains("ERROR") && (it.contains("certificate") || it.contains(file)));
         assert!(said, "{file}: {end:#?}");
-        assert_eq!(limiter.dial("old", "localhost").as_deref(), Ok("1"), "{file}");
-        assert_eq!(limiter.dial("old", "a.db.test").as_deref(), Ok("1"), "{file}");
+        assert_eq!(house.dial("old", "localhost").as_deref(), Ok("1"), "{file}");
+        assert_eq!(house.dial("old", "a.db.test").as_deref(), Ok("1"), "{file}");
         lives(&mut first);
         for (file, text) in [("server.crt", &right.0), ("server.key", &right.1), ("named.key", &right.2)] {
-            limiter.folder.write(file, text);
+            house.folder.write(file, text);
         }
     }
-    limiter.proxy.reload(|text| text.replace("name = \"other\"", "name = \"app\""));
-    assert!(limiter.proxy.log().lines().last().unwrap().contains("configuration reloaded"));
-    assert_eq!(limiter.dial("old", "localhost").as_deref(), Ok("1"));
+    house.proxy.reload(|text| text.replace("name = \"other\"", "name = \"app\""));
+    assert!(house.proxy.log().lines().last().unwrap().contains("configuration reloaded"));
+    assert_eq!(house.dial("old", "localhost").as_deref(), Ok("1"));
     lives(&mut first);
 }

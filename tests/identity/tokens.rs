@@ -82,13 +82,13 @@ pub fn message(algorithm: &str, login: &str, changes: Value) -> String {
     format!("{}.{}", URL_SAFE_NO_PAD.encode(header.to_string()), URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
-struct Limiter {
+struct House {
     issuer: Issuer,
     proxy: Proxy,
     _folder: Folder,
 }
 
-static HOUSE: LazyLock<Limiter> = LazyLock::new(|| {
+static HOUSE: LazyLock<House> = LazyLock::new(|| {
     let (issuer, folder) = (Issuer::new(), Folder::new());
     folder.write("issuer.pem", &issuer.pem());
     let more = format!(
@@ -96,7 +96,7 @@ static HOUSE: LazyLock<Limiter> = LazyLock::new(|| {
         folder.at("issuer.pem")
     );
     let proxy = Setup { more: &more, ..Setup::default() }.start();
-    Limiter { issuer, proxy, _folder: folder }
+    House { issuer, proxy, _folder: folder }
 });
 
 fn dial(user: &str, database: &str, token: &str) -> Answer {

@@ -5,9 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::LoginError;
 use super::access::{Access, CertificateClaim, Credential, Unknown};
-use super::gateway::Gateway;
-use super::login::LoginError;
 use super::opening::tenant_option;
 use crate::auth::bearer::{bearer_token, reject, token_as_password};
 use crate::auth::token::Claims;
@@ -15,12 +14,13 @@ use crate::auth::{Account, AuthError, Failure, Login, Method, MockKey, TokenErro
 use crate::base::{Found, PgError, Severity, SqlState, TenantName};
 use crate::config::{self, Role, TenantScope};
 use crate::observe::{SessionSpan, audit};
+use crate::session::gateway::Gateway;
 use crate::tenant::{Claim, IdentifyError, Identity, StartupParams, Target};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::startup::StartupMessage;
 
 /// A client that has said what it wants.
-pub(super) struct Arrival<'a> {
+pub(in crate::session) struct Arrival<'a> {
     pub gateway: &'a Gateway,
     /// With what the client was met: the certificate that it has seen is one of these.
     pub access: &'a Access,
@@ -30,7 +30,11 @@ pub(super) struct Arrival<'a> {
 }
 
 /// Tells the client why there is no session.
-pub(super) async fn refuse<T>(conn: &mut Conn, error: PgError, why: impl std::fmt::Display) -> Result<T, LoginError> {
+pub(in crate::session) async fn refuse<T>(
+    conn: &mut Conn,
+    error: PgError,
+    why: impl std::fmt::Display,
+) -> Result<T, LoginError> {
     let error = PgError { severity: Severity::Fatal, ..error };
     conn.refuse(&error).await;
     Err(LoginError::Refused(why.to_string()))
@@ -119,7 +123,7 @@ impl Arrival<'_> {
     ) -> Result<Arc<config::Login>, AuthError> {
         let (throttle, address) = (&self.gateway.throttle, self.peer.ip());
         throttle.check(address, claim.login_name, Instant::now())?;
-        let outcome = self.prove(conn, claim, certificate, host).await;
+        let outcome = self.authenticate_claim(conn, claim, certificate, host).await;
         if outcome.as_ref().err().is_none_or(AuthError::is_failed_try) {
             throttle.check(address, claim.login_name, Instant::now())?;
         }
@@ -130,7 +134,7 @@ impl Arrival<'_> {
     }
 
     /// Lets the client prove its login; gives it with the rights that the proof leaves it. What else stands in the way of a right proof looks like a wrong one.
-    async fn prove(
+    async fn authenticate_claim(
         &self,
         conn: &mut Conn,
         claim: &Claim<'_>,
@@ -152,7 +156,7 @@ impl Arrival<'_> {
                 self.prove_known(conn, claim, (login, credential), certificate, host).await
             }
             (None, Some(answer)) => self.prove_looked_up(conn, claim, answer, host).await,
-            (None, None) => Err(self.pretend(conn, claim, host).await),
+            (None, None) => Err(self.mock_authentication(conn, claim, host).await),
         }
     }
 
@@ -184,7 +188,7 @@ impl Arrival<'_> {
     }
 
     /// Whether the login may be used from the client's address.
-    pub(super) fn from_here(&self, login: &config::Login) -> Result<(), AuthError> {
+    pub(in crate::session) fn from_here(&self, login: &config::Login) -> Result<(), AuthError> {
         match &login.allow_from {
             Some(list) if !list.contains(self.peer.ip()) => Err(AuthError::Failed(Failure::Address)),
             Some(_) | None => Ok(()),
@@ -192,7 +196,12 @@ impl Arrival<'_> {
     }
 
     /// The exchange with somebody of whom there is no login.
-    pub(super) async fn pretend(&self, conn: &mut Conn, claim: &Claim<'_>, host: Option<&str>) -> AuthError {
+    pub(in crate::session) async fn mock_authentication(
+        &self,
+        conn: &mut Conn,
+        claim: &Claim<'_>,
+        host: Option<&str>,
+    ) -> AuthError {
         let kinds = self.access.query.as_ref().map(|query| query.kinds()).unwrap_or_default();
         match self.access.credentials.unknown(claim.login_name, &self.gateway.mock, &kinds) {
             Unknown::Password(method, mock) => {
@@ -245,7 +254,7 @@ impl Arrival<'_> {
         AuthError::Token { error, bearer }
     }
 
-    pub(super) async fn ask(
+    pub(in crate::session) async fn ask(
         &self,
         conn: &mut Conn,
         claim: &Claim<'_>,

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 
 /// Those that are logging in, in the order of coming.
 #[derive(Debug)]
-pub(super) struct Logins {
+pub(in crate::session) struct Logins {
     max: usize,
     state: Mutex<State>,
 }
@@ -27,7 +27,7 @@ struct State {
 
 /// A place among them, free when dropped.
 #[derive(Debug)]
-pub(super) struct LoginPlace {
+pub(in crate::session) struct LoginPlace {
     logins: Arc<Logins>,
     number: u64,
     gone: Arc<Notify>,
@@ -41,19 +41,19 @@ impl Drop for LoginPlace {
 
 impl LoginPlace {
     /// Ends when the place is wanted for another.
-    pub(super) async fn given_away(&self) {
+    pub(in crate::session) async fn given_away(&self) {
         self.gone.notified().await;
     }
 }
 
 impl Logins {
     /// At most so many.
-    pub(super) fn new(max: usize) -> Arc<Self> {
+    pub(in crate::session) fn new(max: usize) -> Arc<Self> {
         Arc::new(Self { max: max.max(1), state: Mutex::default() })
     }
 
     /// Waits until there is room for one more: the one that has been there longest gives way, once it has had a fair time.
-    pub(super) async fn room(&self) {
+    pub(in crate::session) async fn room(&self) {
         while !self.make_room() {
             tokio::time::sleep(PAUSE).await;
         }
@@ -73,7 +73,7 @@ impl Logins {
     }
 
     /// One more.
-    pub(super) fn enter(self: &Arc<Self>) -> LoginPlace {
+    pub(in crate::session) fn enter(self: &Arc<Self>) -> LoginPlace {
         let gone = Arc::new(Notify::new());
         let mut state = self.state.lock();
         state.last += 1;

@@ -1,21 +1,19 @@
 //! From the first byte of a client to ReadyForQuery: encryption, who it is, which tenant, and the greeting.
 
+mod access;
+mod admission;
+mod authenticate;
+mod looked_up;
+mod opening;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::time::timeout;
 
-use super::console::{ConsoleSession, greet as greet_console};
-use super::directory::{Occupant, Seat};
-use super::gateway::Gateway;
-use super::opening::Opening;
-use super::protocol::{Env, Session};
-use super::prove::{Arrival, refuse};
-use super::relay::{Condition, Source};
-use super::tenants::LoginTenants;
-use super::upstream::{PoolSource, Upstream};
-use super::watch::Watcher;
+use self::authenticate::{Arrival, refuse};
+use self::opening::Opening;
 use crate::base::{PgError, SqlState};
 use crate::config::{Layout, Login, Tenant};
 use crate::guard::value::TenantValue;
@@ -23,6 +21,14 @@ use crate::guard::{Policy, TableRule};
 use crate::limits::Allowance;
 use crate::observe::SessionSpan;
 use crate::pool::Server;
+use crate::session::console::{ConsoleSession, greet as greet_console};
+use crate::session::directory::{Occupant, Seat};
+use crate::session::gateway::Gateway;
+use crate::session::protocol::{Env, Session};
+use crate::session::relay::{Condition, Source};
+use crate::session::tenants::LoginTenants;
+use crate::session::upstream::{PoolSource, Upstream};
+use crate::session::watch::Watcher;
 use crate::tenant::{IdentifyError, Identity, Target};
 use crate::usage;
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
@@ -31,6 +37,10 @@ use crate::wire::encode::{backend, frontend};
 use crate::wire::frame::UpstreamLimits;
 use crate::wire::startup::{StartupError, StartupMessage, Wish, accept};
 use crate::wire::stream::Stream;
+
+pub use self::access::{Access, Credential, Credentials, GatewayError};
+pub(super) use self::admission::{LoginPlace, Logins};
+pub(super) use self::opening::{no_place, place, sealed_settings, shared_path};
 
 /// A client that is ready to be served.
 pub(super) struct LoggedIn {

@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::protocol::{Backend, Settings};
-use super::upstream::Upstream;
 use crate::base::{Mode, PgError, Refusal, Severity, SqlState, TenantKeys, key_setting};
 use crate::config::{Layout, Tenant};
 use crate::guard::{Guard, Protocol};
+use crate::session::protocol::{Backend, Settings};
+use crate::session::upstream::Upstream;
 use crate::sql::{quote_identifier, quote_literal, quote_setting};
 use crate::tenant::{TENANT_OPTION, Target};
 use crate::wire::startup::StartupMessage;
 
 /// How a session is guarded, and what it starts with.
-pub(super) struct Opening {
+pub(in crate::session) struct Opening {
     pub place: Arc<Backend>,
     pub keys: TenantKeys,
     pub sealed: BTreeMap<String, String>,
@@ -56,12 +56,12 @@ impl Opening {
 }
 
 /// The console has no place among upstreams.
-pub(super) fn no_place() -> PgError {
+pub(in crate::session) fn no_place() -> PgError {
     PgError::fatal(SqlState::INTERNAL_ERROR, "the console has no upstream")
 }
 
 /// Where a session on `target` works.
-pub(super) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Backend>> {
+pub(in crate::session) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Backend>> {
     let (mode, role) = match target {
         Target::Tenant(tenant) => match &tenant.layout {
             Layout::Schema { role, .. } => (tenant.layout.mode(), role.as_deref()),
@@ -82,7 +82,7 @@ pub(super) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Backend>
 }
 
 /// The pinned search path of the shared layout.
-pub(super) fn shared_path(guard: &Guard) -> BTreeMap<String, String> {
+pub(in crate::session) fn shared_path(guard: &Guard) -> BTreeMap<String, String> {
     let path = &guard.policy().search_path;
     if path.is_empty() {
         return BTreeMap::new();
@@ -92,7 +92,7 @@ pub(super) fn shared_path(guard: &Guard) -> BTreeMap<String, String> {
 }
 
 /// What the server must have while this tenant is acted for.
-pub(super) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
+pub(in crate::session) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
     let mut sealed = BTreeMap::new();
     let named = tenant.keys.named.iter().map(|(name, key)| (Some(Arc::clone(name)), key));
     for (name, key) in tenant.keys.default.iter().map(|key| (None, key)).chain(named) {
@@ -125,7 +125,7 @@ fn schema_path(tenant: &Tenant) -> BTreeMap<String, String> {
 ///
 /// # Errors
 /// Two different ones, FATAL.
-pub(super) fn tenant_option(message: &StartupMessage) -> Result<Option<&str>, PgError> {
+pub(in crate::session) fn tenant_option(message: &StartupMessage) -> Result<Option<&str>, PgError> {
     let mut found: Option<&str> = None;
     for (name, value) in message.options.iter().chain(&message.settings) {
         if !name.eq_ignore_ascii_case(TENANT_OPTION) {

@@ -4,22 +4,22 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::access::Access;
-use super::gateway::Gateway;
-use super::prove::Arrival;
+use super::authenticate::Arrival;
 use crate::auth::{Account, AuthError, Failure};
 use crate::config;
+use crate::session::gateway::Gateway;
 use crate::tenant::Claim;
 use crate::tenant::auth_query::{Answer, LoginQuery};
 use crate::wire::conn::Conn;
 
 impl Arrival<'_> {
     /// What the auth query says of a name; `None` where there is none.
-    pub(super) async fn look_up(&self, name: &str) -> Option<Answer> {
+    pub(in crate::session) async fn look_up(&self, name: &str) -> Option<Answer> {
         Some(self.access.query.as_ref()?.find(name, self.peer.ip()).await)
     }
 
     /// As with a login of the file, whatever was found.
-    pub(super) async fn prove_looked_up(
+    pub(in crate::session) async fn prove_looked_up(
         &self,
         conn: &mut Conn,
         claim: &Claim<'_>,
@@ -28,9 +28,9 @@ impl Arrival<'_> {
     ) -> Result<Arc<config::Login>, AuthError> {
         let found = match answer {
             Answer::Login(found) => found,
-            Answer::Nobody(why) => return Err(is_nobody(self.pretend(conn, claim, host).await, why)),
+            Answer::Nobody(why) => return Err(is_nobody(self.mock_authentication(conn, claim, host).await, why)),
             Answer::Away => {
-                let error = self.pretend(conn, claim, host).await;
+                let error = self.mock_authentication(conn, claim, host).await;
                 return Err(if error.is_failed_try() { AuthError::Away { guessed: false } } else { error });
             }
         };
