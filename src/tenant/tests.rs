@@ -148,7 +148,7 @@ fn sources_that_agree_and_disagree() {
     refused("app", "", "-c pgwarden.tenant=acme -c pgwarden.tenant=globex", SqlState::INVALID_PARAMETER_VALUE, "twice");
     let both = StartupParams { tenant_parameter: Some("globex"), ..params("app", "", "-c pgwarden.tenant=acme") };
     assert!(matches!(outcome(&all(), &both), Err(IdentifyError::BadOptions { .. })));
-    refused("app", "", "-d 5", SqlState::INVALID_PARAMETER_VALUE, "unsupported command-line option");
+    refused("app", "", "-d 5", SqlState::INVALID_PARAMETER_VALUE, "invalid command-line argument");
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl Session {
     }
 
     /// Notes what a statement that is sent now does to the session. What is only known afterwards is asked for then.
-    pub(super) fn note_effects(&mut self, guarded: &Guarded) {
+    pub(super) fn record_effects(&mut self, guarded: &Guarded) {
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
                 Effect::Setting(name) => {
@@ -110,9 +110,9 @@ impl Session {
                 Effect::Pin(reason) => {
                     self.pin_to(*reason);
                     if *reason == PinReason::Prepare {
-                        self.note_prepared();
+                        self.record_prepared();
                     }
-                    self.note_tie(*reason);
+                    self.record_tie(*reason);
                 }
                 Effect::CatalogChanged => self.context.catalog_changed = true,
                 Effect::Deallocate(_) => {}

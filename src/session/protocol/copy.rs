@@ -128,7 +128,7 @@ impl Session {
     /// The stream is over; what the server makes of it is to come. The client may go on.
     fn end_stream(&mut self) {
         frontend::copy_done(&mut self.server.out);
-        self.note_stream_end();
+        self.record_stream_end();
     }
 
     pub(super) fn on_copy_fail(&mut self, reason: &str) -> Result<(), NotReady> {
@@ -140,12 +140,12 @@ impl Session {
         let runs = matches!(stream, CopyStream::Forward | CopyStream::Rewrite(_));
         // The text came from a terminated string: it can be written.
         if runs && frontend::copy_fail(&mut self.server.out, reason).is_ok() {
-            self.note_stream_end();
+            self.record_stream_end();
         }
         Ok(())
     }
 
-    fn note_stream_end(&mut self) {
+    fn record_stream_end(&mut self) {
         self.server.sent += 1;
         if let Some(Expected { kind: Kind::Query(run) | Kind::Execute(run), .. }) = self.server.replies.head() {
             run.streamed = true;
@@ -156,7 +156,7 @@ impl Session {
     fn refuse_stream(&mut self, refusal: Refusal) {
         self.env.observer.refused(&refusal, "COPY FROM STDIN");
         self.copy.stream = CopyStream::Refused;
-        self.note_stream_end();
+        self.record_stream_end();
         if frontend::copy_fail(&mut self.server.out, MUST_FAIL).is_err() {
             self.context_failed();
         }

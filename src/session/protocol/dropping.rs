@@ -121,7 +121,7 @@ impl Session {
     }
 
     /// A statement has ended well: what it dropped is gone, whatever becomes of its transaction.
-    pub(super) fn note_dropped(&mut self) {
+    pub(super) fn record_dropped(&mut self) {
         let Some(expected) = self.server.replies.head() else { return };
         let (Kind::Query(run) | Kind::Execute(run)) = &expected.kind else { return };
         let Some(plan) = run.dropping().cloned() else { return };

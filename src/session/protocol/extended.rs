@@ -110,7 +110,7 @@ impl Session {
         self.check_values(&statement, bind)?;
         self.write_bind(&statement, bind).map_err(|error| error.to_pg())?;
         self.server.sent_extended();
-        self.note_portal(bind.portal, &statement);
+        self.record_portal(bind.portal, &statement);
         let undo = self.prepared.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
         self.server.replies.forward(Kind::Bind { statement, undo });
         Ok(())
@@ -206,11 +206,11 @@ impl Session {
         if let Some(portal) = self.prepared.portals.get_mut(execute.portal) {
             run.resumes = std::mem::replace(&mut portal.begun, true);
             let statement = portal.statement.clone();
-            self.note_effects(&statement.guarded);
+            self.record_effects(&statement.guarded);
             run.tag = statement.tag.or(tag_of(&statement.step));
             if statement.change.is_some() {
                 run.changes = vec![statement.change.clone()];
-                self.note_changes_sent(&run.changes);
+                self.record_changes_sent(&run.changes);
             }
             self.wait_for_names(&statement.guarded);
             run.subject = Subject::Statement(statement);

@@ -44,8 +44,8 @@ impl Session {
         };
         if !self.is_internal_query() {
             self.replay.answered();
-            self.note_failure();
-            self.note_statement_failure();
+            self.record_failure();
+            self.record_statement_failure();
             self.report_error(&report)?;
         }
         self.statement_ended();

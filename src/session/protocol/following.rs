@@ -18,7 +18,7 @@ use crate::wire::frontend::Bind;
 
 impl Session {
     /// A portal was bound. By its name SQL finds it too (FETCH), for whoever is acted for then.
-    pub(super) fn note_portal(&mut self, name: &str, statement: &Statement) {
+    pub(super) fn record_portal(&mut self, name: &str, statement: &Statement) {
         if let (false, Step::None | Step::Cursor, Some(switching)) =
             (name.is_empty(), &statement.step, self.context.switching.as_mut())
         {

@@ -36,7 +36,7 @@ impl Session {
     }
 
     /// A statement of SQL's PREPARE was sent.
-    pub(super) fn note_prepared(&mut self) {
+    pub(super) fn record_prepared(&mut self) {
         self.prepared.decided.get_or_insert(self.current.decided);
     }
 

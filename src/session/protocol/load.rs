@@ -226,7 +226,7 @@ impl Session {
     }
 
     /// The server has answered an INSERT.
-    pub(super) fn note_loaded(&mut self, tag: u8, body: &[u8]) {
+    pub(super) fn record_loaded(&mut self, tag: u8, body: &[u8]) {
         let ours = matches!(
             self.server.replies.head().map(|it| &it.disposition),
             Some(Disposition::Swallow(InternalQuery::Load(_)))

@@ -5,17 +5,25 @@ use super::copy::CopyStream;
 use super::load::LoadPart;
 use super::replies::{Disposition, Expected, InternalQuery, Kind, Run, SettingRow};
 use super::server_bytes::Broken;
-use super::switching::Change;
 use crate::guard::{Effect, Guarded};
 use crate::wire::backend::{data_row, drop_last_params};
 use crate::wire::encode::backend;
 
-/// What a message means to the reply that it belongs to.
-enum Progress {
+/// What a message is to the reply at the head of the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// A statement has ended: CommandComplete, or EmptyQueryResponse.
+    Statement,
+    /// An Execute has stopped before its portal's end.
+    Suspended,
+    /// A COPY stream of the client is asked for.
+    CopyIn,
+    /// A COPY stream of the server begins.
+    CopyOut,
     /// More will come.
-    Continues,
+    Part,
     /// It was the last of it.
-    Completes,
+    Last,
 }
 
 impl Session {
@@ -32,45 +40,59 @@ impl Session {
         }
     }
 
+    /// A message of a reply that goes well: what it means for the session, then what the client gets of it.
     pub(super) fn on_progress(&mut self, tag: u8, frame: &[u8], body: &[u8]) -> Result<(), Broken> {
         let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(tag)) };
-        let change = change_at(&expected.kind, tag);
-        if let b'G' | b'H' = tag {
-            self.stats.copies(tag);
-        }
-        if let b'C' | b'I' | b's' = tag {
-            self.note_statement_end(tag, body);
-        }
-        if let b'C' | b'I' = tag {
-            self.note_dropped();
-        }
-        self.note_loaded(tag, body);
-        let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(tag)) };
-        let own_tag = match &expected.kind {
-            Kind::Query(run) | Kind::Execute(run) => run.tag_now(),
-            _ => None,
-        };
-        let progress = progress(&mut expected.kind, tag)?;
+        let completes = matches!(expected.kind, Kind::Execute(_));
         let forwards = matches!(expected.disposition, Disposition::Forward);
-        if let Some(change) = change {
-            self.note_change(&change, body);
-        }
-        if tag == b'G' {
-            self.begin_copy_in();
+        let step = step(&expected.kind, tag)?;
+        let mut own_tag = None;
+        match step {
+            Step::Statement => own_tag = self.on_statement_end(tag, body),
+            Step::Suspended => self.record_statement_end(tag, body),
+            Step::CopyIn => {
+                self.stats.copies(tag);
+                self.begin_copy_in();
+            }
+            Step::CopyOut => self.stats.copies(tag),
+            Step::Part | Step::Last => {}
         }
         if forwards {
             self.forward_reply(tag, own_tag, frame, body)?;
         }
-        if let b'C' | b'I' | b's' = tag {
-            self.statement_ended();
-        }
-        if tag == b'C' && !matches!(self.copy.stream, CopyStream::Insert | CopyStream::Refused) {
-            self.copy.stream = CopyStream::None;
-        }
-        if let Progress::Completes = progress {
-            self.completed();
+        match step {
+            Step::Statement | Step::Suspended => {
+                self.statement_ended();
+                if tag == b'C' && !matches!(self.copy.stream, CopyStream::Insert | CopyStream::Refused) {
+                    self.copy.stream = CopyStream::None;
+                }
+                if completes {
+                    self.completed();
+                }
+            }
+            Step::Last => self.completed(),
+            Step::CopyIn | Step::CopyOut | Step::Part => {}
         }
         Ok(())
+    }
+
+    /// A statement has ended well. Returns the command tag that the client gets for it, if that is pgwarden's own.
+    fn on_statement_end(&mut self, tag: u8, body: &[u8]) -> Option<&'static str> {
+        self.record_statement_end(tag, body);
+        self.record_dropped();
+        self.record_loaded(tag, body);
+        let Some(Expected { kind: Kind::Query(run) | Kind::Execute(run), .. }) = self.server.replies.head() else {
+            return None;
+        };
+        let own_tag = run.tag_now();
+        let ended = tag == b'C' || run.tag.is_some();
+        let change = if ended { run.changes.get(run.statement).cloned() } else { None };
+        run.statement += 1;
+        run.streamed = false;
+        if let Some(change) = change {
+            self.record_change(&change, body);
+        }
+        own_tag
     }
 
     /// Forwards a message, without what pgwarden put into what it answers.
@@ -122,7 +144,7 @@ impl Session {
             match effect {
                 Effect::ResetOwn => self.context.settings.reset(),
                 Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
-                // Noted before: see `note_dropped`.
+                // Noted before: see `record_dropped`.
                 Effect::Deallocate(_) | Effect::DiscardAll => {}
             }
         }
@@ -161,29 +183,15 @@ impl Session {
     }
 }
 
-/// What the statement that a CommandComplete ends does to the tenant context.
-fn change_at(kind: &Kind, tag: u8) -> Option<Change> {
-    match kind {
-        Kind::Query(run) | Kind::Execute(run) if tag == b'C' || (tag == b'I' && run.tag.is_some()) => {
-            run.changes.get(run.statement).cloned()
-        }
-        _ => None,
-    }
-}
-
-fn progress(kind: &mut Kind, tag: u8) -> Result<Progress, Broken> {
-    use Progress::{Completes, Continues};
+fn step(kind: &Kind, tag: u8) -> Result<Step, Broken> {
     Ok(match (kind, tag) {
-        (Kind::Query(run), b'C' | b'I') => {
-            run.statement += 1;
-            run.streamed = false;
-            Continues
-        }
-        (Kind::Query(_) | Kind::Execute(_), b'G' | b'H' | b'c') => Continues,
-        (Kind::Execute(_), b'C' | b'I' | b's') => Completes,
-        (Kind::Parse { .. }, b'1') | (Kind::Bind { .. } | Kind::OwnBind, b'2') | (Kind::Close(_), b'3') => Completes,
-        (Kind::DescribeStatement(_), b't') => Continues,
-        (Kind::DescribeStatement(_) | Kind::DescribePortal, b'n') => Completes,
+        (Kind::Query(_) | Kind::Execute(_), b'C' | b'I') => Step::Statement,
+        (Kind::Execute(_), b's') => Step::Suspended,
+        (Kind::Query(_) | Kind::Execute(_), b'G') => Step::CopyIn,
+        (Kind::Query(_) | Kind::Execute(_), b'H') => Step::CopyOut,
+        (Kind::Query(_) | Kind::Execute(_), b'c') | (Kind::DescribeStatement(_), b't') => Step::Part,
+        (Kind::Parse { .. }, b'1') | (Kind::Bind { .. } | Kind::OwnBind, b'2') | (Kind::Close(_), b'3') => Step::Last,
+        (Kind::DescribeStatement(_) | Kind::DescribePortal, b'n') => Step::Last,
         _ => return Err(Broken::unexpected(tag)),
     })
 }

@@ -80,7 +80,7 @@ impl Session {
     }
 
     fn transaction_ended(&mut self) {
-        self.note_transaction_end();
+        self.record_transaction_end();
         if std::mem::take(&mut self.context.catalog_changed) {
             self.context.backend.catalog.changed();
         }

@@ -52,7 +52,7 @@ impl Session {
         let kept = std::mem::take(&mut link.input);
         let told = self.client.out.len();
         let result = self.take_server_bytes(kept, bytes);
-        self.note_server_bytes(self.client.out.len() - told);
+        self.record_server_bytes(self.client.out.len() - told);
         result
     }
 

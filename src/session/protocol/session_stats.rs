@@ -207,7 +207,7 @@ impl Session {
 
     /// A message that ends a statement of the client, or an Execute, has come: CommandComplete, EmptyQueryResponse or
     /// PortalSuspended.
-    pub(super) fn note_statement_end(&mut self, tag: u8, body: &[u8]) {
+    pub(super) fn record_statement_end(&mut self, tag: u8, body: &[u8]) {
         let Some(expected) = self.server.replies.head() else { return };
         let (Kind::Query(run) | Kind::Execute(run), Disposition::Forward | Disposition::Cut(_)) =
             (&expected.kind, &expected.disposition)
@@ -225,7 +225,7 @@ impl Session {
     }
 
     /// An error has come: the statement that runs has failed.
-    pub(super) fn note_statement_failure(&mut self) {
+    pub(super) fn record_statement_failure(&mut self) {
         let Some(expected) = self.server.replies.head() else { return };
         if let (Kind::Query(run) | Kind::Execute(run), Disposition::Forward | Disposition::Cut(_)) =
             (&expected.kind, &expected.disposition)
@@ -236,7 +236,7 @@ impl Session {
     }
 
     /// Server bytes were dealt with, and so much written for the client.
-    pub(super) fn note_server_bytes(&mut self, bytes_out: usize) {
+    pub(super) fn record_server_bytes(&mut self, bytes_out: usize) {
         self.stats.moved(0, bytes_out);
         if self.server.replies.is_empty() {
             self.stats.rest(self.between_transactions());

@@ -49,8 +49,8 @@ impl Session {
         self.server.sent_query();
         self.surcharge(&guarded);
         let unnamed = self.prepared.statements.remove("");
-        self.note_effects(&guarded);
-        self.note_changes_sent(&changes);
+        self.record_effects(&guarded);
+        self.record_changes_sent(&changes);
         self.wait_for_context();
         self.wait_for_names(&guarded);
         let tag = tag.or(tag_of(&step));

@@ -229,7 +229,7 @@ impl Session {
     }
 
     /// A statement that changes the context was sent: nothing follows before its reply.
-    pub(super) fn note_changes_sent(&mut self, changes: &[Change]) {
+    pub(super) fn record_changes_sent(&mut self, changes: &[Change]) {
         if !changes.iter().any(Change::is_some) {
             return;
         }
@@ -241,7 +241,7 @@ impl Session {
     }
 
     /// Something stays on the server connection that was made for the current actor.
-    pub(super) fn note_tie(&mut self, reason: PinReason) {
+    pub(super) fn record_tie(&mut self, reason: PinReason) {
         let keeps = match reason {
             PinReason::Prepare | PinReason::HoldCursor | PinReason::TempObject | PinReason::SessionState => true,
             PinReason::Listen | PinReason::AdvisoryLock => false,
@@ -252,7 +252,7 @@ impl Session {
     }
 
     /// A statement of the client ended well.
-    pub(super) fn note_change(&mut self, change: &Change, body: &[u8]) {
+    pub(super) fn record_change(&mut self, change: &Change, body: &[u8]) {
         let Some(switching) = self.context.switching.as_mut() else { return };
         match change {
             Change::None => {}
@@ -286,7 +286,7 @@ impl Session {
         }
     }
 
-    pub(super) fn note_failure(&mut self) {
+    pub(super) fn record_failure(&mut self) {
         if let Some(switching) = self.context.switching.as_mut() {
             switching.failed = true;
         }

@@ -94,7 +94,7 @@ impl Session {
 
     /// A transaction ended.
     #[inline]
-    pub(in crate::session::protocol) fn note_transaction_end(&mut self) {
+    pub(in crate::session::protocol) fn record_transaction_end(&mut self) {
         if let Some(metered) = self.limits.metered.as_mut() {
             metered.clock.ended.1 += 1;
         }
