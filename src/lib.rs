@@ -9,25 +9,25 @@
 // Tests may fail loudly; production code may not.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 
-pub mod app;
+mod app;
 pub mod auth;
 pub mod base;
 pub mod catalog;
-pub mod checks;
+mod checks;
 pub mod cli;
 pub mod config;
 pub mod connect;
-pub mod console;
-pub mod control;
+mod console;
+mod control;
 pub mod guard;
-pub mod limits;
-pub mod observe;
+mod limits;
+mod observe;
 pub mod policy;
 pub mod pool;
-pub mod session;
+mod session;
 pub mod sql;
-pub mod tenant;
+mod tenant;
 #[cfg(feature = "demo")]
 pub mod test_cluster;
-pub mod usage;
+mod usage;
 pub mod wire;

@@ -29,7 +29,6 @@ use crate::usage::Keeper;
 pub use control::Control;
 pub use policies::check_policies;
 use reload::Reloader;
-pub use reload::{ReloadError, Reloaded};
 use rules::Rules;
 use shown::{RegistryTable, RejectedTable};
 use tenants::TenantSource;

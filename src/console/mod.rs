@@ -14,7 +14,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-pub use command::{Command, Shutdown};
+pub use command::Shutdown;
 pub use table::{Cell, Column, ShowTable, View};
 
 use crate::base::{PgError, UpstreamName};

@@ -115,13 +115,9 @@ impl Limiters {
     }
 
     /// How many logins, each in each of its tenants, are known.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.pages.lock().allowances.len()
-    }
-
-    /// Whether nobody is known.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Every limit that there is, of those who are or were lately connected.

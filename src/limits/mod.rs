@@ -16,7 +16,7 @@ mod tests;
 mod view;
 
 pub use allowance::{Allowance, Charge, Permit};
-pub use limiter::{Kind, Limiter, Whose};
+pub use limiter::Whose;
 pub use limiters::{LimitLine, Limiters};
-pub use shared::{SharedLimiter, Standing};
+pub use shared::SharedLimiter;
 pub use view::{Bound, View};

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::limiter::Kind;
 use super::*;
 use crate::base::SqlState;
 use crate::config::{Config, Limits, OnLimit, parse};

@@ -20,8 +20,8 @@ mod watch;
 pub mod workers;
 
 pub use console::{ConsoleHost, ConsoleSession};
-pub use directory::{Acts, Directory, Doing, Occupant, Order, Seat};
+pub use directory::{Doing, Order, Seat};
 pub use gateway::{Gateway, Manners};
 pub use listener::{Ending, Listener};
-pub use login::{Access, Credential, Credentials, GatewayError};
+pub use login::{Access, GatewayError};
 pub use upstream::{CatalogHook, Upstream, Upstreams};

@@ -40,11 +40,6 @@ impl Workers {
         (0..count.max(1)).map(Worker::start).collect::<io::Result<Vec<_>>>().map(|list| Self { list })
     }
 
-    /// No threads: clients are served on the runtime within which this is called.
-    pub fn here() -> Self {
-        Self { list: vec![Worker { runtime: Handle::current(), clients: Arc::default(), _running: None }] }
-    }
-
     /// A place on the worker that has the fewest clients.
     pub fn place(&self) -> Placement {
         let least = self.list.iter().min_by_key(|worker| worker.clients.load(Ordering::Relaxed));

@@ -135,9 +135,4 @@ impl Registry {
         let tenants = self.tenants.values().map(|tenant| &tenant.limits);
         self.queried_limits || tenants.chain(self.logins.values().map(|login| &login.limits)).any(Limits::is_set)
     }
-
-    /// How many tenants there are.
-    pub fn tenant_count(&self) -> usize {
-        self.tenants.len()
-    }
 }

@@ -9,7 +9,7 @@ use time::Date;
 use super::counts::Counts;
 use super::watch::{Crossing, Standing, Terms, Watch};
 use crate::base::{PgError, TenantName};
-use crate::config::{MEASURES, Measure, Quota};
+use crate::config::{MEASURES, Quota};
 use crate::observe::audit;
 
 /// A tenant's totals. Sessions of all threads add to them.
@@ -133,11 +133,6 @@ impl Account {
         let Some(tenant) = &self.tenant else { return };
         let Crossing { measure, hard, used, bound, period } = *crossing;
         audit::quota(tenant, measure.title(), hard, measure.amount(used), measure.amount(bound), &period);
-    }
-
-    /// So much of one measure has been used.
-    pub fn total(&self, measure: Measure) -> u64 {
-        self.totals().get(measure)
     }
 }
 

@@ -61,6 +61,7 @@ impl Period {
     }
 
     /// Whether a day belongs to it.
+    #[cfg(test)]
     pub fn contains(self, day: Date) -> bool {
         self.start <= day && day < self.end()
     }

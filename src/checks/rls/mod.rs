@@ -6,7 +6,7 @@ mod generate;
 #[cfg(test)]
 mod tests;
 
-pub use check::{Report, TableReport, check};
+pub use check::{Report, check};
 pub use generate::generate;
 
 use crate::catalog::Relation;

@@ -16,7 +16,7 @@ use std::collections::HashSet;
 pub use beyond::rights;
 pub use connection::Connection;
 pub use judge::Verdict;
-pub use report::{Case, Report, TableNote};
+pub use report::{Report, TableNote};
 
 use self::beyond::{BEYOND, IN_ONE_DATABASE};
 use self::client::{Answer, Session};

@@ -80,11 +80,6 @@ impl SharedLimiter {
         self.counting.load(Ordering::Relaxed)
     }
 
-    /// Where the server is.
-    pub fn address(&self) -> &str {
-        &self.address
-    }
-
     /// How often the server was found away.
     pub fn absences(&self) -> u64 {
         self.absences.load(Ordering::Relaxed)

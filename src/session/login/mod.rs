@@ -38,7 +38,7 @@ use crate::wire::frame::UpstreamLimits;
 use crate::wire::startup::{StartupError, StartupMessage, Wish, accept};
 use crate::wire::stream::Stream;
 
-pub use self::access::{Access, Credential, Credentials, GatewayError};
+pub use self::access::{Access, GatewayError};
 pub(super) use self::admission::{LoginPlace, Logins};
 pub(super) use self::opening::{no_place, place, sealed_settings, shared_path};
 

@@ -54,10 +54,8 @@ use std::sync::Arc;
 pub use backend::Backend;
 pub use metering::Overdue;
 pub use not_ready::Wait;
-pub use offload::{PlanRequest, PlannerPool, Read};
-pub use server_bytes::Broken;
+pub use offload::{PlanRequest, PlannerPool};
 pub use server_state::ServerState;
-pub use session_stats::Sent;
 pub use settings::Settings;
 pub use statements::SharedStatements;
 pub use tenant_context::{TenantContext, Tenants};
@@ -202,6 +200,7 @@ impl Session {
     }
 
     /// Whether a server connection is attached.
+    #[cfg(test)]
     pub fn attached(&self) -> bool {
         self.server.link.is_some()
     }
@@ -249,6 +248,7 @@ impl Session {
     }
 
     /// Whether the session is over.
+    #[cfg(test)]
     pub fn closed(&self) -> bool {
         self.client.intake == Intake::Closed
     }

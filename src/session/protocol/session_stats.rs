@@ -195,6 +195,7 @@ fn rows_of(body: &[u8]) -> Option<(&[u8], u64)> {
 
 impl Session {
     /// What the statement that runs has sent to the client so far.
+    #[cfg(test)]
     pub fn sent_by_statement(&self) -> Sent {
         self.stats.sent
     }

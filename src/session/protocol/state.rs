@@ -43,11 +43,6 @@ impl Session {
         self.between_transactions() && client.input.is_empty() && client.dropping == 0 && client.intake == Intake::Open
     }
 
-    /// Whether a statement of the client runs on its server connection: what a cancel request is for.
-    pub fn runs_for_client(&self) -> bool {
-        !self.server.is_quiet()
-    }
-
     /// Nothing of a transaction was sent: the connection's settings can be made the session's.
     pub(super) fn starts(&self) -> bool {
         let unsent = self.context.unsent.is_some() && self.server.batch == Batch::Closed;

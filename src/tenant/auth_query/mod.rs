@@ -26,7 +26,7 @@ use link::{Link, Links, Rows};
 use pace::Pace;
 
 pub use link::QueryError;
-pub use row::{Column, QueriedLogin, Row, Shape, ShapeError};
+pub use row::QueriedLogin;
 
 /// Logins that are remembered.
 const FOUND: usize = 10_000;

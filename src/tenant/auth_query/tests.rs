@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio_postgres::types::Type;
 
+use super::row::{Column, Row, Shape, ShapeError};
 use super::*;
 use crate::auth::Method;
 use crate::base::{Secret, TenantName};

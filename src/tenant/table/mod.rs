@@ -9,6 +9,6 @@ mod row;
 mod tests;
 
 pub(super) use merge::any_type;
-pub use merge::{Merged, Rejected, merge};
-pub use row::{COLUMNS, Row, Shape, ShapeError};
+pub use merge::{Rejected, merge};
+pub use row::{Row, Shape, ShapeError};
 pub(super) use row::{identifier, own_schema};

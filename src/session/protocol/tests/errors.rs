@@ -1,6 +1,7 @@
 //! Errors and refusals: order, transaction state, skipping to Sync.
 
 use super::*;
+use crate::session::protocol::server_bytes::Broken;
 
 #[test]
 fn a_refusal_outside_a_transaction_needs_no_server() {

@@ -1,6 +1,7 @@
 //! What is counted.
 
 use super::*;
+use crate::session::protocol::session_stats::Sent;
 use crate::usage::Counts;
 
 fn used(bench: &Bench) -> Counts {
