@@ -67,6 +67,7 @@ soak: setup
 lint:
 	$(CARGO) fmt --check
 	$(CARGO) clippy --all-targets -- -D warnings
+	$(CARGO) doc --no-deps --lib --document-private-items
 	@if $(CARGO) deny --version >/dev/null 2>&1; then $(CARGO) deny check; \
 	else echo "cargo-deny is not installed (cargo install cargo-deny --locked): licences and advisories are not checked"; fi
 

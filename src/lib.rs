@@ -3,8 +3,8 @@
 //! # Layout
 //!
 //! Each folder is a room, and a lower room never imports a higher one. `docs/architecture.md` has their order, which a test
-//! reads, and the way of a statement through them: [`wire`] reads frames, [`session`] is one client, [`guard`] says what
-//! becomes of its statements, [`pool`] has the server connections, and [`app`] puts all together.
+//! reads, and the way of a statement through them: [`wire`] reads frames, `session` is one client, [`guard`] says what
+//! becomes of its statements, [`pool`] has the server connections, and `app` puts all together.
 
 // Tests may fail loudly; production code may not.
 #![cfg_attr(test, allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]

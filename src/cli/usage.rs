@@ -22,7 +22,7 @@ use crate::usage::{Entry, Period, Store, StoreError, today};
 pub struct UsageArgs {
     #[command(flatten)]
     config: ConfigArgs,
-    /// The month or day to print, 2026-11 or 2026-11-25; the current period of [quota] if it is not given
+    /// The month or day to print, 2026-11 or 2026-11-25; the current period of `[quota]` if it is not given
     #[arg(long, value_parser = parse_period)]
     period: Option<Period>,
     /// These tenants only

@@ -27,7 +27,7 @@ pub enum Measure {
 }
 
 impl Measure {
-    /// All of them, in the order of [`Counts::values`].
+    /// All of them, in the order of `Counts::values` of the usage room.
     pub const ALL: [Measure; MEASURES] = [
         Measure::Transactions,
         Measure::Statements,

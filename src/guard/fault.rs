@@ -1,7 +1,7 @@
 //! Planted faults: parts of the guard left out on purpose, to see that tests and the other readers notice. An ordinary
 //! build can plant none: [`planted`] is `false`, and the compiler drops what depends on it.
 //!
-//! Unit tests plant with [`with`]; a pgwarden built with the feature `planted-faults` (`scripts/faults`) reads
+//! Unit tests plant with `with`; a pgwarden built with the feature `planted-faults` (`scripts/faults`) reads
 //! `PGWARDEN_FAULTS`.
 
 macro_rules! faults {

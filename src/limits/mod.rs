@@ -1,6 +1,6 @@
 //! What tenants may take, and logins in tenants: counted here, held to by the session.
 //!
-//! A [`Limiter`] counts for one tenant, or for one login in one tenant. A session's [`Allowance`] holds those that it is
+//! A [`Limiter`](limiter::Limiter) counts for one tenant, or for one login in one tenant. A session's [`Allowance`] holds those that it is
 //! counted by. Limiters are kept by name in the [`Limiters`], so that a reload changes what they allow without losing count.
 //! Nothing here costs a session without limits more than a look at one flag.
 

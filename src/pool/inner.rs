@@ -2,7 +2,7 @@
 //!
 //! Rules that keep it sound:
 //! * No lock is held across an await, and never two locks of pools at once.
-//! * A [`Server`], [`Slot`] or permit is never dropped under the pool's lock: dropping it comes back here.
+//! * A [`Server`], [`Slot`](super::server::Slot) or permit is never dropped under the pool's lock: dropping it comes back here.
 //! * Waiters and idle connections never exist together, except while the pool is paused, and where the waiters may have no
 //!   more of the pool's connections ([`Shares`]).
 

@@ -59,7 +59,7 @@ impl BatchReplay {
 }
 
 impl Session {
-    /// A message of the client was dealt with; `began` tells what [`Session::may_begin_batch`] said before.
+    /// A message of the client was dealt with; `began` tells whether nothing was open or outstanding before.
     #[inline]
     pub(super) fn keep_for_again(&mut self, tag: u8, frame: &[u8], began: bool) {
         match tag {

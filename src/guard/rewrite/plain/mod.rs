@@ -1,6 +1,6 @@
 //! Plain conditions: those that may stand outside of the CASE guard, because the planner can evaluate them on any row
 //! without telling anything of it. A column of a table compared with a constant, a parameter or another column by a
-//! leakproof operator; IS [NOT] NULL; a boolean column; IN and = ANY of constants; AND, OR, NOT of these.
+//! leakproof operator; `IS [NOT] NULL`; a boolean column; IN and = ANY of constants; AND, OR, NOT of these.
 //!
 //! Besides: a comparison of a column with a query that looks at nothing outside of itself, if [`deferred`] makes the planner
 //! evaluate it late; EXISTS, NOT EXISTS, and IN of a query that gives a column untouched, because the planner turns them into
