@@ -306,7 +306,7 @@ impl Inner {
             tidy::discard(self, server);
             return;
         }
-        if server.needs_reset || server.cancel_target().is_busy() {
+        if server.needs_reset() || server.cancel_target().is_busy() {
             tidy::reset_then_give(self, server);
             return;
         }

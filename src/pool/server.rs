@@ -67,23 +67,37 @@ pub struct Server {
     state: Box<ServerState>,
 }
 
-/// What a [`Server`] is made of.
+/// What is known of a server connection: settings and prepared statements.
 #[derive(Debug)]
-pub struct ServerState {
-    /// The socket, TLS included, and its buffers: clean only when both are empty.
-    pub conn: Conn,
+pub struct Known {
     /// ParameterStatus values, by the name that the upstream gives them; whoever reads a ParameterStatus updates it.
     pub parameters: BTreeMap<String, String>,
-    /// Status byte of the last ReadyForQuery.
-    pub tx: TransactionStatus,
-    /// Replies that are still to come: it is clean only at 0. Whoever sends counts.
-    pub pending: usize,
-    /// What of a client's context was applied to it: lower-case setting name to value, beyond the startup settings.
+    /// What of a client's context was applied: lower-case setting name to value, beyond the startup settings.
     pub applied: BTreeMap<String, String>,
     /// Shared statements prepared on it.
     pub prepared: PreparedSet,
     /// It holds state of a client that only DISCARD ALL removes (it was pinned, or in session mode): reset before the next client.
     pub needs_reset: bool,
+}
+
+impl Known {
+    /// Of a connection that has just been opened.
+    pub fn new(parameters: BTreeMap<String, String>, prepared: PreparedSet) -> Self {
+        Self { parameters, applied: BTreeMap::new(), prepared, needs_reset: false }
+    }
+}
+
+/// What a [`Server`] is made of.
+#[derive(Debug)]
+pub struct ServerState {
+    /// The socket, TLS included, and its buffers: clean only when both are empty.
+    pub conn: Conn,
+    /// What is known of it. Whoever holds the connection may take that along, and gives it back with the connection.
+    pub known: Option<Box<Known>>,
+    /// Status byte of the last ReadyForQuery.
+    pub tx: TransactionStatus,
+    /// Replies that are still to come: it is clean only at 0. Whoever sends counts.
+    pub pending: usize,
     /// What it did so far.
     pub counters: ServerCounters,
     broken: bool,
@@ -142,12 +156,9 @@ impl Server {
         slot.server = Some(id);
         let state = ServerState {
             conn: connection.conn,
-            parameters: connection.parameters,
+            known: Some(Box::new(Known::new(connection.parameters, PreparedSet::new(max_prepared)))),
             tx: TransactionStatus::Idle,
             pending: 0,
-            applied: BTreeMap::new(),
-            prepared: PreparedSet::new(max_prepared),
-            needs_reset: false,
             counters: ServerCounters::default(),
             broken: false,
             cancel: connection.cancel,
@@ -193,7 +204,7 @@ impl Server {
 
     /// The upstream's version as `server_version_num` would print it (150004 for 15.4), 0 if it cannot be read.
     pub fn version_num(&self) -> u32 {
-        self.parameters.get("server_version").map_or(0, |text| version_num(text))
+        self.known.as_ref().and_then(|known| known.parameters.get("server_version")).map_or(0, |text| version_num(text))
     }
 
     /// Marks the connection as unusable (an I/O error, a protocol error): it will be closed, not reused.
@@ -201,9 +212,15 @@ impl Server {
         self.broken = true;
     }
 
+    /// Whether DISCARD ALL must come before another client has it.
+    pub(super) fn needs_reset(&self) -> bool {
+        self.known.as_ref().is_none_or(|known| known.needs_reset)
+    }
+
     /// Whether the next client could use it as it is.
     pub fn is_clean(&self) -> bool {
         !self.broken
+            && self.known.is_some()
             && self.pending == 0
             && self.tx == TransactionStatus::Idle
             && self.conn.inbox.is_empty()

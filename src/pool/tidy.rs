@@ -40,7 +40,7 @@ pub(super) fn reset_then_give(inner: &Arc<Inner>, mut server: Server) {
         if tokio::time::timeout(CANCEL_TIMEOUT, server.cancel_target().quiet()).await.is_err() {
             return;
         }
-        if server.needs_reset {
+        if server.needs_reset() {
             match tokio::time::timeout(RESET_TIMEOUT, reset(&mut server)).await {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
@@ -50,7 +50,7 @@ pub(super) fn reset_then_give(inner: &Arc<Inner>, mut server: Server) {
                 Err(_) => server.poison(),
             }
         }
-        if server.is_clean() && !server.needs_reset {
+        if server.is_clean() && !server.needs_reset() {
             owner.take_back(server);
         }
     });
@@ -79,9 +79,11 @@ async fn reset(server: &mut Server) -> Result<(), ConnectError> {
                 if status != TransactionStatus::Idle {
                     return Err(ConnectError::Protocol("still in a transaction after DISCARD ALL".to_owned()));
                 }
-                server.applied.clear();
-                server.prepared.clear();
-                server.needs_reset = false;
+                if let Some(known) = server.known.as_mut() {
+                    known.applied.clear();
+                    known.prepared.clear();
+                    known.needs_reset = false;
+                }
                 server.counters.resets += 1;
                 return Ok(());
             }
@@ -120,7 +122,9 @@ async fn hear(server: &mut Server) -> Result<(), ConnectError> {
 
 fn note_parameter(server: &mut Server, body: &[u8]) -> Result<(), ConnectError> {
     let status = ParameterStatus::read(body)?;
-    server.parameters.insert(status.name.to_owned(), status.value.to_owned());
+    if let Some(known) = server.known.as_mut() {
+        known.parameters.insert(status.name.to_owned(), status.value.to_owned());
+    }
     Ok(())
 }
 

@@ -8,10 +8,10 @@ use std::time::Duration;
 use super::directory::Seat;
 use super::protocol::{Backend, ServerState};
 use super::relay::{Condition, Source};
-use crate::base::{Mode, PgError, TenantName};
+use crate::base::{Mode, PgError, SqlState, TenantName};
 use crate::config::{self, Share};
 use crate::guard::Guard;
-use crate::pool::{ClientKey, Party, Pool, PreparedSet, Server};
+use crate::pool::{ClientKey, Party, Pool, Server};
 use crate::tenant::{Registry, SharedRegistry};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::stream::Stream;
@@ -93,15 +93,11 @@ impl PoolSource {
     }
 }
 
-/// A server connection, and what is known of its state.
-fn with_link(mut server: Server) -> (Server, ServerState) {
-    let link = ServerState::new(
-        std::mem::take(&mut server.conn.inbox),
-        std::mem::take(&mut server.applied),
-        std::mem::replace(&mut server.prepared, PreparedSet::new(1)),
-        std::mem::take(&mut server.parameters),
-    );
-    (server, link)
+/// A server connection, and what is known of it. One that has lost that is closed.
+fn with_known(mut server: Server) -> Option<(Server, ServerState)> {
+    let known = server.known.take()?;
+    let state = ServerState::new(std::mem::take(&mut server.conn.inbox), known);
+    Some((server, state))
 }
 
 fn share_of(registry: &Registry, party: &Party, place: &Backend) -> (Share, u64) {
@@ -141,7 +137,9 @@ impl Source for PoolSource {
             Ok(server) => self.seat.note_active(server.id()),
             Err(_) => self.seat.note_idle(),
         }
-        outcome.map(with_link)
+        with_known(outcome?).ok_or_else(|| {
+            PgError::fatal(SqlState::INTERNAL_ERROR, "a server connection was handed on without its state")
+        })
     }
 
     fn try_checkout(&mut self, place: &Arc<Backend>, party: &Option<TenantName>) -> Option<(Server, ServerState)> {
@@ -150,7 +148,7 @@ impl Source for PoolSource {
             && self.said_by == self.registry.load().number();
         let server = if same { self.key.try_checkout(&self.pool, &self.party, self.share)? } else { return None };
         self.seat.note_active(server.id());
-        Some(with_link(server))
+        with_known(server)
     }
 
     async fn wait<T: Send>(&mut self, waiting: impl Future<Output = Result<T, PgError>> + Send) -> Result<T, PgError> {
@@ -170,11 +168,8 @@ impl Source for PoolSource {
     }
 
     fn release(&mut self, mut server: Server, link: ServerState, condition: Condition) {
-        server.needs_reset |= link.needs_reset;
         server.conn.inbox = link.input;
-        server.applied = link.applied;
-        server.prepared = link.prepared;
-        server.parameters = link.parameters;
+        server.known = Some(link.known);
         match condition {
             Condition::Clean => {}
             Condition::Abandoned => {

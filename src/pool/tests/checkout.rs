@@ -167,13 +167,17 @@ async fn a_pinned_connection_is_reset_before_the_next_client() {
     let (fake, pool) = one_pool(settings(1));
     let mut server = pool.checkout(&None, 1).await.unwrap();
     let id = server.id();
-    server.applied.insert("work_mem".to_owned(), "1GB".to_owned());
-    assert_eq!(server.prepared.insert(StatementId(1)), None);
-    server.needs_reset = true;
+    server.known.as_mut().unwrap().applied.insert("work_mem".to_owned(), "1GB".to_owned());
+    assert_eq!(server.known.as_mut().unwrap().prepared.insert(StatementId(1)), None);
+    server.known.as_mut().unwrap().needs_reset = true;
     server.release();
     let server = pool.checkout(&None, 1).await.unwrap();
     assert_eq!(server.id(), id);
-    assert!(server.applied.is_empty() && server.prepared.is_empty() && !server.needs_reset);
+    assert!(
+        server.known.as_ref().unwrap().applied.is_empty()
+            && server.known.as_ref().unwrap().prepared.is_empty()
+            && !server.known.as_ref().unwrap().needs_reset
+    );
     assert_eq!(*fake.queries.lock(), ["DISCARD ALL\0"]);
     assert_eq!(server.counters.resets, 1);
 }
@@ -183,7 +187,7 @@ async fn a_reset_that_fails_closes_the_connection() {
     let (fake, pool) = one_pool(settings(1));
     let mut server = pool.checkout(&None, 1).await.unwrap();
     let id = server.id();
-    server.needs_reset = true;
+    server.known.as_mut().unwrap().needs_reset = true;
     fake.kill(server.process_id());
     server.release();
     let server = pool.checkout(&None, 1).await.unwrap();
@@ -209,7 +213,7 @@ async fn nothing_is_lost_when_clients_come_and_go_at_random() {
                 match round % 31 {
                     0 => drop(server),
                     1 => {
-                        server.needs_reset = true;
+                        server.known.as_mut().unwrap().needs_reset = true;
                         server.release();
                     }
                     _ => server.release(),

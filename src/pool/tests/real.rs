@@ -70,7 +70,7 @@ async fn scram_login_over_tcp_with_pinned_settings() {
     let pool = real_pool(target, settings(2));
     let mut server = pool.checkout(&None, 1).await.unwrap();
     assert!(server.version_num() >= 130_000);
-    assert_eq!(server.parameters.get("client_encoding").map(String::as_str), Some("UTF8"));
+    assert_eq!(server.known.as_ref().unwrap().parameters.get("client_encoding").map(String::as_str), Some("UTF8"));
     assert_eq!(ask(&mut server, "SHOW search_path").await.unwrap(), ["acme, public"]);
     assert_eq!(ask(&mut server, "SHOW application_name").await.unwrap(), ["pgwarden"]);
     assert_eq!(ask(&mut server, "SELECT pg_backend_pid()").await.unwrap(), [server.process_id().to_string()]);
@@ -97,7 +97,7 @@ async fn a_reset_brings_back_the_pinned_settings() {
     ask(&mut server, "SET search_path = other; CREATE TEMP TABLE left_over(); SELECT pg_advisory_lock(7)")
         .await
         .unwrap();
-    server.needs_reset = true;
+    server.known.as_mut().unwrap().needs_reset = true;
     server.release();
     let mut server = pool.checkout(&None, 1).await.unwrap();
     assert_eq!(server.id(), id);

@@ -108,7 +108,7 @@ async fn what_an_upstream_says_while_idle_is_heard() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     let server = pool.checkout(&None, 1).await.unwrap();
     assert_eq!(server.id(), id);
-    assert_eq!(server.parameters["TimeZone"], "Asia/Tokyo");
+    assert_eq!(server.known.as_ref().unwrap().parameters["TimeZone"], "Asia/Tokyo");
     server.release();
 
     // The same, found by the housekeeping; and a farewell is the end.
@@ -117,7 +117,7 @@ async fn what_an_upstream_says_while_idle_is_heard() {
     fake.say(pid, words);
     tokio::time::sleep(Duration::from_millis(1200)).await;
     let server = pool.checkout(&None, 1).await.unwrap();
-    assert_eq!((server.id(), server.parameters["TimeZone"].as_str()), (id, "UTC"));
+    assert_eq!((server.id(), server.known.as_ref().unwrap().parameters["TimeZone"].as_str()), (id, "UTC"));
     server.release();
     let mut words = BytesMut::new();
     let farewell = PgError::fatal(SqlState::ADMIN_SHUTDOWN, "terminating connection due to administrator command");

@@ -370,18 +370,18 @@ fn is_plain(name: &str) -> bool {
 
 async fn ask_server(opening: &Opening, source: &mut PoolSource) -> Result<BTreeMap<String, String>, PgError> {
     let (mut server, mut link) = source.checkout(Arc::clone(&opening.place), None).await?;
-    let outcome = match opening.settings().difference(&link.applied) {
+    let outcome = match opening.settings().difference(&link.known.applied) {
         None => Ok(()),
-        Some(difference) => apply(&mut server, &mut link.parameters, &difference.sql).await.map(|()| {
+        Some(difference) => apply(&mut server, &mut link.known.parameters, &difference.sql).await.map(|()| {
             for (name, value) in difference.changes {
                 match value {
-                    Some(value) => link.applied.insert(name, value),
-                    None => link.applied.remove(&name),
+                    Some(value) => link.known.applied.insert(name, value),
+                    None => link.known.applied.remove(&name),
                 };
             }
         }),
     };
-    let reported = link.parameters.clone();
+    let reported = link.known.parameters.clone();
     let condition = match &outcome {
         Ok(()) => Condition::Clean,
         // The settings may hold in part.

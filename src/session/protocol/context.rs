@@ -40,7 +40,7 @@ impl Session {
     fn apply_context(&mut self) -> Result<(), NotReady> {
         let Some(link) = self.server.link.as_mut() else { return Err(NotReady::Wait(Wait::Server)) };
         self.context.settings.applied();
-        let Some(difference) = self.context.settings.difference(&link.applied) else {
+        let Some(difference) = self.context.settings.difference(&link.known.applied) else {
             if self.context.switching.is_some() {
                 // It may be another server than the last one.
                 self.report_changes();
@@ -85,8 +85,8 @@ impl Session {
         let Some(link) = self.server.link.as_mut() else { return };
         for (name, value) in changes {
             match value {
-                Some(value) => link.applied.insert(name, value),
-                None => link.applied.remove(&name),
+                Some(value) => link.known.applied.insert(name, value),
+                None => link.known.applied.remove(&name),
             };
         }
         self.report_changes();
@@ -95,10 +95,10 @@ impl Session {
     /// Tells the client of reported settings that differ from what it was told last.
     pub(super) fn report_changes(&mut self) {
         let Some(link) = self.server.link.as_ref() else { return };
-        if link.parameters == *self.client.reported {
+        if link.known.parameters == *self.client.reported {
             return;
         }
-        for (name, value) in &link.parameters {
+        for (name, value) in &link.known.parameters {
             if self.client.reported.get(name) != Some(value)
                 // The texts came out of a message of the same kind: they can be written.
                 && backend::parameter_status(&mut self.client.out, name, value).is_ok()

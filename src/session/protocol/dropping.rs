@@ -143,7 +143,7 @@ impl Session {
                 self.prepared.statements.clear_named();
                 self.prepared.decided = None;
                 if let Some(link) = self.server.link.as_mut().filter(|_| !here) {
-                    link.prepared.clear();
+                    link.known.prepared.clear();
                 }
             }
         }
@@ -156,9 +156,9 @@ impl Session {
         self.untie();
         self.server.pin = Pin::by(self.context.backend.pool_mode);
         if let Some(link) = self.server.link.as_mut().filter(|_| !here) {
-            link.prepared.clear();
-            link.applied.clear();
-            link.needs_reset = false;
+            link.known.prepared.clear();
+            link.known.applied.clear();
+            link.known.needs_reset = false;
         }
     }
 }

@@ -81,7 +81,7 @@ impl Session {
     pub(super) fn skip_to_sync(&mut self) {
         let Self { server: ServerSide { replies, link, .. }, prepared: Prepared { statements, portals, .. }, .. } =
             self;
-        let mut prepared = link.as_mut().map(|link| &mut link.prepared);
+        let mut prepared = link.as_mut().map(|link| &mut link.known.prepared);
         let found = replies.unwind(|kind, failed| match kind {
             Kind::Parse { undo, server, .. } => {
                 if let Some(undo) = undo {

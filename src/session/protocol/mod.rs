@@ -215,7 +215,7 @@ impl Session {
         let rests = self.server_rests();
         let pinned = self.server.pin != Pin::No;
         self.server.link.take().map(|mut link| {
-            link.needs_reset |= pinned;
+            link.known.needs_reset |= pinned;
             (link, rests)
         })
     }

@@ -58,7 +58,7 @@ impl Session {
             return None;
         }
         let mut link = self.server.link.take()?;
-        link.needs_reset |= self.server.pin == Pin::Mode;
+        link.known.needs_reset |= self.server.pin == Pin::Mode;
         Some(link)
     }
 }

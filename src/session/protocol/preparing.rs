@@ -67,7 +67,7 @@ impl Session {
     pub(super) fn knows(&mut self, statement: &Statement) -> bool {
         let Some(link) = self.server.link.as_mut() else { return false };
         match statement.server {
-            ServerStatement::Shared(id) => link.prepared.touch(id),
+            ServerStatement::Shared(id) => link.known.prepared.touch(id),
             ServerStatement::Unnamed(_) => link.unnamed == Some(statement.server),
         }
     }
@@ -107,8 +107,8 @@ impl Session {
         let link = self.server.link.as_mut()?;
         match statement.server {
             ServerStatement::Shared(id) if !doomed => {
-                let doubtful = link.prepared.is_doubtful();
-                if let Some(old) = link.prepared.insert(id) {
+                let doubtful = link.known.prepared.is_doubtful();
+                if let Some(old) = link.known.prepared.insert(id) {
                     self.close_on_server(old, Closes::Evicted(old));
                 }
                 if doubtful {

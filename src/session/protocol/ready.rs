@@ -76,7 +76,7 @@ impl Session {
         let Some(link) = self.server.link.as_mut() else { return };
         // Without an answer nobody knows what the connection holds: it must not reach another client.
         link.poisoned |= failed;
-        self.context.settings.learn(rows, &mut link.applied);
+        self.context.settings.learn(rows, &mut link.known.applied);
     }
 
     fn transaction_ended(&mut self) {
@@ -92,7 +92,7 @@ impl Session {
     /// Asks what has become of settings that the transaction touched.
     fn ask_for_outcome(&mut self) {
         let Some(link) = self.server.link.as_mut() else { return };
-        let Some(question) = self.context.settings.question(&link.applied) else { return };
+        let Some(question) = self.context.settings.question(&link.known.applied) else { return };
         link.unnamed = None;
         if frontend::query(&mut self.server.out, &question).is_ok() {
             self.server

@@ -126,7 +126,7 @@ fn discard_all_drops_nothing_of_others() {
     bench.server(|out| fail(out, b"25001", "DISCARD ALL cannot run inside a transaction block", Some(E)));
     bench.query("ROLLBACK");
     bench.done("ROLLBACK", I);
-    assert!(!bench.released().unwrap().needs_reset, "it did nothing");
+    assert!(!bench.released().unwrap().known.needs_reset, "it did nothing");
 }
 
 #[test]
@@ -154,7 +154,7 @@ fn on_a_connection_of_its_own_what_was_dropped_is_known_at_once() {
     bench.client(|out| run(out, "a"));
     let sent = accept(&mut bench);
     assert_eq!(sent[..2], ["Close statement pgw1", "Parse pgw1 SELECT 1 []"], "{sent:?}");
-    assert!(bench.session.detach().unwrap().0.needs_reset);
+    assert!(bench.session.detach().unwrap().0.known.needs_reset);
 }
 
 /// What the server has lost is prepared again, and the client does not hear of it.
@@ -190,7 +190,7 @@ fn a_batch_is_gone_through_again() {
             // The others are not relied upon either.
             bench.client(|out| run(out, "b"));
             assert_eq!(accept(&mut bench)[..2], ["Close statement pgw2", "Parse pgw2 SELECT 2 []"]);
-            assert!(bench.released().unwrap().needs_reset, "nobody else has it before it is reset");
+            assert!(bench.released().unwrap().known.needs_reset, "nobody else has it before it is reset");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::guard::{
     CopyFormat, CopyIn, CopyTenant, Deallocate, Effect, Guard, Plan, Planner, Policy, Protocol, StatementKind,
     TenantCheck, TenantSlot,
 };
-use crate::pool::PreparedSet;
+use crate::pool::{Known, PreparedSet};
 use crate::session::CatalogHook;
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::encode::{backend, frontend};
@@ -251,7 +251,7 @@ impl Bench {
 }
 
 fn link() -> ServerState {
-    ServerState::new(BytesMut::new(), BTreeMap::new(), PreparedSet::new(2), BTreeMap::new())
+    ServerState::new(BytesMut::new(), Box::new(Known::new(BTreeMap::new(), PreparedSet::new(2))))
 }
 
 fn frames(buffer: &mut BytesMut, text: fn(u8, &[u8]) -> String) -> Vec<String> {

@@ -199,7 +199,7 @@ fn the_server_is_given_back_before_another_place() {
         bench.told();
         assert_eq!(bench.query("/* tenant='d' */ SELECT 2"), Wait::Elsewhere);
         let link = bench.session.detach_to_move().unwrap();
-        assert_eq!(link.needs_reset, pool_mode == PoolMode::Session);
+        assert_eq!(link.known.needs_reset, pool_mode == PoolMode::Session);
         bench.pump();
         assert_eq!(bench.database(), "own");
         assert_eq!(bench.sent()[1..], ["Query /* tenant='d' */ SELECT 2"]);

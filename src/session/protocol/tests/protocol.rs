@@ -250,7 +250,7 @@ fn session_pooling_keeps_the_server() {
     assert!(bench.released().is_none());
     bench.sent();
     let (link, clean) = bench.session.detach().unwrap();
-    assert!(link.needs_reset && clean);
+    assert!(link.known.needs_reset && clean);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn a_pinning_statement_keeps_the_server_until_discard_all() {
     bench.done("DISCARD ALL", I);
     assert_eq!(bench.sent(), ["Query SELECT 1"]);
     bench.done("SELECT 1", I);
-    assert!(!bench.released().unwrap().needs_reset);
+    assert!(!bench.released().unwrap().known.needs_reset);
 }
 
 #[test]

@@ -36,7 +36,7 @@ fn the_context_goes_with_the_first_message() {
     row_and_done(&mut bench);
     assert_eq!(bench.told(), ["D", "Complete SELECT 1", "Ready I"]);
     let link = bench.released().unwrap();
-    assert_eq!(link.applied.len(), 2);
+    assert_eq!(link.known.applied.len(), 2);
     // Nothing is sent where it holds already.
     bench.session.attach(link);
     bench.query("SELECT 2");
@@ -91,7 +91,7 @@ fn the_outcome_of_set_is_asked_for_after_the_transaction() {
     outcome(&mut bench, &[("work_mem", "1kB", false)]);
     assert!(bench.told().is_empty());
     let link = bench.released().unwrap();
-    assert_eq!(link.applied["work_mem"], "1kB");
+    assert_eq!(link.known.applied["work_mem"], "1kB");
     // Another server gets it, and one that has it does not.
     bench.query("SELECT 1");
     assert_eq!(bench.sent(), ["Query SELECT pg_catalog.set_config('work_mem', '1kB', false)", "Query SELECT 1"]);
@@ -103,7 +103,7 @@ fn a_setting_that_was_rolled_back_is_not_kept() {
     bench.query("SET work_mem TO 1");
     bench.done("SET", I);
     outcome(&mut bench, &[("work_mem", "4MB", true)]);
-    assert!(bench.released().unwrap().applied.is_empty());
+    assert!(bench.released().unwrap().known.applied.is_empty());
     bench.sent();
     bench.query("SELECT 1");
     assert_eq!(bench.sent(), ["Query SELECT 1"]);
@@ -141,7 +141,7 @@ fn a_refusal_behind_an_errand_of_ours_waits_its_turn() {
 fn another_clients_settings_are_taken_off() {
     let mut bench = Bench::new();
     let mut used = link();
-    used.applied.insert("work_mem".into(), "1kB".into());
+    used.known.applied.insert("work_mem".into(), "1kB".into());
     bench.session.attach(used);
     bench.query("SELECT 1");
     assert_eq!(bench.sent(), ["Query RESET \"work_mem\"", "Query SELECT 1"]);
@@ -151,7 +151,7 @@ fn another_clients_settings_are_taken_off() {
 fn what_a_server_reports_is_told_when_it_differs() {
     let mut bench = Bench::new();
     let mut other = link();
-    other.parameters.insert("TimeZone".into(), "Asia/Tokyo".into());
+    other.known.parameters.insert("TimeZone".into(), "Asia/Tokyo".into());
     bench.session.attach(other);
     bench.query("SELECT 1");
     bench.server(|out| backend::parameter_status(out, "DateStyle", "ISO, MDY").unwrap());
@@ -171,7 +171,7 @@ fn after_reset_the_client_sees_its_startup_settings_at_once() {
             Settings::new(map(&[]), map(&[("timezone", "Europe/Paris")])),
         );
         let mut ready = link();
-        ready.applied.insert("timezone".into(), "Europe/Paris".into());
+        ready.known.applied.insert("timezone".into(), "Europe/Paris".into());
         bench.session.attach(ready);
         bench.client(|out| {
             frontend::query(out, sql).unwrap();
@@ -194,7 +194,7 @@ fn a_batch_that_touches_startup_settings_goes_on_to_its_sync() {
     let mut bench =
         Bench::with(PoolMode::Transaction, Mode::Shared, Settings::new(map(&[]), map(&[("timezone", "Europe/Paris")])));
     let mut ready = link();
-    ready.applied.insert("timezone".into(), "Europe/Paris".into());
+    ready.known.applied.insert("timezone".into(), "Europe/Paris".into());
     bench.session.attach(ready);
     bench.client(|out| {
         one_shot(out, "SET timezone TO x");
@@ -220,7 +220,7 @@ fn nothing_of_a_batch_runs_behind_discard_all() {
         let settings = Settings::new(map(&[("search_path", "\"globex\"")]), map(&[]));
         let mut bench = Bench::with(PoolMode::Transaction, Mode::Schema("globex".into()), settings);
         let mut ready = link();
-        ready.applied.insert("search_path".into(), "\"globex\"".into());
+        ready.known.applied.insert("search_path".into(), "\"globex\"".into());
         bench.session.attach(ready);
         bench.client(|out| {
             one_shot(out, "DISCARD ALL");
@@ -248,7 +248,7 @@ fn a_query_ends_a_batch_with_discard_all() {
     let settings = Settings::new(map(&[("search_path", "\"globex\"")]), map(&[]));
     let mut bench = Bench::with(PoolMode::Transaction, Mode::Schema("globex".into()), settings);
     let mut ready = link();
-    ready.applied.insert("search_path".into(), "\"globex\"".into());
+    ready.known.applied.insert("search_path".into(), "\"globex\"".into());
     bench.session.attach(ready);
     bench.client(|out| {
         one_shot(out, "DISCARD ALL");
