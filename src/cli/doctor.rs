@@ -120,10 +120,10 @@ async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Resu
         enforcement: upstream.enforcement,
         limits: StatementLimits::default(),
     };
-    let (policy, _) = build_policy(&input, catalog, 0);
+    let (policy, notes) = build_policy(&input, catalog, 0);
     if !shared && tenant_tables(&policy) == 0 {
         return Ok(Vec::new());
     }
     let control = control::connect(upstream, "pgwarden doctor").await?;
-    Ok(examine(&control.client, &policy, &upstream.user).await?)
+    Ok(examine(&control.client, &policy, &notes, &upstream.user).await?)
 }

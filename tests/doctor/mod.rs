@@ -32,10 +32,39 @@ CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS 'BE
 CREATE TRIGGER fires BEFORE INSERT ON account FOR EACH ROW EXECUTE FUNCTION fires();
 CREATE FUNCTION plain(int) RETURNS int LANGUAGE sql AS 'SELECT $1';
 ALTER TABLE account OWNER TO app_owner;
+CREATE TABLE small (tenant_id int NOT NULL, id serial, PRIMARY KEY (tenant_id, id));
+CREATE SEQUENCE numbers;
+CREATE TABLE drawn (tenant_id int NOT NULL, id bigint DEFAULT nextval('numbers'), PRIMARY KEY (tenant_id, id));
+CREATE STATISTICS kept (mcv) ON tenant_id, note FROM no_index;
+CREATE STATISTICS counts_only (ndistinct) ON tenant_id, note FROM no_index;
+CREATE FUNCTION tenant_now() RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT current_setting(''app.tenant_id'', true)::int';
+CREATE FUNCTION tenant_then() RETURNS int LANGUAGE sql STABLE AS 'SELECT current_setting(''app.tenant_id'', true)::int';
+CREATE FUNCTION of_tenant(int) RETURNS boolean LANGUAGE plpgsql STABLE AS 'BEGIN RETURN $1 = tenant_now(); END';
+CREATE TABLE folds (tenant_id int PRIMARY KEY DEFAULT tenant_now(), made_by int DEFAULT tenant_then());
+CREATE POLICY by_function ON folds USING (of_tenant(tenant_id));
+CREATE FUNCTION copies() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO account VALUES (NEW.tenant_id, 1); RETURN NEW; END';
+CREATE FUNCTION computes() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN EXECUTE TG_ARGV[0]; RETURN NEW; END';
+CREATE FUNCTION touches() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN NEW.id := 1; RETURN NEW; END';
+CREATE TRIGGER copies BEFORE INSERT ON small FOR EACH ROW EXECUTE FUNCTION copies();
+CREATE TRIGGER computes BEFORE INSERT ON drawn FOR EACH ROW EXECUTE FUNCTION computes('SELECT 1');
+CREATE TABLE touched (tenant_id int PRIMARY KEY, id int);
+CREATE TRIGGER touches BEFORE INSERT ON touched FOR EACH ROW EXECUTE FUNCTION touches();
+CREATE TYPE mood AS ENUM ('good', 'bad');
+CREATE TABLE felt (tenant_id int PRIMARY KEY, mood mood);
+CREATE FUNCTION feels(mood, text) RETURNS boolean LANGUAGE sql AS 'SELECT $1::text = $2';
+CREATE OPERATOR public.= (LEFTARG = mood, RIGHTARG = text, FUNCTION = feels);
+CREATE OPERATOR public.#%# (LEFTARG = mood, RIGHTARG = text, FUNCTION = feels);
+CREATE OPERATOR public.#%% (LEFTARG = boolean, RIGHTARG = boolean, FUNCTION = booleq);
+CREATE TYPE boxed AS (n int);
+CREATE TYPE written AS (n int);
+CREATE FUNCTION to_boxed(int) RETURNS boxed LANGUAGE plpgsql AS 'BEGIN RETURN ROW($1); END';
+CREATE FUNCTION to_written(int) RETURNS written LANGUAGE plpgsql AS 'BEGIN RETURN ROW($1); END';
+CREATE CAST (int AS boxed) WITH FUNCTION to_boxed(int) AS ASSIGNMENT;
+CREATE CAST (int AS written) WITH FUNCTION to_written(int);
 ";
 
 /// Check, object (without its schema), severity.
-const DEFECTS: [(&str, &str, &str); 15] = [
+const DEFECTS: [(&str, &str, &str); 25] = [
     ("unconfigured-table", "no_column", "low"),
     ("nullable-tenant-column", "nullable", "medium"),
     ("no-tenant-index", "no_index", "low"),
@@ -51,17 +80,42 @@ const DEFECTS: [(&str, &str, &str); 15] = [
     ("definer-function", "strong(integer)", "low"),
     ("definer-trigger", "fires()", "low"),
     ("role-too-strong", "role app_owner", "low"),
+    ("shared-sequence", "small", "medium"),
+    ("shared-sequence", "drawn", "low"),
+    ("statistics-object", "no_index", "low"),
+    ("immutable-reads-tenant", "folds", "medium"),
+    ("unguarded-code", "small", "low"),
+    ("unguarded-code", "drawn", "low"),
+    ("operator-shadows", "= (public.mood, text)", "medium"),
+    ("operator-refused", "#%# (public.mood, text)", "low"),
+    ("cast-unwritten", "type public.boxed", "medium"),
+    ("cast-refused", "type public.written", "low"),
+];
+/// Findings whose DDL mends them altogether.
+const MENDED: [&str; 8] = [
+    "nullable-tenant-column",
+    "no-tenant-index",
+    "foreign-key-crosses",
+    "global-unique-key",
+    "view-bypasses",
+    "rule-rewrites",
+    "statistics-object",
+    "immutable-reads-tenant",
 ];
 
 /// A configuration of one database, as this role.
 fn config(database: &str, role: &str) -> (tempfile::TempDir, std::path::PathBuf) {
+    configured(database, role, "rewrite", "\"public.order_label\"")
+}
+
+fn configured(database: &str, role: &str, mode: &str, functions: &str) -> (tempfile::TempDir, std::path::PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pgwarden.toml");
     let port = Lab::general().cluster.port();
     let text = format!(
         "[listen]\naddress = \"127.0.0.1:6432\"\n\
-         [upstream.main]\nurl = \"postgres://{role}@127.0.0.1:{port}/{database}\"\npassword = \"{role}_pw\"\n\
-         [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\nallow_functions = [\"public.order_label\"]\n\
+         [upstream.main]\nurl = \"postgres://{role}@127.0.0.1:{port}/{database}\"\npassword = \"{role}_pw\"\nenforcement = \"{mode}\"\n\
+         [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\nallow_functions = [{functions}]\n\
          [[tenant]]\nname = \"acme\"\nkey = \"42\"\n\
          [[login]]\nname = \"app\"\npassword = \"secret\"\ntenants = [\"acme\"]\n"
     );
@@ -104,7 +158,8 @@ fn finds_each_defect_and_says_how_to_mend_it() {
         }
     }
     assert_eq!(find(&found, "global-unique-key", "by_email").len(), 2, "the constraint and the index");
-    for clean in ["fine", "plain(integer)"] {
+    assert_eq!(find(&found, "immutable-reads-tenant", "folds").len(), 2, "the policy and the default");
+    for clean in ["fine", "plain(integer)", "touched", "#%% (boolean, boolean)"] {
         assert!(found.iter().all(|it| bare(it, "object") != clean), "{clean}");
     }
     // As text, and as an exit code for CI
@@ -114,18 +169,11 @@ fn finds_each_defect_and_says_how_to_mend_it() {
     assert_eq!(text.status.code(), Some(1));
     assert!(doctor(&proxy, &["--fail-on", "never"]).status.success());
     // The DDL is DDL: what comes before a remark in parentheses or words runs as it is.
-    for check in [
-        "nullable-tenant-column",
-        "no-tenant-index",
-        "foreign-key-crosses",
-        "global-unique-key",
-        "view-bypasses",
-        "rule-rewrites",
-    ] {
+    for check in MENDED.into_iter().chain(["shared-sequence"]) {
         for hit in found.iter().filter(|it| it["check"] == check) {
             let fix = hit["fix"].as_str().unwrap();
             let ddl = fix.rfind(';').map_or("", |end| &fix[..=end]);
-            assert!(!ddl.is_empty(), "{fix}");
+            assert_eq!(ddl.is_empty(), check == "shared-sequence" && hit["severity"] == "low", "{fix}");
             for statement in ddl.split_inclusive(';') {
                 // What others depend on goes later
                 let statement = statement.replace("by_id_pkey,", "by_id_pkey CASCADE,");
@@ -135,17 +183,67 @@ fn finds_each_defect_and_says_how_to_mend_it() {
     }
     let left = findings(&proxy);
     for (check, object, _) in DEFECTS {
-        let mended = matches!(
-            check,
-            "nullable-tenant-column"
-                | "no-tenant-index"
-                | "foreign-key-crosses"
-                | "global-unique-key"
-                | "view-bypasses"
-                | "rule-rewrites"
-        );
+        let mended = MENDED.contains(&check);
         assert_eq!(find(&left, check, object).is_empty(), mended, "{check} {object}\n{left:#?}");
     }
+    assert_eq!(find(&left, "shared-sequence", "small")[0]["severity"], "low");
+}
+
+/// Where policies alone keep tenants apart, what weakens them weighs more.
+#[test]
+fn what_weakens_policies() {
+    let lab = Lab::general();
+    lab.create("policed", None);
+    lab.run(
+        "policed",
+        "CREATE FUNCTION tenant_now() RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT current_setting(''app.tenant_id'', true)';
+         CREATE FUNCTION tenant_then() RETURNS text LANGUAGE sql STABLE AS 'SELECT current_setting(''app.tenant_id'', true)';
+         CREATE FUNCTION turns() RETURNS text LANGUAGE sql AS 'SELECT set_config(''app.tenant_id'', ''7'', true)';
+         CREATE TABLE folds (tenant_id int PRIMARY KEY);
+         CREATE TABLE sound (tenant_id int PRIMARY KEY);
+         CREATE FUNCTION strong() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*) FROM folds';
+         ALTER TABLE folds ENABLE ROW LEVEL SECURITY;
+         ALTER TABLE sound ENABLE ROW LEVEL SECURITY;
+         CREATE POLICY p ON folds USING (tenant_id = current_setting('app.tenant_id', true)::int AND tenant_id::text = tenant_now());
+         CREATE POLICY p ON sound USING (tenant_id = current_setting('app.tenant_id', true)::int AND tenant_id::text = tenant_then());
+         GRANT SELECT ON folds, sound TO app_owner",
+    );
+    let functions = "\"public.tenant_now\", \"public.tenant_then\", \"public.strong\", \"public.turns\"";
+    let (_directory, path) = configured("policed", "app_owner", "rls", functions);
+    let found = findings(&path);
+    for (check, object, severity) in [
+        ("immutable-reads-tenant", "folds", "high"),
+        ("immutable-reads-tenant", "tenant_now()", "medium"),
+        ("unbound-definer", "strong", "high"),
+        ("function-sets-tenant", "turns", "low"),
+    ] {
+        let hits = find(&found, check, object);
+        assert!(hits.len() == 1 && hits[0]["severity"] == severity, "{check} {object}\n{found:#?}");
+    }
+    assert!(
+        found.iter().all(|it| !["sound", "tenant_then()"].contains(&bare(it, "object").as_str())
+            || it["check"] == "allowed-function"),
+        "{found:#?}"
+    );
+}
+
+/// Each finding stands in the documentation.
+#[test]
+fn all_findings_are_documented() {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/doctor.md")).unwrap();
+    let sources = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/checks/doctor");
+    let name = regex::Regex::new("\"([a-z]+(?:-[a-z]+)+)\"").unwrap();
+    let mut seen = 0;
+    for folder in [sources.join("checks"), sources] {
+        for entry in std::fs::read_dir(folder).unwrap().flatten().filter(|it| it.path().is_file()) {
+            let text = std::fs::read_to_string(entry.path()).unwrap();
+            for name in name.captures_iter(&text).map(|it| it[1].to_owned()) {
+                seen += 1;
+                assert!(page.contains(&format!("| `{name}` |")), "{name}");
+            }
+        }
+    }
+    assert!(seen > 20, "{seen}");
 }
 
 /// Superuser and BYPASSRLS are told apart from owning tables.

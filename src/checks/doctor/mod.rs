@@ -11,12 +11,18 @@ pub use finding::{Finding, Severity};
 use crate::base::Enforcement;
 use crate::checks::rls;
 use crate::guard::{NEWEST_TESTED, Policy, TableRule};
+use crate::policy::PolicyNote;
 
-/// Examines one upstream. `role` is the role that pgwarden connects as.
+/// Examines one upstream: its policy, and what was noted when that was made. `role` is the role that pgwarden connects as.
 ///
 /// # Errors
 /// Whatever the upstream answers to a catalog query.
-pub async fn examine(client: &Client, policy: &Policy, role: &str) -> Result<Vec<Finding>, tokio_postgres::Error> {
+pub async fn examine(
+    client: &Client,
+    policy: &Policy,
+    notes: &[PolicyNote],
+    role: &str,
+) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let schema = checks::Schema::of(policy);
     let mut findings = checks::unconfigured(policy);
     findings.extend(checks::columns(client, &schema).await?);
@@ -26,8 +32,13 @@ pub async fn examine(client: &Client, policy: &Policy, role: &str) -> Result<Vec
     findings.extend(checks::views(client, &schema).await?);
     findings.extend(checks::rules(client, &schema).await?);
     findings.extend(checks::functions(client, policy).await?);
+    findings.extend(checks::inside(client, &schema, policy).await?);
+    findings.extend(checks::operators(policy));
+    findings.extend(checks::casts(policy));
     findings.extend(checks::sequences(client, &schema).await?);
+    findings.extend(checks::statistics(client, &schema).await?);
     findings.extend(checks::role(client, role).await?);
+    findings.extend(notes.iter().filter_map(checks::noted));
     findings.extend(row_security(policy));
     findings.extend(server(policy));
     findings.sort_by(|a, b| (a.severity, &a.object, a.check).cmp(&(b.severity, &b.object, b.check)));

@@ -89,19 +89,43 @@ fn foreign_key(line: &Line<'_>) -> Finding {
     }
 }
 
-/// Sequences behind columns of tenant tables.
+/// Sequences behind columns of tenant tables: owned by one, or in a default.
 pub async fn sequences(client: &Client, schema: &Schema) -> Result<Vec<Finding>, Error> {
-    let sql = "SELECT t.oid::regclass::text AS object, s.oid::regclass::text AS sequence FROM t \
-               JOIN pg_catalog.pg_depend d ON d.refobjid = t.oid AND d.refobjsubid > 0 AND d.deptype IN ('a', 'i') \
-                    AND d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass \
-               JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'";
-    let finding = |object: String, sequence: String| Finding {
-        severity: Severity::Low,
-        check: "shared-sequence",
-        what: format!("its keys come from the sequence {sequence}, which all tenants share"),
-        why: "the gaps between a tenant's own keys tell how many rows the others make",
-        fix: "use random keys (uuid DEFAULT gen_random_uuid()) where that matters".into(),
-        object,
+    let sql = "SELECT DISTINCT t.oid::regclass::text AS object, s.seqrelid::regclass::text AS sequence, s.seqmax <= 2147483647 AND NOT s.seqcycle AS small, \
+                      s.seqmax::text AS last, a.attidentity <> '' AS identity, pg_catalog.quote_ident(a.attname) AS col FROM t \
+               JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum > 0 \
+               LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = t.oid AND f.adnum = a.attnum \
+               JOIN pg_catalog.pg_depend d ON \
+                    (d.classid = 'pg_catalog.pg_class'::regclass AND d.refclassid = 'pg_catalog.pg_class'::regclass AND d.refobjid = t.oid \
+                     AND d.refobjsubid = a.attnum AND d.deptype IN ('a', 'i')) \
+                    OR (d.classid = 'pg_catalog.pg_attrdef'::regclass AND d.objid = f.oid AND d.refclassid = 'pg_catalog.pg_class'::regclass) \
+               JOIN pg_catalog.pg_sequence s \
+                    ON s.seqrelid = CASE WHEN d.classid = 'pg_catalog.pg_class'::regclass THEN d.objid ELSE d.refobjid END";
+    schema.findings(client, sql, |line| Some(sequence(line))).await
+}
+
+fn sequence(line: &Line<'_>) -> Finding {
+    let [object, sequence, column, last] = ["object", "sequence", "col", "last"].map(|it| line.text(it));
+    let small = line.is("small");
+    let shared = format!("its keys come from the sequence {sequence}, which all tenants share");
+    // The sequence of an identity column changes with the column's type.
+    let further = if line.is("identity") { String::new() } else { format!(" ALTER SEQUENCE {sequence} AS bigint;") };
+    let (severity, what, why, fix) = if small {
+        (
+            Severity::Medium,
+            format!("{shared}, and which ends at {last}"),
+            "one tenant may draw numbers until none is left for the others; and the gaps between a tenant's own keys tell how many rows they make",
+            format!(
+                "ALTER TABLE {object} ALTER COLUMN {column} TYPE bigint;{further} (it rewrites the table, or random keys, uuid DEFAULT gen_random_uuid())"
+            ),
+        )
+    } else {
+        (
+            Severity::Low,
+            shared,
+            "the gaps between a tenant's own keys tell how many rows the others make",
+            "use random keys (uuid DEFAULT gen_random_uuid()) where that matters".into(),
+        )
     };
-    schema.findings(client, sql, |line| Some(finding(line.text("object"), line.text("sequence")))).await
+    Finding { severity, check: "shared-sequence", object, what, why, fix }
 }

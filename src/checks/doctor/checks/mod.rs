@@ -1,16 +1,23 @@
 //! The checks, one function each.
 
+mod bodies;
 mod code;
+mod inside;
 mod keys;
+mod notes;
 mod role;
 mod tables;
+mod types;
 
 use tokio_postgres::{Client, Error, Row};
 
 pub(super) use code::{functions, rules, views};
+pub(super) use inside::inside;
 pub(super) use keys::{foreign_keys, sequences, unique_keys};
+pub(super) use notes::noted;
 pub(super) use role::role;
-pub(super) use tables::{columns, indexes, unconfigured};
+pub(super) use tables::{columns, indexes, statistics, unconfigured};
+pub(super) use types::{casts, operators};
 
 use super::{Finding, Severity};
 use crate::base::Oid;
@@ -49,8 +56,12 @@ impl Schema {
         rest: &str,
         finding: impl Fn(&Line<'_>) -> Option<Finding>,
     ) -> Result<Vec<Finding>, Error> {
-        let rows = client.query(&format!("{TENANT_TABLES} {rest}"), &[&self.oids, &self.columns]).await?;
-        Ok(said_of(&rows, finding))
+        Ok(said_of(&self.query(client, rest).await?, finding))
+    }
+
+    /// The rows of a query over the tenant tables.
+    async fn query(&self, client: &Client, rest: &str) -> Result<Vec<Row>, Error> {
+        client.query(&format!("{TENANT_TABLES} {rest}"), &[&self.oids, &self.columns]).await
     }
 }
 

@@ -62,3 +62,20 @@ pub async fn indexes(client: &Client, schema: &Schema) -> Result<Vec<Finding>, E
         .findings(client, sql, |line| Some(finding(line.text("object"), line.text("col"), line.is("partitioned"))))
         .await
 }
+
+/// Statistics objects that keep values: most common combinations, and those of expressions.
+pub async fn statistics(client: &Client, schema: &Schema) -> Result<Vec<Finding>, Error> {
+    let sql = "SELECT t.oid::regclass::text AS object, pg_catalog.format('%I.%I', n.nspname, s.stxname) AS name FROM t \
+               JOIN pg_catalog.pg_statistic_ext s ON s.stxrelid = t.oid JOIN pg_catalog.pg_namespace n ON n.oid = s.stxnamespace \
+               WHERE s.stxkind::text[] && ARRAY['m', 'e']";
+    let finding = |object: String, name: String| Finding {
+        severity: Severity::Low,
+        check: "statistics-object",
+        what: format!("the statistics object {name} keeps values of all tenants"),
+        why: "the planner tries conditions on them. pgwarden lets only plain ones stand where it does, and refuses tenants the views that \
+              show them; what connects past pgwarden is held to neither",
+        fix: format!("DROP STATISTICS {name}; where no plan needs it"),
+        object,
+    };
+    schema.findings(client, sql, |line| Some(finding(line.text("object"), line.text("name")))).await
+}
