@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::message;
 
@@ -90,5 +91,41 @@ pub fn meddler(server: u16, change: impl Fn(Vec<u8>) -> Vec<u8> + Send + Sync + 
         }
         let _ = client.shutdown(Shutdown::Both);
         let _ = forward.join();
+    })
+}
+
+/// The server on this port, behind a pooler that hands connections on as they are: a client that leaves a batch without its
+/// Sync leaves one that skips messages, and the next client's Query is never answered.
+pub fn careless(server: u16) -> u16 {
+    let skipping = AtomicUsize::new(0);
+    listen(move |mut client| {
+        let Some(first) = startup(&mut client) else { return };
+        let Ok(mut server) = TcpStream::connect(("127.0.0.1", server)) else { return };
+        let _ = server.write_all(&message::untagged(&first));
+        let (mut to_client, mut from_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+        let answers = std::thread::spawn(move || {
+            let _ = std::io::copy(&mut from_server, &mut to_client);
+            let _ = to_client.shutdown(Shutdown::Both);
+        });
+        let (mut in_batch, mut is_stuck) = (false, false);
+        while let Some((tag, body)) = tagged(&mut client) {
+            match tag {
+                b'P' | b'B' | b'E' => in_batch = true,
+                b'S' => (in_batch, is_stuck) = (false, false),
+                b'Q' if !in_batch => {
+                    is_stuck |=
+                        skipping.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |it| it.checked_sub(1)).is_ok()
+                }
+                _ => {}
+            }
+            if !is_stuck && server.write_all(&message::frame(tag, &body)).is_err() {
+                break;
+            }
+        }
+        if in_batch {
+            skipping.fetch_add(1, Ordering::SeqCst);
+        }
+        let _ = server.shutdown(Shutdown::Both);
+        let _ = answers.join();
     })
 }

@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use crate::support::lab::Lab;
 use crate::support::proxy::{Proxy, Setup, free_port, police, program};
 use crate::support::session::Endpoint;
+use crate::support::upstream;
 
 /// A proxy over a database of its own.
 fn proxy(database: &str) -> Proxy {
@@ -201,6 +202,25 @@ fn finds_an_operator_login_that_is_used_as_the_tenant() {
     for table in ["public.customers", "public.invoices", "public.events", "public.tickets", "public.User"] {
         assert!(leaks.iter().any(|(_, target)| target == table), "{table}");
     }
+}
+
+/// In front of pgwarden a relay that hands on server connections whatever state they are in.
+#[test]
+fn finds_connections_that_are_handed_on_in_the_middle_of_a_batch() {
+    let proxy = proxy("verify_rest");
+    let directory = tempfile::tempdir().unwrap();
+    let json = directory.path().join("report.json");
+    let port = upstream::careless(proxy.a().port);
+    let through = |mut endpoint: Endpoint| {
+        endpoint.port = port;
+        endpoint.url()
+    };
+    let [a, b] = [proxy.a(), proxy.b()].map(through);
+    let output = verify_as(&proxy, &a, &b, &["--json", json.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let leaks = leaks(&json);
+    assert!(leaks.iter().all(|(family, _)| family == "at rest"), "{}", text(&output.stdout));
+    assert!(leaks.len() >= 3, "{}", text(&output.stdout));
 }
 
 #[test]

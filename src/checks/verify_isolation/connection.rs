@@ -6,6 +6,10 @@ use tokio::net::TcpStream;
 use tokio_postgres::config::{Host, SslMode};
 use tokio_postgres::{Client, Config, NoTls};
 
+use crate::auth::{ChannelBindingMode, Credentials, start_session};
+use crate::base::Secret;
+use crate::wire::conn::Conn;
+use crate::wire::startup::ProtocolVersion;
 use crate::wire::stream::Stream;
 use crate::wire::tls::{ClientTls, Roots, TlsMode};
 
@@ -42,13 +46,39 @@ impl Connection {
     /// # Errors
     /// What failed, in words.
     pub async fn connect(&self) -> Result<Connected, String> {
+        self.config.connect_raw(self.stream().await?, NoTls).await.map_err(|error| super::describe(&error))
+    }
+
+    /// Connects, for messages that are written by hand.
+    ///
+    /// # Errors
+    /// What failed, in words.
+    pub async fn open(&self) -> Result<Conn, String> {
+        let mut conn = Conn::new(self.stream().await?);
+        let password = self.config.get_password().map(|it| Secret::new(String::from_utf8_lossy(it)));
+        let credentials = Credentials {
+            user: self.config.get_user().unwrap_or_default(),
+            password: password.as_ref(),
+            channel_binding: ChannelBindingMode::Prefer,
+            allow_cleartext: true,
+        };
+        let params = [
+            ("database", self.config.get_dbname()),
+            ("options", self.config.get_options()),
+            ("application_name", self.config.get_application_name()),
+        ];
+        let params: Vec<_> = params.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+        let session = start_session(&mut conn, ProtocolVersion::V3_0, &params, &credentials).await;
+        session.map(|_| conn).map_err(|error| error.to_string())
+    }
+
+    async fn stream(&self) -> Result<Stream, String> {
         let Some(Host::Tcp(host)) = self.config.get_hosts().first() else {
             return Err("the connection names no host".to_owned());
         };
         let port = self.config.get_ports().first().copied().unwrap_or(DEFAULT_PORT);
         let socket = TcpStream::connect((host.as_str(), port)).await.map_err(|error| error.to_string())?;
-        let stream = self.tls.connect(socket, host).await.map_err(|error| error.to_string())?;
-        self.config.connect_raw(stream, NoTls).await.map_err(|error| super::describe(&error))
+        self.tls.connect(socket, host).await.map_err(|error| error.to_string())
     }
 }
 

@@ -7,6 +7,7 @@ mod connection;
 mod corpus;
 mod judge;
 mod report;
+mod rest;
 mod settings;
 pub mod suite;
 mod target;
@@ -112,6 +113,8 @@ pub async fn verify(input: &Input<'_>, progress: &mut dyn FnMut(&str)) -> Result
     progress("functions, settings, the server");
     run.attack_server(input.policies.0, attacker).await;
     run.compare_settings().await;
+    progress("what is left in the middle of a batch");
+    run.leave_unfinished(a, &targets, &before).await;
     run.weigh(&input.rights);
     for (file, blocks) in &input.suites {
         progress(&format!("suite {file}: {} tests", blocks.len()));
