@@ -28,12 +28,12 @@ impl<'p> Checker<'p> {
                 | Expr::IsNotNull(inner)
                 | Expr::UnaryOp { op: UnaryOperator::Not, expr: inner }
                 | Expr::Collate { expr: inner, collation: _ } => rest.push(inner),
-                Expr::BinaryOp { left, op, right } if is_plain_operator(op) => rest.extend([&**left, &**right]),
-                Expr::AnyOp { left, compare_op, right, is_some: _ } if is_plain_operator(compare_op) => {
+                Expr::BinaryOp { left, op, right } if self.is_plain_operator(op) => rest.extend([&**left, &**right]),
+                Expr::AnyOp { left, compare_op, right, is_some: _ } if self.is_plain_operator(compare_op) => {
                     rest.push(left);
                     rest.extend(Some(&**right).filter(|right| !is_query(right)));
                 }
-                Expr::AllOp { left, compare_op, right } if is_plain_operator(compare_op) => {
+                Expr::AllOp { left, compare_op, right } if self.is_plain_operator(compare_op) => {
                     rest.extend([&**left, &**right]);
                 }
                 Expr::IsDistinctFrom(left, right) | Expr::IsNotDistinctFrom(left, right) => {
@@ -51,7 +51,7 @@ impl<'p> Checker<'p> {
                         continue;
                     }
                     if let Some(late) = put_late(case) {
-                        late_parts(late, &mut rest);
+                        self.late_parts(late, &mut rest);
                         continue;
                     }
                     rest.extend(operand.as_deref());
@@ -93,15 +93,34 @@ impl<'p> Checker<'p> {
         }
         found
     }
-}
 
-/// AND, OR and comparisons.
-fn is_plain_operator(op: &BinaryOperator) -> bool {
-    use BinaryOperator as Op;
-    if let Op::PGCustomBinaryOperator(names) = op {
-        return names.last().is_some_and(|name| ["=", "<>", "!=", "<", "<=", ">", ">="].contains(&name.as_str()));
+    /// AND, OR, comparisons, and what else the system has a leakproof operator for under that name.
+    fn is_plain_operator(&self, op: &BinaryOperator) -> bool {
+        use BinaryOperator as Op;
+        let name = match op {
+            Op::And | Op::Or | Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq => return true,
+            Op::PGCustomBinaryOperator(names) => match names.as_slice() {
+                [schema, name] if schema == "pg_catalog" => name.clone(),
+                [name] => name.clone(),
+                _ => return false,
+            },
+            other => other.to_string(),
+        };
+        let named = self.policy.catalog.operators.get(&name);
+        ["=", "<>", "!=", "<", "<=", ">", ">="].contains(&name.as_str())
+            || named.is_some_and(|all| all.iter().any(|it| it.leakproof && it.name.schema == "pg_catalog"))
     }
-    matches!(op, Op::And | Op::Or | Op::Eq | Op::NotEq | Op::Lt | Op::LtEq | Op::Gt | Op::GtEq)
+
+    /// A query, or a comparison with one, which may stand there; all else is looked at.
+    fn late_parts<'s>(&self, late: &'s Expr, rest: &mut Vec<&'s Expr>) {
+        match bare(late) {
+            Expr::Subquery(_) => {}
+            Expr::BinaryOp { left, op, right } if self.is_plain_operator(op) => {
+                rest.extend([&**left, &**right].into_iter().filter(|side| !is_query(side)));
+            }
+            other => rest.push(other),
+        }
+    }
 }
 
 fn is_query(expression: &Expr) -> bool {
@@ -117,17 +136,6 @@ fn put_late(case: &Expr) -> Option<&Expr> {
     let Expr::Function(call) = bare(now) else { return None };
     let is_now = path(&call.name).is_some_and(|name| name == ["pg_catalog", "now"]);
     (is_now && is_nothing(result)).then_some(late)
-}
-
-/// A query, or a comparison with one, which may stand there; all else is looked at.
-fn late_parts<'s>(late: &'s Expr, rest: &mut Vec<&'s Expr>) {
-    match bare(late) {
-        Expr::Subquery(_) => {}
-        Expr::BinaryOp { left, op, right } if is_plain_operator(op) => {
-            rest.extend([&**left, &**right].into_iter().filter(|side| !is_query(side)));
-        }
-        other => rest.push(other),
-    }
 }
 
 /// What a condition that is not plain is called.

@@ -94,6 +94,9 @@ fn operators() -> HashMap<String, Vec<Operator>> {
         add(name, INT4, INT8, true);
         add(name, NUMERIC, NUMERIC, false);
     }
+    for name in ["^@", "~<~", "~>=~"] {
+        add(name, TEXT, TEXT, true);
+    }
     for name in ["+", "-", "*", "/", "~", "~~", "||"] {
         add(name, TEXT, TEXT, false);
     }

@@ -53,7 +53,6 @@ fn unguarded_relations_are_seen_everywhere() {
             "SELECT * FROM public.orders WHERE (P(orders)) IS NOT NULL",
             "SELECT * FROM public.orders WHERE tenant_id = $2",
             "SELECT * FROM public.orders WHERE orders.tenant_id = $2",
-            "SELECT * FROM public.orders WHERE orders.tenant_id OPERATOR(public.=) $2",
             "SELECT * FROM public.orders WHERE orders.tenant_id OPERATOR(pg_catalog.<>) $2",
             "SELECT * FROM public.orders WHERE orders.tenant_id OPERATOR(pg_catalog.=) $1",
             "SELECT * FROM public.orders WHERE orders.tenant_id OPERATOR(pg_catalog.=) $3",
