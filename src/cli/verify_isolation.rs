@@ -8,13 +8,14 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use super::{ConfigArgs, runtime};
+use crate::catalog;
 use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
 use crate::config::{Config, Tenant};
+use crate::control;
 use crate::guard::Policy;
 use crate::policy::{PolicyInput, build_policy, tenants_of};
 use crate::sql::StatementLimits;
 use crate::tenant::{Registry, StartupParams};
-use crate::{catalog, control};
 
 /// Options of `pgwarden verify-isolation`.
 #[derive(Clone, Debug, clap::Args)]
