@@ -1,6 +1,8 @@
 //! What the second grammar makes of the statements that the other tests send: it finds nothing uncovered in what pgwarden makes
 //! of them, and can read nearly all of it. The figures are printed; those in `docs/witness.md` are from here.
 
+mod regress;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
