@@ -117,6 +117,18 @@ async fn everything_that_the_guard_asks_for() {
     assert!(catalog.relation("information_schema", "columns").is_some());
 }
 
+/// What holds for sessions that begin now is read, soon after the last time too. In a cluster of its own: such settings are
+/// in the mark of all its databases.
+#[tokio::test]
+async fn settings_of_new_sessions() {
+    let cluster = Cluster::start(&Options::default()).unwrap();
+    cluster.run("postgres", "CREATE SCHEMA later").await.unwrap();
+    let upstream = upstream(cluster.port(), cluster.password(), "postgres");
+    assert_eq!(load(&upstream).await.unwrap().search_path, ["public"]);
+    cluster.run("postgres", "ALTER DATABASE postgres SET search_path = later").await.unwrap();
+    assert_eq!(load(&upstream).await.unwrap().search_path, ["later"]);
+}
+
 #[tokio::test]
 async fn functions_and_operators() {
     let (_, upstream) = database("catalog_functions", SCHEMA).await;

@@ -125,5 +125,5 @@ async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Resu
         return Ok(Vec::new());
     }
     let control = control::connect(upstream, "pgwarden doctor").await?;
-    Ok(examine(&control.client, &policy, &notes, &upstream.user).await?)
+    Ok(examine(&control, &policy, &notes, &upstream.user).await?)
 }

@@ -70,7 +70,7 @@ pub(super) fn run(args: &UsageArgs) -> ExitCode {
         );
         return ExitCode::FAILURE;
     };
-    let mut store = Store::new(quota);
+    let store = Store::new(quota);
     if args.ddl {
         print!("{}", store.definition());
         return ExitCode::SUCCESS;
@@ -83,7 +83,7 @@ pub(super) fn run(args: &UsageArgs) -> ExitCode {
         runtime.block_on(store.create()).map(|()| format!("made, or there already: {}\n", quota.table))
     } else {
         let period = args.period.unwrap_or_else(|| Period::containing(quota.period, today()));
-        runtime.block_on(entries(&mut store, args, period)).map(|entries| {
+        runtime.block_on(entries(&store, args, period)).map(|entries| {
             warn_of_missing(&config, args, &entries, period);
             args.format.print(&entries, period)
         })
@@ -102,7 +102,7 @@ fn fail(quota: &QuotaConfig, error: &StoreError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-async fn entries(store: &mut Store, args: &UsageArgs, period: Period) -> Result<Vec<Entry>, StoreError> {
+async fn entries(store: &Store, args: &UsageArgs, period: Period) -> Result<Vec<Entry>, StoreError> {
     let names: Vec<&str> = args.tenant.iter().map(String::as_str).collect();
     let tenants = (!names.is_empty()).then_some(names.as_slice());
     store.entries((period.start(), period.end()), tenants, args.daily).await

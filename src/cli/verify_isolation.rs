@@ -127,7 +127,7 @@ async fn policy(config: &Config, tenant: &Tenant) -> Result<Policy, String> {
 async fn rights_of(a: &Tenant, b: &Tenant, others: &Policy) -> Result<Vec<Right>, String> {
     let told = |error: &dyn std::fmt::Display| format!("upstream \"{}\": {error}", a.upstream.name);
     let control = control::connect(&a.upstream, "pgwarden verify-isolation").await.map_err(|error| told(&error))?;
-    rights(&control.client, a, b, others).await.map_err(|error| told(&error))
+    rights(&control, a, b, others).await.map_err(|error| told(&error))
 }
 
 /// One line that is written over on a terminal; a line each in a log.

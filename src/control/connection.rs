@@ -1,6 +1,6 @@
 //! One connection of the control plane.
 
-use tokio::task::JoinHandle;
+use deadpool_postgres::ClientWrapper;
 use tokio::time::timeout;
 use tokio_postgres::tls::NoTlsStream;
 use tokio_postgres::{Client, Connection, NoTls};
@@ -10,19 +10,28 @@ use crate::config::Upstream;
 use crate::connect::{ServerTarget, open_stream};
 use crate::wire::stream::{Keepalive, Stream};
 
-/// Connects to an upstream as its own role, under this `application_name`.
+/// Connects to an upstream as its own role, under this `application_name`. The connection ends when what is returned is
+/// dropped.
 ///
 /// # Errors
 /// As [`ControlError`] says.
-pub async fn connect(upstream: &Upstream, application_name: &str) -> Result<Control, ControlError> {
-    let (client, connection) = timeout(upstream.connect_timeout, open(upstream, application_name))
-        .await
-        .map_err(|_| ControlError::Timeout(upstream.connect_timeout))??;
-    // Queries only move on while the connection is polled.
-    Ok(Control { client, connection: tokio::spawn(connection) })
+pub async fn connect(upstream: &Upstream, application_name: &str) -> Result<ClientWrapper, ControlError> {
+    let (client, connection) = open(upstream, application_name).await?;
+    // Queries only move on while the connection is polled. Its error shows in the client's next call.
+    Ok(ClientWrapper::new(client, tokio::spawn(async move { drop(connection.await) })))
 }
 
+/// Connects; what is returned second must be polled.
 pub(super) async fn open(
+    upstream: &Upstream,
+    application_name: &str,
+) -> Result<(Client, Connection<Stream, NoTlsStream>), ControlError> {
+    timeout(upstream.connect_timeout, dial(upstream, application_name))
+        .await
+        .map_err(|_| ControlError::Timeout(upstream.connect_timeout))?
+}
+
+async fn dial(
     upstream: &Upstream,
     application_name: &str,
 ) -> Result<(Client, Connection<Stream, NoTlsStream>), ControlError> {
@@ -36,25 +45,4 @@ pub(super) async fn open(
         config.password(password.expose());
     }
     Ok(config.connect_raw(stream, NoTls).await?)
-}
-
-/// A connection of the control plane; it ends when this is dropped.
-#[derive(Debug)]
-pub struct Control {
-    /// Runs queries.
-    pub client: Client,
-    connection: JoinHandle<Result<(), tokio_postgres::Error>>,
-}
-
-impl Control {
-    /// Whether it can still be used, as far as is known.
-    pub fn is_open(&self) -> bool {
-        !self.client.is_closed()
-    }
-}
-
-impl Drop for Control {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
 }

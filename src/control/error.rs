@@ -20,6 +20,9 @@ pub enum ControlError {
     /// It took longer than it may.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// All connections of a pool were in use for as long as one may be waited for.
+    #[error("no connection became free within {0:?}")]
+    Busy(Duration),
 }
 
 /// The server's own message, which tokio-postgres's `Display` leaves out.
@@ -38,7 +41,7 @@ impl ControlError {
     pub fn to_client(&self, upstream: &UpstreamName) -> Option<PgError> {
         Some(match self {
             ControlError::Connect(error) => error.to_client(upstream),
-            ControlError::Timeout(_) => ConnectError::Timeout.to_client(upstream),
+            ControlError::Timeout(_) | ControlError::Busy(_) => ConnectError::Timeout.to_client(upstream),
             ControlError::Postgres(error) => match error.as_db_error() {
                 Some(db) => {
                     let code =

@@ -1,9 +1,9 @@
 //! Connections that hear notifications.
 
+use deadpool_postgres::ClientWrapper;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_postgres::{AsyncMessage, Client};
+use tokio_postgres::AsyncMessage;
 
 use super::connection::open;
 use super::error::ControlError;
@@ -14,16 +14,9 @@ use crate::sql::quote_identifier;
 #[derive(Debug)]
 pub struct Listening {
     /// Runs queries.
-    pub client: Client,
+    pub client: ClientWrapper,
     /// One for each time that something was heard and not yet received; closed when the connection is.
     pub notified: mpsc::Receiver<()>,
-    connection: JoinHandle<()>,
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        self.connection.abort();
-    }
 }
 
 /// Connects to an upstream as its own role, read-only, and listens on a channel.
@@ -50,9 +43,7 @@ pub fn listen_to(channel: &str) -> String {
 /// # Errors
 /// As [`ControlError`] says.
 pub async fn hear(upstream: &Upstream, application_name: &str) -> Result<Listening, ControlError> {
-    let (client, mut connection) = timeout(upstream.connect_timeout, open(upstream, application_name))
-        .await
-        .map_err(|_| ControlError::Timeout(upstream.connect_timeout))??;
+    let (client, mut connection) = open(upstream, application_name).await?;
     let (heard, notified) = mpsc::channel(1);
     let connection = tokio::spawn(async move {
         while let Some(Ok(message)) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
@@ -62,5 +53,5 @@ pub async fn hear(upstream: &Upstream, application_name: &str) -> Result<Listeni
             }
         }
     });
-    Ok(Listening { client, notified, connection })
+    Ok(Listening { client: ClientWrapper::new(client, connection), notified })
 }

@@ -4,7 +4,11 @@
 mod connection;
 mod error;
 mod listening;
+mod pool;
+#[cfg(test)]
+mod tests;
 
-pub use connection::{Control, connect};
+pub use connection::connect;
 pub use error::ControlError;
 pub use listening::{Listening, hear, listen, listen_to};
+pub use pool::{AsRole, Connecting, Lease, Pool, PoolLimits};

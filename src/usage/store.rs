@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use deadpool_postgres::ClientWrapper;
 use time::Date;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
@@ -13,7 +14,7 @@ use super::counts::Counts;
 use super::sql::Sql;
 use crate::base::TenantName;
 use crate::config::{MEASURES, QuotaConfig, Upstream};
-use crate::control::{Control, ControlError, connect};
+use crate::control::{AsRole, ControlError, Pool, PoolLimits};
 
 /// For one exchange with the server.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -73,13 +74,17 @@ pub struct Entry {
 pub struct Store {
     upstream: Arc<Upstream>,
     sql: Sql,
-    link: Option<Control>,
+    pool: Pool<AsRole>,
 }
 
 impl Store {
     /// The table of this configuration; it is connected to when it is needed.
     pub fn new(config: &QuotaConfig) -> Self {
-        Self { upstream: Arc::clone(&config.upstream), sql: Sql::new(&config.table), link: None }
+        let upstream = Arc::clone(&config.upstream);
+        let role = AsRole { upstream: Arc::clone(&upstream), application_name: "pgwarden usage" };
+        // One exchange at a time.
+        let pool = Pool::new(role, PoolLimits::new(1, TIMEOUT));
+        Self { upstream, sql: Sql::new(&config.table), pool }
     }
 
     /// The SQL that makes the table and lets pgwarden's role use it.
@@ -91,18 +96,18 @@ impl Store {
     ///
     /// # Errors
     /// The role may not.
-    pub async fn create(&mut self) -> Result<(), StoreError> {
-        self.exchange(async |link, sql| Ok(link.client.batch_execute(&sql.definition()).await?)).await
+    pub async fn create(&self) -> Result<(), StoreError> {
+        self.exchange(async |client| Ok(client.batch_execute(&self.sql.definition()).await?)).await
     }
 
     /// Adds a batch, unless it was added before.
-    pub(super) async fn write(&mut self, writer: &str, batch: &Batch) -> Result<(), StoreError> {
-        self.exchange(async |link, sql| write(link, sql, writer, batch).await).await
+    pub(super) async fn write(&self, writer: &str, batch: &Batch) -> Result<(), StoreError> {
+        self.exchange(async |client| write(client, &self.sql, writer, batch).await).await
     }
 
     /// Forgets processes that ended long ago.
-    pub(super) async fn tidy(&mut self) -> Result<(), StoreError> {
-        self.exchange(async |link, sql| Ok(link.client.execute(&sql.tidy(), &[]).await.map(drop)?)).await
+    pub(super) async fn tidy(&self) -> Result<(), StoreError> {
+        self.exchange(async |client| Ok(client.execute(&self.sql.tidy(), &[]).await.map(drop)?)).await
     }
 
     /// What tenants used from one day up to another, which does not count; of all tenants, or of those named.
@@ -110,13 +115,14 @@ impl Store {
     /// # Errors
     /// The table cannot be read.
     pub async fn entries(
-        &mut self,
+        &self,
         days: (Date, Date),
         tenants: Option<&[&str]>,
         daily: bool,
     ) -> Result<Vec<Entry>, StoreError> {
-        self.exchange(async |link, sql| {
-            let rows = link.client.query(&sql.sums(daily), &[&days.0, &days.1, &tenants]).await?;
+        self.exchange(async |client| {
+            let sums = client.prepare_cached(&self.sql.sums(daily)).await?;
+            let rows = client.query(&sums, &[&days.0, &days.1, &tenants]).await?;
             rows.iter().map(entry).collect()
         })
         .await
@@ -124,7 +130,7 @@ impl Store {
 
     /// As [`Store::entries`], by tenant.
     pub(super) async fn used(
-        &mut self,
+        &self,
         days: (Date, Date),
         tenants: Option<&[&str]>,
     ) -> Result<HashMap<TenantName, Counts>, StoreError> {
@@ -134,30 +140,20 @@ impl Store {
 
     /// Does something on a connection, which is kept if all goes well.
     async fn exchange<T>(
-        &mut self,
-        what: impl AsyncFnOnce(&mut Control, &Sql) -> Result<T, StoreError>,
+        &self,
+        what: impl AsyncFnOnce(&mut ClientWrapper) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
-        let (known, upstream, sql) = (self.link.take().filter(Control::is_open), &self.upstream, &self.sql);
-        let exchange = async {
-            let mut link = match known {
-                Some(link) => link,
-                None => connect(upstream, "pgwarden usage").await?,
-            };
-            let outcome = what(&mut link, sql).await?;
-            Ok((link, outcome))
-        };
-        let (link, outcome) =
-            tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(StoreError::Timeout(TIMEOUT)))?;
-        self.link = Some(link);
-        Ok(outcome)
+        let exchange = self.pool.exchange(what);
+        tokio::time::timeout(TIMEOUT, exchange).await.unwrap_or(Err(StoreError::Timeout(TIMEOUT)))
     }
 }
 
-async fn write(link: &mut Control, sql: &Sql, writer: &str, batch: &Batch) -> Result<(), StoreError> {
-    let transaction = link.client.transaction().await?;
+async fn write(client: &mut ClientWrapper, sql: &Sql, writer: &str, batch: &Batch) -> Result<(), StoreError> {
+    let transaction = client.transaction().await?;
     // What is told to be written must not be lost in a crash of the server.
     transaction.batch_execute("SET LOCAL synchronous_commit = on").await?;
-    if transaction.execute(&sql.claim(), &[&writer, &batch.number]).await? == 0 {
+    let claim = transaction.prepare_cached(&sql.claim()).await?;
+    if transaction.execute(&claim, &[&writer, &batch.number]).await? == 0 {
         return Ok(());
     }
     let (tenants, days): (Vec<_>, Vec<_>) = batch.rows.keys().map(|(tenant, day)| (tenant.as_str(), *day)).unzip();
@@ -169,7 +165,8 @@ async fn write(link: &mut Control, sql: &Sql, writer: &str, batch: &Batch) -> Re
     }
     let mut values: Vec<&(dyn ToSql + Sync)> = vec![&tenants, &days];
     values.extend(measures.iter().map(|column| column as &(dyn ToSql + Sync)));
-    transaction.execute(&sql.add(), &values).await?;
+    let add = transaction.prepare_cached(&sql.add()).await?;
+    transaction.execute(&add, &values).await?;
     transaction.commit().await?;
     Ok(())
 }

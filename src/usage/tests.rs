@@ -46,7 +46,7 @@ fn batch(number: i64, rows: &[(&str, u64)]) -> Batch {
     Batch { number, rows: rows.collect::<BTreeMap<_, _>>() }
 }
 
-async fn statements(store: &mut Store, tenant: &str) -> u64 {
+async fn statements(store: &Store, tenant: &str) -> u64 {
     let days = (date!(2026 - 11 - 01), date!(2026 - 12 - 01));
     let used = store.used(days, None).await.unwrap();
     used.get(&TenantName::new(tenant)).map_or(0, |counts| counts.statements)
@@ -54,7 +54,7 @@ async fn statements(store: &mut Store, tenant: &str) -> u64 {
 
 #[tokio::test]
 async fn each_batch_is_added_once_whoever_writes() {
-    let mut store = store("usage_store").await;
+    let store = store("usage_store").await;
     assert!(matches!(store.write("one", &batch(1, &[("a", 1)])).await, Err(StoreError::NoTable(_))));
     store.create().await.unwrap();
     store.create().await.unwrap();
@@ -62,12 +62,12 @@ async fn each_batch_is_added_once_whoever_writes() {
         store.write("one", &batch(1, &[("a", 5), ("b", 7)])).await.unwrap();
         store.write("two", &batch(1, &[("a", 10)])).await.unwrap();
     }
-    assert_eq!(statements(&mut store, "a").await, 15);
+    assert_eq!(statements(&store, "a").await, 15);
     store.write("one", &batch(2, &[("a", 100)])).await.unwrap();
     // An old one that comes late.
     store.write("one", &batch(1, &[("a", 5), ("b", 7)])).await.unwrap();
-    assert_eq!(statements(&mut store, "a").await, 115);
-    assert_eq!(statements(&mut store, "b").await, 7);
+    assert_eq!(statements(&store, "a").await, 115);
+    assert_eq!(statements(&store, "b").await, 7);
     store.tidy().await.unwrap();
     let days = (date!(2026 - 11 - 25), date!(2026 - 11 - 26));
     let entries = store.entries(days, Some(&["b", "c"]), true).await.unwrap();

@@ -65,7 +65,10 @@ pub async fn load_marked(upstream: &Upstream) -> Result<(Arc<Catalog>, Mark), Lo
 }
 
 async fn connect_and_read(upstream: &Upstream) -> Result<(Arc<Catalog>, Mark), LoadError> {
-    read(&mut connect(upstream, "pgwarden catalog").await?.client).await
+    // Always a new one: what roles and databases set, as search_path, holds for sessions that begin after it, and what such a
+    // session sees is what is read here. One that is kept would go on with what was set when it began.
+    let mut client = connect(upstream, "pgwarden catalog").await?;
+    read(&mut client).await
 }
 
 /// The channel on which an event trigger tells of DDL, where the upstream has one.

@@ -1,17 +1,19 @@
 //! Connections that ask the query.
 
+use std::borrow::Borrow;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use deadpool_postgres::ClientWrapper;
 use futures_util::TryStreamExt as _;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_postgres::Statement;
 use tokio_postgres::types::ToSql;
 
 use super::row::{Row, Shape, ShapeError};
 use crate::config::AuthQuery;
-use crate::control::{Control, ControlError, connect};
+use crate::control::{Connecting, ControlError, Lease, Pool, PoolLimits, connect};
 
 /// After a failure nobody asks for so long: whoever comes meanwhile need not wait for the next one.
 const REST: Duration = Duration::from_secs(1);
@@ -65,33 +67,57 @@ pub(super) enum Rows {
 
 /// The connections of one query.
 pub(super) struct Links {
-    idle: Mutex<Vec<Link>>,
-    places: Semaphore,
-    failed: Mutex<Option<Instant>>,
+    pool: Pool<Asking>,
+    timeout: Duration,
 }
 
 impl Links {
-    pub fn new(query: &AuthQuery) -> Self {
-        Self { idle: Mutex::default(), places: Semaphore::new(query.connections), failed: Mutex::default() }
+    pub fn new(query: &Arc<AuthQuery>) -> Self {
+        let limits = PoolLimits::new(query.connections, query.timeout);
+        let asking = Asking { query: Arc::clone(query), failed: Mutex::default() };
+        Self { pool: Pool::new(asking, limits), timeout: query.timeout }
     }
 
     /// Whether the last one who asked failed.
     pub fn are_away(&self) -> bool {
-        self.failed.lock().is_some()
+        self.pool.connecting().failed.lock().is_some()
     }
 
     /// Asks for a name.
-    pub async fn ask(&self, query: &AuthQuery, name: &str) -> Result<Rows, QueryError> {
-        self.rest()?;
-        // Never closed.
-        let _place = self.places.acquire().await;
-        self.rest()?;
-        let outcome = timeout(query.timeout, self.exchange(query, name)).await;
-        let outcome = outcome.unwrap_or(Err(QueryError::Timeout(query.timeout)));
-        *self.failed.lock() = outcome.is_err().then(Instant::now);
+    pub async fn ask(&self, name: &str) -> Result<Rows, QueryError> {
+        let asking = self.pool.connecting();
+        asking.rest()?;
+        let mut link = self.pool.get().await?;
+        asking.rest()?;
+        let outcome = timeout(self.timeout, self.exchange(&mut link, name)).await;
+        let outcome = asking.record(outcome.unwrap_or(Err(QueryError::Timeout(self.timeout))));
+        match outcome {
+            Ok(Rows::None | Rows::One(_)) => link.put_back(),
+            // Who knows how many there are to come.
+            Ok(Rows::More) | Err(_) => {}
+        }
         outcome
     }
 
+    async fn exchange(&self, link: &mut Lease<Asking>, name: &str) -> Result<Rows, QueryError> {
+        match link.ask(name).await {
+            // It may have been lost unnoticed, or its statement may be of yesterday.
+            Err(_) if !link.is_new() => {
+                self.pool.renew(link).await?;
+                link.ask(name).await
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+/// Makes connections for the query, unless it failed a moment ago.
+struct Asking {
+    query: Arc<AuthQuery>,
+    failed: Mutex<Option<Instant>>,
+}
+
+impl Asking {
     fn rest(&self) -> Result<(), QueryError> {
         match *self.failed.lock() {
             Some(at) if at.elapsed() < REST => Err(QueryError::Resting),
@@ -99,42 +125,48 @@ impl Links {
         }
     }
 
-    async fn exchange(&self, query: &AuthQuery, name: &str) -> Result<Rows, QueryError> {
-        let idle = self.idle.lock().pop();
-        if let Some(link) = idle.filter(|link| link.control.is_open()) {
-            // It may have been lost unnoticed, or its statement may be of yesterday.
-            if let Ok(rows) = link.ask(name).await {
-                self.put_back(link, &rows);
-                return Ok(rows);
-            }
+    /// What came of asking: a failure makes all rest.
+    fn record<T>(&self, outcome: Result<T, QueryError>) -> Result<T, QueryError> {
+        match &outcome {
+            Ok(_) => *self.failed.lock() = None,
+            // It was not asked.
+            Err(QueryError::Resting) => {}
+            Err(_) => *self.failed.lock() = Some(Instant::now()),
         }
-        let link = Link::open(query).await?;
-        let rows = link.ask(name).await?;
-        self.put_back(link, &rows);
-        Ok(rows)
+        outcome
     }
+}
 
-    fn put_back(&self, link: Link, rows: &Rows) {
-        match rows {
-            Rows::None | Rows::One(_) => self.idle.lock().push(link),
-            // Who knows how many there are to come.
-            Rows::More => {}
-        }
+impl Connecting for Asking {
+    type Connection = Link;
+    type Error = QueryError;
+
+    async fn connect(&self) -> Result<Link, QueryError> {
+        self.rest()?;
+        let limit = self.query.timeout;
+        let outcome = timeout(limit, Link::open(&self.query)).await.unwrap_or(Err(QueryError::Timeout(limit)));
+        // Before the next one in the line has the place.
+        if outcome.is_err() { self.record(outcome) } else { outcome }
     }
 }
 
 /// A connection with the query prepared.
 pub(super) struct Link {
-    control: Control,
+    client: ClientWrapper,
     statement: Statement,
     shape: Shape,
+}
+
+impl Borrow<ClientWrapper> for Link {
+    fn borrow(&self) -> &ClientWrapper {
+        &self.client
+    }
 }
 
 impl Link {
     /// Connects, and looks whether the query can be used.
     pub async fn open(query: &AuthQuery) -> Result<Self, QueryError> {
-        let control = connect(&query.upstream, "pgwarden logins").await?;
-        let client = &control.client;
+        let client = connect(&query.upstream, "pgwarden logins").await?;
         let timeout = query.timeout.as_millis();
         client
             .batch_execute(&format!("SET default_transaction_read_only = on; SET statement_timeout = {timeout}"))
@@ -150,11 +182,11 @@ impl Link {
         {
             return Err(QueryError::TenantsTable(row.try_get(0)?));
         }
-        Ok(Self { control, statement, shape })
+        Ok(Self { client, statement, shape })
     }
 
     async fn ask(&self, name: &str) -> Result<Rows, QueryError> {
-        let rows = self.control.client.query_raw(&self.statement, [name]).await?;
+        let rows = self.client.query_raw(&self.statement, [name]).await?;
         let mut rows = std::pin::pin!(rows);
         let Some(row) = rows.try_next().await? else { return Ok(Rows::None) };
         if rows.try_next().await?.is_some() {

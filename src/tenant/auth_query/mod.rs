@@ -266,7 +266,7 @@ struct Flight {
 impl Flight {
     async fn ask(&self) -> Answer {
         let started = Instant::now();
-        let outcome = self.query.links.ask(&self.query.config, &self.name).await;
+        let outcome = self.query.links.ask(&self.name).await;
         if outcome.is_ok() {
             self.query.pace.took(started.elapsed());
         }
