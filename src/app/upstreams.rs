@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use parking_lot::RwLock;
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use tokio::runtime::Handle;
 use tracing::{debug, error, info};
 
@@ -24,7 +25,7 @@ pub(super) struct OpenUpstreams {
     pools: Pools,
     /// Carries what upstreams do by themselves; sessions that open one run on workers.
     runtime: Handle,
-    open: RwLock<HashMap<Place, Open>>,
+    open: DashMap<Place, Open, foldhash::fast::RandomState>,
 }
 
 #[derive(Clone)]
@@ -50,7 +51,7 @@ impl OpenUpstreams {
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             pools,
             runtime: Handle::current(),
-            open: RwLock::default(),
+            open: DashMap::default(),
         }
     }
 
@@ -60,8 +61,8 @@ impl OpenUpstreams {
     pub fn reload(&self, rules: Rules, all: bool) {
         self.rules.store(Arc::new(rules));
         let rules = self.rules.load_full();
-        // Not under the lock: logins want it, and with very many tenants this takes a while.
-        let open: Vec<_> = self.open.read().iter().map(|(place, open)| (place.clone(), open.clone())).collect();
+        // Not under the map's locks: logins want them, and with very many tenants this takes a while.
+        let open: Vec<_> = self.open.iter().map(|it| (it.key().clone(), it.value().clone())).collect();
         let mut gone = Vec::new();
         for (place, open) in open {
             let was = open.keeper.upstream();
@@ -69,7 +70,7 @@ impl OpenUpstreams {
                 Some(now) if all || is_elsewhere(&now, &was) => self.adjust(&open, &now),
                 Some(_) => open.keeper.reapply(),
                 None => {
-                    self.open.write().remove(&place);
+                    self.open.remove(&place);
                     gone.push(open.parts.pool.key().clone());
                 }
             }
@@ -101,7 +102,8 @@ impl OpenUpstreams {
         let now = Instant::now();
         let mut due = Vec::new();
         let mut still = HashMap::new();
-        for (place, open) in &*self.open.read() {
+        for it in &self.open {
+            let (place, open) = it.pair();
             if open.is_used() || self.stays(place) {
                 continue;
             }
@@ -118,12 +120,8 @@ impl OpenUpstreams {
         }
         *unused = still;
         for place in due {
-            let gone = {
-                let mut open = self.open.write();
-                // With the lock held nobody can begin to use it.
-                open.get(&place).is_some_and(|it| !it.is_used()).then(|| open.remove(&place)).flatten()
-            };
-            if let Some(open) = gone {
+            // While it is looked at and removed nobody can begin to use it: its shard is locked.
+            if let Some((_, open)) = self.open.remove_if(&place, |_, open| !open.is_used()) {
                 debug!(pool = %open.parts.pool.key(), "nobody has used it for a while: let go");
                 self.pools.remove(open.parts.pool.key());
             }
@@ -138,7 +136,7 @@ impl OpenUpstreams {
 
     /// Tenants whose keys fit no column, and why.
     pub fn unfit(&self) -> Vec<(TenantName, String)> {
-        let keepers: Vec<_> = self.open.read().values().map(|open| Arc::clone(&open.keeper)).collect();
+        let keepers: Vec<_> = self.open.iter().map(|open| Arc::clone(&open.keeper)).collect();
         keepers.iter().flat_map(|keeper| keeper.unfit()).collect()
     }
 
@@ -160,8 +158,7 @@ impl OpenUpstreams {
 
     /// Lets go of an upstream's database that nobody can use.
     fn let_go(&self, place: &Place) {
-        let gone = self.open.write().remove(place);
-        if let Some(open) = gone {
+        if let Some((_, open)) = self.open.remove(place) {
             self.pools.remove(open.parts.pool.key());
         }
     }
@@ -187,17 +184,17 @@ impl OpenUpstreams {
 impl Upstreams for OpenUpstreams {
     fn open(&self, upstream: &Arc<config::Upstream>, database: &str) -> Result<Upstream, PgError> {
         let key = (upstream.name.clone(), database.to_owned());
-        if let Some(open) = self.open.read().get(&key) {
+        if let Some(open) = self.open.get(&key) {
             return Ok(open.parts.clone());
         }
-        let mut all = self.open.write();
-        if let Some(open) = all.get(&key) {
-            return Ok(open.parts.clone());
+        match self.open.entry(key) {
+            Entry::Occupied(open) => Ok(open.get().parts.clone()),
+            // It is made once: whoever else wants it waits for the shard.
+            Entry::Vacant(place) => {
+                let made = self.make(upstream, database)?;
+                Ok(place.insert(made).parts.clone())
+            }
         }
-        let made = self.make(upstream, database)?;
-        let parts = made.parts.clone();
-        all.insert(key, made);
-        Ok(parts)
     }
 
     fn forget(&self, upstream: &config::Upstream) {

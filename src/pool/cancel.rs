@@ -3,7 +3,6 @@
 //! A server connection is not given to the next client while a cancel request for it is on its way: the upstream closes
 //! the connection of a cancel request only after it has signalled the backend, and a backend that is idle ignores the signal.
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
@@ -11,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use dashmap::DashMap;
+use dashmap::mapref::entry::Entry;
 use parking_lot::Mutex;
 use rand::Rng;
 use subtle::ConstantTimeEq;
@@ -139,7 +140,7 @@ impl Drop for Shot {
 #[derive(Debug)]
 pub struct CancelRegistry {
     connector: Arc<dyn Connector>,
-    clients: Mutex<HashMap<u32, Arc<ClientSlot>>>,
+    clients: DashMap<u32, Arc<ClientSlot>, foldhash::fast::RandomState>,
 }
 
 #[derive(Debug)]
@@ -163,7 +164,7 @@ enum Held {
 impl CancelRegistry {
     /// An empty registry; requests go out through `connector`.
     pub fn new(connector: Arc<dyn Connector>) -> Arc<Self> {
-        Arc::new(Self { connector, clients: Mutex::default() })
+        Arc::new(Self { connector, clients: DashMap::default() })
     }
 
     /// Makes a random key for a new client: 32 bytes of secret if it speaks protocol 3.2 or later, else 4.
@@ -175,33 +176,35 @@ impl CancelRegistry {
             held: Mutex::new(Held::Nothing),
             wake: Notify::new(),
         });
-        let mut clients = self.clients.lock();
         let pid = loop {
             // Positive as a signed number too: some clients print it so.
             let pid = rand::rng().next_u32() >> 1;
-            if pid != 0 && !clients.contains_key(&pid) {
+            if pid == 0 {
+                continue;
+            }
+            if let Entry::Vacant(free) = self.clients.entry(pid) {
+                free.insert(Arc::clone(&slot));
                 break pid;
             }
         };
-        clients.insert(pid, Arc::clone(&slot));
         ClientKey { registry: Arc::downgrade(self), pid, slot }
     }
 
     /// Number of registered clients.
     pub fn len(&self) -> usize {
-        self.clients.lock().len()
+        self.clients.len()
     }
 
     /// Whether no client is registered.
     pub fn is_empty(&self) -> bool {
-        self.clients.lock().is_empty()
+        self.clients.is_empty()
     }
 
     /// Acts on a CancelRequest: cancels what the client with that key runs or waits for now, else does nothing. Returns when
     /// the upstream has acted; close the requester's connection then, so that its client library knows. The requester is
     /// told nothing in any case.
     pub fn cancel(&self, pid: u32, secret: &[u8]) -> impl Future<Output = ()> + Send + 'static + use<> {
-        let slot = self.clients.lock().get(&pid).cloned();
+        let slot = self.clients.get(&pid).map(|slot| Arc::clone(&slot));
         let shot = slot.filter(|slot| slot.secret.0.ct_eq(secret).into()).and_then(|slot| slot.aim());
         let connector = Arc::clone(&self.connector);
         async move {
@@ -358,7 +361,7 @@ impl Drop for ClientKey {
     fn drop(&mut self) {
         self.let_go();
         if let Some(registry) = self.registry.upgrade() {
-            registry.clients.lock().remove(&self.pid);
+            registry.clients.remove(&self.pid);
         }
     }
 }

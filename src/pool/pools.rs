@@ -1,12 +1,13 @@
 //! The pools by what they connect to, and their handles.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Mutex, RwLock};
+use dashmap::DashMap;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 
 use super::Connector;
@@ -57,7 +58,8 @@ pub(super) struct Shared {
     pub(super) connector: Arc<dyn Connector>,
     pub(super) runtime: Handle,
     pub(super) cap: Arc<Cap>,
-    pools: RwLock<HashMap<PoolKey, Arc<Inner>>>,
+    /// Nothing is decided by a look at all of them: the cap on their connections is counted in `cap`.
+    pools: DashMap<PoolKey, Arc<Inner>, foldhash::fast::RandomState>,
     paused: Mutex<Paused>,
     /// Pools with idle connections that another may have.
     pub(super) idle: IdleList,
@@ -74,7 +76,7 @@ struct Paused {
 
 impl Shared {
     fn all(&self) -> Vec<Arc<Inner>> {
-        self.pools.read().values().cloned().collect()
+        self.pools.iter().map(|inner| Arc::clone(&inner)).collect()
     }
 
     /// The right to open a connection, if need be by closing one that is idle in another pool. Without one the pool is told
@@ -119,7 +121,7 @@ impl Pools {
             connector,
             runtime: Handle::current(),
             cap: Cap::new(max_connections, Handle::current()),
-            pools: RwLock::default(),
+            pools: DashMap::default(),
             paused: Mutex::default(),
             idle: IdleList::default(),
             demanding: AtomicUsize::new(0),
@@ -139,20 +141,20 @@ impl Pools {
 
     /// The pool for `key`, made by `make` if there is none. `make` must not ask for pools itself.
     pub fn get(&self, key: &PoolKey, make: impl FnOnce() -> (ServerTarget, PoolSettings)) -> Pool {
-        if let Some(inner) = self.shared.pools.read().get(key) {
-            return Pool { inner: Arc::clone(inner) };
+        if let Some(inner) = self.shared.pools.get(key) {
+            return Pool { inner: Arc::clone(&inner) };
         }
-        let mut pools = self.shared.pools.write();
-        let inner = pools.entry(key.clone()).or_insert_with(|| {
+        let inner = self.shared.pools.entry(key.clone()).or_insert_with(|| {
             let (target, settings) = make();
             let inner = Inner::new(key.clone(), target, settings, Arc::clone(&self.shared));
+            // With the shard locked: a pause is seen here, or finds the pool.
             let paused = self.shared.paused.lock();
             if paused.all || paused.upstreams.contains(&key.upstream) {
                 inner.pause();
             }
             inner
         });
-        Pool { inner: Arc::clone(inner) }
+        Pool { inner: Arc::clone(&inner) }
     }
 
     /// All pools.
@@ -218,8 +220,7 @@ impl Pools {
     /// Takes a pool out and closes it: sessions that still have it are refused, a new one can be made for the key (with the
     /// settings of a new configuration). Connections in use are closed when they come back.
     pub fn remove(&self, key: &PoolKey) {
-        let removed = self.shared.pools.write().remove(key);
-        if let Some(inner) = removed {
+        if let Some((_, inner)) = self.shared.pools.remove(key) {
             inner.close();
         }
     }
@@ -227,7 +228,11 @@ impl Pools {
     /// Closes all pools, and returns when no server connection is left: the end of a graceful stop. Connections in use are
     /// waited for.
     pub async fn close(&self) {
-        let removed: Vec<_> = self.shared.pools.write().drain().map(|(_, inner)| inner).collect();
+        let mut removed = Vec::new();
+        self.shared.pools.retain(|_, inner| {
+            removed.push(Arc::clone(inner));
+            false
+        });
         removed.iter().for_each(|inner| inner.close());
         for inner in removed {
             inner.emptied().await;
@@ -240,8 +245,8 @@ impl Pools {
             inner.tick();
         }
         let mut unused = Vec::new();
-        self.shared.pools.write().retain(|_, inner| {
-            // With the lock held nobody can get a new handle from here; a handle elsewhere is counted.
+        self.shared.pools.retain(|_, inner| {
+            // With the shard locked nobody can get a new handle from here; a handle elsewhere is counted.
             let keep = Arc::strong_count(inner) > 1 || inner.is_demanding() || inner.setup().settings.min_idle > 0;
             if !keep {
                 unused.push(Arc::clone(inner));

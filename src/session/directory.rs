@@ -1,12 +1,13 @@
 //! All sessions of the process: what the console lists, and how a session is told to end.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use dashmap::DashMap;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 
@@ -14,9 +15,6 @@ use super::protocol::TenantContext;
 use crate::base::{LoginName, PgError, SessionId, SqlState, TenantName};
 use crate::config::{Login, LoginAuth};
 use crate::tenant::{Lives, SharedRegistry, Target, Withdrawn};
-
-/// The directory is divided so that logins on several cores do not wait for each other.
-const SHARDS: usize = 16;
 
 /// What the process wants of a session. Later ones outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -234,7 +232,7 @@ impl Seat {
 #[derive(Debug)]
 pub struct Directory {
     registry: SharedRegistry,
-    shards: [Mutex<HashMap<u64, Arc<Seat>>>; SHARDS],
+    seats: DashMap<SessionId, Arc<Seat>, foldhash::fast::RandomState>,
     next: AtomicU64,
     order: AtomicU8,
 }
@@ -242,15 +240,19 @@ pub struct Directory {
 impl Directory {
     /// No sessions yet.
     pub fn new(registry: SharedRegistry) -> Arc<Self> {
-        let shards = std::array::from_fn(|_| Mutex::default());
-        Arc::new(Self { registry, shards, next: AtomicU64::new(1), order: AtomicU8::new(Order::Run as u8) })
+        Arc::new(Self {
+            registry,
+            seats: DashMap::default(),
+            next: AtomicU64::new(1),
+            order: AtomicU8::new(Order::Run as u8),
+        })
     }
 
     /// A seat for a new client, given up when the returned value is dropped.
     pub fn take_seat(self: &Arc<Self>, peer: Option<SocketAddr>) -> Taken {
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let seat = Arc::new(Seat {
-            id: SessionId(id),
+            id,
             peer,
             since: SystemTime::now(),
             order: AtomicU8::new(Order::Run as u8),
@@ -261,39 +263,32 @@ impl Directory {
             occupant: Mutex::default(),
             acts: Mutex::default(),
         });
-        self.shard(id).lock().insert(id, Arc::clone(&seat));
+        self.seats.insert(id, Arc::clone(&seat));
         // Read after the seat can be found: an order to all is seen either here or there.
         seat.tell(Order::from_u8(self.order.load(Ordering::SeqCst)));
         Taken { directory: Arc::clone(self), seat }
     }
 
-    // The remainder is below the number of shards.
-    #[allow(clippy::indexing_slicing)]
-    fn shard(&self, id: u64) -> &Mutex<HashMap<u64, Arc<Seat>>> {
-        &self.shards[(id % SHARDS as u64) as usize]
-    }
-
     /// All sessions, in the order of their arrival.
     pub fn all(&self) -> Vec<Arc<Seat>> {
-        let mut all: Vec<_> =
-            self.shards.iter().flat_map(|it| it.lock().values().cloned().collect::<Vec<_>>()).collect();
+        let mut all: Vec<_> = self.seats.iter().map(|seat| Arc::clone(&seat)).collect();
         all.sort_unstable_by_key(|seat| seat.id.0);
         all
     }
 
     /// One session.
     pub fn get(&self, id: SessionId) -> Option<Arc<Seat>> {
-        self.shard(id.0).lock().get(&id.0).cloned()
+        self.seats.get(&id).map(|seat| Arc::clone(&seat))
     }
 
     /// Number of sessions, those that are logging in included.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|it| it.lock().len()).sum()
+        self.seats.len()
     }
 
     /// Whether there is no session.
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.seats.is_empty()
     }
 
     /// Gives an order to all sessions, those to come included.
@@ -346,7 +341,6 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        let id = self.seat.id.0;
-        self.directory.shard(id).lock().remove(&id);
+        self.directory.seats.remove(&self.seat.id);
     }
 }
