@@ -3,20 +3,21 @@
 use std::collections::HashMap;
 
 use bytes::BytesMut;
+use pgwire::messages::data::{NoData, ParameterDescription};
+use pgwire::messages::extendedquery::{BindComplete, CloseComplete, ParseComplete, PortalSuspended};
+use pgwire::messages::response::EmptyQueryResponse;
 
 use super::Console;
 use super::command::{Command, parse};
+use super::encode::{complete, data_row, describe, put, ready};
 use super::run::Outcome;
-use super::table::{Cell, Column, Rows};
-use crate::base::oid::INT8;
+use super::table::Rows;
 use crate::base::{PgError, Severity, SqlState};
 use crate::session::{ConsoleSession, Order, Seat};
-use crate::wire::backend::TransactionStatus;
 use crate::wire::conn::ConnError;
-use crate::wire::encode::backend::{self, Column as Described};
-use crate::wire::error::WireError;
+use crate::wire::encode::backend;
 use crate::wire::frame::ClientLimits;
-use crate::wire::frontend::{Bind, Format, FrontendMessage as Message, Parse, Target};
+use crate::wire::frontend::{Bind, FrontendMessage as Message, Parse, Target};
 
 /// Prepared statements and portals that a client may have.
 const MAX_NAMES: usize = 1_000;
@@ -47,14 +48,14 @@ pub(super) async fn serve(console: &Console, mut session: ConsoleSession) {
         let step = match Message::read(frame.tag(), frame.body()) {
             Ok(Message::Terminate) => return,
             Ok(message) => talk.answer(message, &session, &mut out).await,
-            Err(error) => Err(error),
+            Err(error) => Err(error.to_pg()),
         };
         session.conn.outbox = out;
         let flushed = match step {
             Ok(Now::Flush) => session.conn.flush().await.map_err(ConnError::from),
             Ok(Now::Wait) => Ok(()),
             Err(error) => {
-                let error = PgError { severity: Severity::Fatal, ..error.to_pg() };
+                let error = PgError { severity: Severity::Fatal, ..error };
                 return session.conn.refuse(&error).await;
             }
         };
@@ -86,43 +87,25 @@ struct Talk<'c> {
     skipping: bool,
 }
 
-/// Why a message was not carried out: for the client, or because it cannot be spoken with.
-enum Failure {
-    Told(PgError),
-    Wire(WireError),
-}
-
-impl From<PgError> for Failure {
-    fn from(error: PgError) -> Self {
-        Failure::Told(error)
-    }
-}
-
-impl From<WireError> for Failure {
-    fn from(error: WireError) -> Self {
-        Failure::Wire(error)
-    }
-}
-
 impl Talk<'_> {
     async fn answer(
         &mut self,
         message: Message<'_>,
         session: &ConsoleSession,
         out: &mut BytesMut,
-    ) -> Result<Now, WireError> {
+    ) -> Result<Now, PgError> {
         match message {
             Message::Query(text) => {
                 self.skipping = false;
                 let outcome = self.query(text, session, out).await;
-                note(outcome, out)?;
-                backend::ready_for_query(out, TransactionStatus::Idle);
+                note(outcome, out);
+                ready(out)?;
                 return Ok(Now::Flush);
             }
             Message::Sync => {
                 self.skipping = false;
                 self.portals.clear();
-                backend::ready_for_query(out, TransactionStatus::Idle);
+                ready(out)?;
                 return Ok(Now::Flush);
             }
             Message::Flush => return Ok(Now::Flush),
@@ -131,14 +114,14 @@ impl Talk<'_> {
         }
         let outcome = self.extended(message, session, out).await;
         self.skipping = outcome.is_err();
-        note(outcome, out)?;
+        note(outcome, out);
         Ok(Now::Wait)
     }
 
-    async fn query(&mut self, text: &str, session: &ConsoleSession, out: &mut BytesMut) -> Result<(), Failure> {
+    async fn query(&mut self, text: &str, session: &ConsoleSession, out: &mut BytesMut) -> Result<(), PgError> {
         let commands = parse(text)?;
         if commands.is_empty() {
-            backend::empty_query_response(out);
+            put(out, &EmptyQueryResponse::new())?;
         }
         for command in commands {
             let outcome = self.console.run(&command, session).await?;
@@ -150,7 +133,7 @@ impl Talk<'_> {
             for row in &outcome.rows {
                 data_row(out, row, &[])?;
             }
-            backend::command_complete(out, &tag)?;
+            complete(out, tag)?;
         }
         Ok(())
     }
@@ -160,7 +143,7 @@ impl Talk<'_> {
         message: Message<'_>,
         session: &ConsoleSession,
         out: &mut BytesMut,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PgError> {
         match message {
             Message::Parse(message) => self.parse(&message, out),
             Message::Bind(message) => self.bind(&message, out),
@@ -171,13 +154,11 @@ impl Talk<'_> {
             }
             Message::Close(Target::Statement(name)) => {
                 self.statements.remove(name);
-                backend::close_complete(out);
-                Ok(())
+                put(out, &CloseComplete::new())
             }
             Message::Close(Target::Portal(name)) => {
                 self.portals.remove(name);
-                backend::close_complete(out);
-                Ok(())
+                put(out, &CloseComplete::new())
             }
             Message::Query(_)
             | Message::Sync
@@ -187,16 +168,16 @@ impl Talk<'_> {
             | Message::CopyDone
             | Message::CopyFail(_)
             | Message::FunctionCall => {
-                Err(PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "the console does not take this message").into())
+                Err(PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "the console does not take this message"))
             }
         }
     }
 
-    fn parse(&mut self, message: &Parse<'_>, out: &mut BytesMut) -> Result<(), Failure> {
+    fn parse(&mut self, message: &Parse<'_>, out: &mut BytesMut) -> Result<(), PgError> {
         let mut commands = parse(message.sql)?;
         if commands.len() > 1 {
             let error = "cannot insert multiple commands into a prepared statement";
-            return Err(PgError::error(SqlState::SYNTAX_ERROR, error).into());
+            return Err(PgError::error(SqlState::SYNTAX_ERROR, error));
         }
         let command = commands.pop();
         if let Some(command) = &command {
@@ -204,15 +185,12 @@ impl Talk<'_> {
         }
         room(self.statements.len())?;
         self.statements.insert(message.name.to_owned(), command);
-        backend::parse_complete(out);
-        Ok(())
+        put(out, &ParseComplete::new())
     }
 
-    fn bind(&mut self, message: &Bind<'_>, out: &mut BytesMut) -> Result<(), Failure> {
+    fn bind(&mut self, message: &Bind<'_>, out: &mut BytesMut) -> Result<(), PgError> {
         if message.params.count() > 0 {
-            return Err(
-                PgError::error(SqlState::PROTOCOL_VIOLATION, "the console's commands have no parameters").into()
-            );
+            return Err(PgError::error(SqlState::PROTOCOL_VIOLATION, "the console's commands have no parameters"));
         }
         let command = self.statements.get(message.statement).ok_or_else(|| unknown("prepared statement"))?.clone();
         let columns = command.as_ref().map_or(Ok(&[][..]), |command| self.console.columns(command))?.len();
@@ -221,15 +199,14 @@ impl Talk<'_> {
         let binary = (0..columns).map(code).collect();
         room(self.portals.len())?;
         self.portals.insert(message.portal.to_owned(), Portal { command, binary, left: None, sent: 0 });
-        backend::bind_complete(out);
-        Ok(())
+        put(out, &BindComplete::new())
     }
 
-    fn describe(&self, target: Target<'_>, out: &mut BytesMut) -> Result<(), Failure> {
+    fn describe(&self, target: Target<'_>, out: &mut BytesMut) -> Result<(), PgError> {
         let (command, binary) = match target {
             Target::Statement(name) => {
                 let command = self.statements.get(name).ok_or_else(|| unknown("prepared statement"))?;
-                backend::parameter_description(out, &[])?;
+                put(out, &ParameterDescription::new(Vec::new()))?;
                 (command, &[][..])
             }
             Target::Portal(name) => {
@@ -238,10 +215,9 @@ impl Talk<'_> {
             }
         };
         match command.as_ref().map_or(Ok(&[][..]), |command| self.console.columns(command))? {
-            [] => backend::no_data(out),
-            columns => describe(out, columns, binary)?,
+            [] => put(out, &NoData::new()),
+            columns => describe(out, columns, binary),
         }
-        Ok(())
     }
 
     async fn execute(
@@ -250,11 +226,10 @@ impl Talk<'_> {
         max: usize,
         session: &ConsoleSession,
         out: &mut BytesMut,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), PgError> {
         let portal = self.portals.get_mut(name).ok_or_else(|| unknown("portal"))?;
         let Some(command) = &portal.command else {
-            backend::empty_query_response(out);
-            return Ok(());
+            return put(out, &EmptyQueryResponse::new());
         };
         let tag = match &portal.left {
             Some(_) => "SHOW".to_owned(),
@@ -275,13 +250,12 @@ impl Talk<'_> {
             portal.sent += 1;
         }
         if end > 0 {
-            backend::portal_suspended(out);
+            put(out, &PortalSuspended::new())
         } else if tag == "SHOW" {
-            backend::command_complete(out, &format!("SHOW {}", portal.sent))?;
+            complete(out, format!("SHOW {}", portal.sent))
         } else {
-            backend::command_complete(out, &tag)?;
+            complete(out, tag)
         }
-        Ok(())
     }
 }
 
@@ -297,14 +271,9 @@ fn room(taken: usize) -> Result<(), PgError> {
 }
 
 /// Tells the client why its message was not carried out.
-fn note(outcome: Result<(), Failure>, out: &mut BytesMut) -> Result<(), WireError> {
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(Failure::Told(error)) => {
-            backend::error_response(out, &error);
-            Ok(())
-        }
-        Err(Failure::Wire(error)) => Err(error),
+fn note(outcome: Result<(), PgError>, out: &mut BytesMut) {
+    if let Err(error) = outcome {
+        backend::error_response(out, &error);
     }
 }
 
@@ -316,32 +285,4 @@ fn notices(out: &mut BytesMut, outcome: &Outcome) {
     for line in &outcome.notices {
         backend::notice_response(out, "NOTICE", &PgError::error(SqlState::SUCCESS, line.clone()));
     }
-}
-
-fn describe(out: &mut BytesMut, columns: &[Column], binary: &[bool]) -> Result<(), WireError> {
-    let format = |i: usize| if binary.get(i).copied().unwrap_or(false) { Format::Binary } else { Format::Text };
-    let described: Vec<_> = columns
-        .iter()
-        .enumerate()
-        .map(|(i, column)| {
-            let text = Described { format: format(i), ..Described::text(column.name) };
-            if column.numbers { Described { type_oid: INT8, type_size: 8, ..text } } else { text }
-        })
-        .collect();
-    backend::row_description(out, &described)
-}
-
-fn data_row(out: &mut BytesMut, row: &[Cell], binary: &[bool]) -> Result<(), WireError> {
-    let values: Vec<Option<Vec<u8>>> = row
-        .iter()
-        .enumerate()
-        .map(|(i, cell)| match cell {
-            Cell::Null => None,
-            Cell::Text(text) => Some(text.as_bytes().to_vec()),
-            Cell::Int(number) if binary.get(i).copied().unwrap_or(false) => Some(number.to_be_bytes().to_vec()),
-            Cell::Int(number) => Some(number.to_string().into_bytes()),
-        })
-        .collect();
-    let values: Vec<_> = values.iter().map(Option::as_deref).collect();
-    backend::data_row(out, &values)
 }

@@ -5,6 +5,7 @@
 
 mod command;
 mod conversation;
+mod encode;
 pub mod metrics;
 mod run;
 pub mod table;
