@@ -1,4 +1,22 @@
-//! Frontend messages as bytes. Nothing is checked: tests send wrong ones on purpose.
+//! Frontend messages as bytes. What is well-formed is encoded by `pgwire`, a codec that is not ours: what both sides get wrong
+//! alike would not show otherwise. What tests make wrong on purpose is put together by hand.
+
+use bytes::{Bytes, BytesMut};
+use pgwire::messages::Message;
+use pgwire::messages::copy::{CopyData, CopyDone, CopyFail};
+use pgwire::messages::extendedquery::{Bind, Close, Describe, Execute, Flush, Parse, Sync};
+use pgwire::messages::simplequery::Query;
+use pgwire::messages::terminate::Terminate;
+
+fn encoded(message: &impl Message) -> Vec<u8> {
+    let mut out = BytesMut::new();
+    message.encode(&mut out).expect("a message that can be encoded");
+    out.to_vec()
+}
+
+fn name_of(text: &str) -> Option<String> {
+    Some(text.to_owned())
+}
 
 /// A frame: tag, length, body.
 pub fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -65,20 +83,18 @@ pub fn cancel(pid: u32, key: &[u8]) -> Vec<u8> {
 }
 
 pub fn query(sql: impl AsRef<[u8]>) -> Vec<u8> {
-    let mut body = Vec::new();
-    text(&mut body, sql);
-    frame(b'Q', &body)
+    match std::str::from_utf8(sql.as_ref()) {
+        Ok(sql) => encoded(&Query::new(sql.to_owned())),
+        Err(_) => {
+            let mut body = Vec::new();
+            text(&mut body, sql);
+            frame(b'Q', &body)
+        }
+    }
 }
 
 pub fn parse(name: &str, sql: &str, types: &[u32]) -> Vec<u8> {
-    let mut body = Vec::new();
-    text(&mut body, name);
-    text(&mut body, sql);
-    count(&mut body, types.len());
-    for oid in types {
-        body.extend(oid.to_be_bytes());
-    }
-    frame(b'P', &body)
+    encoded(&Parse::new(name_of(name), sql.to_owned(), types.to_vec()))
 }
 
 /// Bind with values in text format; `result_formats` as on the wire: none, one for all, or one a column.
@@ -94,68 +110,44 @@ pub fn bind_raw(
     values: &[Option<&[u8]>],
     result_formats: &[i16],
 ) -> Vec<u8> {
-    let mut body = Vec::new();
-    text(&mut body, portal);
-    text(&mut body, statement);
-    count(&mut body, formats.len());
-    for format in formats {
-        body.extend(format.to_be_bytes());
-    }
-    count(&mut body, values.len());
-    for it in values {
-        value(&mut body, *it);
-    }
-    count(&mut body, result_formats.len());
-    for format in result_formats {
-        body.extend(format.to_be_bytes());
-    }
-    frame(b'B', &body)
+    let values = values.iter().map(|it| it.map(Bytes::copy_from_slice)).collect();
+    let (formats, results) = (formats.to_vec(), result_formats.to_vec());
+    encoded(&Bind::new(name_of(portal), name_of(statement), formats, values, results))
 }
 
 /// `kind` is `S` (statement) or `P` (portal).
 pub fn describe(kind: char, name: &str) -> Vec<u8> {
-    named(b'D', kind, name)
+    encoded(&Describe::new(kind as u8, name_of(name)))
 }
 
 /// `kind` is `S` (statement) or `P` (portal).
 pub fn close(kind: char, name: &str) -> Vec<u8> {
-    named(b'C', kind, name)
-}
-
-fn named(tag: u8, kind: char, name: &str) -> Vec<u8> {
-    let mut body = vec![kind as u8];
-    text(&mut body, name);
-    frame(tag, &body)
+    encoded(&Close::new(kind as u8, name_of(name)))
 }
 
 /// `rows` 0 means all.
 pub fn execute(portal: &str, rows: u32) -> Vec<u8> {
-    let mut body = Vec::new();
-    text(&mut body, portal);
-    body.extend(rows.to_be_bytes());
-    frame(b'E', &body)
+    encoded(&Execute::new(name_of(portal), rows as i32))
 }
 
 pub fn sync() -> Vec<u8> {
-    frame(b'S', b"")
+    encoded(&Sync::new())
 }
 
 pub fn flush() -> Vec<u8> {
-    frame(b'H', b"")
+    encoded(&Flush::new())
 }
 
 pub fn copy_data(data: &[u8]) -> Vec<u8> {
-    frame(b'd', data)
+    encoded(&CopyData::new(Bytes::copy_from_slice(data)))
 }
 
 pub fn copy_done() -> Vec<u8> {
-    frame(b'c', b"")
+    encoded(&CopyDone::new())
 }
 
 pub fn copy_fail(reason: &str) -> Vec<u8> {
-    let mut body = Vec::new();
-    text(&mut body, reason);
-    frame(b'f', &body)
+    encoded(&CopyFail::new(reason.to_owned()))
 }
 
 pub fn function_call(oid: u32, arguments: &[&str]) -> Vec<u8> {
@@ -170,7 +162,7 @@ pub fn function_call(oid: u32, arguments: &[&str]) -> Vec<u8> {
 }
 
 pub fn terminate() -> Vec<u8> {
-    frame(b'X', b"")
+    encoded(&Terminate::new())
 }
 
 /// Unnamed Parse, Bind, Describe of the portal, Execute; no Sync.

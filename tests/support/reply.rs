@@ -2,6 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use bytes::BytesMut;
+use pgwire::messages::data::{DataRow, FieldDescription, ParameterDescription, RowDescription};
+use pgwire::messages::response::{CommandComplete, ErrorResponse, NoticeResponse, NotificationResponse, ReadyForQuery};
+use pgwire::messages::startup::ParameterStatus;
+use pgwire::messages::{DecodeContext, Message};
+
 /// The fields of an error or notice by their letter: `C` the SQLSTATE, `M` the message, `D` the detail ...
 pub type Fields = BTreeMap<char, String>;
 
@@ -102,35 +108,54 @@ impl Reply {
         lines.join("\n")
     }
 
-    /// Takes one message in.
+    /// Takes one message in. A body that is longer or shorter than its message fails the test.
     pub fn add(&mut self, tag: u8, body: &[u8]) {
         self.kinds.push(tag as char);
-        let mut body = Cursor(body);
         match tag {
-            b'D' => {
-                let n = body.u16();
-                self.rows.push((0..n).map(|_| body.value()).collect());
-            }
-            b'T' => {
-                let n = body.u16();
-                self.columns.push((0..n).map(|_| body.column()).collect());
-            }
-            b'C' => self.tags.push(body.text()),
-            b'E' => self.errors.push(body.fields()),
-            b'N' => self.notices.push(body.fields()),
+            b'D' => self.rows.push(values(&decoded(body))),
+            b'T' => self.columns.push(decoded::<RowDescription>(body).fields.into_iter().map(Column::from).collect()),
+            b'C' => self.tags.push(decoded::<CommandComplete>(body).tag),
+            b'E' => self.errors.push(fields(decoded::<ErrorResponse>(body).fields)),
+            b'N' => self.notices.push(fields(decoded::<NoticeResponse>(body).fields)),
             b'A' => {
-                body.u32();
-                self.notifications.push((body.text(), body.text()));
+                let NotificationResponse { channel, payload, .. } = decoded(body);
+                self.notifications.push((channel, payload));
             }
-            b'd' => self.copy_out.extend(body.0),
-            b't' => {
-                let n = body.u16();
-                self.parameter_types.push((0..n).map(|_| body.u32()).collect());
+            b'd' => self.copy_out.extend(body),
+            b't' => self.parameter_types.push(decoded::<ParameterDescription>(body).types),
+            b'S' => {
+                let ParameterStatus { name, value, .. } = decoded(body);
+                self.statuses.push((name, value));
             }
-            b'S' => self.statuses.push((body.text(), body.text())),
-            b'Z' => self.states.push(body.u8() as char),
+            b'Z' => self.states.push(decoded::<ReadyForQuery>(body).status as u8 as char),
             _ => {}
         }
+    }
+}
+
+/// Read by a codec that is not ours: what both sides get wrong alike would not show otherwise.
+fn decoded<M: Message>(body: &[u8]) -> M {
+    let mut left = BytesMut::from(body);
+    let message = M::decode_body(&mut left, body.len() + 4, &DecodeContext::default()).expect("a well-formed message");
+    assert!(left.is_empty(), "bytes behind the last field: {left:?}");
+    message
+}
+
+fn values(row: &DataRow) -> Vec<Option<Vec<u8>>> {
+    let mut data = Cursor(&row.data);
+    let values = (0..row.field_count).map(|_| data.value()).collect();
+    assert!(data.0.is_empty(), "bytes behind the last value");
+    values
+}
+
+fn fields(fields: Vec<(u8, String)>) -> Fields {
+    fields.into_iter().map(|(letter, text)| (letter as char, text)).collect()
+}
+
+impl From<FieldDescription> for Column {
+    fn from(field: FieldDescription) -> Self {
+        let FieldDescription { name, table_id, column_id, type_id, format_code, .. } = field;
+        Self { name, table: table_id as u32, attribute: column_id, type_oid: type_id, format: format_code }
     }
 }
 
@@ -144,23 +169,8 @@ impl Cursor<'_> {
         *head
     }
 
-    pub fn u8(&mut self) -> u8 {
-        self.take::<1>()[0]
-    }
-
-    pub fn u16(&mut self) -> u16 {
-        u16::from_be_bytes(self.take())
-    }
-
     pub fn u32(&mut self) -> u32 {
         u32::from_be_bytes(self.take())
-    }
-
-    pub fn text(&mut self) -> String {
-        let end = self.0.iter().position(|it| *it == 0).expect("unterminated string");
-        let text = String::from_utf8_lossy(&self.0[..end]).into_owned();
-        self.0 = &self.0[end + 1..];
-        text
     }
 
     fn value(&mut self) -> Option<Vec<u8>> {
@@ -168,25 +178,5 @@ impl Cursor<'_> {
         let (head, tail) = self.0.split_at(length);
         self.0 = tail;
         Some(head.to_vec())
-    }
-
-    fn column(&mut self) -> Column {
-        let name = self.text();
-        let table = self.u32();
-        let attribute = self.u16() as i16;
-        let type_oid = self.u32();
-        self.u16();
-        self.u32();
-        Column { name, table, attribute, type_oid, format: self.u16() as i16 }
-    }
-
-    fn fields(&mut self) -> Fields {
-        let mut fields = Fields::new();
-        loop {
-            match self.u8() {
-                0 => return fields,
-                letter => fields.insert(letter as char, self.text()),
-            };
-        }
     }
 }
