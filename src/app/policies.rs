@@ -3,11 +3,10 @@
 use std::fmt::Write as _;
 
 use super::ServeError;
-use crate::catalog;
+use crate::checks::load_policy;
 use crate::checks::rls::check;
 use crate::config::{Config, Enforcement, Layout, Upstream};
-use crate::policy::{PolicyInput, build_policy, tenants_of};
-use crate::sql::StatementLimits;
+use crate::policy::tenants_of;
 
 /// Looks at each upstream whose enforcement is `rls`. One that cannot be reached is left for later: no statement on a tenant
 /// table is served there before its catalog was read.
@@ -17,15 +16,8 @@ use crate::sql::StatementLimits;
 pub async fn check_policies(config: &Config) -> Result<(), ServeError> {
     let mut text = String::new();
     for upstream in config.upstreams.values().filter(|upstream| relies_on_policies(config, upstream)) {
-        let Ok(catalog) = catalog::load(upstream).await else { continue };
-        let tenants = tenants_of(config, &upstream.name);
-        let input = PolicyInput {
-            tenancy: &config.tenancy,
-            tenants: &tenants,
-            enforcement: upstream.enforcement,
-            limits: StatementLimits::default(),
-        };
-        let findings = check(&build_policy(&input, catalog, 0).0).findings();
+        let Ok((policy, _)) = load_policy(config, upstream).await else { continue };
+        let findings = check(&policy).findings();
         if !findings.is_empty() {
             let _ = write!(text, "\nupstream \"{}\", database \"{}\":", upstream.name, upstream.database);
             findings.iter().for_each(|finding| {

@@ -4,3 +4,25 @@
 pub mod doctor;
 pub mod rls;
 pub mod verify_isolation;
+
+use crate::catalog::{self, LoadError};
+use crate::config::{Config, Upstream};
+use crate::guard::Policy;
+use crate::policy::{PolicyInput, PolicyNote, build_policy, tenants_of};
+use crate::sql::StatementLimits;
+
+/// The policy of an upstream as the proxy would have it now, and what of the configuration does not fit what is there.
+///
+/// # Errors
+/// The upstream's catalog cannot be read.
+pub async fn load_policy(config: &Config, upstream: &Upstream) -> Result<(Policy, Vec<PolicyNote>), LoadError> {
+    let catalog = catalog::load(upstream).await?;
+    let tenants = tenants_of(config, &upstream.name);
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        enforcement: upstream.enforcement,
+        limits: StatementLimits::default(),
+    };
+    Ok(build_policy(&input, catalog, 0))
+}

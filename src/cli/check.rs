@@ -2,12 +2,12 @@
 
 use std::process::ExitCode;
 
-use super::{ConfigArgs, runtime};
-use crate::catalog;
+use super::{ConfigArgs, conclude, print, runtime};
+use crate::catalog::LoadError;
+use crate::checks::load_policy;
 use crate::config::{Config, Layout, Upstream};
 use crate::guard::TableRule;
-use crate::policy::{NoteLevel, PolicyInput, build_policy, tenants_of};
-use crate::sql::StatementLimits;
+use crate::policy::{NoteLevel, tenants_of};
 use crate::tenant::LoginQuery;
 
 /// Options of `pgwarden check`.
@@ -33,32 +33,33 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Ok(loaded) => loaded.config,
         Err(code) => return code,
     };
+    let mut said = String::new();
     let errors = match args.connect {
         true => match runtime() {
-            Ok(runtime) => runtime.block_on(check_upstreams(&config)),
+            Ok(runtime) => runtime.block_on(check_upstreams(&config, &mut said)),
             Err(code) => return code,
         },
         false => 0,
     };
     if errors > 0 {
         eprintln!("{errors} error{}", if errors == 1 { "" } else { "s" });
-        return ExitCode::FAILURE;
+        return conclude(said, false);
     }
-    println!(
-        "{}: ok ({} tenants, {} logins, {} upstreams)",
+    said.push_str(&format!(
+        "{}: ok ({} tenants, {} logins, {} upstreams)\n",
         config.path.display(),
         config.tenants.len(),
         config.logins.len(),
         config.upstreams.len()
-    );
-    ExitCode::SUCCESS
+    ));
+    print(said)
 }
 
-/// Returns how many errors there were.
-async fn check_upstreams(config: &Config) -> usize {
+/// Returns how many errors there were; what is right is `said`.
+async fn check_upstreams(config: &Config, said: &mut String) -> usize {
     let mut errors = 0;
     for upstream in config.upstreams.values() {
-        match check_upstream(config, upstream).await {
+        match check_upstream(config, upstream, said).await {
             Ok(found) => errors += found,
             Err(error) => {
                 eprintln!("error: upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
@@ -68,7 +69,7 @@ async fn check_upstreams(config: &Config) -> usize {
     }
     if let Some(query) = &config.auth_query {
         match LoginQuery::check(query).await {
-            Ok(()) => println!("[auth_query] on upstream \"{}\": ok", query.upstream.name),
+            Ok(()) => said.push_str(&format!("[auth_query] on upstream \"{}\": ok\n", query.upstream.name)),
             Err(error) => {
                 eprintln!("error: [auth_query] on upstream \"{}\": {error}", query.upstream.name);
                 errors += 1;
@@ -78,17 +79,10 @@ async fn check_upstreams(config: &Config) -> usize {
     errors
 }
 
-async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, catalog::LoadError> {
-    let catalog = catalog::load(upstream).await?;
+async fn check_upstream(config: &Config, upstream: &Upstream, said: &mut String) -> Result<usize, LoadError> {
+    let (policy, notes) = load_policy(config, upstream).await?;
     let tenants = tenants_of(config, &upstream.name);
-    let input = PolicyInput {
-        tenancy: &config.tenancy,
-        tenants: &tenants,
-        enforcement: upstream.enforcement,
-        limits: StatementLimits::default(),
-    };
-    let version = catalog.server_version_num;
-    let (policy, notes) = build_policy(&input, catalog, 0);
+    let version = policy.catalog.server_version_num;
     let mut errors = 0;
     for note in notes {
         let level = match note.level() {
@@ -102,9 +96,9 @@ async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, c
     }
     let guarded = policy.tables.values().filter(|r| matches!(r, TableRule::Tenant(_))).count();
     let of_layout = |wanted: fn(&Layout) -> bool| tenants.iter().filter(|t| wanted(&t.layout)).count();
-    println!(
+    said.push_str(&format!(
         "upstream \"{}\" at {}: Postgres {}.{}; enforcement {}; {guarded} tenant tables, {} shared; tenants: {} in the shared layout, {} with \
-         a schema, {} with the database",
+         a schema, {} with the database\n",
         upstream.name,
         upstream.address,
         version / 10_000,
@@ -114,6 +108,6 @@ async fn check_upstream(config: &Config, upstream: &Upstream) -> Result<usize, c
         of_layout(|l| matches!(l, Layout::Shared)),
         of_layout(|l| matches!(l, Layout::Schema { .. })),
         of_layout(|l| matches!(l, Layout::Database)),
-    );
+    ));
     Ok(errors)
 }

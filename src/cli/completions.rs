@@ -20,7 +20,7 @@ pub struct CompletionsArgs {
 
 /// Prints the shell's completions of pgwarden's subcommands and options.
 pub(super) fn run(args: &CompletionsArgs) -> ExitCode {
-    super::print(&script(args.shell))
+    super::print(script(args.shell))
 }
 
 fn script(shell: Shell) -> Vec<u8> {

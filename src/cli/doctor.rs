@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::{ConfigArgs, runtime};
-use crate::catalog::{self, LoadError};
+use super::{ConfigArgs, conclude, runtime};
+use crate::catalog::LoadError;
 use crate::checks::doctor::{Finding, Severity, examine, tenant_tables};
+use crate::checks::load_policy;
 use crate::config::{Config, Upstream};
 use crate::control;
-use crate::policy::{PolicyInput, build_policy, tenants_of};
-use crate::sql::StatementLimits;
+use crate::policy::tenants_of;
 
 /// Options of `pgwarden doctor`.
 #[derive(Clone, Debug, clap::Args)]
@@ -81,19 +81,20 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match args.format {
-        Format::Text => findings.iter().for_each(|finding| println!("{finding}\n")),
+    let said: String = match args.format {
+        Format::Text => findings.iter().map(|finding| format!("{finding}\n\n")).collect(),
         Format::Json => match serde_json::to_string_pretty(&findings) {
-            Ok(json) => println!("{json}"),
+            Ok(json) => json + "\n",
             Err(error) => {
                 eprintln!("pgwarden: {error}");
                 return ExitCode::FAILURE;
             }
         },
-    }
+    };
     let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
+    let code = conclude(said, !findings.iter().any(|f| args.fail_on.includes(f.severity)));
     eprintln!("{} high, {} medium, {} low", count(Severity::High), count(Severity::Medium), count(Severity::Low));
-    if findings.iter().any(|f| args.fail_on.includes(f.severity)) { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+    code
 }
 
 async fn examine_all(config: &Config) -> Result<Vec<Finding>, String> {
@@ -112,15 +113,7 @@ async fn examine_all(config: &Config) -> Result<Vec<Finding>, String> {
 }
 
 async fn examine_one(config: &Config, upstream: &Upstream, shared: bool) -> Result<Vec<Finding>, LoadError> {
-    let catalog = catalog::load(upstream).await?;
-    let tenants = tenants_of(config, &upstream.name);
-    let input = PolicyInput {
-        tenancy: &config.tenancy,
-        tenants: &tenants,
-        enforcement: upstream.enforcement,
-        limits: StatementLimits::default(),
-    };
-    let (policy, notes) = build_policy(&input, catalog, 0);
+    let (policy, notes) = load_policy(config, upstream).await?;
     if !shared && tenant_tables(&policy) == 0 {
         return Ok(Vec::new());
     }

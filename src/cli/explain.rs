@@ -1,15 +1,15 @@
 //! `pgwarden explain`: what the guard makes of a statement, and why.
 
+use std::fmt::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::{ConfigArgs, runtime};
+use super::{ConfigArgs, conclude, runtime};
 use crate::base::Refusal;
-use crate::catalog;
+use crate::catalog::LoadError;
+use crate::checks::load_policy;
 use crate::config::{Config, Layout, Tenant};
 use crate::guard::{Guard, Guarded, Plan, Protocol, plan_statements};
-use crate::policy::{PolicyInput, build_policy, tenants_of};
-use crate::sql::StatementLimits;
 
 /// Options of `pgwarden explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -52,32 +52,21 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
         }
         Err(code) => return code,
     };
-    println!("tenant   {} ({})", tenant.name, layout(&tenant.layout));
+    let mut said = format!("tenant   {} ({})\n", tenant.name, layout(&tenant.layout));
     if tenant.layout == Layout::Shared {
-        println!("mode     enforcement {}", tenant.upstream.enforcement.as_str());
+        said.push_str(&format!("mode     enforcement {}\n", tenant.upstream.enforcement.as_str()));
     }
-    match verdict(&guard, tenant, args) {
-        Ok(guarded) => {
-            forwarded(&guarded, args.extended);
-            ExitCode::SUCCESS
-        }
-        Err(refusal) => {
-            refused(&refusal);
-            ExitCode::FAILURE
-        }
-    }
+    let verdict = verdict(&guard, tenant, args);
+    // Writing to a String cannot fail.
+    let _ = match &verdict {
+        Ok(guarded) => forwarded(&mut said, guarded, args.extended),
+        Err(refusal) => refused(&mut said, refusal),
+    };
+    conclude(said, verdict.is_ok())
 }
 
-async fn guard(config: &Config, tenant: &Tenant) -> Result<Guard, catalog::LoadError> {
-    let catalog = catalog::load(&tenant.upstream).await?;
-    let tenants = tenants_of(config, &tenant.upstream.name);
-    let input = PolicyInput {
-        tenancy: &config.tenancy,
-        tenants: &tenants,
-        enforcement: tenant.upstream.enforcement,
-        limits: StatementLimits::default(),
-    };
-    let (policy, _) = build_policy(&input, catalog, 0);
+async fn guard(config: &Config, tenant: &Tenant) -> Result<Guard, LoadError> {
+    let (policy, _) = load_policy(config, &tenant.upstream).await?;
     Ok(Guard::new(Arc::new(policy), plan_statements))
 }
 
@@ -94,39 +83,42 @@ fn layout(layout: &Layout) -> String {
     }
 }
 
-fn forwarded(guarded: &Guarded, extended: bool) {
+fn forwarded(said: &mut String, guarded: &Guarded, extended: bool) -> fmt::Result {
     let rewritten = guarded.plans().iter().any(|plan| plan.rewritten);
-    println!("verdict  {}", if rewritten { "rewritten and forwarded" } else { "forwarded as it is" });
-    println!("sql      {}", guarded.text().replace('\n', "\n         "));
+    writeln!(said, "verdict  {}", if rewritten { "rewritten and forwarded" } else { "forwarded as it is" })?;
+    writeln!(said, "sql      {}", guarded.text().replace('\n', "\n         "))?;
     for (plan, statement) in guarded.plans().iter().zip(0..) {
-        explain_plan(plan, guarded, statement, extended);
+        explain_plan(said, plan, guarded, statement, extended)?;
     }
+    Ok(())
 }
 
-fn explain_plan(plan: &Plan, guarded: &Guarded, statement: usize, extended: bool) {
+fn explain_plan(said: &mut String, plan: &Plan, guarded: &Guarded, statement: usize, extended: bool) -> fmt::Result {
     for (slot, index) in plan.slots.iter().zip(0..) {
         let Some((value, _)) = guarded.slot_value(statement, index) else { continue };
         let key = slot.key.as_deref().unwrap_or("key");
         let place =
             if extended { format!("${} = ", usize::from(plan.client_params) + index + 1) } else { String::new() };
-        println!("value    {place}'{value}' as {} (the tenant's {key})", slot.type_name);
+        writeln!(said, "value    {place}'{value}' as {} (the tenant's {key})", slot.type_name)?;
     }
     for effect in &plan.effects {
-        println!("effect   {effect}");
+        writeln!(said, "effect   {effect}")?;
     }
     for note in &plan.notes {
-        println!("why      {note}");
+        writeln!(said, "why      {note}")?;
     }
+    Ok(())
 }
 
-fn refused(refusal: &Refusal) {
+fn refused(said: &mut String, refusal: &Refusal) -> fmt::Result {
     let error = &refusal.error;
-    println!("verdict  refused ({})", refusal.kind.as_str());
-    println!("error    {} (SQLSTATE {})", error.message, error.code);
+    writeln!(said, "verdict  refused ({})", refusal.kind.as_str())?;
+    writeln!(said, "error    {} (SQLSTATE {})", error.message, error.code)?;
     if let Some(detail) = &error.detail {
-        println!("detail   {detail}");
+        writeln!(said, "detail   {detail}")?;
     }
     if let Some(hint) = &error.hint {
-        println!("hint     {hint}");
+        writeln!(said, "hint     {hint}")?;
     }
+    Ok(())
 }

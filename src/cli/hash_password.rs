@@ -25,8 +25,7 @@ pub(super) fn run(_: &HashPasswordArgs) -> ExitCode {
     let password = if io::stdin().is_terminal() { ask() } else { first_line(io::stdin().lock()) };
     match password {
         Ok(password) => {
-            println!("{}", ScramVerifier::from_password(password.expose()).to_text().expose());
-            ExitCode::SUCCESS
+            super::print(format!("{}\n", ScramVerifier::from_password(password.expose()).to_text().expose()))
         }
         Err(reason) => {
             eprintln!("pgwarden: {reason}");

@@ -92,9 +92,15 @@ pub fn run(cli: Cli) -> ExitCode {
 }
 
 /// Prints what a subcommand makes for others to read. Standard output that is closed early is an error, not a panic.
-fn print(text: &[u8]) -> ExitCode {
-    match io::stdout().write_all(text).and_then(|()| io::stdout().flush()) {
-        Ok(()) => ExitCode::SUCCESS,
+fn print(text: impl AsRef<[u8]>) -> ExitCode {
+    conclude(text, true)
+}
+
+/// As [`print`]; and the end of a subcommand that went well or did not.
+fn conclude(text: impl AsRef<[u8]>, well: bool) -> ExitCode {
+    match io::stdout().write_all(text.as_ref()).and_then(|()| io::stdout().flush()) {
+        Ok(()) if well => ExitCode::SUCCESS,
+        Ok(()) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("pgwarden: cannot write: {error}");
             ExitCode::FAILURE

@@ -1,17 +1,16 @@
 //! `pgwarden rls`
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{ConfigArgs, runtime};
-use crate::catalog;
+use super::{ConfigArgs, conclude, runtime};
 use crate::checks::doctor::tenant_tables;
+use crate::checks::load_policy;
 use crate::checks::rls::{Report, check, generate};
 use crate::config::{Config, Layout, Upstream};
-use crate::guard::Policy;
-use crate::policy::{PolicyInput, build_policy, tenants_of};
-use crate::sql::StatementLimits;
+use crate::policy::tenants_of;
 
 /// Options of `pgwarden rls`.
 #[derive(Clone, Debug, clap::Args)]
@@ -42,37 +41,36 @@ pub(super) fn run(args: &RlsArgs) -> ExitCode {
         Err(code) => return code,
     };
     let checks = matches!(args.command, RlsCommand::Check(_));
+    let mut said = String::new();
     let done = match runtime() {
-        Ok(runtime) => runtime.block_on(all(&config, checks)),
+        Ok(runtime) => runtime.block_on(all(&config, checks, &mut said)),
         Err(code) => return code,
     };
-    match done {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
-        Err(error) => {
-            eprintln!("pgwarden: {error}");
-            ExitCode::FAILURE
-        }
+    let code = conclude(said, done == Ok(true));
+    if let Err(error) = done {
+        eprintln!("pgwarden: {error}");
     }
+    code
 }
 
-/// Whether nothing is missing on any upstream.
-async fn all(config: &Config, checks: bool) -> Result<bool, String> {
+/// Whether nothing is missing on any upstream; what is to be told of them is `said`.
+async fn all(config: &Config, checks: bool, said: &mut String) -> Result<bool, String> {
     let mut complete = true;
     for upstream in config.upstreams.values().filter(|upstream| is_shared(config, upstream)) {
         let told =
             |error: &dyn std::fmt::Display| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
-        let policy = policy(config, upstream).await.map_err(|error| told(&error))?;
+        let (policy, _) = load_policy(config, upstream).await.map_err(|error| told(&error))?;
         if tenant_tables(&policy) == 0 {
             continue;
         }
         if !checks {
-            println!("-- upstream \"{}\", database \"{}\"", upstream.name, upstream.database);
-            println!("{}", generate(&policy));
+            // Writing to a String cannot fail, here and below.
+            let _ = writeln!(said, "-- upstream \"{}\", database \"{}\"", upstream.name, upstream.database);
+            let _ = writeln!(said, "{}", generate(&policy));
             continue;
         }
         let report = check(&policy);
-        print(upstream, &report);
+        let _ = tell(said, upstream, &report);
         complete &= report.is_complete();
     }
     Ok(complete)
@@ -84,28 +82,14 @@ fn is_shared(config: &Config, upstream: &Upstream) -> bool {
         || tenants_of(config, &upstream.name).iter().any(|tenant| tenant.layout == Layout::Shared)
 }
 
-async fn policy(config: &Config, upstream: &Upstream) -> Result<Policy, catalog::LoadError> {
-    let catalog = catalog::load(upstream).await?;
-    let tenants = tenants_of(config, &upstream.name);
-    let input = PolicyInput {
-        tenancy: &config.tenancy,
-        tenants: &tenants,
-        enforcement: upstream.enforcement,
-        limits: StatementLimits::default(),
-    };
-    Ok(build_policy(&input, catalog, 0).0)
-}
-
-fn print(upstream: &Upstream, report: &Report) {
-    println!(
-        "upstream \"{}\", database \"{}\", enforcement {}",
-        upstream.name,
-        upstream.database,
-        upstream.enforcement.as_str()
-    );
-    report.role.iter().for_each(|text| println!("  {text}"));
+fn tell(said: &mut String, upstream: &Upstream, report: &Report) -> std::fmt::Result {
+    let Upstream { name, database, enforcement, .. } = upstream;
+    writeln!(said, "upstream \"{name}\", database \"{database}\", enforcement {}", enforcement.as_str())?;
+    report.role.iter().try_for_each(|text| writeln!(said, "  {text}"))?;
     for table in &report.tables {
-        println!("  {}: {}", table.table, if table.missing.is_empty() { "complete" } else { "incomplete" });
-        table.missing.iter().for_each(|text| println!("      {text}"));
+        let state = if table.missing.is_empty() { "complete" } else { "incomplete" };
+        writeln!(said, "  {}: {state}", table.table)?;
+        table.missing.iter().try_for_each(|text| writeln!(said, "      {text}"))?;
     }
+    Ok(())
 }

@@ -72,8 +72,7 @@ pub(super) fn run(args: &UsageArgs) -> ExitCode {
     };
     let store = Store::new(quota);
     if args.ddl {
-        print!("{}", store.definition());
-        return ExitCode::SUCCESS;
+        return super::print(store.definition());
     }
     let runtime = match runtime() {
         Ok(runtime) => runtime,
@@ -89,10 +88,7 @@ pub(super) fn run(args: &UsageArgs) -> ExitCode {
         })
     };
     match outcome {
-        Ok(text) => {
-            print!("{text}");
-            ExitCode::SUCCESS
-        }
+        Ok(text) => super::print(text),
         Err(error) => fail(quota, &error),
     }
 }

@@ -7,14 +7,12 @@ use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::{ConfigArgs, runtime};
-use crate::catalog;
+use super::{ConfigArgs, conclude, runtime};
+use crate::checks::load_policy;
 use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
 use crate::config::{Config, Tenant};
 use crate::control;
 use crate::guard::Policy;
-use crate::policy::{PolicyInput, build_policy, tenants_of};
-use crate::sql::StatementLimits;
 use crate::tenant::{Registry, StartupParams};
 
 /// Options of `pgwarden verify-isolation`.
@@ -76,9 +74,8 @@ pub(super) fn run(args: &VerifyArgs) -> ExitCode {
         Ok(runtime) => runtime.block_on(attack(&config, args)),
         Err(code) => return code,
     };
-    match outcome.and_then(|report| publish(&report, args).map(|()| report.passed())) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::FAILURE,
+    match outcome.and_then(|report| Ok((publish(&report, args)?, report.passed()))) {
+        Ok((said, passed)) => conclude(said, passed),
         Err(error) => {
             eprintln!("pgwarden: {error}");
             ExitCode::FAILURE
@@ -110,17 +107,10 @@ async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
 /// What is known of the database where a tenant lives.
 async fn policy(config: &Config, tenant: &Tenant) -> Result<Policy, String> {
     let upstream = &tenant.upstream;
-    let catalog = catalog::load(upstream)
-        .await
-        .map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?;
-    let tenants = tenants_of(config, &upstream.name);
-    let rules = PolicyInput {
-        tenancy: &config.tenancy,
-        tenants: &tenants,
-        enforcement: upstream.enforcement,
-        limits: StatementLimits::default(),
-    };
-    Ok(build_policy(&rules, catalog, 0).0)
+    let loaded = load_policy(config, upstream).await;
+    loaded
+        .map(|(policy, _)| policy)
+        .map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))
 }
 
 /// What the upstream lets the attacker's role do with the other's tables.
@@ -171,7 +161,8 @@ fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str
         .ok_or_else(|| format!("--as-{who} names no tenant: say which with --tenant-{who}"))
 }
 
-fn publish(report: &Report, args: &VerifyArgs) -> Result<(), String> {
+/// Writes the report to the files that are asked for; returns what is printed of it.
+fn publish(report: &Report, args: &VerifyArgs) -> Result<String, String> {
     let json = serde_json::to_string_pretty(report).map_err(|error| error.to_string())?;
     let write = |path: &Option<PathBuf>, text: &str| match path {
         Some(path) => std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display())),
@@ -179,9 +170,8 @@ fn publish(report: &Report, args: &VerifyArgs) -> Result<(), String> {
     };
     write(&args.json, &json)?;
     write(&args.junit, &report.junit())?;
-    match args.format {
-        Format::Text => print!("{report}"),
-        Format::Json => println!("{json}"),
-    }
-    Ok(())
+    Ok(match args.format {
+        Format::Text => report.to_string(),
+        Format::Json => json + "\n",
+    })
 }

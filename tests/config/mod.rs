@@ -135,6 +135,34 @@ fn explain_shows_the_verdict_and_the_final_text() {
     assert!(said.contains("SELECT 1"), "{said}");
 }
 
+/// Whoever reads what is printed may leave early, as `head -1` does.
+#[test]
+fn a_closed_pipe_is_an_error_and_no_panic() {
+    let directory = tempfile::tempdir().unwrap();
+    let [path, password] = ["pgwarden.toml", "password"].map(|it| directory.path().join(it));
+    fs::write(&path, Setup::default().text(Lab::general(), 6432)).unwrap();
+    fs::write(&password, "secret\n").unwrap();
+    let configured = [
+        &["check"][..],
+        &["check", "--connect"],
+        &["explain", "--tenant", "a", "SELECT * FROM orders"],
+        &["doctor", "--fail-on", "never"],
+        &["rls", "generate"],
+        &["rls", "check"],
+    ];
+    let configured = configured.map(|it| [it, &["--config", path.to_str().unwrap()]].concat());
+    let others = [vec!["hash-password"], vec!["ddl-trigger"], vec!["completions", "bash"], vec!["man"]];
+    for arguments in configured.into_iter().chain(others) {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let input = fs::File::open(&password).unwrap();
+        let output = Command::new(program()).args(&arguments).stdin(input).stdout(writer).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("cannot write") && !said.contains("panicked"), "{arguments:?}: {said}");
+    }
+}
+
 /// The tour shows what it says, and leaves nothing behind.
 #[test]
 fn the_demo_goes_as_it_should() {
