@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::{ConfigArgs, conclude, runtime};
+use super::{ConfigArgs, Progress, conclude, runtime};
 use crate::catalog::LoadError;
 use crate::checks::doctor::{Finding, Severity, examine, tenant_tables};
 use crate::checks::load_policy;
@@ -99,10 +99,12 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
 
 async fn examine_all(config: &Config) -> Result<Vec<Finding>, String> {
     let mut findings = Vec::new();
+    let progress = Progress::new();
     for upstream in config.upstreams.values() {
         let tenants = tenants_of(config, &upstream.name);
         let shared = upstream.name == config.tenancy.upstream;
         if shared || !tenants.is_empty() {
+            progress.say(format!("examining upstream \"{}\"", upstream.name));
             let found = examine_one(config, upstream, shared).await;
             findings.extend(
                 found.map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?,

@@ -9,6 +9,7 @@ mod doctor;
 mod explain;
 mod hash_password;
 mod man;
+mod progress;
 mod rls;
 mod serve;
 mod usage;
@@ -20,6 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 pub use config_args::ConfigArgs;
+use progress::Progress;
 
 /// A tenant-aware Postgres proxy: an app points its DATABASE_URL at it, and no SQL that the app sends can read or change
 /// another tenant's rows.

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::{ConfigArgs, conclude, runtime};
+use super::{ConfigArgs, Progress, conclude, runtime};
 use crate::checks::doctor::tenant_tables;
 use crate::checks::load_policy;
 use crate::checks::rls::{Report, check, generate};
@@ -56,9 +56,11 @@ pub(super) fn run(args: &RlsArgs) -> ExitCode {
 /// Whether nothing is missing on any upstream; what is to be told of them is `said`.
 async fn all(config: &Config, checks: bool, said: &mut String) -> Result<bool, String> {
     let mut complete = true;
+    let progress = Progress::new();
     for upstream in config.upstreams.values().filter(|upstream| is_shared(config, upstream)) {
         let told =
             |error: &dyn std::fmt::Display| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
+        progress.say(format!("reading upstream \"{}\"", upstream.name));
         let (policy, _) = load_policy(config, upstream).await.map_err(|error| told(&error))?;
         if tenant_tables(&policy) == 0 {
             continue;

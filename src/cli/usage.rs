@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 
 use clap::ValueEnum;
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
 
 use super::{ConfigArgs, runtime};
 use crate::config::{Config, Measure, QuotaConfig};
@@ -79,7 +81,7 @@ pub(super) fn run(args: &UsageArgs) -> ExitCode {
         Err(code) => return code,
     };
     let outcome = if args.init {
-        runtime.block_on(store.create()).map(|()| format!("made, or there already: {}\n", quota.table))
+        runtime.block_on(store.create()).map(|()| Ok(format!("made, or there already: {}\n", quota.table)))
     } else {
         let period = args.period.unwrap_or_else(|| Period::containing(quota.period, today()));
         runtime.block_on(entries(&store, args, period)).map(|entries| {
@@ -88,7 +90,11 @@ pub(super) fn run(args: &UsageArgs) -> ExitCode {
         })
     };
     match outcome {
-        Ok(text) => super::print(text),
+        Ok(Ok(text)) => super::print(text),
+        Ok(Err(error)) => {
+            eprintln!("pgwarden: {error}");
+            ExitCode::FAILURE
+        }
         Err(error) => fail(quota, &error),
     }
 }
@@ -117,12 +123,12 @@ fn warn_of_missing(config: &Config, args: &UsageArgs, entries: &[Entry], period:
 }
 
 impl Format {
-    fn print(self, entries: &[Entry], period: Period) -> String {
-        match self {
+    fn print(self, entries: &[Entry], period: Period) -> Result<String, csv::Error> {
+        Ok(match self {
             Format::Text => text(entries, period),
-            Format::Csv => csv(entries, period),
+            Format::Csv => csv(entries, period)?,
             Format::Json => json(entries, period),
-        }
+        })
     }
 }
 
@@ -152,31 +158,21 @@ fn text(entries: &[Entry], period: Period) -> String {
     if entries.is_empty() {
         return format!("nothing was used in {period}\n");
     }
-    let lines: Vec<_> = lines(entries, period).collect();
-    let mut widths = vec![0; COLUMNS.len() + 2];
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
+    let mut table = Table::new();
+    table.load_style(NOTHING).add_rows(lines(entries, period));
+    for (at, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((if at == 0 { 0 } else { 2 }, 0));
+        // Names of tenants and periods stand to the left, numbers to the right.
+        column.set_cell_alignment(if at < 2 { CellAlignment::Left } else { CellAlignment::Right });
     }
-    let mut out = String::new();
-    for line in &lines {
-        let cells = line.iter().zip(&widths).enumerate().map(|(column, (cell, width))| match column {
-            0 | 1 => format!("{cell:<width$}"),
-            _ => format!("{cell:>width$}"),
-        });
-        out.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
-        out.push('\n');
-    }
-    out
+    format!("{table}\n")
 }
 
-fn csv(entries: &[Entry], period: Period) -> String {
-    let cell = |text: String| match text.contains(['"', ',', '\r', '\n']) {
-        true => format!("\"{}\"", text.replace('"', "\"\"")),
-        false => text,
-    };
-    lines(entries, period).map(|line| line.into_iter().map(cell).collect::<Vec<_>>().join(",") + "\r\n").collect()
+fn csv(entries: &[Entry], period: Period) -> Result<String, csv::Error> {
+    let mut writer = csv::WriterBuilder::new().terminator(csv::Terminator::CRLF).from_writer(Vec::new());
+    lines(entries, period).try_for_each(|line| writer.write_record(line))?;
+    let written = writer.into_inner().map_err(|error| error.into_error())?;
+    String::from_utf8(written).map_err(|error| std::io::Error::other(error).into())
 }
 
 fn json(entries: &[Entry], period: Period) -> String {
@@ -204,7 +200,7 @@ mod tests {
     #[test]
     fn for_people_and_for_machines() {
         let (entries, period) = ([entry("acme"), entry("a\",b")], Period::parse("2026-11").unwrap());
-        let csv = csv(&entries, period);
+        let csv = csv(&entries, period).unwrap();
         let lines: Vec<_> = csv.split("\r\n").collect();
         assert_eq!(lines[0], "tenant,period,transactions,statements,rows_read,rows_written,bytes_in,bytes_out,busy_ms");
         assert_eq!(lines[1], "acme,2026-11,1,20,0,0,0,0,1");

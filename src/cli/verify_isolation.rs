@@ -1,13 +1,12 @@
 //! `pgwarden verify-isolation`
 
-use std::io::{IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueEnum;
 
-use super::{ConfigArgs, conclude, runtime};
+use super::{ConfigArgs, Progress, conclude, runtime};
 use crate::checks::load_policy;
 use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
 use crate::config::{Config, Tenant};
@@ -98,10 +97,13 @@ async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
         rights: rights_of(&a, &b, &others).await?,
         suites,
     };
-    let terminal = std::io::stderr().is_terminal();
-    let report = verify(&input, &mut |what| show_progress(terminal, what)).await.map_err(|error| error.to_string());
-    show_progress(terminal, "");
-    report
+    let progress = Progress::new();
+    let mut tell = |what: &str| match progress.is_shown() {
+        true => progress.say(what),
+        // A line each in a log.
+        false => eprintln!("{what}"),
+    };
+    verify(&input, &mut tell).await.map_err(|error| error.to_string())
 }
 
 /// What is known of the database where a tenant lives.
@@ -118,18 +120,6 @@ async fn rights_of(a: &Tenant, b: &Tenant, others: &Policy) -> Result<Vec<Right>
     let told = |error: &dyn std::fmt::Display| format!("upstream \"{}\": {error}", a.upstream.name);
     let control = control::connect(&a.upstream, "pgwarden verify-isolation").await.map_err(|error| told(&error))?;
     rights(&control, a, b, others).await.map_err(|error| told(&error))
-}
-
-/// One line that is written over on a terminal; a line each in a log.
-fn show_progress(terminal: bool, what: &str) {
-    let mut out = std::io::stderr();
-    let written = match (terminal, what) {
-        (true, what) => write!(out, "\r\x1b[K{what}"),
-        (false, "") => Ok(()),
-        (false, what) => writeln!(out, "{what}"),
-    };
-    // Nobody is there to be shown anything.
-    let _ = written.and_then(|()| out.flush());
 }
 
 fn read_suite(path: &Path) -> Result<(String, Vec<suite::Block>), String> {
@@ -169,7 +159,7 @@ fn publish(report: &Report, args: &VerifyArgs) -> Result<String, String> {
         None => Ok(()),
     };
     write(&args.json, &json)?;
-    write(&args.junit, &report.junit())?;
+    write(&args.junit, &report.junit().map_err(|error| error.to_string())?)?;
     Ok(match args.format {
         Format::Text => report.to_string(),
         Format::Json => json + "\n",

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
 use super::judge::Verdict;
@@ -104,57 +105,45 @@ impl Report {
     }
 
     /// JUnit XML: a suite for each table, a case for each attack.
-    pub fn junit(&self) -> String {
-        let total = self.tally();
-        let mut xml = format!(
-            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"pgwarden verify-isolation\" tests=\"{}\" \
-             failures=\"{}\" errors=\"{}\">\n",
-            total.attacks, total.leaks, total.failed
-        );
+    ///
+    /// # Errors
+    /// There is no XML for it.
+    pub fn junit(&self) -> Result<String, SerializeError> {
+        let mut report = quick_junit::Report::new("pgwarden verify-isolation");
         for (target, cases) in self.by_target() {
-            let tally = tally(cases.iter().copied());
-            xml.push_str(&format!(
-                "  <testsuite name=\"{}\" tests=\"{}\" failures=\"{}\" errors=\"{}\">\n",
-                escape(target),
-                tally.attacks,
-                tally.leaks,
-                tally.failed
-            ));
-            cases.iter().for_each(|case| xml.push_str(&junit_case(case)));
-            xml.push_str("  </testsuite>\n");
+            let mut suite = TestSuite::new(legible(target));
+            suite.add_test_cases(cases.into_iter().map(junit_case));
+            report.add_test_suite(suite);
         }
-        xml.push_str("</testsuites>\n");
-        xml
+        report.to_string()
     }
 }
 
-fn junit_case(case: &Case) -> String {
-    let name = format!("{}: {}", case.family, one_line(&case.statement));
-    let head = format!("    <testcase classname=\"{}\" name=\"{}\"", escape(&case.target), escape(&name));
-    let body = match case.outcome {
-        "leak" => format!("<failure message=\"{0}\">{0}</failure>", escape(&case.evidence)),
-        "failed" => format!("<error message=\"{0}\">{0}</error>", escape(&case.evidence)),
-        _ if case.evidence.is_empty() => return format!("{head}/>\n"),
-        _ => format!("<system-out>{}</system-out>", escape(&case.evidence)),
+fn junit_case(case: &Case) -> TestCase {
+    let evidence = legible(&case.evidence);
+    let bad = |kind| {
+        let mut status = TestCaseStatus::non_success(kind);
+        status.set_message(evidence.as_str()).set_description(evidence.as_str());
+        status
     };
-    format!("{head}>{body}</testcase>\n")
+    let status = match case.outcome {
+        "leak" => bad(NonSuccessKind::Failure),
+        "failed" => bad(NonSuccessKind::Error),
+        _ => TestCaseStatus::success(),
+    };
+    let held = matches!(status, TestCaseStatus::Success { .. });
+    let mut told = TestCase::new(legible(&format!("{}: {}", case.family, one_line(&case.statement))), status);
+    told.set_classname(legible(&case.target));
+    if held && !evidence.is_empty() {
+        told.set_system_out(evidence);
+    }
+    told
 }
 
-/// Text for XML 1.0, which has no way to write most control characters.
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for character in text.chars() {
-        match character {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\n' => escaped.push_str("&#10;"),
-            it if it.is_control() || matches!(it, '\u{fffe}' | '\u{ffff}') => escaped.push('\u{fffd}'),
-            it => escaped.push(it),
-        }
-    }
-    escaped
+/// XML 1.0 has no way to write most control characters: what stands for them shows that something was there.
+fn legible(text: &str) -> String {
+    let unwritable = |it: char| it != '\n' && it.is_control() || matches!(it, '\u{fffe}' | '\u{ffff}');
+    text.replace(unwritable, "\u{fffd}")
 }
 
 fn one_line(text: &str) -> String {
@@ -248,9 +237,9 @@ mod tests {
 
     #[test]
     fn junit_is_escaped() {
-        let xml = report().junit();
-        assert!(xml.contains("tests=\"3\" failures=\"1\" errors=\"0\""));
-        assert!(xml.contains("note &lt; '\u{fffd}&amp;'"), "{xml}");
+        let xml = report().junit().unwrap();
+        assert!(xml.contains("tests=\"3\" skipped=\"0\" failures=\"1\" errors=\"0\""), "{xml}");
+        assert!(xml.contains("note &lt; &apos;\u{fffd}&amp;&apos;"), "{xml}");
         assert!(xml.contains("<failure message=\"1 rows of &quot;globex&quot;\">"));
         assert!(!xml.contains('\u{1}'));
     }
