@@ -281,16 +281,6 @@ impl Directory {
         self.seats.get(&id).map(|seat| Arc::clone(&seat))
     }
 
-    /// Number of sessions, those that are logging in included.
-    pub fn len(&self) -> usize {
-        self.seats.len()
-    }
-
-    /// Whether there is no session.
-    pub fn is_empty(&self) -> bool {
-        self.seats.is_empty()
-    }
-
     /// Gives an order to all sessions, those to come included.
     pub fn tell_all(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::SeqCst);
