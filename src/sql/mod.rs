@@ -5,6 +5,7 @@ mod limits;
 mod names;
 pub(crate) mod parse;
 mod quote;
+pub(crate) mod walk;
 
 pub use fingerprint::fingerprint;
 pub use limits::StatementLimits;

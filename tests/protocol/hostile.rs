@@ -203,6 +203,27 @@ fn deep_and_wide_statements_are_refused() {
     is_well();
 }
 
+/// What is nested within the limits, over a query that is wide, is answered as Postgres answers it.
+#[test]
+fn deep_queries_are_answered() {
+    let mut session = LARGE.get().a().connect();
+    let wanted = session.simple("SELECT count(*) FROM customers").ok().value().to_owned();
+    let wide: String = (0..1_000).map(|i| format!(", id + {i} AS c{i}")).collect();
+    let wide = format!("SELECT id{wide} FROM customers");
+    for depth in [10, 80] {
+        let nested = |open: &str, close: &str| format!("{}{wide}{}", open.repeat(depth), close.repeat(depth));
+        for sql in [
+            nested("SELECT id FROM (", ") q"),
+            nested("SELECT id FROM customers WHERE id IN (SELECT id FROM (", ") q)"),
+            nested("WITH w AS (", ") SELECT id FROM w"),
+        ] {
+            let reply = session.simple(format!("SELECT count(*) FROM ({sql}) q"));
+            assert_eq!(reply.ok().value(), wanted, "{depth}: {sql:.60}");
+        }
+    }
+    is_well();
+}
+
 /// COPY options without their argument, or with one of another kind: an error, and the process lives on.
 #[test]
 fn copy_options_without_sense() {

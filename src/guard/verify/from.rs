@@ -1,84 +1,128 @@
 //! FROM items: where a tenant relation's predicate must stand, join by join.
 
-use serde_json::Value;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{JoinExpr, JoinType, Node, RangeTableSample, RangeVar};
 
-use super::leak::Level;
+use super::level::Level;
 use super::predicate::Reference;
 use super::scope::Scope;
-use super::tree::{conjuncts, field, node, number, text};
+use super::tree::{conjuncts, node};
 use super::{Outcome, Verifier};
+use crate::guard::nodes;
+use crate::sql::walk::kind;
 
 /// Conditions that a row of a relation must pass before it is seen.
-pub(super) type Conditions<'v> = Vec<&'v Value>;
+pub(super) type Conditions<'v> = Vec<&'v NodeEnum>;
 
-/// `JoinType` of the grammar; the others are the planner's.
-mod join {
-    pub const INNER: i64 = 1;
-    pub const LEFT: i64 = 2;
-    pub const FULL: i64 = 3;
-    pub const RIGHT: i64 = 4;
-}
-
-impl<'p> Verifier<'p> {
+impl<'v, 'p> Verifier<'v, 'p> {
     /// A FROM item under conditions. For a relation on the nullable side of a join, WHERE is none of them: it would
     /// drop rows of the other side that only matched other tenants' rows.
-    pub(super) fn item_of_from<'v>(
+    #[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
+    pub(super) fn item_of_from(
         &self,
-        item: &'v Value,
+        item: &'v NodeEnum,
         conditions: &Conditions<'v>,
         level: &Level<'v, 'p>,
-        scope: &Scope<'v, 'p>,
+        scope: &Scope<'_, 'v, 'p>,
     ) -> Outcome {
-        match node(item) {
-            Some(("RangeVar", fields)) => self.guarded_relation(fields, conditions, scope),
-            Some(("JoinExpr", fields)) => self.join(fields, conditions, level, scope),
-            Some(("RangeTableSample", fields)) => {
-                self.item_of_from(field(fields, "relation"), conditions, level, scope)?;
-                self.walk_fields(fields, scope, &["relation"])
+        match item {
+            NodeEnum::RangeVar(relation) => self.guarded_relation(relation, conditions, scope),
+            NodeEnum::JoinExpr(join) => self.join(join, conditions, level, scope),
+            NodeEnum::RangeTableSample(sample) => {
+                let RangeTableSample { relation, method, args, repeatable, location: _ } = &**sample;
+                self.field_of_from(relation, conditions, level, scope)?;
+                self.walk_all(&[method, args, repeatable], scope)
             }
-            // Subqueries and functions are levels of their own.
-            Some(_) | None => self.walk(item, scope),
+            // Levels of their own, and expressions.
+            NodeEnum::RangeSubselect(_)
+            | NodeEnum::RangeFunction(_)
+            | NodeEnum::RangeTableFunc(_)
+            | NodeEnum::JsonTable(_) => self.walk_node(item, scope),
+            other @ (nodes::statement!() | nodes::part!()) => Err(format!("{} is no item of FROM", kind(other))),
         }
     }
 
-    fn join<'v>(
+    /// All items of a FROM or USING.
+    pub(super) fn from_clause(
         &self,
-        fields: &'v Value,
+        items: &'v [Node],
         conditions: &Conditions<'v>,
         level: &Level<'v, 'p>,
-        scope: &Scope<'v, 'p>,
+        scope: &Scope<'_, 'v, 'p>,
     ) -> Outcome {
-        let on = conjuncts(field(fields, "quals"));
-        self.no_leaks(&on, &level.of_join(fields), scope)?;
-        // An alias over the join hides the names inside: no outer condition can mean them.
-        let outer = if field(fields, "alias").is_null() { conditions.clone() } else { Conditions::new() };
-        let both: Conditions<'_> = outer.iter().copied().chain(on.iter().copied()).collect();
-        let (left, right) = match number(fields, "jointype") {
-            join::INNER => (both.clone(), both),
-            join::LEFT => (outer, on),
-            join::RIGHT => (on, outer),
-            join::FULL => (Conditions::new(), Conditions::new()),
-            other => return Err(format!("join type {other} is not known")),
-        };
-        self.item_of_from(field(fields, "larg"), &left, level, scope)?;
-        self.item_of_from(field(fields, "rarg"), &right, level, scope)?;
-        self.walk_fields(fields, scope, &["larg", "rarg"])
+        super::tree::nodes(items).try_for_each(|item| self.item_of_from(item, conditions, level, scope))
     }
 
-    fn guarded_relation(&self, range_var: &Value, conditions: &Conditions<'_>, scope: &Scope<'_, '_>) -> Outcome {
-        let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
-        if schema.is_empty() && scope.has(name) {
+    pub(super) fn field_of_from(
+        &self,
+        field: &'v Option<Box<Node>>,
+        conditions: &Conditions<'v>,
+        level: &Level<'v, 'p>,
+        scope: &Scope<'_, 'v, 'p>,
+    ) -> Outcome {
+        node(field).map_or(Ok(()), |item| self.item_of_from(item, conditions, level, scope))
+    }
+
+    fn join(
+        &self,
+        join: &'v JoinExpr,
+        conditions: &Conditions<'v>,
+        level: &Level<'v, 'p>,
+        scope: &Scope<'_, 'v, 'p>,
+    ) -> Outcome {
+        let JoinExpr {
+            jointype: _,
+            is_natural: _,
+            larg,
+            rarg,
+            using_clause,
+            join_using_alias,
+            quals,
+            alias,
+            rtindex: _,
+        } = join;
+        let on = conjuncts(node(quals));
+        self.no_leaks(&on, level.of_join(join), scope)?;
+        // An alias over the join hides the names inside: no outer condition can mean them.
+        let outer = if alias.is_none() { conditions.clone() } else { Conditions::new() };
+        let (left, right) = match join.jointype() {
+            JoinType::JoinInner => {
+                let both: Conditions<'_> = outer.into_iter().chain(on).collect();
+                (both.clone(), both)
+            }
+            JoinType::JoinLeft => (outer, on),
+            JoinType::JoinRight => (on, outer),
+            JoinType::JoinFull => (Conditions::new(), Conditions::new()),
+            // Those of the planner.
+            other @ (JoinType::Undefined
+            | JoinType::JoinSemi
+            | JoinType::JoinAnti
+            | JoinType::JoinRightSemi
+            | JoinType::JoinRightAnti
+            | JoinType::JoinUniqueOuter
+            | JoinType::JoinUniqueInner) => return Err(format!("join type {} is not known", other.as_str_name())),
+        };
+        self.field_of_from(larg, &left, level, scope)?;
+        self.field_of_from(rarg, &right, level, scope)?;
+        self.walk_all(&[using_clause, join_using_alias, quals, alias], scope)
+    }
+
+    fn guarded_relation(&self, relation: &RangeVar, conditions: &Conditions<'_>, scope: &Scope<'_, '_, '_>) -> Outcome {
+        if relation.schemaname.is_empty() && scope.has(&relation.relname) {
             return Ok(());
         }
-        self.behind_predicate(range_var, conditions)
+        self.behind_predicate(relation, conditions)
     }
 
     /// A tenant relation must have its predicate among the conditions; any other relation needs none.
-    pub(super) fn behind_predicate(&self, range_var: &Value, conditions: &Conditions<'_>) -> Outcome {
-        let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
-        let Some(table) = self.tenant_table(schema, name) else { return Ok(()) };
-        let guarded = Reference::of(range_var)
-            .is_some_and(|reference| conditions.iter().any(|c| self.predicates.is_predicate(c, reference, table)));
-        if guarded { Ok(()) } else { Err(format!("{name} stands without its tenant predicate")) }
+    pub(super) fn behind_predicate(&self, relation: &RangeVar, conditions: &Conditions<'_>) -> Outcome {
+        let Some(table) = self.tenant_table(relation) else { return Ok(()) };
+        let guarded = Reference::of(relation).is_some_and(|reference| {
+            conditions.iter().any(|condition| {
+                super::count_step();
+                self.predicates.is_predicate(condition, reference, table)
+            })
+        });
+        if guarded { Ok(()) } else { Err(format!("{} stands without its tenant predicate", relation.relname)) }
     }
 }

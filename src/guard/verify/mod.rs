@@ -1,27 +1,32 @@
 //! The verifier: reads the text that will be sent anew and refuses it unless every tenant relation in it stands behind
 //! its predicate.
 //!
-//! It shares nothing with the rewriter but the policy. It walks the re-read tree as plain data (every field of every
-//! node, known or not), so that a relation in a place that nobody thought of is found: a tenant relation counts as guarded
-//! only where one of the rules here says so, and anywhere else the statement does not go out.
+//! It shares nothing with the rewriter but the policy. It walks the re-read tree by [`crate::sql::walk`] (every field of every
+//! struct, whether a rule knows it or not), so that a relation in a place that nobody thought of is found: a tenant relation
+//! counts as guarded only where one of the rules here says so, and anywhere else the statement does not go out.
+//!
+//! A statement is walked once by [`survey`], and once by the rules: the work grows with its size, however deep it is nested.
 
 mod derived;
 mod from;
 mod leak;
+mod level;
 mod plain;
 mod predicate;
 mod query;
 mod scope;
+mod survey;
 mod tree;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
-use pg_query::protobuf::RawStmt;
+use pg_query::protobuf::{RangeVar, RawStmt};
 
 use self::predicate::Predicates;
 use self::scope::Scope;
+use self::survey::Survey;
 use super::plan::{TenantCheck, TenantSlot};
 use super::policy::{Policy, Protection, TableRule, TenantTable};
 use crate::base::{Refusal, RefusalKind, SqlState};
@@ -38,10 +43,9 @@ pub(crate) fn verify(
     slots: &[TenantSlot],
     checks: &[TenantCheck],
 ) -> Result<(), Refusal> {
-    let tree =
-        serde_json::to_value(statement).map_err(|error| refusal(&format!("the tree cannot be read: {error}")))?;
-    let verifier = Verifier { policy, predicates: Predicates { client_params, slots }, checks };
-    verifier.walk(&tree, &Scope::default()).map_err(|what| refusal(&what))
+    let predicates = Predicates { client_params, slots };
+    let verifier = Verifier { policy, predicates, checks, survey: Survey::of(policy, statement) };
+    verifier.walk(statement, &Scope::outermost()).map_err(|what| refusal(&what))
 }
 
 fn refusal(what: &str) -> Refusal {
@@ -58,34 +62,38 @@ fn refusal(what: &str) -> Refusal {
 /// What is wrong, for the refusal's detail.
 type Outcome = Result<(), String>;
 
-struct Verifier<'p> {
+struct Verifier<'v, 'p> {
     policy: &'p Policy,
     predicates: Predicates<'p>,
     checks: &'p [TenantCheck],
+    survey: Survey<'v>,
 }
 
-impl<'p> Verifier<'p> {
+impl<'p> Verifier<'_, 'p> {
     /// The rule of a relation as Postgres will resolve its name, if it is a tenant relation that no policy guards.
-    fn tenant_table(&self, schema: &str, name: &str) -> Option<&'p TenantTable> {
-        self.any_tenant_table(schema, name).filter(|table| match table.protection {
+    fn tenant_table(&self, relation: &RangeVar) -> Option<&'p TenantTable> {
+        any_tenant_table(self.policy, relation).map(|(_, table)| table).filter(|table| match table.protection {
             Protection::Predicate | Protection::Missing(_) => true,
             Protection::Policies => false,
         })
     }
+}
 
-    /// The same of any tenant relation.
-    fn any_tenant_table(&self, schema: &str, name: &str) -> Option<&'p TenantTable> {
-        match self.policy.tables.get(&self.relation(schema, name)?.name)? {
-            TableRule::Tenant(table) => Some(table),
-            TableRule::Shared => None,
-        }
+/// A tenant relation, whatever guards it, and its rule.
+fn any_tenant_table<'p>(policy: &'p Policy, name: &RangeVar) -> Option<(&'p Relation, &'p TenantTable)> {
+    let relation = match name.schemaname.as_str() {
+        "" => policy.catalog.resolve(&policy.search_path, &name.relname),
+        schema => policy.catalog.relation(schema, &name.relname),
+    }?;
+    match policy.tables.get(&relation.name)? {
+        TableRule::Tenant(table) => Some((relation, table)),
+        TableRule::Shared => None,
     }
+}
 
-    fn relation(&self, schema: &str, name: &str) -> Option<&'p Relation> {
-        if schema.is_empty() {
-            self.policy.catalog.resolve(&self.policy.search_path, name)
-        } else {
-            self.policy.catalog.relation(schema, name)
-        }
-    }
+/// Counts what is done, for the test of how the work grows with a statement.
+#[inline]
+fn count_step() {
+    #[cfg(test)]
+    tests::STEPS.with(|steps| steps.set(steps.get() + 1));
 }

@@ -1,87 +1,118 @@
 //! The walk over every field, and SELECT.
 
-use serde_json::Value;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{RangeVar, SelectStmt};
 
-use super::from::Conditions;
 use super::scope::Scope;
-use super::tree::{conjuncts, field, items, node, text};
+use super::tree::{conjuncts, node, nodes as nodes_of};
 use super::{Outcome, Verifier};
 use crate::guard::nodes;
+use crate::sql::walk::{Part, Walk, kind};
 
-/// Statements that may hold a query, or that tenants may send without one; with COPY, and the queries themselves, these are
-/// all that leave in the shared layout.
-const AROUND_QUERIES: &[&str] = &[
-    "CallStmt",
-    "ClosePortalStmt",
-    "ConstraintsSetStmt",
-    "DeallocateStmt",
-    "DeclareCursorStmt",
-    "DiscardStmt",
-    "ExecuteStmt",
-    "ExplainStmt",
-    "FetchStmt",
-    "PrepareStmt",
-    "TransactionStmt",
-    "UnlistenStmt",
-    "VariableSetStmt",
-    "VariableShowStmt",
-];
-
-impl<'p> Verifier<'p> {
+impl<'v, 'p> Verifier<'v, 'p> {
     /// Walks anything. A relation that is met here, and not by one of the rules for its place, must not be a tenant's.
-    pub(super) fn walk<'v>(&self, value: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        match value {
-            Value::Array(items) => items.iter().try_for_each(|item| self.walk(item, scope)),
-            Value::Object(fields) => match node(value) {
-                Some((kind, inner)) => self.walk_struct(kind, inner, scope),
-                // A struct without a node around it: the arms of a set operation are SELECTs, a target is a RangeVar.
-                None if fields.contains_key("values_lists") => self.select(value, scope),
-                None if fields.contains_key("relname") => self.bare_relation(value, scope),
-                None => self.walk_fields(value, scope, &[]),
-            },
-            Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
-        }
+    pub(super) fn walk(&self, value: &'v (impl Walk + ?Sized), scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        let mut outcome = Ok(());
+        value.met(&mut |part| {
+            outcome = match part {
+                Part::Node(node) => self.walk_node(node, scope),
+                Part::Select(select) => self.select(select, scope),
+                Part::RangeVar(relation) => self.bare_relation(relation, scope),
+            };
+            outcome.is_err()
+        });
+        outcome
     }
 
-    fn walk_struct<'v>(&self, kind: &str, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        match kind {
-            "SelectStmt" => self.select(fields, scope),
-            "InsertStmt" => self.insert(fields, scope),
-            "UpdateStmt" => self.update(fields, scope),
-            "DeleteStmt" => self.delete(fields, scope),
-            "MergeStmt" => self.merge(fields, scope),
-            "CopyStmt" => self.copy(fields, scope),
-            "RangeVar" => self.bare_relation(fields, scope),
+    /// Walks several fields.
+    pub(super) fn walk_all(&self, fields: &[&'v dyn Walk], scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        fields.iter().try_for_each(|field| self.walk(*field, scope))
+    }
+
+    #[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
+    pub(super) fn walk_node(&self, node: &'v NodeEnum, scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        super::count_step();
+        match node {
+            NodeEnum::SelectStmt(select) => self.select(select, scope),
+            NodeEnum::InsertStmt(insert) => self.insert(insert, scope),
+            NodeEnum::UpdateStmt(update) => self.update(update, scope),
+            NodeEnum::DeleteStmt(delete) => self.delete(delete, scope),
+            NodeEnum::MergeStmt(merge) => self.merge(merge, scope),
+            NodeEnum::CopyStmt(copy) => self.copy(copy, scope),
+            NodeEnum::RangeVar(relation) => self.bare_relation(relation, scope),
             // `FOR UPDATE OF name`: names of FROM items, not of relations
-            "LockingClause" => Ok(()),
-            kind if nodes::is_in_queries(kind) || AROUND_QUERIES.contains(&kind) => {
-                self.walk_fields(fields, scope, &[])
+            NodeEnum::LockingClause(_) => Ok(()),
+            // Statements that may hold a query, or that tenants may send without one; with COPY, and the queries themselves,
+            // these are all that leave in the shared layout.
+            NodeEnum::CallStmt(_)
+            | NodeEnum::ClosePortalStmt(_)
+            | NodeEnum::ConstraintsSetStmt(_)
+            | NodeEnum::DeallocateStmt(_)
+            | NodeEnum::DeclareCursorStmt(_)
+            | NodeEnum::DiscardStmt(_)
+            | NodeEnum::ExecuteStmt(_)
+            | NodeEnum::ExplainStmt(_)
+            | NodeEnum::FetchStmt(_)
+            | NodeEnum::PrepareStmt(_)
+            | NodeEnum::TransactionStmt(_)
+            | NodeEnum::UnlistenStmt(_)
+            | NodeEnum::VariableSetStmt(_)
+            | NodeEnum::VariableShowStmt(_) => self.walk(node, scope),
+            nodes::expression!() | nodes::json!() | nodes::from_item!() | nodes::literal!() | nodes::query_part!() => {
+                self.walk(node, scope)
             }
-            kind => Err(format!("{kind} has no place in a statement of a tenant")),
+            other @ (nodes::statement!() | nodes::definition_part!() | nodes::planned!()) => {
+                Err(format!("{} has no place in a statement of a tenant", kind(other)))
+            }
         }
     }
 
     /// A relation in a place that no rule covers.
-    fn bare_relation(&self, range_var: &Value, scope: &Scope<'_, '_>) -> Outcome {
-        let (schema, name) = (text(range_var, "schemaname"), text(range_var, "relname"));
-        if (schema.is_empty() && scope.has(name)) || self.tenant_table(schema, name).is_none() {
+    fn bare_relation(&self, relation: &RangeVar, scope: &Scope<'_, '_, '_>) -> Outcome {
+        let is_cte = relation.schemaname.is_empty() && scope.has(&relation.relname);
+        if is_cte || self.tenant_table(relation).is_none() {
             return Ok(());
         }
-        Err(format!("{name} stands in a place that cannot be guarded"))
+        Err(format!("{} stands in a place that cannot be guarded", relation.relname))
     }
 
-    fn select<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        let scope = self.with_clause(fields, scope)?;
-        let conditions: Conditions<'_> = conjuncts(field(fields, "where_clause"));
-        let level = self.level(items(fields, "from_clause"), &scope);
-        self.no_leaks(&conditions, &level, &scope)?;
+    fn select(&self, select: &'v SelectStmt, scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        let SelectStmt {
+            distinct_clause,
+            into_clause,
+            target_list,
+            from_clause,
+            where_clause,
+            group_clause,
+            group_distinct: _,
+            having_clause,
+            window_clause,
+            values_lists,
+            sort_clause,
+            limit_offset,
+            limit_count,
+            limit_option: _,
+            locking_clause,
+            with_clause,
+            op: _,
+            all: _,
+            larg,
+            rarg,
+        } = select;
+        let ctes = self.with_clause(with_clause.as_ref(), scope)?;
+        let scope = scope.with(&ctes);
+        let conditions = conjuncts(node(where_clause));
+        let level = self.level(None, nodes_of(from_clause), &scope);
+        self.no_leaks(&conditions, level.items(), &scope)?;
         // The planner moves conditions of HAVING that hold no aggregate into WHERE.
-        self.no_leaks(&conjuncts(field(fields, "having_clause")), &level, &scope)?;
+        self.no_leaks(&conjuncts(node(having_clause)), level.items(), &scope)?;
         let inside = scope.within(&level);
-        for item in items(fields, "from_clause") {
-            self.item_of_from(item, &conditions, &level, &inside)?;
-        }
-        self.walk(field(fields, "where_clause"), &inside)?;
-        self.walk_fields(fields, &scope, &["from_clause", "where_clause", "with_clause"])
+        self.from_clause(from_clause, &conditions, &level, &inside)?;
+        self.walk(where_clause, &inside)?;
+        self.walk_all(
+            &[distinct_clause, into_clause, target_list, group_clause, having_clause, window_clause],
+            &scope,
+        )?;
+        self.walk_all(&[values_lists, sort_clause, limit_offset, limit_count, locking_clause, larg, rarg], &scope)
     }
 }

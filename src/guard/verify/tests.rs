@@ -6,6 +6,11 @@ use crate::base::QualifiedName;
 use crate::catalog::{Catalog, Column, Generated, Identity, Operator, RelKind, Relation};
 use crate::sql::parse::reparse;
 
+thread_local! {
+    /// What the verifier did: nodes walked, names and conditions compared.
+    pub(super) static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
 fn column(name: &str) -> Column {
     Column {
         name: name.into(),
@@ -71,7 +76,7 @@ fn check(sql: &str) -> Result<(), String> {
     let sql = expand(sql);
     let slots = [TenantSlot { key: None, type_oid: 23, type_name: "pg_catalog.int4".into() }];
     let checks = [TenantCheck::Literal { slot: 0, value: "1".into() }, TenantCheck::Param { slot: 0, number: 1 }];
-    let statements = reparse(&sql).expect(&sql);
+    let statements = reparse(&sql).unwrap_or_else(|error| panic!("{error}: {sql:.60}"));
     verify(&policy(), &statements[0], 1, &slots, &checks).map_err(|refusal| refusal.error.detail.unwrap().into_owned())
 }
 
@@ -362,5 +367,54 @@ fn only_statements_of_known_kinds_pass() {
     }
     for sql in ["SHOW timezone", "BEGIN", "FETCH c", "EXPLAIN SELECT 1", "SET timezone = 'UTC'", "DEALLOCATE ALL"] {
         assert_eq!(check(sql), Ok(()), "{sql}");
+    }
+}
+
+/// Statements of growing depth, and of growing width: what is done grows with their size, and not with size times depth.
+#[test]
+fn work_grows_with_the_size_of_a_statement() {
+    let nested =
+        |open: &str, inner: &str, close: &str, n: usize| format!("{}{inner}{}", open.repeat(n), close.repeat(n));
+    let listed = |n: usize, cte: &dyn Fn(usize) -> String| {
+        (0..n).map(|i| format!("w{i} AS ({})", cte(i))).collect::<Vec<_>>().join(",")
+    };
+    let own = "SELECT id FROM public.orders WHERE P(orders)";
+    type Statement<'s> = &'s dyn Fn(usize) -> String;
+    let statements: [(&str, usize, Statement<'_>); 11] = [
+        ("subqueries in FROM", 20, &|n| nested("SELECT * FROM (", own, ") o", n)),
+        ("lateral ones", 8, &|n| {
+            nested("SELECT * FROM public.countries k, LATERAL (SELECT k.id, l.* FROM (", own, ") l) m", n)
+        }),
+        ("in WHERE", 20, &|n| nested("SELECT 1 FROM public.countries WHERE EXISTS (", own, ")", n)),
+        ("in the target list", 20, &|n| nested("SELECT (", own, ")", n)),
+        ("WITH in WITH", 20, &|n| nested("WITH w AS (", own, ") SELECT * FROM w", n)),
+        ("WITH RECURSIVE in WITH RECURSIVE", 20, &|n| nested("WITH RECURSIVE w AS (", own, ") SELECT * FROM w", n)),
+        ("set operations", 20, &|n| nested("(", own, &format!(" UNION {own})"), n)),
+        ("rows", 20, &|n| {
+            format!("SELECT * FROM public.orders WHERE P(orders) AND {} = 1", nested("ROW(", "id / 1", ", 2)", n))
+        }),
+        ("joins", 20, &|n| {
+            let more: String = (0..n).map(|i| format!(" JOIN public.countries k{i} ON k{i}.id = 1")).collect();
+            format!("SELECT * FROM public.countries k{more}")
+        }),
+        ("CTEs", 200, &|n| {
+            let cte = |i: usize| if i == 0 { own.to_owned() } else { format!("SELECT * FROM w{}", i - 1) };
+            format!("WITH {} SELECT * FROM w{}", listed(n, &cte), n - 1)
+        }),
+        ("CTEs that refer forward", 200, &|n| {
+            let cte = |i: usize| if i + 1 == n { own.to_owned() } else { format!("SELECT * FROM w{}", i + 1) };
+            format!("WITH RECURSIVE {} SELECT * FROM w0", listed(n, &cte))
+        }),
+    ];
+    for (what, n, statement) in statements {
+        let steps = |n: usize| {
+            STEPS.set(0);
+            let outcome = check(&statement(n));
+            assert!(outcome.is_ok() || what == "rows", "{what}: {outcome:?}");
+            STEPS.get()
+        };
+        let (small, large) = (steps(n), steps(4 * n));
+        // Four times the statement; sixteen times the work would be depth times size.
+        assert!(large < 5 * small, "{what}: {small} steps, {large} for a statement four times as large");
     }
 }

@@ -1,144 +1,125 @@
 //! Statements that write: INSERT, UPDATE, DELETE, MERGE, COPY FROM.
 
-use serde_json::Value;
+use pg_query::NodeEnum;
+use pg_query::protobuf::{
+    AConst, CmdType, ColumnRef, CopyStmt, DeleteStmt, InsertStmt, MergeMatchKind, MergeStmt, MergeWhenClause,
+    MultiAssignRef, Node, OnConflictAction, OnConflictClause, RangeVar, SelectStmt, SetOperation, UpdateStmt, a_const,
+};
 
 use super::from::Conditions;
-use super::leak::Level;
+use super::level::Level;
 use super::predicate::Reference;
 use super::scope::Scope;
-use super::tree::{conjuncts, field, items, node, node_of, number, strings, text};
+use super::tree::{conjuncts, node, nodes, single_case, strings, target, targets};
 use super::{Outcome, Verifier};
 use crate::guard::plan::TenantCheck;
 use crate::guard::policy::TenantTable;
 
-/// `OnConflictAction::ONCONFLICT_UPDATE`
-const ON_CONFLICT_UPDATE: i64 = 3;
-/// `SetOperation::SETOP_NONE`
-const SETOP_NONE: i64 = 1;
-/// `MergeMatchKind::MERGE_WHEN_NOT_MATCHED_BY_SOURCE`
-const NOT_MATCHED_BY_SOURCE: i64 = 2;
-
-/// `CmdType`, as far as MERGE has it.
-mod command {
-    pub const UPDATE: i64 = 3;
-    pub const INSERT: i64 = 4;
-    pub const DELETE: i64 = 5;
-    pub const NOTHING: i64 = 8;
-}
-
-impl<'p> Verifier<'p> {
-    pub(super) fn insert<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        let scope = self.with_clause(fields, scope)?;
-        let target = field(fields, "relation");
-        if let Some(table) = self.target_table(target) {
-            let at = self.column_index(fields, "cols", table)?;
-            self.inserted(field(fields, "select_stmt"), at, items(fields, "cols").len(), table)?;
-            self.on_conflict(field(fields, "on_conflict_clause"), target, table, &scope)?;
+impl<'v, 'p> Verifier<'v, 'p> {
+    pub(super) fn insert(&self, insert: &'v InsertStmt, scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        let InsertStmt {
+            relation,
+            cols,
+            select_stmt,
+            on_conflict_clause,
+            returning_clause,
+            with_clause,
+            r#override: _,
+        } = insert;
+        let ctes = self.with_clause(with_clause.as_ref(), scope)?;
+        let scope = scope.with(&ctes);
+        let target = target_of(relation.as_ref())?;
+        if let Some(table) = self.tenant_table(target) {
+            let at = column_index(cols, table)?;
+            self.inserted(node(select_stmt), at, cols.len(), table)?;
+            self.on_conflict(on_conflict_clause.as_deref(), target, table, &scope)?;
         }
-        self.walk_fields(fields, &scope, &["relation", "with_clause"])
+        self.walk_all(&[cols, select_stmt, on_conflict_clause, returning_clause], &scope)
     }
 
-    pub(super) fn update<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        let scope = self.with_clause(fields, scope)?;
-        let level = self.target_level(fields, "from_clause", &scope);
-        let conditions = self.target_conditions(fields, &level, &scope)?;
+    pub(super) fn update(&self, update: &'v UpdateStmt, scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        let UpdateStmt { relation, target_list, where_clause, from_clause, returning_clause, with_clause } = update;
+        let ctes = self.with_clause(with_clause.as_ref(), scope)?;
+        let scope = scope.with(&ctes);
+        let target = target_of(relation.as_ref())?;
+        let level = self.level(Some(target), nodes(from_clause), &scope);
+        let conditions = self.target_conditions(target, node(where_clause), &level, &scope)?;
         let inside = scope.within(&level);
-        let target = field(fields, "relation");
-        if let Some(table) = self.target_table(target) {
-            self.assignments(items(fields, "target_list"), target, false, table)?;
+        if let Some(table) = self.tenant_table(target) {
+            self.assignments(target_list, target, false, table)?;
         }
-        for item in items(fields, "from_clause") {
-            self.item_of_from(item, &conditions, &level, &inside)?;
-        }
-        self.walk(field(fields, "where_clause"), &inside)?;
-        self.walk_fields(fields, &scope, &["relation", "from_clause", "where_clause", "with_clause"])
+        self.from_clause(from_clause, &conditions, &level, &inside)?;
+        self.walk(where_clause, &inside)?;
+        self.walk_all(&[target_list, returning_clause], &scope)
     }
 
-    pub(super) fn delete<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        let scope = self.with_clause(fields, scope)?;
-        let level = self.target_level(fields, "using_clause", &scope);
-        let conditions = self.target_conditions(fields, &level, &scope)?;
+    pub(super) fn delete(&self, delete: &'v DeleteStmt, scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        let DeleteStmt { relation, using_clause, where_clause, returning_clause, with_clause } = delete;
+        let ctes = self.with_clause(with_clause.as_ref(), scope)?;
+        let scope = scope.with(&ctes);
+        let target = target_of(relation.as_ref())?;
+        let level = self.level(Some(target), nodes(using_clause), &scope);
+        let conditions = self.target_conditions(target, node(where_clause), &level, &scope)?;
         let inside = scope.within(&level);
-        for item in items(fields, "using_clause") {
-            self.item_of_from(item, &conditions, &level, &inside)?;
-        }
-        self.walk(field(fields, "where_clause"), &inside)?;
-        self.walk_fields(fields, &scope, &["relation", "using_clause", "where_clause", "with_clause"])
+        self.from_clause(using_clause, &conditions, &level, &inside)?;
+        self.walk(where_clause, &inside)?;
+        self.walk(returning_clause, &scope)
     }
 
-    pub(super) fn merge<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        let scope = self.with_clause(fields, scope)?;
-        let target = field(fields, "relation");
-        let source = field(fields, "source_relation");
-        let level = self.level([target, source], &scope);
-        let on = conjuncts(field(fields, "join_condition"));
-        self.no_leaks(&on, &level, &scope)?;
+    pub(super) fn merge(&self, merge: &'v MergeStmt, scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        let MergeStmt { relation, source_relation, join_condition, merge_when_clauses, returning_clause, with_clause } =
+            merge;
+        let ctes = self.with_clause(with_clause.as_ref(), scope)?;
+        let scope = scope.with(&ctes);
+        let target = target_of(relation.as_ref())?;
+        let level = self.level(Some(target), node(source_relation), &scope);
+        let on = conjuncts(node(join_condition));
+        self.no_leaks(&on, level.items(), &scope)?;
         self.behind_predicate(target, &on)?;
-        if let Some(table) = self.target_table(target) {
-            for clause in items(fields, "merge_when_clauses").iter().filter_map(|c| node_of(c, "MergeWhenClause")) {
-                self.merge_action(clause, target, table, &level, &scope)?;
+        if let Some(table) = self.tenant_table(target) {
+            for clause in merge_when_clauses {
+                self.merge_action(when_clause(clause)?, target, table, &level, &scope)?;
             }
         }
         // Source rows without a match are kept: ON does not guard them.
         let inside = scope.within(&level);
-        self.item_of_from(source, &Conditions::new(), &level, &inside)?;
-        self.walk(field(fields, "join_condition"), &inside)?;
-        self.walk_fields(fields, &scope, &["relation", "source_relation", "join_condition", "with_clause"])
+        self.field_of_from(source_relation, &Conditions::new(), &level, &inside)?;
+        self.walk(join_condition, &inside)?;
+        self.walk_all(&[merge_when_clauses, returning_clause], &scope)
     }
 
     /// COPY of a table: into it the stream is rewritten row by row, out of it only a query may be copied.
-    pub(super) fn copy<'v>(&self, fields: &'v Value, scope: &Scope<'v, 'p>) -> Outcome {
-        let target = field(fields, "relation");
-        if let Some(table) = self.target_table(target) {
-            let into = field(fields, "is_from").as_bool().unwrap_or_default() && text(fields, "filename").is_empty();
-            let named = strings(fields, "attlist").is_some_and(|names| names.contains(&table.column.as_str()));
-            if !(into && named) {
+    pub(super) fn copy(&self, copy: &'v CopyStmt, scope: &Scope<'_, 'v, 'p>) -> Outcome {
+        let CopyStmt { relation, query, attlist, is_from, is_program: _, filename, options, where_clause } = copy;
+        if let Some(table) = relation.as_ref().and_then(|target| self.tenant_table(target)) {
+            let named = strings(attlist).is_some_and(|names| names.contains(&table.column.as_str()));
+            if !(*is_from && filename.is_empty() && named) {
                 return Err("COPY of a tenant table without its tenant column".to_owned());
             }
         }
-        self.walk_fields(fields, scope, &["relation"])
-    }
-
-    /// The rule of a statement's target. A target is never a CTE.
-    fn target_table(&self, target: &Value) -> Option<&TenantTable> {
-        self.tenant_table(text(target, "schemaname"), text(target, "relname"))
-    }
-
-    fn target_level<'v>(&self, fields: &'v Value, from: &str, scope: &Scope<'v, 'p>) -> Level<'v, 'p> {
-        self.level(std::iter::once(field(fields, "relation")).chain(items(fields, from)), scope)
+        self.walk_all(&[query, attlist, options, where_clause], scope)
     }
 
     /// WHERE of an UPDATE or DELETE, with the target behind its predicate there. `WHERE CURRENT OF` points at a row that a
     /// guarded cursor showed.
-    fn target_conditions<'v>(
+    fn target_conditions(
         &self,
-        fields: &'v Value,
+        target: &RangeVar,
+        condition: Option<&'v NodeEnum>,
         level: &Level<'v, 'p>,
-        scope: &Scope<'v, 'p>,
+        scope: &Scope<'_, 'v, 'p>,
     ) -> Result<Conditions<'v>, String> {
-        let condition = field(fields, "where_clause");
         let conditions = conjuncts(condition);
-        if node_of(condition, "CurrentOfExpr").is_none() {
-            self.no_leaks(&conditions, level, scope)?;
-            self.behind_predicate(field(fields, "relation"), &conditions)?;
+        if !matches!(condition, Some(NodeEnum::CurrentOfExpr(_))) {
+            self.no_leaks(&conditions, level.items(), scope)?;
+            self.behind_predicate(target, &conditions)?;
         }
         Ok(conditions)
     }
 
-    /// Position of the tenant column in a column list, which must name it once.
-    fn column_index(&self, fields: &Value, list: &str, table: &TenantTable) -> Result<usize, String> {
-        let names: Vec<&str> =
-            items(fields, list).iter().filter_map(|t| node_of(t, "ResTarget")).map(|t| text(t, "name")).collect();
-        let mut at = names.iter().enumerate().filter(|(_, name)| **name == table.column);
-        let (Some((i, _)), None) = (at.next(), at.next()) else {
-            return Err(format!("an INSERT does not name the tenant column {} once", table.column));
-        };
-        Ok(i)
-    }
-
     /// Every row of an INSERT's source has the tenant's value in that place.
-    fn inserted(&self, source: &Value, at: usize, width: usize, table: &TenantTable) -> Outcome {
-        let select = node_of(source, "SelectStmt").ok_or("an INSERT without rows")?;
+    fn inserted(&self, source: Option<&NodeEnum>, at: usize, width: usize, table: &TenantTable) -> Outcome {
+        let Some(NodeEnum::SelectStmt(select)) = source else { return Err("an INSERT without rows".to_owned()) };
         if self.gives_own(select, at, width, table) {
             Ok(())
         } else {
@@ -146,94 +127,102 @@ impl<'p> Verifier<'p> {
         }
     }
 
-    fn gives_own(&self, select: &Value, at: usize, width: usize, table: &TenantTable) -> bool {
-        if number(select, "op") != SETOP_NONE {
-            return ["larg", "rarg"].iter().all(|arm| self.gives_own(field(select, arm), at, width, table));
+    fn gives_own(&self, select: &SelectStmt, at: usize, width: usize, table: &TenantTable) -> bool {
+        if select.op() != SetOperation::SetopNone {
+            let own = |arm: &SelectStmt| self.gives_own(arm, at, width, table);
+            return [&select.larg, &select.rarg].into_iter().all(|arm| arm.as_deref().is_some_and(own));
         }
-        let rows = items(select, "values_lists");
-        if !rows.is_empty() {
-            return rows.iter().all(|row| {
-                let row = node_of(row, "List").map_or(&[][..], |list| items(list, "items"));
-                let many = row.iter().any(gives_many);
-                let value = if many { row.last().filter(|_| at + 1 == width) } else { row.get(at) };
-                value.is_some_and(|v| self.is_own(v, table))
+        if !select.values_lists.is_empty() {
+            return select.values_lists.iter().all(|row| match row.node.as_ref() {
+                Some(NodeEnum::List(row)) => self.is_own(value_at(&row.items, at, width), table),
+                _ => false,
             });
         }
-        let targets = items(select, "target_list");
         // A star shifts what follows; only the last column can then be told, and the server counts them.
-        let star = targets.iter().any(|t| gives_many(field(node_of(t, "ResTarget").unwrap_or(&Value::Null), "val")));
-        let target = match star {
+        let targets = &select.target_list;
+        let star = targets.iter().any(|item| target_value(item).is_some_and(gives_many));
+        let item = match star {
             true if at + 1 == width => targets.last(),
             true => None,
             false => targets.get(at),
         };
-        let value = target.and_then(|t| node_of(t, "ResTarget")).map(|t| field(t, "val"));
-        value.is_some_and(|v| self.is_own(v, table))
+        self.is_own(item.and_then(target_value), table)
     }
 
-    fn on_conflict<'v>(
+    fn on_conflict(
         &self,
-        clause: &'v Value,
-        target: &'v Value,
+        clause: Option<&'v OnConflictClause>,
+        target: &'v RangeVar,
         table: &TenantTable,
-        scope: &Scope<'v, 'p>,
+        scope: &Scope<'_, 'v, 'p>,
     ) -> Outcome {
-        if clause.is_null() || number(clause, "action") != ON_CONFLICT_UPDATE {
-            return Ok(());
+        let Some(clause) = clause else { return Ok(()) };
+        match clause.action() {
+            OnConflictAction::OnconflictNothing => Ok(()),
+            OnConflictAction::OnconflictUpdate => {
+                let conditions = conjuncts(node(&clause.where_clause));
+                self.no_leaks(&conditions, self.level(Some(target), None, scope).items(), scope)?;
+                self.behind_predicate(target, &conditions)?;
+                self.assignments(&clause.target_list, target, true, table)
+            }
+            other @ (OnConflictAction::Undefined | OnConflictAction::OnconflictNone) => {
+                Err(format!("ON CONFLICT with {} is not known", other.as_str_name()))
+            }
         }
-        let conditions = conjuncts(field(clause, "where_clause"));
-        self.no_leaks(&conditions, &self.level([target], scope), scope)?;
-        self.behind_predicate(target, &conditions)?;
-        self.assignments(items(clause, "target_list"), target, true, table)
     }
 
-    fn merge_action<'v>(
+    fn merge_action(
         &self,
-        clause: &'v Value,
-        target: &'v Value,
+        clause: &'v MergeWhenClause,
+        target: &'v RangeVar,
         table: &TenantTable,
         level: &Level<'v, 'p>,
-        scope: &Scope<'v, 'p>,
+        scope: &Scope<'_, 'v, 'p>,
     ) -> Outcome {
-        if number(clause, "match_kind") == NOT_MATCHED_BY_SOURCE {
-            let conditions = conjuncts(field(clause, "condition"));
-            self.no_leaks(&conditions, level, scope)?;
-            self.behind_predicate(target, &conditions)?;
+        match clause.match_kind() {
+            MergeMatchKind::MergeWhenMatched | MergeMatchKind::MergeWhenNotMatchedByTarget => {}
+            MergeMatchKind::MergeWhenNotMatchedBySource => {
+                let conditions = conjuncts(node(&clause.condition));
+                self.no_leaks(&conditions, level.items(), scope)?;
+                self.behind_predicate(target, &conditions)?;
+            }
+            MergeMatchKind::Undefined => return Err("a MERGE branch of an unknown kind".to_owned()),
         }
-        match number(clause, "command_type") {
-            command::INSERT => {
-                let at = self.column_index(clause, "target_list", table)?;
-                let values = items(clause, "values");
-                let last = at + 1 == items(clause, "target_list").len();
-                let value = if values.iter().any(gives_many) { values.last().filter(|_| last) } else { values.get(at) };
-                let own = value.is_some_and(|v| self.is_own(v, table));
+        match clause.command_type() {
+            CmdType::CmdInsert => {
+                let at = column_index(&clause.target_list, table)?;
+                let value = value_at(&clause.values, at, clause.target_list.len());
+                let own = self.is_own(value, table);
                 if own { Ok(()) } else { Err("a MERGE does not insert the tenant's own value".to_owned()) }
             }
-            command::UPDATE => self.assignments(items(clause, "target_list"), target, false, table),
-            command::DELETE | command::NOTHING => Ok(()),
-            other => Err(format!("a MERGE action of kind {other} is not known")),
+            CmdType::CmdUpdate => self.assignments(&clause.target_list, target, false, table),
+            CmdType::CmdDelete | CmdType::CmdNothing => Ok(()),
+            other @ (CmdType::Undefined
+            | CmdType::CmdUnknown
+            | CmdType::CmdSelect
+            | CmdType::CmdMerge
+            | CmdType::CmdUtility) => Err(format!("a MERGE action of kind {} is not known", other.as_str_name())),
         }
     }
 
     /// SET leaves the tenant column alone, or sets it to the tenant's own value.
     /// `excluded`: the row that ON CONFLICT found in the way, which is the tenant's own too, may be meant.
-    fn assignments(&self, targets: &[Value], relation: &Value, excluded: bool, table: &TenantTable) -> Outcome {
-        let is_itself = |value: &Value| {
-            let fields = node_of(value, "ColumnRef").and_then(|c| strings(c, "fields")).unwrap_or_default();
-            match fields.as_slice() {
-                [column] => *column == table.column,
-                [qualifier, column] => {
-                    let target = Reference::of(relation).is_some_and(|r| r.is(qualifier));
-                    *column == table.column && (target || (excluded && *qualifier == "excluded"))
-                }
-                _ => false,
+    fn assignments(&self, list: &[Node], relation: &RangeVar, excluded: bool, table: &TenantTable) -> Outcome {
+        let is_itself = |column: &ColumnRef| match strings(&column.fields).as_deref() {
+            Some([column]) => *column == table.column,
+            Some([qualifier, column]) => {
+                let target = Reference::of(relation).is_some_and(|r| r.is(qualifier));
+                *column == table.column && (target || (excluded && *qualifier == "excluded"))
             }
+            _ => false,
         };
-        let targets = targets.iter().filter_map(|t| node_of(t, "ResTarget"));
-        for target in targets.filter(|t| text(t, "name") == table.column) {
-            let value = field(target, "val");
-            let value = node_of(value, "MultiAssignRef").map_or(Some(value), multi_assigned);
-            if !value.is_some_and(|v| self.is_own(v, table) || is_itself(v)) {
+        for assigned in targets(list).filter(|target| target.name == table.column) {
+            let value = match node(&assigned.val) {
+                Some(NodeEnum::MultiAssignRef(multi)) => multi_assigned(multi),
+                value => value,
+            };
+            let itself = matches!(value, Some(NodeEnum::ColumnRef(column)) if is_itself(column));
+            if !itself && !self.is_own(value, table) {
                 return Err(format!("an assignment may change the tenant column {}", table.column));
             }
         }
@@ -241,10 +230,10 @@ impl<'p> Verifier<'p> {
     }
 
     /// Whether an expression is the tenant's value: our parameter, or the client's value under a check.
-    fn is_own(&self, value: &Value, table: &TenantTable) -> bool {
-        let checked = |number: i64| {
+    fn is_own(&self, value: Option<&NodeEnum>, table: &TenantTable) -> bool {
+        let checked = |number: i32| {
             self.checks.iter().any(|check| match check {
-                TenantCheck::Param { number: n, .. } => i64::from(*n) == number,
+                TenantCheck::Param { number: n, .. } => i32::from(*n) == number,
                 TenantCheck::Literal { .. } | TenantCheck::Lifted { .. } => false,
             })
         };
@@ -254,64 +243,94 @@ impl<'p> Verifier<'p> {
                 TenantCheck::Param { .. } | TenantCheck::Lifted { .. } => false,
             })
         };
-        match node(value) {
-            Some(("ParamRef", param)) => self.predicates.is_value(value, table) || checked(number(param, "number")),
-            Some(("AConst", constant)) => constant_text(constant).is_some_and(|text| literal(&text)),
-            Some(("TypeCast", cast)) => self.is_own(field(cast, "arg"), table),
-            Some(("CaseExpr", case)) => self.is_compared(case, table),
-            Some(_) | None => false,
+        match value {
+            Some(NodeEnum::ParamRef(param)) => self.predicates.is_value(value, table) || checked(param.number),
+            Some(NodeEnum::AConst(constant)) => constant_text(constant).is_some_and(|text| literal(&text)),
+            Some(NodeEnum::TypeCast(cast)) => self.is_own(node(&cast.arg), table),
+            Some(case @ NodeEnum::CaseExpr(_)) => self.is_compared(case, table),
+            _ => false,
         }
     }
 
     /// `CASE WHEN x = $n THEN $n ELSE <an error> END`
-    fn is_compared(&self, case: &Value, table: &TenantTable) -> bool {
-        let [when] = items(case, "args") else { return false };
-        let Some(when) = node_of(when, "CaseWhen") else { return false };
-        let equal = node_of(field(when, "expr"), "AExpr").is_some_and(|e| {
-            strings(e, "name").is_some_and(|name| name == ["pg_catalog", "="])
-                && self.predicates.is_value(field(e, "rexpr"), table)
-        });
-        field(case, "arg").is_null()
-            && equal
-            && self.predicates.is_value(field(when, "result"), table)
-            && always_fails(field(case, "defresult"))
+    fn is_compared(&self, case: &NodeEnum, table: &TenantTable) -> bool {
+        let Some((when, otherwise)) = single_case(case) else { return false };
+        let Some(NodeEnum::AExpr(test)) = node(&when.expr) else { return false };
+        strings(&test.name).is_some_and(|name| name == ["pg_catalog", "="])
+            && self.predicates.is_value(node(&test.rexpr), table)
+            && self.predicates.is_value(node(&when.result), table)
+            && otherwise.is_some_and(always_fails)
     }
+}
+
+/// A statement's target, which is never a CTE.
+fn target_of(relation: Option<&RangeVar>) -> Result<&RangeVar, String> {
+    relation.ok_or_else(|| "a statement that writes nowhere".to_owned())
+}
+
+fn when_clause(item: &Node) -> Result<&MergeWhenClause, String> {
+    match item.node.as_ref() {
+        Some(NodeEnum::MergeWhenClause(clause)) => Ok(clause),
+        _ => Err("a MERGE branch of an unknown kind".to_owned()),
+    }
+}
+
+fn target_value(item: &Node) -> Option<&NodeEnum> {
+    node(&target(item.node.as_ref()?)?.val)
+}
+
+/// Position of the tenant column in a column list, which must name it once.
+fn column_index(list: &[Node], table: &TenantTable) -> Result<usize, String> {
+    let named = |item: &&Node| item.node.as_ref().and_then(target).is_some_and(|target| target.name == table.column);
+    let mut at = list.iter().enumerate().filter(|(_, item)| named(item));
+    let (Some((i, _)), None) = (at.next(), at.next()) else {
+        return Err(format!("an INSERT does not name the tenant column {} once", table.column));
+    };
+    Ok(i)
+}
+
+/// The value for a column in a row of values. What gives many shifts those behind it: only the last can then be told.
+fn value_at(row: &[Node], at: usize, width: usize) -> Option<&NodeEnum> {
+    let many = nodes(row).any(gives_many);
+    let value = if many { row.last().filter(|_| at + 1 == width) } else { row.get(at) };
+    value.and_then(|value| value.node.as_ref())
 }
 
 /// `*`, `t.*`, `(x).*`
-fn gives_many(value: &Value) -> bool {
-    let parts = match node(value) {
-        Some(("ColumnRef", column)) => items(column, "fields"),
-        Some(("AIndirection", indirection)) => items(indirection, "indirection"),
-        Some(_) | None => &[],
+fn gives_many(value: &NodeEnum) -> bool {
+    let parts = match value {
+        NodeEnum::ColumnRef(column) => &column.fields,
+        NodeEnum::AIndirection(indirection) => &indirection.indirection,
+        _ => return false,
     };
-    parts.iter().any(|part| node_of(part, "AStar").is_some())
+    nodes(parts).any(|part| matches!(part, NodeEnum::AStar(_)))
 }
 
 /// A cast of `pg_catalog.concat(<a sentence>)` to bool, whatever is around it.
-fn always_fails(value: &Value) -> bool {
-    let Some(cast) = node_of(value, "TypeCast") else { return false };
-    let Some(call) = node_of(field(cast, "arg"), "FuncCall") else { return always_fails(field(cast, "arg")) };
-    strings(field(cast, "type_name"), "names").is_some_and(|name| name == ["pg_catalog", "bool"])
-        && strings(call, "funcname").is_some_and(|name| name == ["pg_catalog", "concat"])
-        && matches!(items(call, "args"), [sentence] if node_of(sentence, "AConst").is_some())
+fn always_fails(value: &NodeEnum) -> bool {
+    let NodeEnum::TypeCast(cast) = value else { return false };
+    let Some(inner) = node(&cast.arg) else { return false };
+    let NodeEnum::FuncCall(call) = inner else { return always_fails(inner) };
+    let to_bool = cast.type_name.as_ref().and_then(|name| strings(&name.names));
+    to_bool.is_some_and(|name| name == ["pg_catalog", "bool"])
+        && strings(&call.funcname).is_some_and(|name| name == ["pg_catalog", "concat"])
+        && matches!(call.args.as_slice(), [Node { node: Some(NodeEnum::AConst(_)) }])
 }
 
 /// The value of `(a, b) = ROW(x, y)` for one column; `None` where the row is not written out.
-fn multi_assigned(multi: &Value) -> Option<&Value> {
-    let row = items(node_of(field(multi, "source"), "RowExpr")?, "args");
-    if row.iter().any(gives_many) {
+fn multi_assigned(multi: &MultiAssignRef) -> Option<&NodeEnum> {
+    let Some(NodeEnum::RowExpr(row)) = node(&multi.source) else { return None };
+    if nodes(&row.args).any(gives_many) {
         return None;
     }
-    row.get(usize::try_from(number(multi, "colno")).ok()?.checked_sub(1)?)
+    row.args.get(usize::try_from(multi.colno).ok()?.checked_sub(1)?)?.node.as_ref()
 }
 
-fn constant_text(constant: &Value) -> Option<String> {
-    let value = field(constant, "val");
-    let text = |path: &str| value.pointer(path);
-    text("/Sval/sval")
-        .or(text("/Fval/fval"))
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .or_else(|| text("/Ival/ival").and_then(Value::as_i64).map(|n| n.to_string()))
+fn constant_text(constant: &AConst) -> Option<String> {
+    match constant.val.as_ref()? {
+        a_const::Val::Sval(text) => Some(text.sval.clone()),
+        a_const::Val::Fval(number) => Some(number.fval.clone()),
+        a_const::Val::Ival(number) => Some(number.ival.to_string()),
+        a_const::Val::Boolval(_) | a_const::Val::Bsval(_) => None,
+    }
 }
