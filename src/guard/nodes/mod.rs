@@ -1,6 +1,6 @@
 //! Every node of Postgres's grammar, in groups, as patterns: a `match` on a node names the kinds that it knows and the groups that
 //! it leaves alone, and has no catch-all. A node that a later libpg_query adds is in none of them, and nothing that walks
-//! trees compiles until somebody has said what it is.
+//! trees compiles until somebody has said what it is. Statements have a table of their own ([`statements`]).
 
 /// Makes a group: a macro that is a pattern of all its kinds.
 macro_rules! group {
@@ -12,51 +12,11 @@ macro_rules! group {
         pub(crate) use $pattern;
     };
 }
+use group;
 
-group! {
-    /// Statements that read and write rows.
-    query:
-        SelectStmt InsertStmt UpdateStmt DeleteStmt MergeStmt
-}
+mod statements;
 
-group! {
-    /// Statements about the session, and those that hold a query or run code.
-    session:
-        TransactionStmt VariableSetStmt VariableShowStmt ExplainStmt PrepareStmt ExecuteStmt DeallocateStmt
-        DeclareCursorStmt FetchStmt ClosePortalStmt CopyStmt DiscardStmt ListenStmt NotifyStmt UnlistenStmt
-        ConstraintsSetStmt DoStmt CallStmt
-}
-
-group! {
-    /// Definitions of what lies in a schema, and its maintenance.
-    definition:
-        CreateStmt CreateTableAsStmt AlterTableStmt ViewStmt IndexStmt CreateSeqStmt AlterSeqStmt RenameStmt
-        DropStmt TruncateStmt CommentStmt CreateEnumStmt CompositeTypeStmt AlterEnumStmt CreateDomainStmt
-        AlterDomainStmt RefreshMatViewStmt VacuumStmt ReindexStmt ClusterStmt LockStmt
-}
-
-group! {
-    /// Definitions that a schema does not hold.
-    database_definition:
-        CreateSchemaStmt AlterObjectSchemaStmt AlterObjectDependsStmt AlterOwnerStmt CreateStatsStmt AlterStatsStmt
-        CreateFunctionStmt AlterFunctionStmt CreateTrigStmt RuleStmt CreatePolicyStmt AlterPolicyStmt GrantStmt
-        AlterDefaultPrivilegesStmt DefineStmt CreateRangeStmt AlterTypeStmt AlterOperatorStmt AlterCollationStmt
-        CreateOpClassStmt CreateOpFamilyStmt AlterOpFamilyStmt CreateConversionStmt CreateCastStmt
-        CreateTransformStmt AlterTsdictionaryStmt AlterTsconfigurationStmt SecLabelStmt CreateEventTrigStmt
-        AlterEventTrigStmt ReassignOwnedStmt AlterExtensionContentsStmt AlterExtensionStmt CreateExtensionStmt
-}
-
-group! {
-    /// Statements that reach beyond the database.
-    beyond:
-        CreateTableSpaceStmt DropTableSpaceStmt AlterTableSpaceOptionsStmt AlterTableMoveAllStmt CreateFdwStmt
-        AlterFdwStmt CreateForeignServerStmt AlterForeignServerStmt CreateForeignTableStmt CreateUserMappingStmt
-        AlterUserMappingStmt DropUserMappingStmt ImportForeignSchemaStmt CreateAmStmt CreatePlangStmt
-        CreateRoleStmt AlterRoleStmt AlterRoleSetStmt DropRoleStmt GrantRoleStmt DropOwnedStmt CreatedbStmt
-        AlterDatabaseStmt AlterDatabaseRefreshCollStmt AlterDatabaseSetStmt DropdbStmt AlterSystemStmt
-        CheckPointStmt LoadStmt CreatePublicationStmt AlterPublicationStmt CreateSubscriptionStmt
-        AlterSubscriptionStmt DropSubscriptionStmt
-}
+pub(crate) use statements::*;
 
 group! {
     /// What stands in expressions, SQL/JSON aside.
@@ -117,18 +77,6 @@ group! {
         RawStmt ReturnStmt PlassignStmt
 }
 
-/// Statements.
-macro_rules! statement {
-    () => {
-        $crate::guard::nodes::query!()
-            | $crate::guard::nodes::session!()
-            | $crate::guard::nodes::definition!()
-            | $crate::guard::nodes::database_definition!()
-            | $crate::guard::nodes::beyond!()
-    };
-}
-pub(crate) use statement;
-
 /// Parts of statements: all that is no statement.
 macro_rules! part {
     () => {
@@ -168,8 +116,12 @@ mod tests {
         match node {
             query!() => "query",
             session!() => "session",
-            definition!() => "definition",
-            database_definition!() => "database definition",
+            definition_of_query!() => "definition of a query",
+            definition_of_object!() => "definition of an object",
+            change!() => "change",
+            maintenance!() => "maintenance",
+            reaching_definition!() => "definition that may reach out of the database",
+            contained_definition!() => "definition that does not",
             beyond!() => "beyond",
             expression!() => "expression",
             json!() => "json",

@@ -19,11 +19,13 @@ pub(super) fn ddl(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<Ga
 }
 
 /// Roles, databases, servers, replication ...
-pub(super) fn beyond(mode: &Mode, name: &'static str) -> Result<Gated, Refusal> {
+pub(super) fn beyond(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<Gated, Refusal> {
     match mode {
         Mode::Shared | Mode::Schema(_) | Mode::Database => Err(refused(mode, name)),
         // LOAD changes the server's session, the rest at most the catalog.
-        Mode::Operator if name == "LOAD" => Ok(changed(StatementKind::Utility).pinned(PinReason::SessionState)),
+        Mode::Operator if matches!(node, NodeEnum::LoadStmt(_)) => {
+            Ok(changed(StatementKind::Utility).pinned(PinReason::SessionState))
+        }
         Mode::Operator => Ok(changed(StatementKind::Utility)),
     }
 }
@@ -33,6 +35,7 @@ pub(super) fn changed(kind: StatementKind) -> Gated {
 }
 
 /// Whether a definition names something outside of its database. For `DROP` and `ALTER ... RENAME` too.
+#[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
 pub(super) fn names_beyond(node: &NodeEnum) -> bool {
     match node {
         NodeEnum::CreateExtensionStmt(stmt) => functions::extension_reaches_out(&stmt.extname),
@@ -53,47 +56,11 @@ pub(super) fn names_beyond(node: &NodeEnum) -> bool {
         NodeEnum::ReassignOwnedStmt(_) => true,
         // A function in C, or in a language without a sandbox, runs in the server's process.
         NodeEnum::CreateFunctionStmt(stmt) => stmt.options.iter().any(untrusted_language),
-        // What they name lies in the database. (Event triggers and casts are a superuser's, or need an owner of the types.)
-        NodeEnum::AlterStatsStmt(_)
-        | NodeEnum::AlterFunctionStmt(_)
-        | NodeEnum::CreateStatsStmt(_)
-        | NodeEnum::CreateTrigStmt(_)
-        | NodeEnum::RuleStmt(_)
-        | NodeEnum::CreatePolicyStmt(_)
-        | NodeEnum::AlterPolicyStmt(_)
-        | NodeEnum::AlterDefaultPrivilegesStmt(_)
-        | NodeEnum::DefineStmt(_)
-        | NodeEnum::CreateRangeStmt(_)
-        | NodeEnum::AlterTypeStmt(_)
-        | NodeEnum::AlterOperatorStmt(_)
-        | NodeEnum::AlterCollationStmt(_)
-        | NodeEnum::CreateOpClassStmt(_)
-        | NodeEnum::CreateOpFamilyStmt(_)
-        | NodeEnum::AlterOpFamilyStmt(_)
-        | NodeEnum::CreateConversionStmt(_)
-        | NodeEnum::CreateCastStmt(_)
-        | NodeEnum::CreateTransformStmt(_)
-        | NodeEnum::AlterTsdictionaryStmt(_)
-        | NodeEnum::AlterTsconfigurationStmt(_)
-        | NodeEnum::CreateEventTrigStmt(_)
-        | NodeEnum::AlterEventTrigStmt(_)
-        | NodeEnum::CreateStmt(_)
-        | NodeEnum::CreateTableAsStmt(_)
-        | NodeEnum::ViewStmt(_)
-        | NodeEnum::IndexStmt(_)
-        | NodeEnum::CreateSeqStmt(_)
-        | NodeEnum::AlterSeqStmt(_)
-        | NodeEnum::TruncateStmt(_)
-        | NodeEnum::CreateEnumStmt(_)
-        | NodeEnum::CompositeTypeStmt(_)
-        | NodeEnum::AlterEnumStmt(_)
-        | NodeEnum::CreateDomainStmt(_)
-        | NodeEnum::AlterDomainStmt(_)
-        | NodeEnum::RefreshMatViewStmt(_)
-        | NodeEnum::VacuumStmt(_)
-        | NodeEnum::ReindexStmt(_)
-        | NodeEnum::ClusterStmt(_)
-        | NodeEnum::LockStmt(_) => false,
+        nodes::contained_definition!()
+        | nodes::definition_of_query!()
+        | nodes::definition_of_object!()
+        | nodes::change!()
+        | nodes::maintenance!() => false,
         nodes::query!() | nodes::session!() | nodes::beyond!() | nodes::part!() => true,
     }
 }

@@ -5,7 +5,6 @@ mod copy;
 mod database;
 mod ddl;
 mod explain;
-mod kinds;
 mod session;
 mod writes;
 
@@ -14,8 +13,8 @@ use pg_query::protobuf::Node;
 
 use super::names::denied;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::guard::nodes::{self, Class, Parameters};
 use crate::guard::{CopyIn, Effect, PinReason, Policy, StatementKind, TenantTable};
-use kinds::{Kind, kind};
 
 /// What the dispatcher needs of the rewriter: it guards the parts of one statement, in place.
 pub(crate) trait Parts {
@@ -82,48 +81,36 @@ pub(crate) fn gate(policy: &Policy, mode: &Mode, tree: &mut Node, parts: &mut im
     let Some(node) = tree.node.as_mut() else {
         return Ok(Gated { writes: false, ..Gated::new(StatementKind::Empty, Sent::AsWritten) });
     };
-    let writes = writes::writes(node);
-    let gated = match kind(node) {
-        Kind::Select => {
-            if let NodeEnum::SelectStmt(select) = node
-                && let Some(into) = select.into_clause.as_deref()
-            {
-                return ddl::select_into(policy, mode, into.clone(), tree, parts);
-            }
+    let Some(statement) = nodes::statement_of(node) else { return Err(refused(mode, "this statement")) };
+    let (tag, writes) = (statement.tag, writes::writes(node));
+    let gated = match statement.class {
+        Class::Query => {
+            let is_select = match node {
+                NodeEnum::SelectStmt(select) => match select.into_clause.take() {
+                    Some(into) => return ddl::select_into(policy, mode, *into, tree, parts),
+                    None => true,
+                },
+                _ => false,
+            };
             parts.query(tree)?;
-            Gated::new(StatementKind::Select, Sent::Query)
+            Gated::new(if is_select { StatementKind::Select } else { StatementKind::Dml }, Sent::Query)
         }
-        Kind::Dml => {
-            parts.query(tree)?;
-            Gated::new(StatementKind::Dml, Sent::Query)
-        }
-        Kind::Copy => copy::gate(policy, mode, node, parts)?,
-        Kind::Explain => explain::gate(policy, mode, node, parts)?,
-        Kind::Transaction
-        | Kind::Set
-        | Kind::Show
-        | Kind::Prepare
-        | Kind::Execute
-        | Kind::Deallocate
-        | Kind::Declare
-        | Kind::Fetch
-        | Kind::Close
-        | Kind::Discard
-        | Kind::Listen
-        | Kind::Notify
-        | Kind::Unlisten
-        | Kind::Constraints => session::gate(policy, mode, node, parts)?,
-        Kind::Do => code(mode, "DO")?,
-        Kind::Call => call(mode, node, parts)?,
-        Kind::Ddl(name) => ddl::gate(policy, mode, name, tree, parts)?,
-        Kind::DatabaseDdl(name) => {
-            let gated = database::ddl(mode, name, node)?;
+        Class::Session => match node {
+            NodeEnum::CopyStmt(_) => copy::gate(policy, mode, node, parts)?,
+            NodeEnum::ExplainStmt(_) => explain::gate(policy, mode, node, parts)?,
+            NodeEnum::DoStmt(_) => code(mode, tag)?,
+            NodeEnum::CallStmt(_) => call(mode, node, parts)?,
+            // It refuses what it does not know.
+            _ => session::gate(policy, mode, node, parts)?,
+        },
+        Class::Schema => ddl::gate(policy, mode, tag, tree, parts)?,
+        Class::Database => {
+            let gated = database::ddl(mode, tag, node)?;
             // Conditions and queries of rules, policies and triggers; the texts of functions are not read.
             ddl::names_stay(policy, mode, tree)?;
             gated
         }
-        Kind::Beyond(name) => database::beyond(mode, name)?,
-        Kind::NoStatement => return Err(refused(mode, "this statement")),
+        Class::Server => database::beyond(mode, tag, node)?,
     };
     Ok(in_mode(mode, Gated { writes, ..gated }))
 }
@@ -183,7 +170,15 @@ fn switch_word(given: &NodeEnum) -> String {
 
 /// Whether a statement takes no parameters from Bind, so that the tenant's values stand in its text.
 pub(crate) fn takes_no_parameters(tree: &Node) -> bool {
-    tree.node.as_ref().is_some_and(kinds::takes_no_parameters)
+    let Some(node) = tree.node.as_ref() else { return false };
+    match nodes::statement_of(node).map(|statement| statement.parameters) {
+        Some(Parameters::Unbound) => true,
+        Some(Parameters::Inside) => match node {
+            NodeEnum::ExplainStmt(explain) => explain.query.as_deref().is_some_and(takes_no_parameters),
+            _ => false,
+        },
+        Some(Parameters::Bound) | None => false,
+    }
 }
 
 /// 42501: a statement kind that the mode does not allow.

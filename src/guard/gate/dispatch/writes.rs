@@ -3,46 +3,19 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, SelectStmt, WithClause};
 
-use super::kinds::{Kind, kind};
+use crate::guard::nodes::{self, Writes};
 
 /// Whether the statement writes, or may for all that its text tells.
 pub(super) fn writes(node: &NodeEnum) -> bool {
-    match kind(node) {
-        Kind::Select => match node {
+    match nodes::statement_of(node).map(|statement| statement.writes) {
+        Some(Writes::Never) => false,
+        Some(Writes::Always) | None => true,
+        Some(Writes::Inside) => match node {
             NodeEnum::SelectStmt(select) => select_writes(select),
-            _ => true,
-        },
-        Kind::Copy => match node {
             NodeEnum::CopyStmt(copy) => copy.is_from || inner_writes(copy.query.as_deref()),
-            _ => true,
-        },
-        Kind::Explain => match node {
             NodeEnum::ExplainStmt(explain) => runs(&explain.options) && inner_writes(explain.query.as_deref()),
             _ => true,
         },
-        Kind::Transaction
-        | Kind::Set
-        | Kind::Show
-        // What is prepared writes when it is executed; a cursor's query cannot.
-        | Kind::Prepare
-        | Kind::Deallocate
-        | Kind::Declare
-        | Kind::Fetch
-        | Kind::Close
-        | Kind::Discard
-        | Kind::Listen
-        | Kind::Notify
-        | Kind::Unlisten
-        | Kind::Constraints => false,
-        Kind::Dml
-        // What it executes is not in its text.
-        | Kind::Execute
-        | Kind::Do
-        | Kind::Call
-        | Kind::Ddl(_)
-        | Kind::DatabaseDdl(_)
-        | Kind::Beyond(_)
-        | Kind::NoStatement => true,
     }
 }
 

@@ -55,7 +55,8 @@ pub(super) fn names_stay(policy: &Policy, mode: &Mode, tree: &Node) -> Result<()
     }
 }
 
-/// `SELECT ... INTO t`: a CREATE TABLE AS that looks like a query.
+/// `SELECT ... INTO t`: a CREATE TABLE AS that looks like a query. The query comes without its INTO, which is no relation that
+/// it reads.
 pub(super) fn select_into(
     policy: &Policy,
     mode: &Mode,
@@ -68,10 +69,6 @@ pub(super) fn select_into(
         Mode::Shared => return Err(shared_table(mode, "SELECT INTO", temporary)),
         Mode::Schema(_) => names::range_var(mode, into.rel.as_ref())?,
         Mode::Database | Mode::Operator => {}
-    }
-    // The query is guarded without its INTO, which is no relation that it reads.
-    if let Some(NodeEnum::SelectStmt(select)) = tree.node.as_mut() {
-        select.into_clause = None;
     }
     parts.query(tree)?;
     if let Some(NodeEnum::SelectStmt(select)) = tree.node.as_mut() {
@@ -102,15 +99,7 @@ fn shared_table(mode: &Mode, name: &'static str, temporary: bool) -> Refusal {
 
 fn with_effects(node: &NodeEnum, sent: Sent) -> Gated {
     let gated = Gated::new(StatementKind::Utility, sent);
-    let leaves_catalog = matches!(
-        node,
-        NodeEnum::VacuumStmt(_)
-            | NodeEnum::ReindexStmt(_)
-            | NodeEnum::ClusterStmt(_)
-            | NodeEnum::LockStmt(_)
-            | NodeEnum::TruncateStmt(_)
-            | NodeEnum::RefreshMatViewStmt(_)
-    );
+    let leaves_catalog = matches!(node, nodes::maintenance!());
     let gated = if leaves_catalog { gated } else { gated.effects(vec![Effect::CatalogChanged]) };
     if makes_temporary(node) { gated.pinned(PinReason::TempObject) } else { gated }
 }
@@ -128,21 +117,7 @@ fn makes_temporary(node: &NodeEnum) -> bool {
         NodeEnum::CompositeTypeStmt(stmt) => stmt.typevar.as_ref(),
         NodeEnum::CreateEnumStmt(stmt) => return names::in_temporary(&stmt.type_name),
         NodeEnum::CreateDomainStmt(stmt) => return names::in_temporary(&stmt.domainname),
-        // They make nothing, or what they make lies where its table does.
-        NodeEnum::AlterTableStmt(_)
-        | NodeEnum::IndexStmt(_)
-        | NodeEnum::AlterSeqStmt(_)
-        | NodeEnum::RenameStmt(_)
-        | NodeEnum::DropStmt(_)
-        | NodeEnum::TruncateStmt(_)
-        | NodeEnum::CommentStmt(_)
-        | NodeEnum::AlterEnumStmt(_)
-        | NodeEnum::AlterDomainStmt(_)
-        | NodeEnum::RefreshMatViewStmt(_)
-        | NodeEnum::VacuumStmt(_)
-        | NodeEnum::ReindexStmt(_)
-        | NodeEnum::ClusterStmt(_)
-        | NodeEnum::LockStmt(_) => None,
+        nodes::change!() | nodes::maintenance!() => None,
         nodes::query!() | nodes::session!() | nodes::database_definition!() | nodes::beyond!() | nodes::part!() => None,
     };
     name.is_some_and(is_temporary)
@@ -157,25 +132,7 @@ fn guard_query(node: &mut NodeEnum, parts: &mut impl Parts) -> Result<(), Refusa
         },
         NodeEnum::ViewStmt(stmt) => session::guard_inner(stmt.query.as_deref_mut(), parts),
         // No query stands in these; what they call is looked at by `names::check`.
-        NodeEnum::CreateStmt(_)
-        | NodeEnum::AlterTableStmt(_)
-        | NodeEnum::IndexStmt(_)
-        | NodeEnum::CreateSeqStmt(_)
-        | NodeEnum::AlterSeqStmt(_)
-        | NodeEnum::RenameStmt(_)
-        | NodeEnum::DropStmt(_)
-        | NodeEnum::TruncateStmt(_)
-        | NodeEnum::CommentStmt(_)
-        | NodeEnum::CreateEnumStmt(_)
-        | NodeEnum::CompositeTypeStmt(_)
-        | NodeEnum::AlterEnumStmt(_)
-        | NodeEnum::CreateDomainStmt(_)
-        | NodeEnum::AlterDomainStmt(_)
-        | NodeEnum::RefreshMatViewStmt(_)
-        | NodeEnum::VacuumStmt(_)
-        | NodeEnum::ReindexStmt(_)
-        | NodeEnum::ClusterStmt(_)
-        | NodeEnum::LockStmt(_) => Ok(()),
+        nodes::definition_of_object!() | nodes::change!() | nodes::maintenance!() => Ok(()),
         nodes::query!() | nodes::session!() | nodes::database_definition!() | nodes::beyond!() | nodes::part!() => {
             Err(unsupported("this definition is not supported here"))
         }
