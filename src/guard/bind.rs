@@ -115,7 +115,8 @@ impl Guarded {
     pub fn is_as_written(&self) -> bool {
         match self.plans() {
             [plan] => !plan.rewritten,
-            _ => self.script.written.is_some(),
+            // `written` is made of the client's text where nothing of that is rewritten.
+            [] | [_, _, ..] => self.script.written.is_some(),
         }
     }
 

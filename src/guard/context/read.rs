@@ -69,6 +69,7 @@ fn step(node: &NodeEnum, setting: &str) -> Step {
         NodeEnum::DiscardStmt(stmt) if stmt.target() == DiscardMode::DiscardAll => Step::Clear,
         NodeEnum::DeclareCursorStmt(_) => Step::Cursor,
         NodeEnum::SelectStmt(select) => function(select, setting).unwrap_or(Step::None),
+        // Nothing else changes the tenant: the guard seals the setting, in all statements and calls that could set it.
         nodes::statement!() | nodes::part!() => Step::None,
     }
 }

@@ -6,6 +6,10 @@ use super::names::{denied, parts, search_path, truncated};
 use crate::base::{Mode, Refusal, RefusalKind};
 use crate::guard::Policy;
 
+fn unnamed() -> Refusal {
+    denied(RefusalKind::Function, "permission denied for an operator", "Write its name, with or without a schema.")
+}
+
 /// Checks an operator as written: `=`, or the parts of `OPERATOR(schema.=)`.
 ///
 /// An unqualified operator that `pg_catalog` has too (`=`, `||`) is let through: what else bears that name was put there by
@@ -17,11 +21,13 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node]) -> Result<(), R
     if matches!(mode, Mode::Operator | Mode::Database) {
         return Ok(());
     }
-    let names = parts(name).unwrap_or_default();
+    let names = parts(name).ok_or_else(unnamed)?;
     let (schema, bare) = match names.as_slice() {
+        // None is written: `IN (SELECT ...)` is `=`.
+        [] => return Ok(()),
         [bare] => (None, truncated(bare)),
         [schema, bare] | [_, schema, bare] => (Some(truncated(schema)), truncated(bare)),
-        _ => (None, ""),
+        [_, _, _, ..] => return Err(unnamed()),
     };
     let path = search_path(policy, mode);
     let found: Vec<_> = policy
@@ -50,7 +56,7 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node]) -> Result<(), R
             "If its function is safe for every tenant, list the operator as schema.name in tenancy.allow_functions.",
         )),
         // Unknown to the catalog: made a moment ago, or not there. Only pg_catalog's are sure not to run anybody's code.
-        None if found.is_empty() && schema != Some("pg_catalog") && !bare.is_empty() => Err(denied(
+        None if found.is_empty() && schema != Some("pg_catalog") => Err(denied(
             RefusalKind::Function,
             format!("operator does not exist: {bare}"),
             "pgwarden's catalog has no such operator.",

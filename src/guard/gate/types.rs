@@ -17,13 +17,15 @@ use crate::guard::{Policy, TableRule, nodes};
 /// 42501 for a type in a schema of another tenant; 42601 for a modifier that is no constant, which Postgres refuses too, and
 /// its printer cannot print.
 pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(), Refusal> {
-    let names = parts(&name.names).unwrap_or_default();
+    let names = parts(&name.names).ok_or_else(bad_name)?;
     if !name.typmods.iter().all(|modifier| is_modifier(&names, kind(modifier))) {
         return Err(bad_modifier());
     }
     let schema = match names.as_slice() {
         [.., schema, _] => truncated(schema),
-        _ => return Ok(()),
+        // It is found on the search path, which is pinned: the system's, or of a schema that the tenant may use.
+        [_] => return Ok(()),
+        [] => return Err(bad_name()),
     };
     let Mode::Schema(_) = mode else { return Ok(()) };
     if schema_is_own(mode, schema) || holds_no_tenant(policy, schema) {
@@ -64,6 +66,10 @@ pub(super) fn is_modifier(names: &[&str], modifier: Option<Modifier>) -> bool {
         Some(Modifier::Constant | Modifier::Name) => names.first() != Some(&"pg_catalog"),
         None => false,
     }
+}
+
+fn bad_name() -> Refusal {
+    Refusal::new(RefusalKind::Syntax, SqlState::SYNTAX_ERROR, "the name of a type must be an identifier")
 }
 
 pub(super) fn bad_modifier() -> Refusal {
@@ -174,6 +180,18 @@ mod tests {
         ] {
             assert_eq!(cast(&Mode::Shared, sql), wanted, "{sql}");
         }
+    }
+
+    #[test]
+    fn types_have_plain_names() {
+        let named = |names: Vec<Node>| {
+            let cast = TypeCast { type_name: Some(TypeName { names, ..TypeName::default() }), ..TypeCast::default() };
+            outcome(check_cast(&policy(), &Mode::Shared, &cast))
+        };
+        let name = |sval: &str| Node { node: Some(NodeEnum::String(pg_query::protobuf::String { sval: sval.into() })) };
+        assert_eq!(named(vec![name("int4")]), "ok");
+        assert_eq!(named(vec![]), "42601");
+        assert_eq!(named(vec![name("public"), Node::default()]), "42601");
     }
 
     #[test]

@@ -166,8 +166,9 @@ impl Items<'_, '_, '_> {
         let Some(parts) = column_parts(column_ref) else { return !self.relations.is_empty() };
         self.relations.iter().any(|seen| match parts.as_slice() {
             [name] => seen.is_named(name),
-            [first, second, ..] => seen.reference.is(first) || seen.reference.is(second),
-            [] => true,
+            [first, second] | [first, second, _] => seen.reference.is(first) || seen.reference.is(second),
+            // With the name of a database
+            [] | [_, _, _, _, ..] => true,
         })
     }
 
@@ -179,14 +180,19 @@ impl Items<'_, '_, '_> {
             [_, qualifier, _] | [qualifier, _] if self.names.contains(qualifier) => self.is_derived(qualifier),
             [_, qualifier, _] | [qualifier, _] => scope.levels().any(|level| level.items().is_private(qualifier)),
             // A bare name, or a star, may be a column of anything.
-            _ => !self.derived.is_empty(),
+            [] | [_] => !self.derived.is_empty(),
+            [_, _, _, _, ..] => true,
         })
     }
 
     /// Whether a column reference names something derived.
     fn is_derived_column(&self, column: &ColumnRef) -> bool {
-        let parts = column_parts(column).unwrap_or_default();
-        matches!(parts.as_slice(), [_, qualifier, _] | [qualifier, _] if self.is_derived(qualifier))
+        match column_parts(column).unwrap_or_default().as_slice() {
+            [_, qualifier, _] | [qualifier, _] => self.is_derived(qualifier),
+            [_, _, _, _, ..] => true,
+            // What a bare name or a star means cannot be told: in a query that is merged, the rules for that query see it.
+            [] | [_] => false,
+        }
     }
 
     fn is_derived(&self, name: &str) -> bool {
@@ -199,13 +205,14 @@ impl Items<'_, '_, '_> {
 
     /// Whether a condition, which is plain by its form, looks at a computed column of an unfenced query.
     pub(super) fn is_moved_by(&self, value: &NodeEnum) -> bool {
-        let moved = |qualifier: &str, column: &str| {
-            self.derived.iter().any(|d| d.open && d.name == qualifier && d.computes(column))
-        };
-        any_column(
-            Part::Node(value),
-            &mut |column| matches!(column_parts(column).as_deref(), Some([qualifier, column]) if moved(qualifier, column)),
-        )
+        let mut open = self.derived.iter().filter(|derived| derived.open);
+        any_column(Part::Node(value), &mut |column| match column_parts(column).unwrap_or_default().as_slice() {
+            [qualifier, column] => open.clone().any(|d| d.name == *qualifier && d.computes(column)),
+            [column] => open.clone().any(|d| d.computes(column)),
+            // With a schema: a table. A star is no value that is compared.
+            [] | [_, _, _] => false,
+            [_, _, _, _, ..] => open.next().is_some(),
+        })
     }
 
     /// Whether all that an expression looks at passes a test.
@@ -217,15 +224,15 @@ impl Items<'_, '_, '_> {
         let parts = column_parts(column_ref).unwrap_or_default();
         let means = |seen: &&Seen<'_, '_>| match parts.as_slice() {
             [name] => seen.is_named(name),
-            [relation, _] | [_, relation, ..] => seen.reference.is(relation),
-            [] => true,
+            [relation, _] | [_, relation, _] => seen.reference.is(relation),
+            [] | [_, _, _, _, ..] => true,
         };
         let mut meant = self.relations.iter().filter(means).peekable();
         match parts.as_slice() {
             // A star, or anything else that is no plain name, may mean every relation.
-            [] => meant.all(tested),
+            [] | [_, _, _, _, ..] => meant.all(tested),
             // A bare name means one relation, or what a USING joined.
-            [_, ..] => meant.peek().is_none() || meant.any(tested),
+            [_] | [_, _] | [_, _, _] => meant.peek().is_none() || meant.any(tested),
         }
     }
 }

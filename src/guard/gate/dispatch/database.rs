@@ -67,7 +67,7 @@ pub(super) fn names_beyond(node: &NodeEnum) -> bool {
 
 fn untrusted_language(option: &pg_query::protobuf::Node) -> bool {
     let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
-        return false;
+        return true;
     };
     if elem.defname != "language" {
         return false;

@@ -270,6 +270,7 @@ pub(super) fn rule<'p>(policy: &'p Policy, mode: &Mode, relation: &'p Relation) 
     let (open, masked): (&[&str], &[Masked]) = match relation.name.schema.as_str() {
         "pg_catalog" => (CATALOG, MASKED_CATALOG),
         "information_schema" => (INFORMATION_SCHEMA, MASKED_INFORMATION_SCHEMA),
+        // An extension's, or pg_toast: nothing is open in it.
         _ => (&[], &[]),
     };
     let mask = masked
@@ -303,6 +304,7 @@ fn in_database(relation: &Relation, mask: Option<Mask>) -> Result<Resolved<'_>, 
         "pg_database" | "pg_roles" | "pg_user" | "pg_auth_members" | "pg_shdescription" => {
             Ok(Resolved::System(relation, mask))
         }
+        // All others hold what is in the database, or what every tenant may see: a test has those that databases share.
         _ => Ok(Resolved::Free(Some(relation))),
     }
 }

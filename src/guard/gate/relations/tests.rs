@@ -173,3 +173,30 @@ fn masks_are_sql_that_names_no_other_relation_than_the_systems() {
         }
     }
 }
+
+/// What Postgres shares between databases (`pg_class.relisshared`, 14 to 18): a tenant with a database of its own sees its own part.
+/// Only `pg_tablespace` is open to every tenant of any layout.
+#[test]
+fn what_databases_share_is_not_free() {
+    let policy = policy();
+    let mut pg_class = policy.catalog.relation("pg_catalog", "pg_class").unwrap().clone();
+    assert!(matches!(system::rule(&policy, &Mode::Database, &pg_class), Ok(Resolved::Free(_))));
+    for name in [
+        "pg_authid",
+        "pg_auth_members",
+        "pg_database",
+        "pg_db_role_setting",
+        "pg_parameter_acl",
+        "pg_replication_origin",
+        "pg_shdepend",
+        "pg_shdescription",
+        "pg_shseclabel",
+        "pg_subscription",
+    ] {
+        pg_class.name.name = name.to_owned();
+        match system::rule(&policy, &Mode::Database, &pg_class) {
+            Err(_) | Ok(Resolved::System(_, Some(_))) => {}
+            Ok(other) => panic!("{name}: {other:?}"),
+        }
+    }
+}

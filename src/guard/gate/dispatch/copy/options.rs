@@ -36,7 +36,9 @@ pub(super) fn target(
     let mut target =
         CopyTarget { table, columns, header_matches: false, force_null: none.clone(), force_not_null: none };
     for option in options {
-        let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else { continue };
+        let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
+            return Err(unsupported("an unknown COPY option"));
+        };
         match elem.defname.as_str() {
             "header" => target.header_matches = text(elem).is_ok_and(|it| it.eq_ignore_ascii_case("match")),
             "force_null" => force(elem, given, &mut target.force_null)?,
@@ -48,7 +50,9 @@ pub(super) fn target(
                     name.to_uppercase()
                 )));
             }
-            _ => {}
+            // They say how the stream is read ([`read`]), what no row depends on, or what goes without saying.
+            "format" | "delimiter" | "null" | "quote" | "escape" | "encoding" | "freeze" | "log_verbosity" => {}
+            name => return Err(unsupported(format!("COPY option {} is not supported here", name.to_uppercase()))),
         }
     }
     Ok(target)
@@ -56,9 +60,12 @@ pub(super) fn target(
 
 /// Marks the columns of a list.
 fn force(elem: &DefElem, given: &[String], flags: &mut [bool]) -> Result<(), Refusal> {
-    let Some(NodeEnum::List(names)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return Ok(()) };
+    let not_listed = || unsupported(format!("COPY option {} needs a list of columns", elem.defname.to_uppercase()));
+    let Some(NodeEnum::List(names)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else {
+        return Err(not_listed());
+    };
     for name in &names.items {
-        let Some(NodeEnum::String(name)) = name.node.as_ref() else { continue };
+        let Some(NodeEnum::String(name)) = name.node.as_ref() else { return Err(not_listed()) };
         let at = given.iter().position(|it| *it == name.sval);
         match at.and_then(|at| flags.get_mut(at)) {
             Some(flag) => *flag = true,

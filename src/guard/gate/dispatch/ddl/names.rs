@@ -70,8 +70,11 @@ fn relation(mode: &Mode, catalog: &str, schema: &str) -> Result<(), Refusal> {
 
 fn type_name(mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
     match names {
-        [.., schema, _] if !schema_is_own(mode, schema) => Err(foreign_schema(schema)),
-        _ => Ok(()),
+        [.., schema, _] if schema_is_own(mode, schema) => Ok(()),
+        [.., schema, _] => Err(foreign_schema(schema)),
+        // It is found on the search path, which is pinned.
+        [_] => Ok(()),
+        [] => Err(unsupported("this form of a name is not supported here")),
     }
 }
 
