@@ -1,32 +1,21 @@
-//! Text and csv streams, whose line ends the rewriter has checked: lines and fields as `copyfromparse.c` reads them.
+//! Text and csv streams, taken apart into the values of rows.
 
 use super::{Batch, MAX_ROW_BYTES, Sink, malformed, too_long};
 use crate::base::Refusal;
-use crate::guard::copy_stream::unescape;
+use crate::guard::copy_stream::{Dialect, Reader, Rows, unescape};
 use crate::guard::{CopyFormat, CopyTarget};
-
-#[derive(Clone, Copy, Debug)]
-enum Dialect {
-    Text,
-    Csv { quote: u8, escape: u8 },
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Plain,
-    /// Text: after a backslash.
-    AfterBackslash,
-    /// Csv: between quotes.
-    Quoted,
-    /// Csv, between quotes: after the escape (which may be the quote).
-    AfterEscape,
-}
 
 /// Reads lines.
 #[derive(Debug)]
 pub(super) struct Delimited {
+    reader: Reader,
+    values: Values,
+}
+
+/// The line that is being read.
+#[derive(Debug)]
+struct Values {
     dialect: Dialect,
-    delimiter: u8,
     null: Vec<u8>,
     columns: Vec<String>,
     client_columns: usize,
@@ -34,33 +23,26 @@ pub(super) struct Delimited {
     force_not_null: Vec<bool>,
     header: bool,
     header_matches: bool,
-    state: State,
     /// The field so far: as written (text), or without quotes and escapes (csv).
     field: Vec<u8>,
     quoted: bool,
     /// Values of the line so far; `None` is NULL.
     fields: Vec<Option<Vec<u8>>>,
-    /// Bytes of the line so far.
+    /// Bytes of the line so far, quotes and escapes left out.
     length: usize,
-    /// A carriage return ended the last line: a newline that follows belongs to it.
-    after_return: bool,
-    ended: bool,
     line: u64,
 }
 
 impl Delimited {
-    pub(super) fn new(format: &CopyFormat, target: &CopyTarget, client_columns: usize) -> Self {
-        let (dialect, delimiter, null, header) = match format {
-            CopyFormat::Text { delimiter, null, header } => (Dialect::Text, *delimiter, null.clone(), *header),
-            CopyFormat::Csv { delimiter, quote, escape, null, header } => {
-                (Dialect::Csv { quote: *quote, escape: *escape }, *delimiter, null.clone(), *header)
-            }
+    pub(super) fn new(format: &CopyFormat, target: &CopyTarget, client_columns: usize) -> Result<Self, Refusal> {
+        let reader = Reader::new(format)?;
+        let (null, header) = match format {
+            CopyFormat::Text { null, header, .. } | CopyFormat::Csv { null, header, .. } => (null.clone(), *header),
             // The caller reads binary streams by itself.
-            CopyFormat::Binary => (Dialect::Text, b'\t', String::new(), false),
+            CopyFormat::Binary => (String::new(), false),
         };
-        Self {
-            dialect,
-            delimiter,
+        let values = Values {
+            dialect: reader.dialect(),
             null: null.into_bytes(),
             columns: target.columns.clone(),
             client_columns,
@@ -68,120 +50,77 @@ impl Delimited {
             force_not_null: target.force_not_null.clone(),
             header,
             header_matches: target.header_matches,
-            state: State::Plain,
             field: Vec::new(),
             quoted: false,
             fields: Vec::new(),
             length: 0,
-            after_return: false,
-            ended: false,
             line: 1,
-        }
+        };
+        Ok(Self { reader, values })
     }
 
     /// The line that is being read, from 1.
     pub(super) fn line(&self) -> u64 {
-        self.line
+        self.values.line
     }
 
     pub(super) fn push(&mut self, data: &[u8], batch: &mut Batch, sink: &mut dyn Sink) -> Result<(), Refusal> {
-        for byte in data {
-            if self.ended {
-                return Ok(());
-            }
-            if std::mem::take(&mut self.after_return) && *byte == b'\n' {
-                continue;
-            }
-            self.byte(*byte, batch, sink)?;
-        }
-        Ok(())
+        self.reader.push(data, &mut Found { values: &mut self.values, batch, sink })
     }
 
     pub(super) fn finish(&mut self, batch: &mut Batch, sink: &mut dyn Sink) -> Result<(), Refusal> {
-        if self.ended || self.length == 0 {
-            return Ok(());
+        self.reader.finish(&mut Found { values: &mut self.values, batch, sink })
+    }
+}
+
+/// Values on their way into a batch.
+struct Found<'a> {
+    values: &'a mut Values,
+    batch: &'a mut Batch,
+    sink: &'a mut dyn Sink,
+}
+
+impl Rows for Found<'_> {
+    fn pass(&mut self, _: &[u8]) {}
+
+    fn byte(&mut self, byte: u8) -> Result<(), Refusal> {
+        // Only between quotes; in text a line break behind a backslash begins no line.
+        if byte == b'\n' && matches!(self.values.dialect, Dialect::Csv { .. }) {
+            self.values.line += 1;
         }
-        match self.state {
-            State::Quoted => Err(malformed("unterminated CSV quoted field".to_owned())),
-            State::AfterEscape if !self.escape_is_quote() => Err(malformed("unterminated CSV quoted field".to_owned())),
-            State::Plain | State::AfterBackslash | State::AfterEscape => self.end_line(batch, sink),
-        }
+        self.values.field.push(byte);
+        self.values.count()
     }
 
-    fn escape_is_quote(&self) -> bool {
-        matches!(self.dialect, Dialect::Csv { quote, escape } if quote == escape)
+    fn quote(&mut self) {
+        self.values.quoted = true;
     }
 
-    fn byte(&mut self, byte: u8, batch: &mut Batch, sink: &mut dyn Sink) -> Result<(), Refusal> {
-        match (self.dialect, self.state) {
-            (Dialect::Text, State::AfterBackslash) => {
-                self.state = State::Plain;
-                self.keep(byte)
-            }
-            (Dialect::Csv { quote, escape }, State::Quoted) => self.quoted_byte(byte, quote, escape),
-            (Dialect::Csv { quote, escape }, State::AfterEscape) => {
-                if byte == quote || byte == escape {
-                    self.state = State::Quoted;
-                    return self.keep(byte);
-                }
-                if quote == escape {
-                    // The quote ended the quoted part.
-                    self.state = State::Plain;
-                    return self.plain(byte, batch, sink);
-                }
-                self.state = State::Quoted;
-                self.keep(escape)?;
-                self.quoted_byte(byte, quote, escape)
-            }
-            (_, State::Plain | State::AfterBackslash | State::Quoted | State::AfterEscape) => {
-                self.plain(byte, batch, sink)
-            }
-        }
+    fn end_field(&mut self) -> Result<(), Refusal> {
+        self.values.end_field();
+        self.values.count()
     }
 
-    fn quoted_byte(&mut self, byte: u8, quote: u8, escape: u8) -> Result<(), Refusal> {
-        if byte == escape {
-            self.state = State::AfterEscape;
-            self.count()
-        } else if byte == quote {
-            self.state = State::Plain;
-            self.count()
-        } else {
-            if byte == b'\n' {
-                self.line += 1;
-            }
-            self.keep(byte)
+    fn end_line(&mut self, _: &[u8]) -> Result<(), Refusal> {
+        if let Some(fields) = self.values.end_line()? {
+            fields.iter().for_each(|field| self.batch.push(field.as_deref()));
+            self.batch.end_row(self.values.line);
+            self.sink.row(self.batch);
         }
+        self.values.line += 1;
+        Ok(())
     }
 
-    fn plain(&mut self, byte: u8, batch: &mut Batch, sink: &mut dyn Sink) -> Result<(), Refusal> {
-        if matches!(byte, b'\n' | b'\r') {
-            self.after_return = byte == b'\r';
-            return self.end_line(batch, sink);
-        }
-        if byte == self.delimiter {
-            self.end_field();
-            return self.count();
-        }
-        match self.dialect {
-            Dialect::Text if byte == b'\\' => {
-                self.state = State::AfterBackslash;
-                self.keep(byte)
-            }
-            Dialect::Csv { quote, .. } if byte == quote => {
-                self.state = State::Quoted;
-                self.quoted = true;
-                self.count()
-            }
-            Dialect::Text | Dialect::Csv { .. } => self.keep(byte),
-        }
+    fn end_of_copy(&mut self, _: &[u8]) -> Result<(), Refusal> {
+        Ok(())
     }
 
-    fn keep(&mut self, byte: u8) -> Result<(), Refusal> {
-        self.field.push(byte);
-        self.count()
+    fn unterminated(&mut self) -> Result<(), Refusal> {
+        Err(malformed("unterminated CSV quoted field".to_owned()))
     }
+}
 
+impl Values {
     fn count(&mut self) -> Result<(), Refusal> {
         self.length += 1;
         if self.length > MAX_ROW_BYTES { Err(too_long()) } else { Ok(()) }
@@ -191,37 +130,31 @@ impl Delimited {
         let field = std::mem::take(&mut self.field);
         let quoted = std::mem::take(&mut self.quoted);
         let flag = |flags: &[bool]| flags.get(self.fields.len()).copied().unwrap_or(false);
-        let is_null = field == self.null && (!quoted || flag(&self.force_null));
+        let reads_as_null = field == self.null && (!quoted || flag(&self.force_null));
+        let is_null = reads_as_null && !flag(&self.force_not_null);
         let value = match self.dialect {
-            _ if is_null && !flag(&self.force_not_null) => None,
-            Dialect::Text => Some(unescape(&field)),
-            Dialect::Csv { .. } => Some(field),
+            Dialect::Text => (!is_null).then(|| unescape(&field)),
+            Dialect::Csv { .. } => (!is_null).then_some(field),
         };
         self.fields.push(value);
     }
 
-    fn end_line(&mut self, batch: &mut Batch, sink: &mut dyn Sink) -> Result<(), Refusal> {
-        if self.field == b"\\." && self.fields.is_empty() && !self.quoted {
-            self.ended = true;
-            return Ok(());
-        }
+    /// The values of a row; none of the header.
+    fn end_line(&mut self) -> Result<Option<Vec<Option<Vec<u8>>>>, Refusal> {
         self.end_field();
         self.length = 0;
-        let fields = std::mem::take(&mut self.fields);
+        let mut fields = std::mem::take(&mut self.fields);
         if std::mem::take(&mut self.header) {
             if self.header_matches {
                 self.check_header(&fields)?;
             }
-        } else {
-            if let Some(missing) = self.columns.get(fields.len()) {
-                return Err(malformed(format!("missing data for column \"{missing}\"")));
-            }
-            fields.iter().take(self.columns.len()).for_each(|field| batch.push(field.as_deref()));
-            batch.end_row(self.line);
-            sink.row(batch);
+            return Ok(None);
         }
-        self.line += 1;
-        Ok(())
+        if let Some(missing) = self.columns.get(fields.len()) {
+            return Err(malformed(format!("missing data for column \"{missing}\"")));
+        }
+        fields.truncate(self.columns.len());
+        Ok(Some(fields))
     }
 
     /// `NextCopyFromRawFields`: the names of the columns, in order.

@@ -119,7 +119,7 @@ impl CopyInserts {
         let rows = match &copy.format {
             CopyFormat::Binary => Rows::Binary(Box::default()),
             format @ (CopyFormat::Text { .. } | CopyFormat::Csv { .. }) => {
-                Rows::Delimited(Box::new(Delimited::new(format, target, copy.client_columns)))
+                Rows::Delimited(Box::new(Delimited::new(format, target, copy.client_columns)?))
             }
         };
         Ok(Self {

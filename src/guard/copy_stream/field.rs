@@ -1,6 +1,6 @@
 //! One field of a text or csv stream: how the tenant's value is written, and how a value is read.
 
-use super::delimited::Dialect;
+use super::reader::Dialect;
 use super::unsupported;
 use crate::base::Refusal;
 

@@ -7,10 +7,12 @@
 mod binary;
 mod delimited;
 mod field;
+mod reader;
 
 use binary::Binary;
 use delimited::Delimited;
 pub(super) use field::unescape;
+pub(super) use reader::{Dialect, Reader, Rows};
 
 use super::value::TenantValue;
 use super::{CopyFormat, CopyIn};
