@@ -10,6 +10,8 @@ pub mod context;
 pub mod copy_rows;
 pub mod copy_stream;
 mod fault;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod gate;
 mod nodes;
 mod plan;

@@ -5,7 +5,7 @@ use crate::base::oid::{INT4, TEXT, UUID};
 use crate::base::{QualifiedName, TenantKeys, TenantName};
 use crate::catalog::*;
 use crate::config::{Address, PoolSettings, TableOverride, TlsMode, Upstream, UpstreamTls};
-use crate::guard::TableRule;
+use crate::guard::{TableRule, fixture};
 
 fn q(text: &str) -> QualifiedName {
     let (schema, name) = text.split_once('.').unwrap();
@@ -30,12 +30,8 @@ impl World {
             schemas: ["public", "pg_catalog", "globex"].map(str::to_owned).into(),
             ..Catalog::default()
         };
-        for (oid, name) in
-            [(INT4, "pg_catalog.int4"), (TEXT, "pg_catalog.text"), (UUID, "pg_catalog.uuid"), (9000, "public.Odd\"Id")]
-        {
-            let info = TypeInfo { oid, name: q(name), typtype: 'b', base: oid };
-            catalog.types.insert(oid, info);
-        }
+        catalog.types = fixture::types(&[(INT4, "int4"), (TEXT, "text"), (UUID, "uuid")]);
+        catalog.types.insert(9000, TypeInfo { oid: 9000, name: q("public.Odd\"Id"), typtype: 'b', base: 9000 });
         Self { catalog, tenancy: config.tenancy, tenants: vec![], enforcement: Enforcement::Rewrite }
             .tenant("acme", "1")
             .tenant("bravo", "2")
@@ -81,31 +77,10 @@ impl World {
     /// Adds a relation with these columns (name, type) below these parents.
     fn relation(mut self, name: &str, kind: RelKind, columns: &[(&str, u32)], parents: &[&str]) -> Self {
         let parents = parents.iter().map(|p| self.catalog.relations[&q(p)].oid).collect();
-        let column = |(i, (name, type_oid)): (usize, &(&str, u32))| Column {
-            name: (*name).to_owned(),
-            attnum: i16::try_from(i).unwrap() + 1,
-            type_oid: *type_oid,
-            type_name: String::new(),
-            base_type_oid: *type_oid,
-            not_null: false,
-            has_default: false,
-            generated: Generated::No,
-            identity: crate::catalog::Identity::No,
-        };
         let relation = Relation {
             oid: 10_000 + u32::try_from(self.catalog.relations.len()).unwrap(),
-            name: q(name),
-            kind,
-            is_partition: false,
-            columns: columns.iter().enumerate().map(column).collect(),
             parents,
-            row_security: false,
-            force_row_security: false,
-            row_security_active: false,
-            owned: false,
-            policies: Vec::new(),
-            security_invoker: false,
-            extension: None,
+            ..fixture::relation(name, kind, columns.iter().map(|(name, type_oid)| fixture::column(name, *type_oid)))
         };
         self.catalog.relations.insert(q(name), relation);
         self

@@ -1,35 +1,8 @@
 //! DDL for tables made by hand.
 
 use super::*;
-use crate::base::{QualifiedName, key_setting};
-
-fn table(column: &str, key: Option<&str>) -> TenantTable {
-    TenantTable {
-        column: column.to_owned(),
-        type_oid: 23,
-        type_name: "pg_catalog.int4".to_owned(),
-        key: key.map(Into::into),
-        protection: crate::guard::Protection::Predicate,
-    }
-}
-
-fn relation() -> Relation {
-    Relation {
-        oid: 1,
-        name: QualifiedName::new("public", "or\"ders"),
-        kind: crate::catalog::RelKind::Table,
-        is_partition: false,
-        columns: Vec::new(),
-        parents: Vec::new(),
-        row_security: false,
-        force_row_security: false,
-        row_security_active: false,
-        owned: true,
-        policies: Vec::new(),
-        security_invoker: false,
-        extension: None,
-    }
-}
+use crate::base::key_setting;
+use crate::guard::fixture;
 
 #[test]
 fn settings_by_key() {
@@ -42,8 +15,9 @@ fn settings_by_key() {
 fn the_ddl_of_a_table() {
     let mut policy = Policy::empty();
     let mut catalog = crate::catalog::Catalog::default();
-    let relation = relation();
-    policy.tables.insert(relation.name.clone(), TableRule::Tenant(table("org id", Some("uuid"))));
+    let relation = Relation { owned: true, ..fixture::table("or\"ders", &[]) };
+    let table = TenantTable { key: Some("uuid".into()), ..fixture::tenant_table("org id") };
+    policy.tables.insert(relation.name.clone(), TableRule::Tenant(table));
     catalog.relations.insert(relation.name.clone(), relation);
     policy.catalog = std::sync::Arc::new(catalog);
     let ddl = generate(&policy);

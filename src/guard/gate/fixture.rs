@@ -1,69 +1,29 @@
 //! A small catalog and policy for the tests of this room: a shop with tenants of every layout.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
-
-use crate::base::{Mode, Oid, QualifiedName, Refusal};
-use crate::catalog::{
-    Cast, Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, RelKind, Relation, TypeInfo,
-    Volatility,
-};
-use crate::guard::{Policy, TableRule, TenantTable};
+use crate::base::oid::{INT4, TEXT, UUID};
+use crate::base::{Mode, Oid, Refusal};
+use crate::catalog::{Cast, Catalog, Column, Function, Generated, Operator, RelKind, Relation, Volatility};
+use crate::guard::{Policy, TableRule, TenantTable, fixture};
 
 /// The schema layout's tenant of the tests.
 pub(super) fn schema_mode() -> Mode {
     Mode::Schema("t_a".into())
 }
 
-fn column(attnum: i16, name: &str, type_oid: Oid, generated: Generated) -> Column {
-    Column {
-        name: name.to_owned(),
-        attnum,
-        type_oid,
-        type_name: String::new(),
-        base_type_oid: type_oid,
-        not_null: false,
-        has_default: false,
-        generated,
-        identity: Identity::No,
-    }
-}
-
 fn relation(oid: Oid, schema: &str, name: &str, kind: RelKind, columns: &[&str]) -> Relation {
-    let columns = columns.iter().zip(1..).map(|(name, attnum)| {
+    let columns = columns.iter().map(|name| {
         let generated = if *name == "line_total" { Generated::Stored } else { Generated::No };
-        column(attnum, name, if *name == "org_id" { 2950 } else { 23 }, generated)
+        Column { generated, ..fixture::column(name, if *name == "org_id" { UUID } else { INT4 }) }
     });
-    Relation {
-        oid,
-        name: QualifiedName::new(schema, name),
-        kind,
-        is_partition: false,
-        columns: columns.collect(),
-        parents: vec![],
-        row_security: false,
-        force_row_security: false,
-        row_security_active: false,
-        owned: false,
-        policies: Vec::new(),
-        security_invoker: false,
-        extension: None,
-    }
+    Relation { oid, ..fixture::relation(&format!("{schema}.{name}"), kind, columns) }
 }
 
 fn function(schema: &str, name: &str, volatility: Volatility, extension: Option<&str>, takes_row: bool) -> Function {
     Function {
-        oid: 0,
-        name: QualifiedName::new(schema, name),
-        kind: FunctionKind::Function,
-        volatility,
-        leakproof: false,
-        security_definer: false,
-        language: "internal".to_owned(),
-        arg_types: if takes_row { vec![2249] } else { vec![25, 25] },
-        body: None,
+        arg_types: if takes_row { vec![2249] } else { vec![TEXT, TEXT] },
         takes_row,
         extension: extension.map(str::to_owned),
+        ..fixture::function(&format!("{schema}.{name}"), volatility)
     }
 }
 
@@ -130,11 +90,8 @@ fn functions() -> Vec<Function> {
 
 fn operator(schema: &str, name: &str, extension: Option<&str>) -> Operator {
     Operator {
-        name: QualifiedName::new(schema, name),
-        left: 25,
-        right: 25,
-        leakproof: false,
         extension: extension.map(str::to_owned),
+        ..fixture::operator(&format!("{schema}.{name}"), TEXT, TEXT, false)
     }
 }
 
@@ -190,62 +147,31 @@ fn relations() -> Vec<Relation> {
 
 /// The policy: `orders` and `invoices` are tenant tables, `countries` is shared, the rest is not configured.
 pub(super) fn policy() -> Policy {
-    let relations = relations().into_iter().map(|r| (r.name.clone(), r)).collect();
-    let mut by_name: HashMap<String, Vec<Function>> = HashMap::new();
-    for function in functions() {
-        by_name.entry(function.name.name.clone()).or_default().push(function);
-    }
     let operators = [
         operator("pg_catalog", "=", None),
         operator("public", "=", None),
         operator("extensions", "%", Some("pg_trgm")),
         operator("public", "@@@", None),
     ];
-    let mut by_operator: HashMap<String, Vec<Operator>> = HashMap::new();
-    for operator in operators {
-        by_operator.entry(operator.name.name.clone()).or_default().push(operator);
-    }
-    let date = TypeInfo { oid: 1082, name: QualifiedName::new("pg_catalog", "date"), typtype: 'b', base: 1082 };
-    let names = ["public", "extensions", "t_a", "t_b", "pg_catalog", "information_schema"];
+    let cast = |(target, function): (&str, &str)| Cast {
+        target: fixture::named(target),
+        function: fixture::named(function),
+        unwritten: false,
+    };
     let catalog = Catalog {
-        server_version_num: 150_020,
-        role: crate::catalog::UpstreamRole::default(),
         search_path: vec!["public".to_owned(), "extensions".to_owned()],
-        schemas: names.iter().map(|s| (*s).to_owned()).collect(),
-        relations,
-        functions: by_name,
-        operators: by_operator,
-        casts: [("boxed", "customer_count"), ("labelled", "safe_total")]
-            .map(|(target, function)| Cast {
-                target: QualifiedName::new("public", target),
-                function: QualifiedName::new("public", function),
-                unwritten: false,
-            })
-            .to_vec(),
-        types: HashMap::from([(1082, date)]),
-        ..Catalog::default()
+        casts: [("boxed", "customer_count"), ("labelled", "safe_total")].map(cast).to_vec(),
+        types: fixture::types(&[(1082, "date")]),
+        ..fixture::catalog(relations(), functions(), operators)
     };
-    let tenant = |column: &str, type_oid, type_name: &str| {
-        TableRule::Tenant(TenantTable {
-            column: column.to_owned(),
-            type_oid,
-            type_name: type_name.to_owned(),
-            key: None,
-            protection: crate::guard::Protection::Predicate,
-        })
-    };
-    Policy {
-        catalog: Arc::new(catalog),
-        tables: HashMap::from([
-            (QualifiedName::new("public", "orders"), tenant("tenant_id", 23, "pg_catalog.int4")),
-            (QualifiedName::new("public", "invoices"), tenant("org_id", 2950, "pg_catalog.uuid")),
-            (QualifiedName::new("public", "countries"), TableRule::Shared),
-        ]),
-        search_path: vec!["public".to_owned(), "extensions".to_owned()],
-        allow_functions: HashSet::from([QualifiedName::new("public", "safe_total")]),
-        setting: "app.tenant_id".to_owned(),
-        ..Policy::empty()
-    }
+    let by_org =
+        TenantTable { type_oid: UUID, type_name: "pg_catalog.uuid".to_owned(), ..fixture::tenant_table("org_id") };
+    let rules = [
+        ("orders", TableRule::Tenant(fixture::tenant_table("tenant_id"))),
+        ("invoices", TableRule::Tenant(by_org)),
+        ("countries", TableRule::Shared),
+    ];
+    Policy { allow_functions: [fixture::named("safe_total")].into(), ..fixture::policy(catalog, rules) }
 }
 
 /// SQLSTATE of a refusal, `ok` otherwise.

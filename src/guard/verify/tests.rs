@@ -1,9 +1,6 @@
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use super::*;
-use crate::base::QualifiedName;
-use crate::catalog::{Catalog, Column, Generated, Identity, Operator, RelKind, Relation};
+use crate::base::oid::INT4;
+use crate::guard::fixture;
 use crate::sql::parse::reparse;
 
 thread_local! {
@@ -11,64 +8,14 @@ thread_local! {
     pub(super) static STEPS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
-fn column(name: &str) -> Column {
-    Column {
-        name: name.into(),
-        attnum: 1,
-        type_oid: 23,
-        type_name: "integer".into(),
-        base_type_oid: 23,
-        not_null: true,
-        has_default: false,
-        generated: Generated::No,
-        identity: Identity::No,
-    }
-}
-
 fn policy() -> Policy {
-    let relation = |name: &str| Relation {
-        oid: 1,
-        name: QualifiedName::new("public", name),
-        kind: RelKind::Table,
-        is_partition: false,
-        columns: ["id", "cid", "note", "tenant_id"].iter().map(|n| column(n)).collect(),
-        parents: vec![],
-        row_security: false,
-        force_row_security: false,
-        row_security_active: false,
-        owned: false,
-        policies: Vec::new(),
-        security_invoker: false,
-        extension: None,
-    };
-    let operator = |name: &str, leakproof| {
-        let name = QualifiedName::new("pg_catalog", name);
-        (name.name.clone(), vec![Operator { name, left: 23, right: 23, leakproof, extension: None }])
-    };
-    let names = ["orders", "customers", "countries"];
-    let catalog = Catalog {
-        relations: names.iter().map(|n| (QualifiedName::new("public", *n), relation(n))).collect(),
-        operators: HashMap::from([operator("=", true), operator("<", true), operator("/", false)]),
-        ..Catalog::default()
-    };
-    let table = TenantTable {
-        column: "tenant_id".into(),
-        type_oid: 23,
-        type_name: "pg_catalog.int4".into(),
-        key: None,
-        protection: crate::guard::Protection::Predicate,
-    };
-    let rules = [
-        ("orders", TableRule::Tenant(table.clone())),
-        ("customers", TableRule::Tenant(table)),
-        ("countries", TableRule::Shared),
-    ];
-    Policy {
-        catalog: Arc::new(catalog),
-        tables: rules.into_iter().map(|(n, r)| (QualifiedName::new("public", n), r)).collect(),
-        search_path: vec!["public".into()],
-        ..Policy::empty()
-    }
+    let columns = [("id", INT4), ("cid", INT4), ("note", INT4), ("tenant_id", INT4)];
+    let relations = ["orders", "customers", "countries"].map(|name| fixture::table(name, &columns));
+    let operators = [("=", true), ("<", true), ("/", false)]
+        .map(|(name, leakproof)| fixture::operator(&format!("pg_catalog.{name}"), INT4, INT4, leakproof));
+    let tenant = || TableRule::Tenant(fixture::tenant_table("tenant_id"));
+    let rules = [("orders", tenant()), ("customers", tenant()), ("countries", TableRule::Shared)];
+    fixture::policy(fixture::catalog(relations, [], operators), rules)
 }
 
 /// Verifies a text in which the client has one parameter and the tenant's value is `$2`. `P(x)` stands for the predicate.
@@ -315,6 +262,7 @@ fn what_could_be_tried_on_statistics_of_others_is_found() {
         "SELECT * FROM OWN o WHERE f(o.id)",
         "SELECT * FROM OWN o WHERE f(id)",
         "SELECT * FROM OWN o WHERE f(o)",
+        "SELECT * FROM public.countries o WHERE f(here.public.o.id)",
         "SELECT * FROM OWN o WHERE f(o.*)",
         "SELECT * FROM OWN o WHERE NOT f(o.id)",
         "SELECT * FROM OWN o WHERE f(o.id) IS TRUE",
@@ -344,6 +292,7 @@ fn what_could_be_tried_on_statistics_of_others_is_found() {
         // Nothing keeps these from being moved to the rows inside.
         "SELECT * FROM OPEN o WHERE T(f(o.id))",
         "SELECT * FROM OPEN o WHERE o.note = 'x'",
+        "SELECT * FROM OPEN o WHERE note = 'x'",
         "SELECT * FROM (OPEN o JOIN OPEN c ON o.id = c.id) j WHERE T(f(j.id))",
         "WITH w AS (SELECT * FROM public.orders WHERE P(orders)) SELECT * FROM w WHERE T(f(w.id))",
         "WITH w AS NOT MATERIALIZED (SELECT * FROM public.orders WHERE P(orders)) SELECT * FROM w x WHERE T(f(x.id))",

@@ -1,44 +1,17 @@
 //! Findings for tables made by hand.
 
 use super::*;
-use crate::catalog::TypeInfo;
-
-fn table() -> TenantTable {
-    TenantTable {
-        column: "tenant_id".to_owned(),
-        type_oid: 23,
-        type_name: "pg_catalog.int4".to_owned(),
-        key: None,
-        protection: Protection::Predicate,
-    }
-}
+use crate::base::oid::INT4;
+use crate::guard::fixture;
 
 fn relation(row_security: bool, force_row_security: bool, owned: bool, policies: &[RowPolicy]) -> Relation {
-    let column = crate::catalog::Column {
-        name: "tenant_id".to_owned(),
-        attnum: 1,
-        type_oid: 23,
-        type_name: "integer".to_owned(),
-        base_type_oid: 23,
-        not_null: true,
-        has_default: false,
-        generated: crate::catalog::Generated::No,
-        identity: crate::catalog::Identity::No,
-    };
     Relation {
-        oid: 1,
-        name: QualifiedName::new("public", "orders"),
-        kind: RelKind::Table,
-        is_partition: false,
-        columns: vec![column],
-        parents: Vec::new(),
         row_security,
         force_row_security,
         row_security_active: row_security && (force_row_security || !owned),
         owned,
         policies: policies.to_vec(),
-        security_invoker: false,
-        extension: None,
+        ..fixture::table("orders", &[("tenant_id", INT4)])
     }
 }
 
@@ -48,14 +21,13 @@ fn policy(command: PolicyCommand, using: Option<&str>, check: Option<&str>) -> R
 }
 
 fn catalog() -> Catalog {
-    let int4 = TypeInfo { oid: 23, name: QualifiedName::new("pg_catalog", "int4"), typtype: 'b', base: 23 };
-    let mut catalog = Catalog { types: HashMap::from([(23, int4)]), ..Catalog::default() };
+    let mut catalog = Catalog { types: fixture::types(&[(INT4, "int4")]), ..Catalog::default() };
     catalog.role.name = "app".to_owned();
     catalog
 }
 
 fn ask(relation: &Relation) -> Vec<String> {
-    shortfalls(&catalog(), relation, &table(), "app.tenant_id")
+    shortfalls(&catalog(), relation, &fixture::tenant_table("tenant_id"), "app.tenant_id")
 }
 
 /// As Postgres prints the generated one.
@@ -133,7 +105,10 @@ fn weak_expressions() {
 
 #[test]
 fn what_is_wrong_with_the_role() {
-    let tables = HashMap::from([(QualifiedName::new("public", "orders"), TableRule::Tenant(table()))]);
+    let tables = HashMap::from([(
+        QualifiedName::new("public", "orders"),
+        TableRule::Tenant(fixture::tenant_table("tenant_id")),
+    )]);
     let ask = |catalog: &Catalog| role_shortfalls(catalog, "App.tenant_id", &tables);
     let mut it = catalog();
     assert_eq!(ask(&it), Vec::<String>::new());
@@ -155,7 +130,7 @@ fn what_protects_a_table() {
         catalog.role.superuser = superuser;
         let name = relation.name.clone();
         catalog.relations.insert(name.clone(), relation);
-        let mut tables = HashMap::from([(name.clone(), TableRule::Tenant(table()))]);
+        let mut tables = HashMap::from([(name.clone(), TableRule::Tenant(fixture::tenant_table("tenant_id")))]);
         let mut notes = Vec::new();
         protect(enforcement, &catalog, "app.tenant_id", &mut tables, &mut notes);
         let errors = notes.iter().filter(|note| note.level() == crate::policy::NoteLevel::Error).count();
