@@ -40,6 +40,28 @@ fn forms_of_a_switch() {
     }
 }
 
+/// What is read as nothing goes to the guard, which lets none of it change the setting.
+#[test]
+fn the_guard_refuses_what_is_not_read() {
+    for sql in [
+        "SET app.tenant_id = a, b",
+        "SET app.tenant_id FROM CURRENT",
+        "SELECT set_config('app.tenant_id', 'a', true), 1",
+        "SELECT set_config('app.tenant_id', 'a' || 'b', true)",
+        "SELECT pg_catalog.set_config('App.Tenant_ID', 'a', NULL)",
+        "SELECT set_config($1, 'a', true)",
+        "WITH a AS (SELECT set_config('app.tenant_id', 'a', true)) SELECT 1",
+        "EXPLAIN SELECT set_config('app.tenant_id', 'a', true)",
+        "PREPARE p AS SELECT set_config('app.tenant_id', 'a', true)",
+        "DO 'begin end'",
+        "ALTER ROLE a SET app.tenant_id = 'a'",
+    ] {
+        assert!(steps(sql).iter().all(|step| *step == Step::None), "{sql}");
+        let refusal = crate::guard::rewrite::tests::fixture::plan(sql).expect_err(sql);
+        assert_eq!(refusal.error.code, crate::base::SqlState::INSUFFICIENT_PRIVILEGE, "{sql}: {:?}", refusal.error);
+    }
+}
+
 /// They stay with the guard, which seals the setting.
 #[test]
 fn other_forms_are_not_read() {

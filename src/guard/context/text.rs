@@ -11,8 +11,6 @@ use crate::guard::service::Script;
 use crate::guard::{Guarded, Policy, Protocol, plan_statements};
 use crate::sql::{quote_identifier, quote_literal, quote_setting};
 
-/// OID of `text`.
-
 /// A switch. `name` is `None` where the client gives it as its parameter `$1`; `key` is the value of the server's setting,
 /// empty for no tenant.
 ///
