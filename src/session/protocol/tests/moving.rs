@@ -86,7 +86,8 @@ fn a_portal_of_begin_outlives_the_replies_to_settings() {
     bench.own_done(I);
     bench.done("SET", I);
     bench.released();
-    (bench.told(), bench.sent());
+    bench.told();
+    bench.sent();
     bench.client(|out| {
         frontend::parse(out, "begin", "BEGIN", &[]).unwrap();
         frontend::bind(out, "p", "begin", &[], Format::Text).unwrap();
