@@ -5,5 +5,7 @@ mod init;
 pub mod refusals;
 mod span;
 
-pub use init::{InitError, init, set_level};
+#[cfg(feature = "demo")]
+pub use init::InitError;
+pub use init::{init, set_level};
 pub use span::{SessionSpan, record_tenant};

@@ -85,8 +85,8 @@ impl Session {
         self.current.texts = None;
     }
 
-    /// Notes what a statement that is sent now does to the session. What is only known afterwards is asked for then.
-    pub(super) fn record_effects(&mut self, guarded: &Guarded) {
+    /// Notes what a statement that is sent now, and was decided by the policy of this epoch, does to the session. What is only known afterwards is asked for then.
+    pub(super) fn record_effects(&mut self, guarded: &Guarded, epoch: u64) {
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
                 Effect::Setting(name) => {
@@ -110,7 +110,7 @@ impl Session {
                 Effect::Pin(reason) => {
                     self.pin_to(*reason);
                     if *reason == PinReason::Prepare {
-                        self.record_prepared();
+                        self.record_prepared(epoch);
                     }
                     self.record_tie(*reason);
                 }

@@ -206,7 +206,7 @@ impl Session {
         if let Some(portal) = self.prepared.portals.get_mut(execute.portal) {
             run.resumes = std::mem::replace(&mut portal.begun, true);
             let statement = portal.statement.clone();
-            self.record_effects(&statement.guarded);
+            self.record_effects(&statement.guarded, statement.epoch);
             run.tag = statement.tag.or(tag_of(&statement.step));
             if statement.change.is_some() {
                 run.changes = vec![statement.change.clone()];

@@ -72,7 +72,10 @@ impl Session {
         let refused = |refusal: Refusal| NotReady::Refuse(*refusal.error);
         let guarded = match &statement.step {
             Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear => return Ok(statement),
-            Step::Show(form) => context::show(&backend.guard.policy(), form, &name_of(&now)).map_err(refused)?,
+            Step::Show(form) => {
+                self.current.decided = backend.guard.epoch();
+                context::show(&backend.guard.policy(), form, &name_of(&now)).map_err(refused)?
+            }
             Step::None | Step::Cursor if stays && holds => {
                 self.current.decided = statement.epoch;
                 self.check_need(&backend, &statement.guarded, &now).map_err(refused)?;

@@ -36,8 +36,8 @@ impl Session {
     }
 
     /// A statement of SQL's PREPARE was sent.
-    pub(super) fn record_prepared(&mut self) {
-        self.prepared.decided.get_or_insert(self.current.decided);
+    pub(super) fn record_prepared(&mut self, epoch: u64) {
+        self.prepared.decided.get_or_insert(epoch);
     }
 
     /// SQL's PREPARE keeps a statement on the server, which reads its names again when they change. What it was decided by is then

@@ -36,7 +36,7 @@ impl Session {
     }
 
     fn send_query(&mut self, planned: Planned, sql: &str) -> Result<(), NotReady> {
-        let Planned { guarded, changes, step, .. } = planned;
+        let Planned { guarded, changes, step, epoch, .. } = planned;
         if let Some(load) = Self::load_of(&guarded, LoadProtocol::Simple)? {
             return self.start_load(load);
         }
@@ -49,7 +49,7 @@ impl Session {
         self.server.sent_query();
         self.surcharge(&guarded);
         let unnamed = self.prepared.statements.remove("");
-        self.record_effects(&guarded);
+        self.record_effects(&guarded, epoch);
         self.record_changes_sent(&changes);
         self.wait_for_context();
         self.wait_for_names(&guarded);
