@@ -8,7 +8,7 @@ use super::insert::in_their_places;
 use super::scope::Output;
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
-use crate::base::Refusal;
+use crate::base::{Mode, Refusal};
 use crate::catalog::Relation;
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
@@ -17,6 +17,10 @@ impl<'p> Rewriter<'p> {
     pub(super) fn merge(&mut self, merge: &mut MergeStmt) -> Result<Option<Vec<Output>>, Refusal> {
         let MergeStmt { relation, source_relation, join_condition, merge_when_clauses, returning_clause, with_clause } =
             merge;
+        let together = matches!(self.mode, Mode::Shared | Mode::Schema(_));
+        if together && merge_when_clauses.iter().filter(|clause| assigns_subquery(clause)).count() > 1 {
+            return Err(unsupported("MERGE with column lists set from subqueries in more than one branch"));
+        }
         let depth = self.open_with(with_clause.as_mut())?;
         let target = self.open_target(relation)?;
         let Some(source) = source_relation.as_deref_mut() else { return Err(unsupported("MERGE without a source")) };
@@ -156,4 +160,17 @@ fn is_named(column: &Node, name: &str) -> bool {
 
 fn has_indirection(column: &Node) -> bool {
     matches!(column.node.as_ref(), Some(NodeEnum::ResTarget(target)) if !target.indirection.is_empty())
+}
+
+/// Whether a branch has `(a, b) = (SELECT ...)`. Postgres numbers the values of such subqueries anew in each branch (as seen on
+/// 15.18): with two of them a branch may take the other one's values, of another type, which ends all sessions of the server.
+fn assigns_subquery(clause: &Node) -> bool {
+    let Some(NodeEnum::MergeWhenClause(clause)) = clause.node.as_ref() else { return false };
+    clause.target_list.iter().any(|target| {
+        let Some(NodeEnum::ResTarget(target)) = target.node.as_ref() else { return false };
+        let Some(NodeEnum::MultiAssignRef(multi)) = target.val.as_ref().and_then(|value| value.node.as_ref()) else {
+            return false;
+        };
+        matches!(multi.source.as_ref().and_then(|source| source.node.as_ref()), Some(NodeEnum::SubLink(_)))
+    })
 }

@@ -294,6 +294,10 @@ impl Generator {
                 2 => "DO NOTHING".to_owned(),
                 _ => format!("UPDATE SET {}", self.assignments(&table, &scope)),
             };
+            // Postgres mixes up the values of two branches, and may crash: refused.
+            let assigns = |it: &str| it.contains(") = (SELECT ");
+            let twice = assigns(&action) && branches.iter().any(|it: &String| assigns(it));
+            let action = if twice { "DO NOTHING".to_owned() } else { action };
             branches.push(format!("WHEN MATCHED AND {condition} THEN {action}"));
         }
         let values = values.replace("{n}", "(src.id + 90000)");

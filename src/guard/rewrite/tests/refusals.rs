@@ -68,6 +68,10 @@ fn refusals_name_what_is_wrong() {
             "0A000 a row with * in it beside a value for the tenant column is not supported for tenants",
         ),
         (
+            "MERGE INTO orders o USING countries c ON false WHEN MATCHED AND o.id = 1 THEN UPDATE SET (status) = (SELECT 'a') WHEN MATCHED THEN UPDATE SET (id, status) = (SELECT 1, 'b')",
+            "0A000 MERGE with column lists set from subqueries in more than one branch is not supported for tenants",
+        ),
+        (
             "INSERT INTO orders VALUES ((ROW(1, 2)).*, 1)",
             "0A000 INSERT without a column list from a query whose columns cannot be counted is not supported for tenants",
         ),

@@ -50,6 +50,7 @@ fn plan(text: &str, protocol: Protocol<'_>) -> Result<Plan, Refusal> {
         ["BEGIN" | "COMMIT" | "ROLLBACK"] => plan.kind = StatementKind::Transaction,
         ["SET", name, ..] => plan.effects.push(Effect::Setting((*name).to_owned())),
         ["OBJECTIONABLE", ..] => plan.objection = Some("orders stands alone".into()),
+        ["PREPARE", ..] => plan.effects.push(Effect::Pin(PinReason::Prepare)),
         ["LISTEN", ..] => plan.effects.push(Effect::Pin(PinReason::Listen)),
         ["CREATE", ..] => plan.effects.push(Effect::CatalogChanged),
         ["RESET", "ALL"] => plan.effects.push(Effect::ResetOwn),

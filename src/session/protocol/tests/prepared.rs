@@ -314,3 +314,25 @@ fn a_statement_behind_the_end_of_a_failed_transaction() {
     prepare(&mut bench, "a", "SELECT 1");
     assert_eq!(bench.sent(), ["Parse  SELECT 1 []", "Sync"]);
 }
+
+/// PREPARE in the extended protocol: what decided it is its own Parse, not the Execute.
+#[test]
+fn what_was_prepared_in_sql_can_be_executed_while_nothing_changes() {
+    let mut bench = Bench::new();
+    bench.client(|out| {
+        one_shot(out, "PREPARE x AS SELECT 1");
+        frontend::sync(out);
+    });
+    bench.server(|out| {
+        one_shot_replies(out);
+        backend::ready_for_query(out, I);
+    });
+    bench.sent();
+    bench.query("EXECUTE x");
+    assert_eq!(bench.sent(), ["Query EXECUTE x"]);
+    bench.done("SELECT 1", I);
+    bench.session.backend().guard.set_policy(Arc::new(Policy { epoch: 2, ..Policy::empty() }));
+    bench.told();
+    bench.query("EXECUTE x");
+    assert!(bench.told()[0].starts_with("ERROR 0A000"));
+}
