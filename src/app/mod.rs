@@ -24,8 +24,8 @@ use crate::console::Console;
 use crate::console::metrics::{Endpoint, Sources};
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
 use crate::session::workers::Workers;
-use crate::session::{Gateway, GatewayError, Listener, Upstreams as _};
-use crate::usage::Keeper;
+use crate::session::{AccessError, Listener, SharedState, Upstreams as _};
+use crate::usage::UsageWriter;
 pub use control::Control;
 pub use policies::check_policies;
 use reload::Reloader;
@@ -56,7 +56,7 @@ pub enum ServeError {
     Policies(String),
     /// Something that the configuration names cannot be used.
     #[error(transparent)]
-    Gateway(#[from] GatewayError),
+    SharedState(#[from] AccessError),
     /// The system has no more threads or file descriptors.
     #[error("cannot start the threads that serve clients: {0}")]
     Workers(#[source] io::Error),
@@ -67,7 +67,7 @@ pub struct Proxy {
     listener: Listener,
     pools: Pools,
     control: Control,
-    keeper: Option<Keeper>,
+    keeper: Option<UsageWriter>,
     /// Turns true when the server that counts for all proxies was reached, or could not be.
     counting: Option<watch::Receiver<bool>>,
     metrics: Option<Endpoint>,
@@ -93,37 +93,37 @@ impl Proxy {
         {
             tracing::error!(upstream = %main.name, %error, "upstream cannot be used");
         }
-        let gateway = Gateway::new(&config, CancelRegistry::new(connector), Arc::clone(&upstreams) as _)?;
-        let gateway = Arc::new(gateway);
-        logins::watch(&gateway);
-        let reloader = Reloader::new(Arc::clone(&config), Arc::clone(&gateway), upstreams, pools.clone());
+        let shared = SharedState::new(&config, CancelRegistry::new(connector), Arc::clone(&upstreams) as _)?;
+        let shared = Arc::new(shared);
+        logins::watch(&shared);
+        let reloader = Reloader::new(Arc::clone(&config), Arc::clone(&shared), upstreams, pools.clone());
         let reloader = Arc::new(reloader);
         let source = TenantSource::start(Arc::clone(&reloader));
         reloader.tell(&source);
         let control = Control::new(Arc::clone(&reloader), pools.clone());
-        let console = Console::new(Arc::clone(&gateway), pools.clone(), Arc::new(control.clone()))
+        let console = Console::new(Arc::clone(&shared), pools.clone(), Arc::new(control.clone()))
             .show(RegistryTable(source))
             .show(RejectedTable(reloader));
         // The gateway is new: there is none yet.
-        let _ = gateway.console.set(Arc::new(console));
+        let _ = shared.console.set(Arc::new(console));
         let keeper = config
             .quota
             .as_ref()
-            .map(|quota| Keeper::spawn(Arc::clone(&gateway.ledger), Arc::clone(&gateway.registry), quota));
-        let counting = gateway.limiters.shared_limiter().zip(config.shared_limits.as_ref());
+            .map(|quota| UsageWriter::spawn(Arc::clone(&shared.ledger), Arc::clone(&shared.registry), quota));
+        let counting = shared.limiters.shared_limiter().zip(config.shared_limits.as_ref());
         let counting = counting.map(|(shared_limiter, shared)| shared_limiter.keep(Arc::clone(shared)));
         let workers = Arc::new(Workers::start(config.listen.workers).map_err(ServeError::Workers)?);
         let bound = Listener::bind(
             &config.listen.addresses,
             config.listen.reuse_port,
-            Arc::clone(&gateway),
+            Arc::clone(&shared),
             Arc::clone(&workers),
         );
         let listener = bound.map_err(|source| {
             let addresses: Vec<_> = config.listen.addresses.iter().map(ToString::to_string).collect();
             ServeError::Listen { addresses: addresses.join(", "), source }
         })?;
-        let metrics = start_metrics(&config, &gateway, &pools, &control)?;
+        let metrics = start_metrics(&config, &shared, &pools, &control)?;
         Ok(Self { listener, pools, control, keeper, counting, metrics, _workers: workers })
     }
 
@@ -170,14 +170,14 @@ impl Proxy {
 
 fn start_metrics(
     config: &Config,
-    gateway: &Arc<Gateway>,
+    shared: &Arc<SharedState>,
     pools: &Pools,
     control: &Control,
 ) -> Result<Option<Endpoint>, ServeError> {
     let Some(metrics) = &config.metrics else { return Ok(None) };
     let ending = control.ending();
     let draining = move || ending.borrow().is_some();
-    let sources = Sources::new(Arc::clone(gateway), pools.clone(), config, metrics.max_tenants, draining);
+    let sources = Sources::new(Arc::clone(shared), pools.clone(), config, metrics.max_tenants, draining);
     let endpoint = Endpoint::start(metrics.address, Arc::new(sources))
         .map_err(|source| ServeError::Listen { addresses: metrics.address.to_string(), source })?;
     Ok(Some(endpoint))

@@ -16,7 +16,7 @@ use super::upstreams::OpenUpstreams;
 use crate::config::{Config, ConfigErrors, Loaded, QuotaConfig, Upstream, load};
 use crate::observe;
 use crate::pool::Pools;
-use crate::session::{Access, Gateway, GatewayError, Manners};
+use crate::session::{Access, AccessError, Manners, SharedState};
 use crate::tenant::Registry;
 use crate::tenant::table::{Rejected, Row, merge};
 
@@ -31,7 +31,7 @@ pub enum ReloadError {
     Config(ConfigErrors),
     /// Something that it names cannot be used.
     #[error(transparent)]
-    Gateway(#[from] GatewayError),
+    SharedState(#[from] AccessError),
     /// Policies that are to keep tenants apart do not.
     #[error("{0}")]
     Policies(String),
@@ -45,7 +45,7 @@ impl ReloadError {
     pub fn lines(&self) -> Vec<String> {
         match self {
             ReloadError::Config(errors) => errors.errors.iter().map(ToString::to_string).collect(),
-            ReloadError::Gateway(_) | ReloadError::Policies(_) | ReloadError::Interrupted => vec![self.to_string()],
+            ReloadError::SharedState(_) | ReloadError::Policies(_) | ReloadError::Interrupted => vec![self.to_string()],
         }
     }
 }
@@ -64,7 +64,7 @@ pub struct Reloaded {
 /// Swaps configurations.
 pub(super) struct Reloader {
     path: PathBuf,
-    gateway: Arc<Gateway>,
+    shared: Arc<SharedState>,
     upstreams: Arc<OpenUpstreams>,
     pools: Pools,
     /// That of everything but the sessions.
@@ -92,11 +92,11 @@ pub(super) struct RowsTaken {
 
 impl Reloader {
     /// Must be called within a tokio runtime.
-    pub fn new(config: Arc<Config>, gateway: Arc<Gateway>, upstreams: Arc<OpenUpstreams>, pools: Pools) -> Self {
+    pub fn new(config: Arc<Config>, shared: Arc<SharedState>, upstreams: Arc<OpenUpstreams>, pools: Pools) -> Self {
         let path = config.path.clone();
         Self {
             path,
-            gateway,
+            shared,
             upstreams,
             pools,
             runtime: Handle::current(),
@@ -149,16 +149,16 @@ impl Reloader {
         say(&state.rejected, &merged.rejected);
         state.rejected = Arc::new(merged.rejected);
         let config = Arc::new(Config { tenants: merged.tenants, ..Config::clone(&state.file) });
-        let registry = Arc::new(Registry::beside(&config, &self.gateway.queried));
+        let registry = Arc::new(Registry::beside(&config, &self.shared.queried));
         self.upstreams.reload(Rules::new(Arc::clone(&config)), access.is_some());
         if let Some(access) = access {
-            self.gateway.access.store(Arc::new(access));
+            self.shared.access.store(Arc::new(access));
         }
-        self.gateway.limiters.apply(&registry, config.listen.idle_timeout);
-        self.gateway.registry.store(registry);
+        self.shared.limiters.apply(&registry, config.listen.idle_timeout);
+        self.shared.registry.store(registry);
         self.effective.store(config);
-        self.gateway.forget_greetings();
-        self.gateway.directory.registry_changed()
+        self.shared.forget_greetings();
+        self.shared.directory.registry_changed()
     }
 
     /// Reads the file again and puts it in force. What was wrong or done is logged.
@@ -198,7 +198,7 @@ impl Reloader {
         let config = Arc::new(config);
         let access = Access::new(&config)?;
         // Nothing can fail from here on.
-        self.gateway.manners.store(Arc::new(Manners::new(&config)));
+        self.shared.manners.store(Arc::new(Manners::new(&config)));
         self.pools.set_max_connections(config.pool.max_server_connections);
         state.file = Arc::clone(&config);
         let concerned = self.put_in_force(&mut state, Some(access));
@@ -206,10 +206,10 @@ impl Reloader {
         if let Some(source) = self.source.get().and_then(Weak::upgrade) {
             source.config_changed();
         }
-        let (gateway, idle) = (Arc::clone(&self.gateway), config.listen.idle_timeout);
+        let (shared, idle) = (Arc::clone(&self.shared), config.listen.idle_timeout);
         self.runtime.spawn(async move {
-            gateway.refresh_logins().await;
-            gateway.limiters.apply(&gateway.registry.load(), idle);
+            shared.refresh_logins().await;
+            shared.limiters.apply(&shared.registry.load(), idle);
         });
         if let Err(error) = observe::set_level(&config.log) {
             error!(%error, "log level");

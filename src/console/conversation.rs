@@ -13,7 +13,7 @@ use super::encode::{complete, data_row, describe, put, ready};
 use super::run::Outcome;
 use super::table::Rows;
 use crate::base::{PgError, Severity, SqlState};
-use crate::session::{ConsoleSession, Order, Seat};
+use crate::session::{ConsoleSession, Order, SessionHandle};
 use crate::wire::conn::ConnError;
 use crate::wire::encode::backend;
 use crate::wire::frame::ClientLimits;
@@ -25,12 +25,12 @@ const MAX_NAMES: usize = 1_000;
 /// Serves a greeted client until it leaves or is told to go.
 pub(super) async fn serve(console: &Console, mut session: ConsoleSession) {
     let mut talk = Talk { console, statements: HashMap::new(), portals: HashMap::new(), skipping: false };
-    let seat = std::sync::Arc::clone(&session.seat);
+    let handle = std::sync::Arc::clone(&session.handle);
     let limits = ClientLimits::default();
     loop {
         let frame = tokio::select! {
             frame = session.conn.next_frame(&limits) => frame,
-            () = seat.told(Order::Drain) => return session.conn.refuse(&Seat::farewell()).await,
+            () = handle.told(Order::Drain) => return session.conn.refuse(&SessionHandle::farewell()).await,
         };
         let frame = match frame {
             Ok(frame) => frame,
@@ -41,7 +41,7 @@ pub(super) async fn serve(console: &Console, mut session: ConsoleSession) {
                 return;
             }
         };
-        if let Err(withdrawn) = seat.check(None) {
+        if let Err(withdrawn) = handle.check(None) {
             return session.conn.refuse(&withdrawn.to_pg_error()).await;
         }
         let mut out = std::mem::take(&mut session.conn.outbox);

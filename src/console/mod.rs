@@ -21,7 +21,7 @@ pub use table::{Cell, Column, ShowTable, View};
 use crate::base::{PgError, UpstreamName};
 use crate::config::Config;
 use crate::pool::Pools;
-use crate::session::{ConsoleHost, ConsoleSession, Gateway};
+use crate::session::{ConsoleHost, ConsoleSession, SharedState};
 
 /// A future of the console.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -51,7 +51,7 @@ pub trait Operations: Send + Sync {
 
 /// The console.
 pub struct Console {
-    gateway: Arc<Gateway>,
+    shared: Arc<SharedState>,
     pools: Pools,
     operations: Arc<dyn Operations>,
     tables: Vec<Box<dyn ShowTable>>,
@@ -59,8 +59,8 @@ pub struct Console {
 
 impl Console {
     /// A console with the tables of this room.
-    pub fn new(gateway: Arc<Gateway>, pools: Pools, operations: Arc<dyn Operations>) -> Self {
-        Self { gateway, pools, operations, tables: tables::all() }
+    pub fn new(shared: Arc<SharedState>, pools: Pools, operations: Arc<dyn Operations>) -> Self {
+        Self { shared, pools, operations, tables: tables::all() }
     }
 
     /// Adds something to SHOW.
@@ -70,7 +70,7 @@ impl Console {
     }
 
     fn view(&self) -> View {
-        View { gateway: Arc::clone(&self.gateway), pools: self.pools.clone(), config: self.operations.config() }
+        View { shared: Arc::clone(&self.shared), pools: self.pools.clone(), config: self.operations.config() }
     }
 }
 

@@ -100,13 +100,13 @@ impl Console {
                     self.operations.resume(upstream.as_ref()).map(|()| Outcome::done("RESUME"))
                 }
                 Command::KillTenant(name) => {
-                    let seats = self.gateway.directory.all().into_iter().filter(|seat| seat.acts_for(name));
-                    let killed = seats.map(|seat| seat.tell(Order::Now)).count();
+                    let seats = self.shared.directory.all().into_iter().filter(|handle| handle.acts_for(name));
+                    let killed = seats.map(|handle| handle.tell(Order::Now)).count();
                     Ok(Outcome::done(&format!("KILL {killed}")))
                 }
-                Command::KillClient(id) => match self.gateway.directory.get(*id) {
-                    Some(seat) => {
-                        seat.tell(Order::Now);
+                Command::KillClient(id) => match self.shared.directory.get(*id) {
+                    Some(handle) => {
+                        handle.tell(Order::Now);
                         Ok(Outcome::done("KILL 1"))
                     }
                     None => Err(PgError::error(SqlState::UNDEFINED_OBJECT, format!("there is no client {id}"))

@@ -6,7 +6,7 @@ use super::Boxed;
 use crate::base::PgError;
 use crate::config::Config;
 use crate::pool::Pools;
-use crate::session::Gateway;
+use crate::session::SharedState;
 
 pub use super::tables::moment;
 
@@ -66,7 +66,7 @@ pub const fn number(name: &'static str) -> Column {
 #[derive(Clone)]
 pub struct View {
     /// Sessions, tenants, logins.
-    pub gateway: Arc<Gateway>,
+    pub shared: Arc<SharedState>,
     /// Server connections.
     pub pools: Pools,
     /// The configuration in force.

@@ -94,7 +94,7 @@ impl CancelTarget {
     }
 
     /// Waits until no cancel request is on its way.
-    pub(super) async fn quiet(&self) {
+    pub(super) async fn wait_idle(&self) {
         loop {
             let mut bell = pin!(self.quiet.notified());
             bell.as_mut().enable();

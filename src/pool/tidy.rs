@@ -37,7 +37,7 @@ pub(super) fn discard(inner: &Arc<Inner>, server: Server) {
 pub(super) fn reset_then_give(inner: &Arc<Inner>, mut server: Server) {
     let owner = Arc::clone(inner);
     inner.shared.runtime.spawn(async move {
-        if tokio::time::timeout(CANCEL_TIMEOUT, server.cancel_target().quiet()).await.is_err() {
+        if tokio::time::timeout(CANCEL_TIMEOUT, server.cancel_target().wait_idle()).await.is_err() {
             return;
         }
         if server.needs_reset() {

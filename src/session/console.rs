@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::directory::Seat;
+use super::registry::SessionHandle;
 use crate::config::Login;
 use crate::pool::ClientKey;
 use crate::wire::backend::TransactionStatus;
@@ -18,7 +18,7 @@ pub struct ConsoleSession {
     /// Who it is.
     pub login: Arc<Login>,
     /// Its seat: when to stop.
-    pub seat: Arc<Seat>,
+    pub handle: Arc<SessionHandle>,
 }
 
 /// Serves clients of the console.

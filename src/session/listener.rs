@@ -12,10 +12,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tracing::{Instrument, debug, error, info, warn};
 
-use super::directory::{Order, Seat, Taken};
-use super::gateway::Gateway;
 use super::login::{Admitted, LoggedIn, LoginError, LoginPlace, Logins, log_in};
+use super::registry::{Order, SessionHandle, Taken};
 use super::relay::Relay;
+use super::shared_state::SharedState;
 use super::upstream::PoolSource;
 use crate::base::{PgError, SqlState};
 use crate::observe::SessionSpan;
@@ -57,7 +57,7 @@ type ClientRelay = Relay<PoolSource>;
 
 /// What the sessions of a process share besides the gateway.
 struct Sessions {
-    gateway: Arc<Gateway>,
+    shared: Arc<SharedState>,
     /// One permit for each client that is there, in whatever state.
     present: Arc<Semaphore>,
     /// One permit for each client that has logged in.
@@ -74,16 +74,16 @@ impl Listener {
     pub fn bind(
         addresses: &[SocketAddr],
         reuse_port: bool,
-        gateway: Arc<Gateway>,
+        shared: Arc<SharedState>,
         workers: Arc<Workers>,
     ) -> io::Result<Self> {
         let sockets = addresses.iter().map(|address| bind_one(*address, reuse_port)).collect::<io::Result<Vec<_>>>()?;
-        let max = u32::try_from(gateway.max_connections).unwrap_or(u32::MAX).min(1 << 28);
+        let max = u32::try_from(shared.max_connections).unwrap_or(u32::MAX).min(1 << 28);
         let sessions = Sessions {
             present: Arc::new(Semaphore::new(PRESENT_MAX as usize)),
             places: Arc::new(Semaphore::new(max as usize)),
-            logins: Logins::new(gateway.max_logins),
-            gateway,
+            logins: Logins::new(shared.max_logins),
+            shared,
             workers,
         };
         Ok(Self { sockets, sessions: Arc::new(sessions) })
@@ -156,7 +156,7 @@ impl Sessions {
             return;
         };
         let place = Backend {
-            seat: self.gateway.directory.take_seat(Some(peer)),
+            handle: self.shared.directory.take_seat(Some(peer)),
             placement: self.workers.place(),
             _present: present,
         };
@@ -173,10 +173,10 @@ impl Sessions {
     }
 
     async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Backend, login: LoginPlace) {
-        let seat = place.seat.seat();
-        let span = SessionSpan::new(seat.id(), Some(peer));
+        let handle = place.handle.handle();
+        let span = SessionSpan::new(handle.id(), Some(peer));
         // The future of a login is large and short-lived: it must not be part of every idle session.
-        let opening = Box::pin(self.open(client, peer, seat, &span, login).instrument(span.span()));
+        let opening = Box::pin(self.open(client, peer, handle, &span, login).instrument(span.span()));
         // From here on the span is entered only where something is logged: entering it at every poll costs more than
         // what the session does then.
         let Some((mut relay, _place)) = opening.await else { return };
@@ -188,7 +188,7 @@ impl Sessions {
         &self,
         client: TcpStream,
         peer: SocketAddr,
-        seat: &Arc<Seat>,
+        handle: &Arc<SessionHandle>,
         span: &SessionSpan,
         login: LoginPlace,
     ) -> Option<(Box<ClientRelay>, OwnedSemaphorePermit)> {
@@ -197,8 +197,8 @@ impl Sessions {
             return None;
         }
         let session = tokio::select! {
-            session = log_in(&self.gateway, Stream::from(client), peer, seat, span) => session,
-            () = seat.told(Order::Leave) => return None,
+            session = log_in(&self.shared, Stream::from(client), peer, handle, span) => session,
+            () = handle.told(Order::Leave) => return None,
             () = login.given_away() => {
                 info!("too many clients are logging in: the one that has been at it longest gives way");
                 return None;
@@ -210,14 +210,14 @@ impl Sessions {
             Ok(None) => return None,
             Ok(Some(admitted)) if place.is_err() => admitted.turn_away().await,
             Ok(Some(Admitted::Console(session))) => {
-                if let Some(console) = self.gateway.console.get() {
+                if let Some(console) = self.shared.console.get() {
                     console.serve(session).await;
                 }
             }
             Ok(Some(Admitted::LoggedIn(session))) => {
                 let LoggedIn { conn, session, source } = *session;
-                let buffers = Arc::clone(&self.gateway.buffers);
-                let relay = Relay::new(conn.stream, session, source, Arc::clone(seat), buffers);
+                let buffers = Arc::clone(&self.shared.buffers);
+                let relay = Relay::new(conn.stream, session, source, Arc::clone(handle), buffers);
                 return Some((Box::new(relay), place.ok()?));
             }
             Err(LoginError::Gone(why)) => debug!(why, "no session"),
@@ -237,11 +237,11 @@ impl Sessions {
             let limit = match how {
                 Ending::WhenEmpty => None,
                 Ending::Drain(grace) => {
-                    self.gateway.directory.tell_all(order);
+                    self.shared.directory.tell_all(order);
                     Some(if order == Order::Drain { grace.min(FIRST_TRANSACTION) } else { grace })
                 }
                 Ending::Now => {
-                    self.gateway.directory.tell_all(Order::Now);
+                    self.shared.directory.tell_all(Order::Now);
                     Some(LAST_WORDS)
                 }
             };
@@ -279,7 +279,7 @@ async fn sleep_for(limit: Option<Duration>) {
 
 /// What a client takes up, free again when its task has ended, in whatever way.
 struct Backend {
-    seat: Taken,
+    handle: Taken,
     placement: Placement,
     _present: OwnedSemaphorePermit,
 }
@@ -288,7 +288,7 @@ impl Drop for Backend {
     fn drop(&mut self) {
         if std::thread::panicking() {
             error!(
-                session = self.seat.seat().id().0,
+                session = self.handle.handle().id().0,
                 "a session ended by a defect of pgwarden; others are not concerned"
             );
         }

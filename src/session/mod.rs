@@ -6,12 +6,12 @@
 
 mod buffers;
 mod console;
-pub mod directory;
-pub mod gateway;
 pub mod listener;
 pub mod login;
 pub mod protocol;
+pub mod registry;
 pub mod relay;
+pub mod shared_state;
 mod tenants;
 #[cfg(test)]
 mod tests;
@@ -20,8 +20,8 @@ mod watch;
 pub mod workers;
 
 pub use console::{ConsoleHost, ConsoleSession};
-pub use directory::{Doing, Order, Seat};
-pub use gateway::{Gateway, Manners};
 pub use listener::{Ending, Listener};
-pub use login::{Access, GatewayError};
+pub use login::{Access, AccessError};
+pub use registry::{Doing, Order, SessionHandle};
+pub use shared_state::{Manners, SharedState};
 pub use upstream::{CatalogHook, Upstream, Upstreams};

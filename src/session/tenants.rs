@@ -11,7 +11,7 @@ use crate::base::{PgError, Severity};
 use crate::config::{Login, Tenant};
 use crate::limits::Limiters;
 use crate::tenant::{SharedRegistry, Target};
-use crate::usage::Ledger;
+use crate::usage::UsageRegistry;
 
 /// The tenants of one login.
 pub(super) struct LoginTenants {
@@ -24,7 +24,7 @@ pub(super) struct LoginTenants {
     /// Where the session is while it acts for nobody.
     pub home: Arc<Backend>,
     pub setting: String,
-    pub ledger: Arc<Ledger>,
+    pub ledger: Arc<UsageRegistry>,
     pub limits: Arc<Limiters>,
 }
 

@@ -5,8 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::directory::Seat;
 use super::protocol::{Backend, ServerState};
+use super::registry::SessionHandle;
 use super::relay::{Condition, Source};
 use crate::base::{Mode, PgError, SqlState, TenantName};
 use crate::config::{self, Share};
@@ -68,7 +68,7 @@ pub struct PoolSource {
     /// The number of the registry that says so.
     said_by: u64,
     registry: SharedRegistry,
-    seat: Arc<Seat>,
+    handle: Arc<SessionHandle>,
 }
 
 impl PoolSource {
@@ -81,10 +81,10 @@ impl PoolSource {
         key: ClientKey,
         party: Party,
         registry: SharedRegistry,
-        seat: Arc<Seat>,
+        handle: Arc<SessionHandle>,
     ) -> Self {
         let (share, said_by) = share_of(&registry.load(), &party, &place);
-        Self { upstreams, pool: upstream.pool.clone(), place, key, party, share, said_by, registry, seat }
+        Self { upstreams, pool: upstream.pool.clone(), place, key, party, share, said_by, registry, handle }
     }
 
     /// The client's cancel key.
@@ -131,11 +131,11 @@ impl Source for PoolSource {
             (self.share, self.said_by) = share_of(&registry, &self.party, &self.place);
         }
         drop(registry);
-        self.seat.note_waiting();
+        self.handle.note_waiting();
         let outcome = self.key.checkout(&self.pool, &self.party, self.share).await;
         match &outcome {
-            Ok(server) => self.seat.note_active(server.id()),
-            Err(_) => self.seat.note_idle(),
+            Ok(server) => self.handle.note_active(server.id()),
+            Err(_) => self.handle.note_idle(),
         }
         with_known(outcome?).ok_or_else(|| {
             PgError::fatal(SqlState::INTERNAL_ERROR, "a server connection was handed on without its state")
@@ -147,7 +147,7 @@ impl Source for PoolSource {
             && (party.is_none() || self.party == *party)
             && self.said_by == self.registry.load().number();
         let server = if same { self.key.try_checkout(&self.pool, &self.party, self.share)? } else { return None };
-        self.seat.note_active(server.id());
+        self.handle.note_active(server.id());
         with_known(server)
     }
 
@@ -179,7 +179,7 @@ impl Source for PoolSource {
             Condition::Broken => server.poison(),
         }
         self.key.release(server);
-        self.seat.note_idle();
+        self.handle.note_idle();
     }
 
     fn socket(server: &mut Server) -> &mut Stream {

@@ -7,7 +7,7 @@ use parking_lot::Mutex;
 use time::Date;
 
 use super::counts::Counts;
-use super::watch::{Crossing, Standing, Terms, Watch};
+use super::watch::{Crossing, QuotaState, Terms, Watch};
 use crate::base::{PgError, TenantName};
 use crate::config::{MEASURES, Quota};
 use crate::observe::audit;
@@ -30,7 +30,7 @@ impl Account {
             tenant,
             totals: Default::default(),
             trips: [const { AtomicU64::new(u64::MAX) }; MEASURES],
-            standing: AtomicU8::new(Standing::Fine as u8),
+            standing: AtomicU8::new(QuotaState::Fine as u8),
             watch: Mutex::new(None),
         }
     }
@@ -60,8 +60,8 @@ impl Account {
     }
 
     /// What its use means for statements that come now.
-    pub fn standing(&self) -> Standing {
-        Standing::from_u8(self.standing.load(Ordering::Relaxed))
+    pub fn standing(&self) -> QuotaState {
+        QuotaState::from_u8(self.standing.load(Ordering::Relaxed))
     }
 
     /// Why statements are refused; `None` if they are not any more.
@@ -170,19 +170,19 @@ mod tests {
         let terms = Terms { period: PeriodLength::Day, when_unknown: WhenUnknown::Refuse };
         let (quota, today) = (Arc::new(quota), crate::usage::today());
         account.set_quota(&quota, terms, today, None);
-        assert_eq!(account.standing(), Standing::WritesRefused, "not known");
+        assert_eq!(account.standing(), QuotaState::WritesRefused, "not known");
         assert_eq!(account.refusal().unwrap().code.as_str(), "57P03");
         let known = (Counts { rows_read: 7, ..Counts::default() }, account.totals());
         account.set_quota(&quota, terms, today, Some(known));
-        assert_eq!(account.standing(), Standing::Fine);
+        assert_eq!(account.standing(), QuotaState::Fine);
         assert!(account.refusal().is_none());
         let mut seen = 0;
         assert!(account.warning(&mut seen).is_none());
         account.add(&Counts { rows_read: 13, ..Counts::default() });
-        assert_eq!(account.standing(), Standing::Warned);
+        assert_eq!(account.standing(), QuotaState::Warned);
         assert!(account.warning(&mut seen).is_some());
         assert!(account.warning(&mut seen).is_none(), "once");
         account.add(&Counts { rows_read: 10, ..Counts::default() });
-        assert_eq!(account.standing(), Standing::WritesRefused);
+        assert_eq!(account.standing(), QuotaState::WritesRefused);
     }
 }

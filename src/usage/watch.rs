@@ -12,7 +12,7 @@ use crate::config::{Bounds, MEASURES, Measure, PeriodLength, Quota, Refuses, Whe
 /// What a tenant's use means for its statements.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u8)]
-pub enum Standing {
+pub enum QuotaState {
     /// Nothing.
     #[default]
     Fine = 0,
@@ -24,14 +24,14 @@ pub enum Standing {
     AllRefused = 3,
 }
 
-impl Standing {
+impl QuotaState {
     pub(super) fn from_u8(value: u8) -> Self {
         match value {
-            0 => Standing::Fine,
-            1 => Standing::Warned,
-            2 => Standing::WritesRefused,
+            0 => QuotaState::Fine,
+            1 => QuotaState::Warned,
+            2 => QuotaState::WritesRefused,
             // Unknown values do not come about; they would refuse.
-            _ => Standing::AllRefused,
+            _ => QuotaState::AllRefused,
         }
     }
 }
@@ -71,7 +71,7 @@ pub struct Crossing {
 /// What came of looking at use and quota.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Review {
-    pub standing: Standing,
+    pub standing: QuotaState,
     /// Totals from which on it is to be looked again.
     pub trips: [u64; MEASURES],
     pub crossings: Vec<Crossing>,
@@ -141,7 +141,7 @@ impl Watch {
     }
 
     pub fn review(&mut self, totals: &Counts) -> Review {
-        let mut review = Review { standing: Standing::Fine, trips: [u64::MAX; MEASURES], crossings: Vec::new() };
+        let mut review = Review { standing: QuotaState::Fine, trips: [u64::MAX; MEASURES], crossings: Vec::new() };
         if self.offset.is_none() {
             if self.terms.when_unknown == WhenUnknown::Refuse && self.quota.has_hard() {
                 review.standing = self.refused();
@@ -166,16 +166,16 @@ impl Watch {
         }
         review.standing = match self.reached.iter().max() {
             Some(Reached::Hard) => self.refused(),
-            Some(Reached::Soft) => Standing::Warned,
-            Some(Reached::Nothing) | None => Standing::Fine,
+            Some(Reached::Soft) => QuotaState::Warned,
+            Some(Reached::Nothing) | None => QuotaState::Fine,
         };
         review
     }
 
-    fn refused(&self) -> Standing {
+    fn refused(&self) -> QuotaState {
         match self.quota.refuses {
-            Refuses::Writes => Standing::WritesRefused,
-            Refuses::All => Standing::AllRefused,
+            Refuses::Writes => QuotaState::WritesRefused,
+            Refuses::All => QuotaState::AllRefused,
         }
     }
 
@@ -273,15 +273,15 @@ mod tests {
         // 50 were used elsewhere and here when 20 of them had been used here.
         watch.know(&statements(50), &statements(20));
         let review = watch.review(&statements(25));
-        assert_eq!((review.standing, review.trips[1]), (Standing::Fine, 50));
+        assert_eq!((review.standing, review.trips[1]), (QuotaState::Fine, 50));
         assert!(watch.refusal(&TenantName::new("a"), &statements(25)).is_none());
         let review = watch.review(&statements(50));
-        assert_eq!((review.standing, review.trips[1], review.crossings.len()), (Standing::Warned, 70, 1));
+        assert_eq!((review.standing, review.trips[1], review.crossings.len()), (QuotaState::Warned, 70, 1));
         assert_eq!(watch.review(&statements(51)).crossings, [], "told once");
         let warning = watch.warning(&TenantName::new("a"), &statements(51)).unwrap();
         assert_eq!(warning.detail.unwrap(), "Quota statements: used 81, warning from 80, limit 100, in 2026-11.");
         let review = watch.review(&statements(70));
-        assert_eq!((review.standing, review.trips[1]), (Standing::WritesRefused, u64::MAX));
+        assert_eq!((review.standing, review.trips[1]), (QuotaState::WritesRefused, u64::MAX));
         assert!(review.crossings[0].hard);
         let error = watch.refusal(&TenantName::new("a"), &statements(70)).unwrap();
         assert_eq!(error.code, SqlState::CONFIGURATION_LIMIT_EXCEEDED);
@@ -292,24 +292,24 @@ mod tests {
         );
         // The next period begins with nothing.
         watch.turn(date!(2026 - 11 - 30), &statements(71));
-        assert_eq!(watch.review(&statements(71)).standing, Standing::WritesRefused);
+        assert_eq!(watch.review(&statements(71)).standing, QuotaState::WritesRefused);
         watch.turn(date!(2026 - 12 - 01), &statements(71));
         let review = watch.review(&statements(72));
-        assert_eq!((review.standing, review.trips[1]), (Standing::Fine, 151));
+        assert_eq!((review.standing, review.trips[1]), (QuotaState::Fine, 151));
         // A new quota counts from what was used.
         watch.set_quota(&Arc::new(Quota::default()));
-        assert_eq!(watch.review(&statements(500)).standing, Standing::Fine);
+        assert_eq!(watch.review(&statements(500)).standing, QuotaState::Fine);
     }
 
     #[test]
     fn what_nobody_knows_is_refused_or_allowed() {
         let review = watch(None, Some(1), WhenUnknown::Refuse).review(&statements(0));
-        assert_eq!(review.standing, Standing::WritesRefused);
+        assert_eq!(review.standing, QuotaState::WritesRefused);
         let review = watch(None, Some(1), WhenUnknown::Allow).review(&statements(0));
-        assert_eq!(review.standing, Standing::Fine);
+        assert_eq!(review.standing, QuotaState::Fine);
         // Without a hard bound there is nothing to refuse.
         let review = watch(Some(1), None, WhenUnknown::Refuse).review(&statements(0));
-        assert_eq!(review.standing, Standing::Fine);
+        assert_eq!(review.standing, QuotaState::Fine);
     }
 
     #[test]
@@ -317,7 +317,7 @@ mod tests {
         let mut watch = watch(None, Some(100), WhenUnknown::Refuse);
         watch.know(&statements(10), &statements(1_000));
         assert_eq!(watch.review(&statements(1_000)).trips[1], 1_090);
-        assert_eq!(watch.review(&statements(1_089)).standing, Standing::Fine);
-        assert_eq!(watch.review(&statements(1_090)).standing, Standing::WritesRefused);
+        assert_eq!(watch.review(&statements(1_089)).standing, QuotaState::Fine);
+        assert_eq!(watch.review(&statements(1_090)).standing, QuotaState::WritesRefused);
     }
 }

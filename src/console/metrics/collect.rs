@@ -11,7 +11,7 @@ use crate::config::{Config, Measure, Upstream};
 use crate::guard::{WitnessCounts, witness_counts};
 use crate::observe::refusals;
 use crate::pool::{PoolStats, Pools};
-use crate::session::{Doing, Gateway};
+use crate::session::{Doing, SharedState};
 use crate::usage::{Account, Counts};
 
 /// In the place of a tenant's name; no tenant can be called like this.
@@ -21,7 +21,7 @@ const OTHERS: &str = "(others)";
 
 /// Where the numbers are.
 pub struct Sources {
-    gateway: Arc<Gateway>,
+    shared: Arc<SharedState>,
     pools: Pools,
     main: Option<Arc<Upstream>>,
     max_tenants: usize,
@@ -31,14 +31,14 @@ pub struct Sources {
 impl Sources {
     /// The numbers of a proxy. At most `max_tenants` tenants get series of their own. `draining`: no more clients are accepted.
     pub fn new(
-        gateway: Arc<Gateway>,
+        shared: Arc<SharedState>,
         pools: Pools,
         config: &Config,
         max_tenants: usize,
         draining: impl Fn() -> bool + Send + Sync + 'static,
     ) -> Self {
         let main = config.upstreams.get(&config.tenancy.upstream).cloned();
-        Self { gateway, pools, main, max_tenants, draining: Box::new(draining) }
+        Self { shared, pools, main, max_tenants, draining: Box::new(draining) }
     }
 
     /// Why clients should be sent elsewhere; `None` if they are welcome here.
@@ -47,7 +47,7 @@ impl Sources {
             return Some("draining");
         }
         let main = self.main.as_ref()?;
-        match self.gateway.upstreams.open(main, &main.database) {
+        match self.shared.upstreams.open(main, &main.database) {
             Err(_) => Some("the upstream cannot be used"),
             // Its catalog is what statements are guarded by.
             Ok(upstream) if upstream.guard.policy().epoch == 0 => Some("the catalog has not been read"),
@@ -57,8 +57,8 @@ impl Sources {
 
     fn sessions(&self, out: &mut Out<'_>) -> fmt::Result {
         let (mut idle, mut waiting, mut active) = (0, 0, 0);
-        for seat in self.gateway.directory.all() {
-            match seat.doing().0 {
+        for handle in self.shared.directory.all() {
+            match handle.doing().0 {
                 Doing::Idle => idle += 1,
                 Doing::Waiting => waiting += 1,
                 Doing::Active => active += 1,
@@ -70,7 +70,7 @@ impl Sources {
             "Client connections, by whether they have a server connection",
             states.map(|(state, count)| ([("state", state)], count)),
         )?;
-        let limit = u64::try_from(self.gateway.max_connections).unwrap_or(u64::MAX);
+        let limit = u64::try_from(self.shared.max_connections).unwrap_or(u64::MAX);
         out.gauges("clients_limit", "Client connections that are accepted at one time", [(NO_LABELS, limit)])?;
         let refused = refusals::counts();
         let by_code = refused.iter().map(|(code, count)| ([("sqlstate", code.as_str())], *count));
@@ -136,7 +136,7 @@ impl Sources {
     }
 
     fn limits(&self, out: &mut Out<'_>) -> fmt::Result {
-        let book = &self.gateway.limiters;
+        let book = &self.shared.limiters;
         let felt: Vec<_> = book.totals().collect();
         let waits = felt.iter().map(|(kind, waits, _)| ([("limit", kind.name())], *waits));
         out.counters("limit_waits", "Connections, transactions and statements that waited for a limit", waits)?;
@@ -151,15 +151,15 @@ impl Sources {
 
     /// The tenants that have series of their own: those that came first, so that no series ever decreases.
     fn own(&self) -> Vec<Arc<Account>> {
-        let mut accounts = self.gateway.ledger.accounts();
+        let mut accounts = self.shared.ledger.accounts();
         accounts.truncate(self.max_tenants);
         accounts
     }
 
     fn accounts(&self) -> Vec<(String, Counts)> {
-        let mut rows = vec![(NOBODY.to_owned(), self.gateway.ledger.nobody().totals())];
+        let mut rows = vec![(NOBODY.to_owned(), self.shared.ledger.nobody().totals())];
         let mut others = Counts::default();
-        for (number, account) in self.gateway.ledger.accounts().iter().enumerate() {
+        for (number, account) in self.shared.ledger.accounts().iter().enumerate() {
             match account.tenant() {
                 Some(tenant) if number < self.max_tenants => rows.push((tenant.to_string(), account.totals())),
                 Some(_) | None => others.add(&account.totals()),

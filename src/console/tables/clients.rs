@@ -2,7 +2,7 @@
 
 use super::moment;
 use crate::console::table::{Cell, Column, Plain, Rows, View, number, text};
-use crate::session::{Doing, Seat};
+use crate::session::{Doing, SessionHandle};
 use crate::tenant::Target;
 
 const COLUMNS: &[Column] = &[
@@ -29,11 +29,11 @@ pub(super) const CLIENTS: Plain = Plain {
 };
 
 fn rows(view: &View) -> Rows {
-    view.gateway.directory.all().iter().map(|seat| row(seat)).collect()
+    view.shared.directory.all().iter().map(|handle| row(handle)).collect()
 }
 
-fn row(seat: &Seat) -> Vec<Cell> {
-    let occupant = seat.occupant();
+fn row(handle: &SessionHandle) -> Vec<Cell> {
+    let occupant = handle.occupant();
     let target = occupant.as_ref().map(|it| &it.target);
     let kind = match target {
         None => "-",
@@ -42,7 +42,7 @@ fn row(seat: &Seat) -> Vec<Cell> {
         Some(Target::Operator { .. }) => "operator",
         Some(Target::Console) => "console",
     };
-    let (doing, link) = seat.doing();
+    let (doing, link) = handle.doing();
     let state = match (&occupant, doing) {
         (None, _) => "login",
         (Some(_), Doing::Idle) => "idle",
@@ -50,16 +50,16 @@ fn row(seat: &Seat) -> Vec<Cell> {
         (Some(_), Doing::Active) => "active",
     };
     vec![
-        Cell::int(seat.id().0),
+        Cell::int(handle.id().0),
         Cell::text(kind),
         Cell::maybe(occupant.as_ref().map(|it| &it.login.name)),
-        Cell::maybe(seat.tenant()),
+        Cell::maybe(handle.tenant()),
         Cell::maybe(target.and_then(Target::upstream).map(|it| &it.name)),
         Cell::maybe(target.and_then(Target::database)),
         Cell::text(state),
-        Cell::maybe(seat.peer().map(|it| it.ip())),
-        seat.peer().map_or(Cell::Null, |it| Cell::int(it.port())),
-        Cell::Text(moment(seat.since())),
+        Cell::maybe(handle.peer().map(|it| it.ip())),
+        handle.peer().map_or(Cell::Null, |it| Cell::int(it.port())),
+        Cell::Text(moment(handle.since())),
         Cell::maybe(occupant.as_ref().map(|it| &it.application_name)),
         Cell::maybe(occupant.as_ref().map(|it| if it.encrypted { "yes" } else { "no" })),
         link.map_or(Cell::Null, Cell::int),

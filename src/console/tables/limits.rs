@@ -22,7 +22,7 @@ pub(super) const LIMITS: Plain = Plain {
 };
 
 fn rows(view: &View) -> Rows {
-    let book = &view.gateway.limiters;
+    let book = &view.shared.limiters;
     let shared = book.shared_limiter().map_or("here", |shared_limiter| shared_limiter.standing().as_str());
     book.lines().into_iter().map(|line| row(line, shared)).collect()
 }

@@ -74,9 +74,9 @@ pub(super) const SERVERS: Plain = Plain {
 
 fn server_rows(view: &View) -> Rows {
     let mut holders = HashMap::new();
-    for seat in view.gateway.directory.all() {
-        if let (Doing::Active, Some(server)) = seat.doing() {
-            holders.insert(server, seat);
+    for handle in view.shared.directory.all() {
+        if let (Doing::Active, Some(server)) = handle.doing() {
+            holders.insert(server, handle);
         }
     }
     let mut servers: Vec<_> =
@@ -93,8 +93,8 @@ fn server_rows(view: &View) -> Rows {
             Cell::text(if server.idle { "idle" } else { "active" }),
             Cell::Text(moment(server.since)),
             Cell::int(server.process_id),
-            holder.map_or(Cell::Null, |seat| Cell::int(seat.id().0)),
-            Cell::maybe(holder.and_then(|seat| seat.tenant())),
+            holder.map_or(Cell::Null, |handle| Cell::int(handle.id().0)),
+            Cell::maybe(holder.and_then(|handle| handle.tenant())),
         ]
     };
     servers.iter().map(row).collect()

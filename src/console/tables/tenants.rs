@@ -30,17 +30,17 @@ struct Clients {
 
 fn rows(view: &View) -> Rows {
     let mut clients: HashMap<String, Clients> = HashMap::new();
-    for seat in view.gateway.directory.all() {
-        let Some(tenant) = seat.tenant() else { continue };
+    for handle in view.shared.directory.all() {
+        let Some(tenant) = handle.tenant() else { continue };
         let counted = clients.entry(tenant.to_string()).or_default();
         counted.all += 1;
-        match seat.doing().0 {
+        match handle.doing().0 {
             Doing::Active => counted.active += 1,
             Doing::Waiting => counted.waiting += 1,
             Doing::Idle => {}
         }
     }
-    let registry = view.gateway.registry.load();
+    let registry = view.shared.registry.load();
     let mut tenants: Vec<_> = registry.tenants().collect();
     tenants.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     let row = |tenant: &std::sync::Arc<crate::config::Tenant>| {

@@ -1,7 +1,7 @@
 //! SHOW USAGE
 
 use crate::console::table::{Cell, Column, Plain, Rows, View, number, text};
-use crate::usage::{Account, Standing};
+use crate::usage::{Account, QuotaState};
 
 const COLUMNS: &[Column] = &[
     text("tenant"),
@@ -23,7 +23,7 @@ pub(super) const USAGE: Plain = Plain {
 };
 
 fn rows(view: &View) -> Rows {
-    let ledger = &view.gateway.ledger;
+    let ledger = &view.shared.ledger;
     let mut accounts = ledger.accounts();
     accounts.sort_by(|a, b| a.tenant().cmp(&b.tenant()));
     // What operators do, and sessions that act for no tenant.
@@ -33,10 +33,10 @@ fn rows(view: &View) -> Rows {
 
 fn row(account: &Account) -> Vec<Cell> {
     let standing = match account.standing() {
-        Standing::Fine => "within",
-        Standing::Warned => "above soft",
-        Standing::WritesRefused => "writes refused",
-        Standing::AllRefused => "all refused",
+        QuotaState::Fine => "within",
+        QuotaState::Warned => "above soft",
+        QuotaState::WritesRefused => "writes refused",
+        QuotaState::AllRefused => "all refused",
     };
     let mut cells = vec![Cell::maybe(account.tenant())];
     cells.extend(account.totals().values().map(Cell::int));

@@ -16,7 +16,7 @@ use crate::wire::tls::{CertificateNames, ClientCertificates, Identity, ServerTls
 
 /// Why the configuration cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub enum GatewayError {
+pub enum AccessError {
     /// A file of `[listen.tls]` or `[jwt]`.
     #[error("cannot read {path}: {error}")]
     File {
@@ -78,7 +78,7 @@ impl Access {
     ///
     /// # Errors
     /// What of the configuration cannot be used.
-    pub fn new(config: &Config) -> Result<Self, GatewayError> {
+    pub fn new(config: &Config) -> Result<Self, AccessError> {
         let tls = config.listen.tls.as_ref();
         Ok(Self {
             credentials: Credentials::new(config)?,
@@ -162,11 +162,11 @@ impl Credentials {
     ///
     /// # Errors
     /// A password that is none.
-    pub fn new(config: &Config) -> Result<Self, GatewayError> {
+    pub fn new(config: &Config) -> Result<Self, AccessError> {
         let mut by_login = HashMap::new();
         let mut decoys = Vec::new();
         for login in &config.logins {
-            let credential = Credential::new(&login.auth).ok_or_else(|| GatewayError::Password(login.name.clone()))?;
+            let credential = Credential::new(&login.auth).ok_or_else(|| AccessError::Password(login.name.clone()))?;
             decoys.extend(credential.decoy());
             by_login.insert(login.name.clone(), credential);
         }
@@ -236,11 +236,11 @@ impl Credential {
     }
 }
 
-fn token_verifier(tokens: &TokenConfig) -> Result<TokenVerifier, GatewayError> {
+fn token_verifier(tokens: &TokenConfig) -> Result<TokenVerifier, AccessError> {
     let mut keys = Vec::new();
     let failed = |path: &Path| {
         let path = path.to_owned();
-        |error| GatewayError::TokenKeys { path, error }
+        |error| AccessError::TokenKeys { path, error }
     };
     for path in &tokens.public_keys {
         keys.extend(TokenKey::from_pem(&read(path)?).map_err(failed(path))?);
@@ -251,7 +251,7 @@ fn token_verifier(tokens: &TokenConfig) -> Result<TokenVerifier, GatewayError> {
     Ok(TokenVerifier::new(tokens.rules.clone(), keys))
 }
 
-fn server_tls(tls: &ListenTls) -> Result<ServerTls, GatewayError> {
+fn server_tls(tls: &ListenTls) -> Result<ServerTls, AccessError> {
     let mut by_name = HashMap::new();
     for certificate in &tls.certificates {
         let identity = identity(&certificate.cert, &certificate.key)?;
@@ -266,10 +266,10 @@ fn server_tls(tls: &ListenTls) -> Result<ServerTls, GatewayError> {
     Ok(ServerTls::new(identity(&tls.cert, &tls.key)?, by_name, &clients)?.with_direct(tls.direct))
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, GatewayError> {
-    std::fs::read(path).map_err(|error| GatewayError::File { path: path.into(), error })
+fn read(path: &Path) -> Result<Vec<u8>, AccessError> {
+    std::fs::read(path).map_err(|error| AccessError::File { path: path.into(), error })
 }
 
-fn identity(cert: &Path, key: &Path) -> Result<Identity, GatewayError> {
+fn identity(cert: &Path, key: &Path) -> Result<Identity, AccessError> {
     Ok(Identity::from_pem(&read(cert)?, &read(key)?)?)
 }

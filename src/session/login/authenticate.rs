@@ -14,14 +14,14 @@ use crate::auth::{Account, AuthError, Failure, Login, Method, MockKey, TokenErro
 use crate::base::{Found, PgError, Severity, SqlState, TenantName};
 use crate::config::{self, Role, TenantScope};
 use crate::observe::{SessionSpan, audit};
-use crate::session::gateway::Gateway;
+use crate::session::shared_state::SharedState;
 use crate::tenant::{Claim, IdentifyError, Identity, StartupParams, Target};
 use crate::wire::conn::{Conn, ConnError};
 use crate::wire::startup::StartupMessage;
 
 /// A client that has said what it wants.
 pub(in crate::session) struct Arrival<'a> {
-    pub gateway: &'a Gateway,
+    pub shared: &'a SharedState,
     /// With what the client was met: the certificate that it has seen is one of these.
     pub access: &'a Access,
     pub peer: SocketAddr,
@@ -60,7 +60,7 @@ impl Arrival<'_> {
             CertificateClaim::Names(found) => Some(found),
             CertificateClaim::None | CertificateClaim::Stranger(_) => None,
         };
-        let registry = self.gateway.registry.load_full();
+        let registry = self.shared.registry.load_full();
         let claim = registry.identify(&StartupParams {
             user: &self.message.user,
             database: self.message.database.as_deref(),
@@ -92,7 +92,7 @@ impl Arrival<'_> {
         };
         audit::login_refused(login, &error);
         if error.is_failed_try() {
-            let throttle = &self.gateway.throttle;
+            let throttle = &self.shared.throttle;
             tokio::time::sleep(throttle.failed(&self.access.failures, self.peer.ip(), login, Instant::now())).await;
         }
         refuse(conn, told, error).await
@@ -121,7 +121,7 @@ impl Arrival<'_> {
         certificate: Option<&Found>,
         host: Option<&str>,
     ) -> Result<Arc<config::Login>, AuthError> {
-        let (throttle, address) = (&self.gateway.throttle, self.peer.ip());
+        let (throttle, address) = (&self.shared.throttle, self.peer.ip());
         throttle.check(address, claim.login_name, Instant::now())?;
         let outcome = self.authenticate_claim(conn, claim, certificate, host).await;
         if outcome.as_ref().err().is_none_or(AuthError::is_failed_try) {
@@ -149,7 +149,7 @@ impl Arrival<'_> {
             None => self.look_up(claim.login_name).await,
         };
         if let Some(query) = &self.access.query {
-            query.keep_pace(asked).await;
+            query.wait_constant_time(asked).await;
         }
         match (known, looked_up) {
             (Some((login, credential)), _) => {
@@ -172,7 +172,7 @@ impl Arrival<'_> {
         match credential {
             Credential::Password(method, stored) => {
                 let proof = (*method, Account::Password(stored));
-                self.ask(conn, claim, proof, &self.gateway.mock, host).await?;
+                self.ask(conn, claim, proof, &self.shared.mock, host).await?;
             }
             Credential::Certificate => {
                 if certificate.and_then(|found| found.login.as_deref()) != Some(claim.login_name) {
@@ -203,7 +203,7 @@ impl Arrival<'_> {
         host: Option<&str>,
     ) -> AuthError {
         let kinds = self.access.query.as_ref().map(|query| query.kinds()).unwrap_or_default();
-        match self.access.credentials.unknown(claim.login_name, &self.gateway.mock, &kinds) {
+        match self.access.credentials.unknown(claim.login_name, &self.shared.mock, &kinds) {
             Unknown::Password(method, mock) => {
                 let outcome = self.ask(conn, claim, (method, Account::Unknown), &mock, host).await;
                 outcome.err().unwrap_or(AuthError::Failed(Failure::UnknownLogin))

@@ -7,7 +7,7 @@ use super::access::Access;
 use super::authenticate::Arrival;
 use crate::auth::{Account, AuthError, Failure};
 use crate::config;
-use crate::session::gateway::Gateway;
+use crate::session::shared_state::SharedState;
 use crate::tenant::Claim;
 use crate::tenant::auth_query::{Answer, LoginQuery};
 use crate::wire::conn::Conn;
@@ -35,14 +35,14 @@ impl Arrival<'_> {
             }
         };
         let proof = (found.method, Account::Password(&found.password));
-        if let Err(error) = self.ask(conn, claim, proof, &self.gateway.mock, host).await {
+        if let Err(error) = self.ask(conn, claim, proof, &self.shared.mock, host).await {
             return Err(self.wrong(claim.login_name, error));
         }
         self.from_here(&found.login)?;
         if found.has_expired(SystemTime::now()) {
             return Err(AuthError::Failed(Failure::Expired));
         }
-        Ok(self.gateway.admit(&found.login))
+        Ok(self.shared.admit(&found.login))
     }
 
     /// A proof was wrong by what is known. The password may be another now: the next try will be held against that.
@@ -61,7 +61,7 @@ fn is_nobody(error: AuthError, why: Failure) -> AuthError {
     }
 }
 
-impl Gateway {
+impl SharedState {
     /// A login that the auth query gave and that was proved: its sessions are held to what the query says from now on.
     fn admit(&self, login: &Arc<config::Login>) -> Arc<config::Login> {
         let (login, changed) = self.queried.admit(login);

@@ -22,10 +22,10 @@ use crate::limits::Allowance;
 use crate::observe::SessionSpan;
 use crate::pool::Server;
 use crate::session::console::{ConsoleSession, greet as greet_console};
-use crate::session::directory::{Occupant, Seat};
-use crate::session::gateway::Gateway;
 use crate::session::protocol::{Env, Session};
+use crate::session::registry::{Occupant, SessionHandle};
 use crate::session::relay::{Condition, Source};
+use crate::session::shared_state::SharedState;
 use crate::session::tenants::LoginTenants;
 use crate::session::upstream::{PoolSource, Upstream};
 use crate::session::watch::Watcher;
@@ -38,7 +38,7 @@ use crate::wire::frame::UpstreamLimits;
 use crate::wire::startup::{StartupError, StartupMessage, Wish, accept};
 use crate::wire::stream::Stream;
 
-pub use self::access::{Access, GatewayError};
+pub use self::access::{Access, AccessError};
 pub(super) use self::admission::{LoginPlace, Logins};
 pub(super) use self::opening::{no_place, place, sealed_settings, shared_path};
 
@@ -94,43 +94,43 @@ impl From<std::io::Error> for LoginError {
 
 /// Logs a client in. `None`: it only wanted a statement cancelled, which is done.
 pub(super) async fn log_in(
-    gateway: &Arc<Gateway>,
+    shared: &Arc<SharedState>,
     stream: Stream,
     peer: SocketAddr,
-    seat: &Arc<Seat>,
+    handle: &Arc<SessionHandle>,
     span: &SessionSpan,
 ) -> Result<Option<Admitted>, LoginError> {
     let begin = async {
         // One and the same for all of the login, whatever is reloaded meanwhile.
-        let access = gateway.access.load_full();
+        let access = shared.access.load_full();
         let (mut conn, wish) = accept(stream, access.tls.as_ref()).await?;
         match wish {
             Wish::Cancel(request) => {
-                gateway.cancel.cancel(request.pid, &request.key).await;
+                shared.cancel.cancel(request.pid, &request.key).await;
                 Ok::<_, LoginError>(None)
             }
             Wish::Session(message) => {
-                let arrival = Arrival { gateway, access: &access, peer, message: &message, span };
+                let arrival = Arrival { shared, access: &access, peer, message: &message, span };
                 let identity = arrival.identify(&mut conn).await?;
                 Ok(Some((conn, message, identity)))
             }
         }
     };
-    let begun = timeout(gateway.manners.load().login_timeout, begin).await.map_err(|_| LoginError::Timeout)??;
+    let begun = timeout(shared.manners.load().login_timeout, begin).await.map_err(|_| LoginError::Timeout)??;
     match begun {
         None => Ok(None),
         // Waiting for an upstream has limits of its own.
-        Some((conn, message, identity)) => open(gateway, conn, &message, identity, seat, span).await.map(Some),
+        Some((conn, message, identity)) => open(shared, conn, &message, identity, handle, span).await.map(Some),
     }
 }
 
 /// Makes the session of an authenticated client and greets it.
 async fn open(
-    gateway: &Arc<Gateway>,
+    shared: &Arc<SharedState>,
     mut conn: Conn,
     message: &StartupMessage,
     identity: Identity,
-    seat: &Arc<Seat>,
+    handle: &Arc<SessionHandle>,
     span: &SessionSpan,
 ) -> Result<Admitted, LoginError> {
     let occupant = Occupant {
@@ -139,17 +139,17 @@ async fn open(
         application_name: application_name(message).into(),
         encrypted: conn.stream.is_encrypted(),
     };
-    if let Err(withdrawn) = seat.occupy(occupant) {
+    if let Err(withdrawn) = handle.occupy(occupant) {
         return refuse(&mut conn, withdrawn.to_pg_error(), withdrawn).await;
     }
     if let Target::Console = identity.target {
-        let key = gateway.cancel.register(message.version().has_long_cancel_keys());
+        let key = shared.cancel.register(message.version().has_long_cancel_keys());
         greet_console(&mut conn, &key).await?;
-        return Ok(Admitted::Console(ConsoleSession { conn, login: identity.login, seat: Arc::clone(seat) }));
+        return Ok(Admitted::Console(ConsoleSession { conn, login: identity.login, handle: Arc::clone(handle) }));
     }
-    let allowance = allowance(gateway, &identity);
+    let allowance = allowance(shared, &identity);
     let admitted = match allowance.connect() {
-        Ok(place) => parts(gateway, &identity, message).await.map(|parts| (place, parts)),
+        Ok(place) => parts(shared, &identity, message).await.map(|parts| (place, parts)),
         Err(error) => Err(error),
     };
     let (place, (upstream, opening)) = match admitted {
@@ -159,39 +159,39 @@ async fn open(
             return refuse(&mut conn, error, why).await;
         }
     };
-    let key = gateway.cancel.register(message.version().has_long_cancel_keys());
+    let key = shared.cancel.register(message.version().has_long_cancel_keys());
     let party = identity.target.tenant().map(|tenant| tenant.name.clone());
-    let upstreams = Arc::clone(&gateway.upstreams);
+    let upstreams = Arc::clone(&shared.upstreams);
     let mut source = PoolSource::new(
         upstreams,
         &upstream,
         Arc::clone(&opening.place),
         key,
         party,
-        Arc::clone(&gateway.registry),
-        Arc::clone(seat),
+        Arc::clone(&shared.registry),
+        Arc::clone(handle),
     );
-    let reported = match reported_settings(gateway, &upstream, &opening, &mut source).await {
+    let reported = match reported_settings(shared, &upstream, &opening, &mut source).await {
         Ok(reported) => reported,
         Err(error) => {
-            let error = no_such_database(gateway, &identity, error);
+            let error = no_such_database(shared, &identity, error);
             let why = error.to_string();
             return refuse(&mut conn, error, why).await;
         }
     };
     greet(&mut conn, &reported, &source).await?;
-    let account = account(gateway, &identity.target);
-    let mut session = session(gateway, &opening, reported, account, span);
+    let account = account(shared, &identity.target);
+    let mut session = session(shared, &opening, reported, account, span);
     if let Target::Unbound { .. } = &identity.target {
         session = session.switching(Arc::new(LoginTenants {
-            registry: Arc::clone(&gateway.registry),
+            registry: Arc::clone(&shared.registry),
             login: Arc::clone(&identity.login),
-            peer: seat.peer().map(|peer| peer.ip()),
-            upstreams: Arc::clone(&gateway.upstreams),
+            peer: handle.peer().map(|peer| peer.ip()),
+            upstreams: Arc::clone(&shared.upstreams),
             home: Arc::clone(&opening.place),
-            setting: gateway.setting.clone(),
-            ledger: Arc::clone(&gateway.ledger),
-            limits: Arc::clone(&gateway.limiters),
+            setting: shared.setting.clone(),
+            ledger: Arc::clone(&shared.ledger),
+            limits: Arc::clone(&shared.limiters),
         }));
     }
     session = session.limited(allowance, place);
@@ -208,16 +208,16 @@ fn application_name(message: &StartupMessage) -> &str {
 }
 
 /// What the session may take. An operator has its own limits only, whichever tenant it names.
-fn allowance(gateway: &Gateway, identity: &Identity) -> Arc<Allowance> {
+fn allowance(shared: &SharedState, identity: &Identity) -> Arc<Allowance> {
     let tenant = match &identity.target {
         Target::Tenant(tenant) => Some(&**tenant),
         Target::Unbound { .. } | Target::Operator { .. } | Target::Console => None,
     };
-    gateway.limiters.allowance(&identity.login, tenant)
+    shared.limiters.allowance(&identity.login, tenant)
 }
 
 async fn parts(
-    gateway: &Gateway,
+    shared: &SharedState,
     identity: &Identity,
     message: &StartupMessage,
 ) -> Result<(Upstream, Opening), PgError> {
@@ -225,22 +225,22 @@ async fn parts(
     let (Some(upstream), Some(database)) = (target.upstream(), target.database()) else {
         return Err(PgError::fatal(SqlState::INTERNAL_ERROR, "the console has no upstream"));
     };
-    let upstream = gateway.upstreams.open(upstream, database)?;
+    let upstream = shared.upstreams.open(upstream, database)?;
     if upstream.guard.policy().epoch == 0 {
         // The first client of an upstream: its catalog is on its way.
         upstream.catalog.refresh().await;
     }
     if let Target::Tenant(tenant) = target {
-        fitting(gateway, &identity.login, tenant, &upstream).await?;
+        fitting(shared, &identity.login, tenant, &upstream).await?;
     }
-    let opening = Opening::new(target, &upstream, &gateway.setting, message)?;
+    let opening = Opening::new(target, &upstream, &shared.setting, message)?;
     Ok((upstream, opening))
 }
 
 /// Whether the tenant can be served: its keys are values of the columns, and if it is not listed, its schema is there and
 /// nobody else's.
-async fn fitting(gateway: &Gateway, login: &Login, tenant: &Tenant, upstream: &Upstream) -> Result<(), PgError> {
-    let derived = !gateway.registry.load().is_listed(tenant.name.as_str());
+async fn fitting(shared: &SharedState, login: &Login, tenant: &Tenant, upstream: &Upstream) -> Result<(), PgError> {
+    let derived = !shared.registry.load().is_listed(tenant.name.as_str());
     if let Some(why) = upstream.catalog.objection(&tenant.name) {
         tracing::error!(tenant = %tenant.name, why, "tenant cannot be served");
         return Err(PgError::fatal(
@@ -277,13 +277,13 @@ fn derived_fits(tenant: &Tenant, policy: &Policy) -> bool {
 }
 
 /// A database that a pattern named and that is not there: the tenant is unknown, and nothing is kept for it.
-fn no_such_database(gateway: &Gateway, identity: &Identity, error: PgError) -> PgError {
+fn no_such_database(shared: &SharedState, identity: &Identity, error: PgError) -> PgError {
     match &identity.target {
         Target::Tenant(tenant)
             if error.code == SqlState::INVALID_CATALOG_NAME
-                && !gateway.registry.load().is_listed(tenant.name.as_str()) =>
+                && !shared.registry.load().is_listed(tenant.name.as_str()) =>
         {
-            gateway.upstreams.forget(&tenant.upstream);
+            shared.upstreams.forget(&tenant.upstream);
             IdentifyError::unknown_tenant(&identity.login, &tenant.name).to_pg_error()
         }
         Target::Tenant(_) | Target::Unbound { .. } | Target::Operator { .. } | Target::Console => error,
@@ -291,15 +291,15 @@ fn no_such_database(gateway: &Gateway, identity: &Identity, error: PgError) -> P
 }
 
 /// Where the session's use is counted. An operator's is nobody's, whichever tenant it names.
-fn account(gateway: &Gateway, target: &Target) -> Arc<usage::Account> {
+fn account(shared: &SharedState, target: &Target) -> Arc<usage::Account> {
     match target {
-        Target::Tenant(tenant) => gateway.ledger.account(tenant),
-        Target::Unbound { .. } | Target::Operator { .. } | Target::Console => gateway.ledger.nobody(),
+        Target::Tenant(tenant) => shared.ledger.account(tenant),
+        Target::Unbound { .. } | Target::Operator { .. } | Target::Console => shared.ledger.nobody(),
     }
 }
 
 fn session(
-    gateway: &Gateway,
+    shared: &SharedState,
     opening: &Opening,
     reported: Arc<BTreeMap<String, String>>,
     account: Arc<usage::Account>,
@@ -307,9 +307,9 @@ fn session(
 ) -> Session {
     let env = Env {
         keys: opening.keys.clone(),
-        shared: Arc::clone(&gateway.statements),
-        planners: gateway.planners.clone(),
-        limits: gateway.manners.load().limits,
+        shared: Arc::clone(&shared.statements),
+        planners: shared.planners.clone(),
+        limits: shared.manners.load().limits,
         account,
         observer: Arc::new(Watcher::new(span.span())),
     };
@@ -330,7 +330,7 @@ async fn greet(conn: &mut Conn, reported: &BTreeMap<String, String>, source: &Po
 
 /// What a server reports once it has the session's settings. Remembered, so that most clients are greeted without one.
 async fn reported_settings(
-    gateway: &Gateway,
+    shared: &SharedState,
     upstream: &Upstream,
     opening: &Opening,
     source: &mut PoolSource,
@@ -342,14 +342,14 @@ async fn reported_settings(
     let decisive = decisive.map(|(name, value)| (name.clone(), value.clone()));
     let key = (upstream.pool.key().clone(), asked.into_iter().chain(decisive).collect::<Vec<_>>());
     let own_key = (key.0.clone(), own.iter().chain(&key.1).cloned().collect::<Vec<_>>());
-    if let Some(reported) = gateway.greetings.get(&own_key) {
+    if let Some(reported) = shared.greetings.get(&own_key) {
         return Ok(reported);
     }
-    let reported = match gateway.greetings.get(&key) {
+    let reported = match shared.greetings.get(&key) {
         Some(reported) => reported,
         None => {
             let reported = Arc::new(ask_server(opening, source).await?);
-            gateway.greetings.insert(key, Arc::clone(&reported));
+            shared.greetings.insert(key, Arc::clone(&reported));
             reported
         }
     };
@@ -359,7 +359,7 @@ async fn reported_settings(
     let mut reported = BTreeMap::clone(&reported);
     reported.extend(own);
     let reported = Arc::new(reported);
-    gateway.greetings.insert(own_key, Arc::clone(&reported));
+    shared.greetings.insert(own_key, Arc::clone(&reported));
     Ok(reported)
 }
 

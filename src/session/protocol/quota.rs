@@ -10,7 +10,7 @@ use super::switching::Change;
 use crate::base::{PgError, Refusal, RefusalKind};
 use crate::guard::context::Step;
 use crate::guard::{Guarded, Plan, StatementKind};
-use crate::usage::{Account, Standing};
+use crate::usage::{Account, QuotaState};
 use crate::wire::encode::backend;
 
 impl Session {
@@ -39,10 +39,10 @@ impl Session {
 
     fn refused_by(&self, account: &Arc<Account>, guarded: &Guarded) -> Option<PgError> {
         let refused: fn(&Plan) -> bool = match account.standing() {
-            Standing::Fine | Standing::Warned => return None,
-            Standing::WritesRefused => |plan| plan.writes,
+            QuotaState::Fine | QuotaState::Warned => return None,
+            QuotaState::WritesRefused => |plan| plan.writes,
             // A transaction can be ended.
-            Standing::AllRefused => |plan| !matches!(plan.kind, StatementKind::Transaction | StatementKind::Empty),
+            QuotaState::AllRefused => |plan| !matches!(plan.kind, StatementKind::Transaction | StatementKind::Empty),
         };
         if !guarded.plans().iter().any(|plan| refused(plan)) {
             return None;
@@ -55,7 +55,7 @@ impl Session {
 
     /// A notice before ReadyForQuery, once for each bound that is reached.
     pub(super) fn warn_of_quota(&mut self) {
-        if self.stats.account().standing() == Standing::Warned
+        if self.stats.account().standing() == QuotaState::Warned
             && let Some(warning) = self.stats.warning()
         {
             backend::notice_response(&mut self.client.out, "WARNING", &warning);

@@ -23,8 +23,8 @@ use tracing::Instrument as _;
 use self::room::Room;
 use self::sockets::{Gone, read_some, write_out};
 use super::buffers::Buffers;
-use super::directory::{Acts, Order, Seat};
 use super::protocol::{Backend, Overdue, ServerState, Session, TenantContext, Wait};
+use super::registry::{Acts, Order, SessionHandle};
 use crate::base::{PgError, SqlState, TenantName};
 use crate::observe::SessionSpan;
 use crate::wire::stream::Stream;
@@ -121,7 +121,7 @@ pub struct Relay<S: Source> {
     source: S,
     server: Option<S::Server>,
     session: Session,
-    seat: Arc<Seat>,
+    handle: Arc<SessionHandle>,
     /// What the seat knows.
     acts: Acts,
     heard: Order,
@@ -140,7 +140,7 @@ pub struct Relay<S: Source> {
 
 impl<S: Source> Relay<S> {
     /// A relay for a greeted client; what was read of it beyond its login is in the machine already.
-    pub fn new(client: Stream, session: Session, source: S, seat: Arc<Seat>, buffers: Arc<Buffers>) -> Self {
+    pub fn new(client: Stream, session: Session, source: S, handle: Arc<SessionHandle>, buffers: Arc<Buffers>) -> Self {
         let heard = Order::Run;
         Self {
             client,
@@ -151,7 +151,7 @@ impl<S: Source> Relay<S> {
             source,
             server: None,
             session,
-            seat,
+            handle,
             acts: Acts::default(),
             heard,
             served: false,
@@ -255,28 +255,28 @@ impl<S: Source> Relay<S> {
         }
         let name = |acting: &Arc<TenantContext>| acting.name.clone();
         self.acts = Acts { set: set.map(name), works: works.map(name) };
-        self.seat.note_acts(&self.acts);
+        self.handle.note_acts(&self.acts);
     }
 
     /// What the process wants, done if it is time for it.
     fn obey(&mut self) -> Option<End> {
-        match self.seat.order() {
+        match self.handle.order() {
             Order::Run => None,
             Order::Check if self.session.idle() => self.recheck(),
-            Order::Drain if self.served && self.session.idle() => Some(self.told(&Seat::farewell())),
-            Order::Leave if self.session.idle() => Some(self.told(&Seat::farewell())),
+            Order::Drain if self.served && self.session.idle() => Some(self.told(&SessionHandle::farewell())),
+            Order::Leave if self.session.idle() => Some(self.told(&SessionHandle::farewell())),
             Order::Check | Order::Drain | Order::Leave => None,
-            Order::Now => Some(self.told(&Seat::farewell())),
+            Order::Now => Some(self.told(&SessionHandle::farewell())),
         }
     }
 
     fn heard_check(&self) -> bool {
-        self.seat.order() == Order::Check && self.session.between_transactions()
+        self.handle.order() == Order::Check && self.session.between_transactions()
     }
 
     /// Whether what the session was admitted for still holds.
     fn recheck(&mut self) -> Option<End> {
-        let outcome = self.seat.check(self.session.acting().map(Arc::as_ref));
+        let outcome = self.handle.check(self.session.acting().map(Arc::as_ref));
         self.heard = Order::Run;
         outcome.err().map(|withdrawn| self.told(&withdrawn.to_pg_error()))
     }
@@ -316,7 +316,7 @@ impl<S: Source> Relay<S> {
         if self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Event::Alarm);
         }
-        self.seat.poll_order(self.heard, cx).map(Event::Bell)
+        self.handle.poll_order(self.heard, cx).map(Event::Bell)
     }
 
     /// Whether the last byte for the server went out and nothing is to come back: it may be released now.

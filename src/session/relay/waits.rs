@@ -11,8 +11,8 @@ use super::sockets::{listen, listening};
 use super::{End, Relay, Source};
 use crate::base::{PgError, SqlState};
 use crate::limits::Allowance;
-use crate::session::directory::{Order, Seat};
 use crate::session::protocol::{Backend, PlanRequest, Wait};
+use crate::session::registry::{Order, SessionHandle};
 
 impl<S: Source> Relay<S> {
     /// Gets what the session waits for besides its sockets, while the client is still listened to: it may go away, or be told
@@ -54,16 +54,16 @@ impl<S: Source> Relay<S> {
 
     async fn acquire_patiently(&mut self) -> Result<(), End> {
         let got = {
-            let Self { client, awaits_client, session, source, unflushed, seat, heard, .. } = self;
+            let Self { client, awaits_client, session, source, unflushed, handle, heard, .. } = self;
             let mut checkout = pin!(source.checkout(Arc::clone(session.backend()), session.party()));
             poll_fn(|cx| {
                 if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
                     return Poll::Ready(Ok(got));
                 }
-                if let Poll::Ready(order) = seat.poll_order(*heard, cx) {
+                if let Poll::Ready(order) = handle.poll_order(*heard, cx) {
                     *heard = order;
                     if order == Order::Now {
-                        let error = Seat::farewell();
+                        let error = SessionHandle::farewell();
                         session.fail(&error);
                         return Poll::Ready(Err(End::Told(error.message.to_string())));
                     }

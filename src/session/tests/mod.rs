@@ -119,9 +119,9 @@ impl Proxy {
             guard: Arc::new(Guard::new(Arc::new(Policy::empty()), planner as Planner)),
         };
         let cancel = CancelRegistry::new(connector);
-        let gateway = Arc::new(Gateway::new(&config, cancel, Arc::new(upstreams)).unwrap());
+        let shared = Arc::new(SharedState::new(&config, cancel, Arc::new(upstreams)).unwrap());
         let workers = Arc::new(crate::session::workers::Workers::start(2).unwrap());
-        let listener = Listener::bind(&config.listen.addresses, false, gateway, workers).unwrap();
+        let listener = Listener::bind(&config.listen.addresses, false, shared, workers).unwrap();
         let address = listener.addresses()[0];
         let stop = watch::Sender::new(None);
         let done = tokio::spawn(listener.serve(stop.subscribe()));

@@ -143,7 +143,7 @@ impl LoginQuery {
     }
 
     /// Waits until a look-up that began at `started` would usually have ended.
-    pub async fn keep_pace(&self, started: Instant) {
+    pub async fn wait_constant_time(&self, started: Instant) {
         self.pace.keep(started).await;
     }
 

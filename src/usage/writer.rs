@@ -13,8 +13,8 @@ use tracing::{error, info, warn};
 use super::account::Account;
 use super::backlog::Backlog;
 use super::counts::Counts;
-use super::ledger::Ledger;
 use super::period::{Period, today};
+use super::registry::UsageRegistry;
 use super::store::{Store, StoreError};
 use crate::config::{PeriodLength, QuotaConfig, WhenUnknown};
 use crate::tenant::SharedRegistry;
@@ -28,15 +28,15 @@ const LAST_PAUSE: Duration = Duration::from_millis(250);
 
 /// The task that keeps the usage table.
 #[derive(Debug)]
-pub struct Keeper {
+pub struct UsageWriter {
     stop: watch::Sender<bool>,
     first: watch::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
-impl Keeper {
+impl UsageWriter {
     /// Starts keeping the usage of a ledger. Must be called within a tokio runtime.
-    pub fn spawn(ledger: Arc<Ledger>, registry: SharedRegistry, config: &QuotaConfig) -> Self {
+    pub fn spawn(ledger: Arc<UsageRegistry>, registry: SharedRegistry, config: &QuotaConfig) -> Self {
         let (stop, stopped) = watch::channel(false);
         let (tried, first) = watch::channel(false);
         let work = Work {
@@ -84,7 +84,7 @@ struct Work {
     /// The period of the last round.
     period: Period,
     when_unknown: WhenUnknown,
-    ledger: Arc<Ledger>,
+    ledger: Arc<UsageRegistry>,
     registry: SharedRegistry,
     /// The last exchange with the table failed.
     away: bool,

@@ -9,16 +9,16 @@ use quick_cache::sync::Cache;
 
 use super::buffers::Buffers;
 use super::console::ConsoleHost;
-use super::directory::Directory;
-use super::login::{Access, GatewayError};
+use super::login::{Access, AccessError};
 use super::protocol::{PlannerPool, SharedStatements};
+use super::registry::SessionRegistry;
 use super::upstream::Upstreams;
 use crate::auth::{MockKey, Throttle};
 use crate::config::Config;
 use crate::limits::{Limiters, SharedLimiter};
 use crate::pool::{CancelRegistry, PoolKey};
 use crate::tenant::{QueriedLogins, Registry, SharedRegistry};
-use crate::usage::Ledger;
+use crate::usage::UsageRegistry;
 use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
 
 /// Startup settings of which it is remembered what a server reports after them.
@@ -29,13 +29,13 @@ const GREETINGS: usize = 1_000;
 pub(super) type Greetings = Cache<(PoolKey, Vec<(String, String)>), Arc<BTreeMap<String, String>>>;
 
 /// Shared by all sessions.
-pub struct Gateway {
+pub struct SharedState {
     /// Tenants and logins; a reload replaces it.
     pub registry: SharedRegistry,
     /// Logins that sessions have of the auth query.
     pub queried: Arc<QueriedLogins>,
     /// All sessions.
-    pub directory: Arc<Directory>,
+    pub directory: Arc<SessionRegistry>,
     /// Certificates and credentials; a reload replaces them by `access.store(Arc::new(Access::new(&config)?))`. Sessions
     /// that are logging in go on with what they began with.
     pub access: ArcSwap<Access>,
@@ -62,7 +62,7 @@ pub struct Gateway {
     /// Failed logins of late.
     pub throttle: Throttle,
     /// What tenants use.
-    pub ledger: Arc<Ledger>,
+    pub ledger: Arc<UsageRegistry>,
     /// The console, once there is one.
     pub console: OnceLock<Arc<dyn ConsoleHost>>,
     /// What tenants and logins take, and may take.
@@ -70,7 +70,7 @@ pub struct Gateway {
     pub(super) greetings: Greetings,
 }
 
-impl Gateway {
+impl SharedState {
     /// A gateway for this configuration. Reads the files of `[listen.tls]`.
     ///
     /// # Errors
@@ -79,14 +79,14 @@ impl Gateway {
         config: &Config,
         cancel: Arc<CancelRegistry>,
         upstreams: Arc<dyn Upstreams>,
-    ) -> Result<Self, GatewayError> {
+    ) -> Result<Self, AccessError> {
         let queried = Arc::default();
         let registry = Registry::shared(config, &queried);
         let limiters =
             Limiters::new(config.listen.idle_timeout, config.shared_limits.as_deref().map(SharedLimiter::new));
         limiters.apply(&registry.load(), config.listen.idle_timeout);
         Ok(Self {
-            directory: Directory::new(Arc::clone(&registry)),
+            directory: SessionRegistry::new(Arc::clone(&registry)),
             registry,
             queried,
             access: ArcSwap::from_pointee(Access::new(config)?),
@@ -101,7 +101,7 @@ impl Gateway {
             planners: PlannerPool::new(config.listen.workers / 2),
             mock: MockKey::random(),
             throttle: Throttle::default(),
-            ledger: Arc::new(Ledger::new(config.quota.as_deref())),
+            ledger: Arc::new(UsageRegistry::new(config.quota.as_deref())),
             console: OnceLock::new(),
             limiters,
             greetings: Cache::new(GREETINGS),
@@ -109,7 +109,7 @@ impl Gateway {
     }
 }
 
-impl Gateway {
+impl SharedState {
     /// What servers reported is asked anew: they may be others now.
     pub fn forget_greetings(&self) {
         self.greetings.clear();

@@ -69,7 +69,7 @@ pub struct Occupant {
 
 /// One session as the rest of the process sees it.
 #[derive(Debug)]
-pub struct Seat {
+pub struct SessionHandle {
     id: SessionId,
     peer: Option<SocketAddr>,
     since: SystemTime,
@@ -92,7 +92,7 @@ pub struct Acts {
     pub works: Option<TenantName>,
 }
 
-impl Seat {
+impl SessionHandle {
     /// The session's number.
     pub fn id(&self) -> SessionId {
         self.id
@@ -230,14 +230,14 @@ impl Seat {
 
 /// All sessions.
 #[derive(Debug)]
-pub struct Directory {
+pub struct SessionRegistry {
     registry: SharedRegistry,
-    seats: DashMap<SessionId, Arc<Seat>, foldhash::fast::RandomState>,
+    seats: DashMap<SessionId, Arc<SessionHandle>, foldhash::fast::RandomState>,
     next: AtomicU64,
     order: AtomicU8,
 }
 
-impl Directory {
+impl SessionRegistry {
     /// No sessions yet.
     pub fn new(registry: SharedRegistry) -> Arc<Self> {
         Arc::new(Self {
@@ -251,7 +251,7 @@ impl Directory {
     /// A seat for a new client, given up when the returned value is dropped.
     pub fn take_seat(self: &Arc<Self>, peer: Option<SocketAddr>) -> Taken {
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
-        let seat = Arc::new(Seat {
+        let handle = Arc::new(SessionHandle {
             id,
             peer,
             since: SystemTime::now(),
@@ -263,35 +263,35 @@ impl Directory {
             occupant: Mutex::default(),
             acts: Mutex::default(),
         });
-        self.seats.insert(id, Arc::clone(&seat));
+        self.seats.insert(id, Arc::clone(&handle));
         // Read after the seat can be found: an order to all is seen either here or there.
-        seat.tell(Order::from_u8(self.order.load(Ordering::SeqCst)));
-        Taken { directory: Arc::clone(self), seat }
+        handle.tell(Order::from_u8(self.order.load(Ordering::SeqCst)));
+        Taken { directory: Arc::clone(self), handle }
     }
 
     /// All sessions, in the order of their arrival.
-    pub fn all(&self) -> Vec<Arc<Seat>> {
-        let mut all: Vec<_> = self.seats.iter().map(|seat| Arc::clone(&seat)).collect();
-        all.sort_unstable_by_key(|seat| seat.id.0);
+    pub fn all(&self) -> Vec<Arc<SessionHandle>> {
+        let mut all: Vec<_> = self.seats.iter().map(|handle| Arc::clone(&handle)).collect();
+        all.sort_unstable_by_key(|handle| handle.id.0);
         all
     }
 
     /// One session.
-    pub fn get(&self, id: SessionId) -> Option<Arc<Seat>> {
-        self.seats.get(&id).map(|seat| Arc::clone(&seat))
+    pub fn get(&self, id: SessionId) -> Option<Arc<SessionHandle>> {
+        self.seats.get(&id).map(|handle| Arc::clone(&handle))
     }
 
     /// Gives an order to all sessions, those to come included.
     pub fn tell_all(&self, order: Order) {
         self.order.fetch_max(order as u8, Ordering::SeqCst);
-        for seat in self.all() {
-            seat.tell(order);
+        for handle in self.all() {
+            handle.tell(order);
         }
     }
 
     /// The logins whose password the auth query gives, and of which there are sessions.
     pub fn queried_logins(&self) -> HashSet<LoginName> {
-        let login = |seat: &Arc<Seat>| match seat.occupant.lock().as_deref() {
+        let login = |handle: &Arc<SessionHandle>| match handle.occupant.lock().as_deref() {
             Some(Occupant { login, .. }) if matches!(login.auth, LoginAuth::Queried) => Some(login.name.clone()),
             Some(_) | None => None,
         };
@@ -301,15 +301,15 @@ impl Directory {
     /// The registry was replaced: tells the sessions that it may concern. Returns how many.
     pub fn registry_changed(&self) -> usize {
         let registry = self.registry.load();
-        let concerned = |seat: &Arc<Seat>| match seat.occupant.lock().as_deref() {
+        let concerned = |handle: &Arc<SessionHandle>| match handle.occupant.lock().as_deref() {
             None => false,
             // Whom it acts for is known to itself alone.
             Some(Occupant { target: Target::Unbound { .. }, .. }) => true,
             Some(occupant) => registry.still_admits(&occupant.login, &occupant.target).is_err(),
         };
         let concerned: Vec<_> = self.all().into_iter().filter(concerned).collect();
-        for seat in &concerned {
-            seat.tell(Order::Check);
+        for handle in &concerned {
+            handle.tell(Order::Check);
         }
         concerned.len()
     }
@@ -318,19 +318,19 @@ impl Directory {
 /// A seat that is taken; given up when dropped.
 #[derive(Debug)]
 pub struct Taken {
-    directory: Arc<Directory>,
-    seat: Arc<Seat>,
+    directory: Arc<SessionRegistry>,
+    handle: Arc<SessionHandle>,
 }
 
 impl Taken {
     /// The seat.
-    pub fn seat(&self) -> &Arc<Seat> {
-        &self.seat
+    pub fn handle(&self) -> &Arc<SessionHandle> {
+        &self.handle
     }
 }
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.directory.seats.remove(&self.seat.id);
+        self.directory.seats.remove(&self.handle.id);
     }
 }

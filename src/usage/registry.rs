@@ -16,7 +16,7 @@ use crate::config::{Quota, QuotaConfig, Tenant};
 
 /// Finds accounts by tenant. Its size is bounded by the number of tenants: only those of the registry come in.
 #[derive(Debug)]
-pub struct Ledger {
+pub struct UsageRegistry {
     nobody: Arc<Account>,
     accounts: RwLock<Accounts>,
     quotas: Option<Quotas>,
@@ -39,7 +39,7 @@ struct Quotas {
     terms: Terms,
 }
 
-impl Ledger {
+impl UsageRegistry {
     /// A ledger; with `config`, tenants have quotas.
     pub fn new(config: Option<&QuotaConfig>) -> Self {
         let quotas = config.map(|config| Quotas {
@@ -115,7 +115,7 @@ impl Ledger {
         self.accounts.write().known = Some(used);
     }
 
-    /// Whether [`Ledger::learn`] was told of it.
+    /// Whether [`UsageRegistry::learn`] was told of it.
     pub(super) fn has_learnt(&self) -> bool {
         self.accounts.read().known.is_some()
     }
