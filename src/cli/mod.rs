@@ -98,7 +98,7 @@ fn print(text: impl AsRef<[u8]>) -> ExitCode {
     conclude(text, true)
 }
 
-/// As [`print`]; and the end of a subcommand that went well or did not.
+/// As [`print()`]; and the end of a subcommand that went well or did not.
 fn conclude(text: impl AsRef<[u8]>, well: bool) -> ExitCode {
     match io::stdout().write_all(text.as_ref()).and_then(|()| io::stdout().flush()) {
         Ok(()) if well => ExitCode::SUCCESS,
