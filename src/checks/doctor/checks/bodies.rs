@@ -26,7 +26,12 @@ impl Body {
     /// Whether it reads the tenant's setting, one of its kin, or one whose name is computed.
     fn reads(&self, setting: &str) -> bool {
         self.text.split("current_setting(").skip(1).any(|arguments| match arguments.trim_start().strip_prefix('\'') {
-            Some(name) => name.starts_with(setting),
+            Some(literal) => {
+                let (name, rest) = literal.split_once('\'').unwrap_or((literal, ""));
+                let rest = rest.trim_start();
+                let is_whole = rest.strip_prefix("::text").unwrap_or(rest).trim_start().starts_with([',', ')']);
+                !is_whole || name.starts_with(setting)
+            }
             None => true,
         })
     }
