@@ -68,7 +68,7 @@ const SCHEMA: &str = r#"
 
 #[tokio::test]
 async fn everything_that_the_guard_asks_for() {
-    let (_, upstream) = database("catalog_load", SCHEMA).await;
+    let (_client, upstream) = database("catalog_load", SCHEMA).await;
     let catalog = load(&upstream).await.unwrap();
     assert!(std::sync::Arc::ptr_eq(&catalog, &load(&upstream).await.unwrap()), "read once");
     assert!(catalog.server_version_num >= 130_000);
