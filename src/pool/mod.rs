@@ -35,7 +35,7 @@ pub use connect::NetConnector;
 pub use pools::{Pool, PoolKey, Pools};
 pub use prepared::{PreparedSet, ServerName, StatementId};
 pub use queue::{FairQueue, Party, Ticket, Waiter};
-pub use server::{Connection, Known, Server, ServerCounters, ServerFacts};
+pub use server::{Connection, KnownState, Server, ServerCounters, ServerFacts};
 pub use stats::PoolStats;
 
 /// A future that a [`Connector`] returns.

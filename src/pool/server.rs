@@ -64,12 +64,12 @@ pub struct ServerCounters {
 /// are many.
 #[derive(Debug)]
 pub struct Server {
-    state: Box<ServerState>,
+    state: Box<ServerParts>,
 }
 
 /// What is known of a server connection: settings and prepared statements.
 #[derive(Debug)]
-pub struct Known {
+pub struct KnownState {
     /// ParameterStatus values, by the name that the upstream gives them; whoever reads a ParameterStatus updates it.
     pub parameters: BTreeMap<String, String>,
     /// What of a client's context was applied: lower-case setting name to value, beyond the startup settings.
@@ -80,7 +80,7 @@ pub struct Known {
     pub needs_reset: bool,
 }
 
-impl Known {
+impl KnownState {
     /// Of a connection that has just been opened.
     pub fn new(parameters: BTreeMap<String, String>, prepared: PreparedSet) -> Self {
         Self { parameters, applied: BTreeMap::new(), prepared, needs_reset: false }
@@ -89,11 +89,11 @@ impl Known {
 
 /// What a [`Server`] is made of.
 #[derive(Debug)]
-pub struct ServerState {
+pub struct ServerParts {
     /// The socket, TLS included, and its buffers: clean only when both are empty.
     pub conn: Conn,
     /// What is known of it. Whoever holds the connection may take that along, and gives it back with the connection.
-    pub known: Option<Box<Known>>,
+    pub known: Option<Box<KnownState>>,
     /// Status byte of the last ReadyForQuery.
     pub tx: TransactionStatus,
     /// Replies that are still to come: it is clean only at 0. Whoever sends counts.
@@ -154,9 +154,9 @@ impl Server {
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let mut slot = slot;
         slot.server = Some(id);
-        let state = ServerState {
+        let state = ServerParts {
             conn: connection.conn,
-            known: Some(Box::new(Known::new(connection.parameters, PreparedSet::new(max_prepared)))),
+            known: Some(Box::new(KnownState::new(connection.parameters, PreparedSet::new(max_prepared)))),
             tx: TransactionStatus::Idle,
             pending: 0,
             counters: ServerCounters::default(),
@@ -303,20 +303,20 @@ impl Server {
 }
 
 impl Deref for Server {
-    type Target = ServerState;
+    type Target = ServerParts;
 
-    fn deref(&self) -> &ServerState {
+    fn deref(&self) -> &ServerParts {
         &self.state
     }
 }
 
 impl DerefMut for Server {
-    fn deref_mut(&mut self) -> &mut ServerState {
+    fn deref_mut(&mut self) -> &mut ServerParts {
         &mut self.state
     }
 }
 
-impl Drop for ServerState {
+impl Drop for ServerParts {
     fn drop(&mut self) {
         if !self.broken {
             socket::say_goodbye(&mut self.conn.stream);

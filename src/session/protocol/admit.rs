@@ -12,7 +12,8 @@ use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
 use crate::guard::{Effect, Guarded, PinReason, Plan, Protocol, Script, StatementKind};
 
 impl Session {
-    /// Asks a place's guard on behalf of an actor. A statement that is put together with others shares no plan by shape.
+    /// Asks a place's guard on behalf of an actor, and tells the epoch of the policy that decided. A statement that is put together
+    /// with others shares no plan by shape.
     pub(super) fn admit(
         &mut self,
         backend: &Arc<Backend>,
@@ -20,11 +21,11 @@ impl Session {
         sharing: Sharing,
         sql: &str,
         actor: &CurrentTenant,
-    ) -> Result<Guarded, NotReady> {
+    ) -> Result<(Guarded, u64), NotReady> {
         if !is_blank(sql) {
             self.check_catalog(backend)?;
         }
-        self.current.decided = backend.guard.epoch();
+        let epoch = backend.guard.epoch();
         if let Some(refusal) = self.outlives_its_decision(backend, sql) {
             return Err(NotReady::Refuse(*refusal.error));
         }
@@ -33,7 +34,7 @@ impl Session {
         match plan.and_then(|script| self.bind_for(backend, &script, actor)) {
             Ok(guarded) => {
                 self.tell_objections(&guarded, sql);
-                Ok(guarded)
+                Ok((guarded, epoch))
             }
             Err(refusal) if self.may_be_new(&refusal) => Err(Wait::Refresh(Arc::clone(backend)).into()),
             Err(refusal) => {
@@ -62,7 +63,7 @@ impl Session {
     }
 
     /// The guard of a place that was not needed before knows nothing yet; that of a bound session's own did its best at login.
-    pub(super) fn check_catalog(&mut self, backend: &Arc<Backend>) -> Result<(), NotReady> {
+    pub(super) fn check_catalog(&self, backend: &Arc<Backend>) -> Result<(), NotReady> {
         if self.context.switching.is_none() || backend.guard.epoch() > 0 {
             return self.check_age(backend);
         }

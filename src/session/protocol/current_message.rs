@@ -24,8 +24,6 @@ pub(super) struct CurrentMessage {
     pub(super) texts: Option<Box<OffloadedPlans>>,
     /// What the guard made of it, with the epoch of the policy that it passed.
     pub(super) planned: Option<Box<Planned>>,
-    /// The epoch of the policy that it was decided by.
-    pub(super) decided: u64,
 }
 
 /// The turn of a statement.

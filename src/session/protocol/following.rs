@@ -57,7 +57,7 @@ impl Session {
         let runs = matches!(statement.step, Step::None | Step::Cursor);
         if self.context.switching.is_none() && statement.epoch == self.context.backend.guard.epoch() {
             // The usual case. Its context never changes.
-            return self.check_age(&Arc::clone(&self.context.backend)).map(|()| statement);
+            return self.check_age(&self.context.backend).map(|()| statement);
         }
         let backend = self.backend_for(&now);
         if runs {
@@ -70,16 +70,15 @@ impl Session {
             return Ok(statement);
         }
         let refused = |refusal: Refusal| NotReady::Refuse(*refusal.error);
-        let guarded = match &statement.step {
+        let (guarded, epoch) = match &statement.step {
             Step::Switch { .. } | Step::Begin(_) | Step::Transaction(_) | Step::Clear => return Ok(statement),
             Step::Show(form) => {
-                self.current.decided = backend.guard.epoch();
-                context::show(&backend.guard.policy(), form, &name_of(&now)).map_err(refused)?
+                let shown = context::show(&backend.guard.policy(), form, &name_of(&now)).map_err(refused)?;
+                (shown, statement.epoch)
             }
             Step::None | Step::Cursor if stays && holds => {
-                self.current.decided = statement.epoch;
                 self.check_need(&backend, &statement.guarded, &now).map_err(refused)?;
-                statement.guarded.rebind(&keys_of(&now)).map_err(refused)?
+                (statement.guarded.rebind(&keys_of(&now)).map_err(refused)?, statement.epoch)
             }
             Step::None | Step::Cursor => {
                 let text = Arc::clone(&origin.text);
@@ -87,7 +86,7 @@ impl Session {
                 self.admit(&backend, protocol, Sharing::ByShape, &text, &now)?
             }
         };
-        let renewed = Statement { actor: now, ..Statement::clone(&statement) };
+        let renewed = Statement { actor: now, epoch, ..Statement::clone(&statement) };
         Ok(self.renew(renewed, guarded, backend))
     }
 
@@ -96,7 +95,6 @@ impl Session {
         let same_name = guarded.plain_text() == renewed.shared_text()
             && renewed.origin.as_ref().is_none_or(|origin| origin.backend.planning_context == backend.planning_context);
         renewed.guarded = guarded;
-        renewed.epoch = self.current.decided;
         if matches!(renewed.change, Change::Cursor(_)) {
             renewed.change = Change::Cursor(renewed.actor.clone());
         }

@@ -20,7 +20,7 @@ impl Backend {
 
 impl Session {
     /// What is known of a place may be decided by, or has just been looked at for the current message.
-    pub(super) fn check_age(&mut self, backend: &Arc<Backend>) -> Result<(), NotReady> {
+    pub(super) fn check_age(&self, backend: &Arc<Backend>) -> Result<(), NotReady> {
         if self.current.looked || !backend.goes_by_catalog() || backend.catalog.is_fresh() {
             return Ok(());
         }

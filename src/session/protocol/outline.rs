@@ -32,6 +32,7 @@ impl Session {
         let single = outline.len() == 1;
         let mut held = self.context.switching.as_ref().map(|it| it.ties.clone()).unwrap_or_default();
         let mut only = Step::None;
+        let mut epoch = 0;
         for (text, step) in outline {
             let current = named.clone().unwrap_or_else(|| course.value().clone());
             let change = self.change_of(&step, &current)?;
@@ -41,7 +42,8 @@ impl Session {
             let backend = self.route(&mut route, &step, &current, &change)?;
             // A single statement is the whole text, with the types of its parameters.
             let text = if single { sql } else { text.as_str() };
-            let guarded = self.guard_step(&backend, protocol, text, &step, &current, commented)?;
+            let (guarded, decided) = self.guard_step(&backend, protocol, text, &step, &current, commented)?;
+            epoch = decided.unwrap_or(epoch);
             self.run_course(&mut course, &change);
             parts.push(guarded);
             changes.push(change);
@@ -61,10 +63,10 @@ impl Session {
         let guarded = if single { parts.pop() } else { None }.unwrap_or_else(|| context::concat(parts));
         let switches = changes.iter().any(|it| matches!(it, Change::Switch { .. }));
         let (backend, needs) = self.needs(route, &actor, switches)?;
-        let epoch = self.current.decided;
         Ok(Planned { guarded, changes, actor, commented, needs, backend, step: only, epoch })
     }
 
+    /// One statement of a text, and the epoch of the policy that decided it, where one did.
     fn guard_step(
         &mut self,
         backend: &Arc<Backend>,
@@ -73,9 +75,13 @@ impl Session {
         step: &Step,
         current: &CurrentTenant,
         commented: bool,
-    ) -> Result<Guarded, NotReady> {
+    ) -> Result<(Guarded, Option<u64>), NotReady> {
         let policy = backend.guard.policy();
         let refused = |refusal: Refusal| NotReady::Refuse(*refusal.error);
+        let guard = |session: &mut Self, actor: &CurrentTenant| {
+            let (guarded, epoch) = session.admit(backend, protocol, Sharing::Whole, text, actor)?;
+            Ok((guarded, Some(epoch)))
+        };
         match step {
             Step::Switch { .. } if commented => Err(NotReady::Refuse(PgError::error(
                 SqlState::FEATURE_NOT_SUPPORTED,
@@ -85,7 +91,9 @@ impl Session {
                 Protocol::Simple => {
                     Err(NotReady::Refuse(PgError::error(SqlState::UNDEFINED_PARAMETER, "there is no parameter $1")))
                 }
-                Protocol::Extended { .. } => context::switch(&policy, *scope, form, None, "").map_err(refused),
+                Protocol::Extended { .. } => {
+                    Ok((context::switch(&policy, *scope, form, None, "").map_err(refused)?, None))
+                }
             },
             Step::Switch { value, scope, form } => {
                 let name = match value {
@@ -93,13 +101,11 @@ impl Session {
                     Value::Param | Value::Default => "",
                 };
                 let key = self.key_of(name)?;
-                context::switch(&policy, *scope, form, Some(name), &key).map_err(refused)
+                Ok((context::switch(&policy, *scope, form, Some(name), &key).map_err(refused)?, None))
             }
-            Step::Show(form) => context::show(&policy, form, &name_of(current)).map_err(refused),
-            Step::Begin(_) | Step::Transaction(_) | Step::Clear => {
-                self.admit(backend, protocol, Sharing::Whole, text, &None)
-            }
-            Step::None | Step::Cursor => self.admit(backend, protocol, Sharing::Whole, text, current),
+            Step::Show(form) => Ok((context::show(&policy, form, &name_of(current)).map_err(refused)?, None)),
+            Step::Begin(_) | Step::Transaction(_) | Step::Clear => guard(self, &None),
+            Step::None | Step::Cursor => guard(self, current),
         }
     }
 

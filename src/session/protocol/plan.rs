@@ -72,7 +72,6 @@ impl Session {
             self.current.planned = Some(planned);
             return Err(not_ready);
         }
-        self.current.decided = planned.epoch;
         Ok(Some(*planned))
     }
 
@@ -97,9 +96,8 @@ impl Session {
         actor: CurrentTenant,
         commented: bool,
     ) -> Result<Planned, NotReady> {
-        let guarded = self.admit(&backend, protocol, Sharing::ByShape, sql, &actor)?;
+        let (guarded, epoch) = self.admit(&backend, protocol, Sharing::ByShape, sql, &actor)?;
         let needs = Needs::All(actor.clone());
-        let epoch = self.current.decided;
         Ok(Planned { guarded, changes: Vec::new(), actor, commented, needs, backend, step: Step::None, epoch })
     }
 

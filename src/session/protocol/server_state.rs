@@ -3,7 +3,7 @@
 use bytes::BytesMut;
 
 use super::statements::ServerStatement;
-use crate::pool::Known;
+use crate::pool::KnownState;
 
 /// State of a server connection, taken from it at checkout and given back at release.
 #[derive(Debug)]
@@ -11,7 +11,7 @@ pub struct ServerState {
     /// Server bytes not yet dealt with.
     pub input: BytesMut,
     /// Its settings and prepared statements.
-    pub known: Box<Known>,
+    pub known: Box<KnownState>,
     /// Its state is not known any more: it must be closed.
     pub poisoned: bool,
     /// The unnamed statement, if it is one of this client's.
@@ -30,7 +30,7 @@ pub(super) struct Passing {
 
 impl ServerState {
     /// A connection in this state.
-    pub fn new(input: BytesMut, known: Box<Known>) -> Self {
+    pub fn new(input: BytesMut, known: Box<KnownState>) -> Self {
         Self { input, known, poisoned: false, unnamed: None, passing: None }
     }
 

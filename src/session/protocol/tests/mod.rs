@@ -12,7 +12,7 @@ use crate::guard::{
     CopyFormat, CopyIn, CopyTenant, Deallocate, Effect, Guard, Plan, Planner, Policy, Protocol, StatementKind,
     TenantCheck, TenantSlot,
 };
-use crate::pool::{Known, PreparedSet};
+use crate::pool::{KnownState, PreparedSet};
 use crate::session::CatalogHook;
 use crate::wire::backend::{Report, TransactionStatus};
 use crate::wire::encode::{backend, frontend};
@@ -252,7 +252,7 @@ impl Bench {
 }
 
 fn link() -> ServerState {
-    ServerState::new(BytesMut::new(), Box::new(Known::new(BTreeMap::new(), PreparedSet::new(2))))
+    ServerState::new(BytesMut::new(), Box::new(KnownState::new(BTreeMap::new(), PreparedSet::new(2))))
 }
 
 fn frames(buffer: &mut BytesMut, text: fn(u8, &[u8]) -> String) -> Vec<String> {
