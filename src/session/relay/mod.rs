@@ -375,11 +375,8 @@ impl<S: Source> Relay<S> {
 
 impl<S: Source> Relay<S> {
     fn release_if_done(&mut self) {
-        if let Some(link) = self.session.detach_if_done()
-            && let Some(server) = self.server.take()
-        {
-            let condition = if link.poisoned { Condition::Broken } else { Condition::Clean };
-            self.source.release(server, link, condition);
+        if let Some(link) = self.session.detach_if_done() {
+            self.release(link);
         }
         if self.session.idle() {
             self.session.shrink();
@@ -388,12 +385,15 @@ impl<S: Source> Relay<S> {
 
     /// Gives the server connection back because the session goes elsewhere, if all has been sent and read.
     fn release_to_move(&mut self) -> bool {
-        let Some(link) = self.session.detach_to_move() else { return false };
+        self.session.detach_to_move().map(|link| self.release(link)).is_some()
+    }
+
+    /// Gives a server connection back that is at rest.
+    fn release(&mut self, link: ServerState) {
         let condition = if link.poisoned { Condition::Broken } else { Condition::Clean };
         if let Some(server) = self.server.take() {
             self.source.release(server, link, condition);
         }
-        true
     }
 
     /// The session ends: gives the server connection back in whatever condition it is.
