@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
+use super::Connector;
 use super::cancel::CANCEL_TIMEOUT;
 use super::inner::Inner;
 use super::server::Server;
@@ -16,21 +17,50 @@ use crate::wire::frame::UpstreamLimits;
 
 /// A reset may take so long; then the connection is closed.
 const RESET_TIMEOUT: Duration = Duration::from_secs(10);
+/// What still runs when a connection is closed may take so long to end; then the connection is dropped as it is.
+const END_TIMEOUT: Duration = Duration::from_secs(60);
+/// Pauses between the cancel requests of a connection that is being closed: twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LAST_PAUSE: Duration = Duration::from_secs(5);
 /// What an idle connection has begun to say must be complete within this time.
 const LISTEN_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A connection that cannot be reused: closes it. What still runs on it is cancelled first, since Postgres notices a closed
 /// connection only when it next writes to it.
-pub(super) fn discard(inner: &Arc<Inner>, server: Server) {
+pub(super) fn discard(inner: &Arc<Inner>, mut server: Server) {
     if server.is_poisoned() || server.pending == 0 {
         drop(server);
         return;
     }
     let connector = Arc::clone(&inner.shared.connector);
     inner.shared.runtime.spawn(async move {
-        server.cancel_target().shot().send(connector.as_ref()).await;
-        drop(server);
+        if tokio::time::timeout(END_TIMEOUT, end(&mut server, connector.as_ref())).await.is_err() {
+            warn!(server = server.id(), pid = server.process_id(), "a statement goes on although it was cancelled");
+        }
     });
+}
+
+/// Says that nothing more will come, and sends cancel requests until the upstream has closed the connection. One request is
+/// not enough: it may reach a backend that has not read its statement yet, and ignores it; or several statements were sent,
+/// of which it ends one.
+async fn end(server: &mut Server, connector: &dyn Connector) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        server.cancel_target().shot().send(connector).await;
+        // Waits where the upstream reads nothing; what it says must be read all the same, or it never will.
+        let _ = tokio::time::timeout(FIRST_PAUSE, server.conn.close()).await;
+        if tokio::time::timeout(pause, closed(server)).await.is_ok() {
+            return;
+        }
+        pause = LAST_PAUSE.min(pause * 2);
+    }
+}
+
+/// Drops what the upstream says until it closes the connection.
+async fn closed(server: &mut Server) {
+    while server.conn.fill().await.is_ok() {
+        server.conn.inbox.clear();
+    }
 }
 
 /// Waits for cancel requests on their way, resets the connection if it needs it, and gives it to the next client.

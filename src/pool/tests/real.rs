@@ -153,12 +153,32 @@ async fn a_cancel_stops_the_running_statement_and_nothing_else() {
 async fn a_client_gone_in_mid_statement_leaves_nothing_running() {
     let pool = real_pool(real_target(cluster()), settings(1));
     let mut server = pool.checkout(&None, 1).await.unwrap();
-    let pid = i32::try_from(server.process_id()).unwrap();
+    let pid = server.process_id();
     send(&mut server, "SELECT pg_sleep(60)").await;
     tokio::time::sleep(Duration::from_millis(30)).await;
     server.release();
+    ends(pid).await;
+}
+
+/// The cancel request of a statement that was sent this moment comes too early, that of the first of several stops one.
+#[tokio::test]
+async fn a_client_gone_with_statements_under_way_leaves_nothing_running() {
+    let pool = real_pool(real_target(cluster()), settings(1));
+    for statements in [1, 1, 1, 3, 3, 3] {
+        let mut server = pool.checkout(&None, 1).await.unwrap();
+        let pid = server.process_id();
+        for _ in 0..statements {
+            send(&mut server, "SELECT pg_sleep(60)").await;
+        }
+        server.release();
+        ends(pid).await;
+    }
+}
+
+async fn ends(pid: u32) {
+    let pid = i32::try_from(pid).unwrap();
     let admin = cluster().connect("postgres").await.unwrap();
-    for _ in 0..200 {
+    for _ in 0..400 {
         let alive = admin.query("SELECT 1 FROM pg_stat_activity WHERE pid = $1", &[&pid]).await.unwrap();
         if alive.is_empty() {
             return;
