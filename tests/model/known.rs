@@ -100,3 +100,15 @@ fn a_statement_behind_the_end_of_a_failed_transaction() {
     holds(&[&fail[..], &[Parse("s1", "SELECT 'behind'")], &run, &[Neighbour], &run].concat(), Ending::Stays);
     holds(&[&[Parse("s1", "SELECT 'before'"), Sync][..], &fail, &run, &[Neighbour], &run].concat(), Ending::Stays);
 }
+
+/// In one write: what fails in a transaction, and a Parse of a text that the server has.
+#[test]
+fn a_known_text_behind_a_failure() {
+    let first = [Parse("s1", "SELECT 'known'"), Sync, Close('S', "s1"), Sync, Settle];
+    let behind =
+        [Parse("s1", "SELECT 'known'"), Query("ROLLBACK"), Bind("", "s1", &[]), Execute("", 0), Sync, Neighbour];
+    let fail = [Query("BEGIN"), Query("SELECT 1/0")];
+    holds(&[&first[..], &fail, &behind].concat(), Ending::Stays);
+    holds(&[&first[..], &[Query("BEGIN; SELECT 1/0")], &behind].concat(), Ending::Stays);
+    holds(&[&first[..], &[Query("BEGIN"), Settle, Query("SELECT 1/0")], &behind].concat(), Ending::Stays);
+}

@@ -55,7 +55,7 @@ impl Session {
 
     pub(super) fn prepare(&mut self, statement: Statement) -> Result<(), NotReady> {
         let statement = Arc::new(statement);
-        if self.knows(&statement) && !self.is_doomed(&statement) {
+        if self.knows(&statement) && !self.is_doomed(&statement) && !self.may_be_doomed() {
             let undo = self.prepared.statements.insert(statement);
             self.answer_for(Some(undo), backend::parse_complete);
             return Ok(());
@@ -80,6 +80,12 @@ impl Session {
             && !self.server.replies.may_end_transaction()
     }
 
+    /// Whether a ReadyForQuery to come may tell of a failed transaction, in which Parse is an error: only the server can say.
+    fn may_be_doomed(&self) -> bool {
+        let replies = &self.server.replies;
+        replies.owe_ready_for_query() && (self.server.tx != TransactionStatus::Idle || replies.may_end_transaction())
+    }
+
     /// Sends a Parse: the client's, or with an errand one of pgwarden's own.
     pub(super) fn send_parse(
         &mut self,
@@ -100,10 +106,10 @@ impl Session {
         Ok(())
     }
 
-    /// Makes a place for the statement on the server. One that will fail goes under no name: under its own it might
-    /// exist there, which would be another error.
+    /// Makes a place for the statement on the server. One that will fail, or that is sent to learn whether it does, goes
+    /// under no name: under its own it might exist there, which would be another error.
     fn server_place(&mut self, statement: &Statement) -> Option<StatementId> {
-        let doomed = self.is_doomed(statement);
+        let doomed = self.is_doomed(statement) || (self.may_be_doomed() && self.knows(statement));
         let link = self.server.link.as_mut()?;
         match statement.server {
             ServerStatement::Shared(id) if !doomed => {

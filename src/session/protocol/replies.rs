@@ -347,6 +347,11 @@ impl Replies {
             })
     }
 
+    /// A message is outstanding that is answered with ReadyForQuery.
+    pub fn owe_ready_for_query(&self) -> bool {
+        self.queue.iter().any(|e| matches!(e.kind, Kind::Query(_) | Kind::Sync))
+    }
+
     /// A statement is outstanding that begins or ends a transaction, or a part of one.
     pub fn may_end_transaction(&self) -> bool {
         use crate::guard::StatementKind::Transaction;
