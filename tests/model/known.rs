@@ -3,7 +3,7 @@
 use std::sync::{Mutex, PoisonError};
 
 use super::stage::Stage;
-use super::step::Step::{Bind, Close, Execute, Neighbour, Parse, Query, Settle, Sync};
+use super::step::Step::{Bind, Close, Describe, Execute, Neighbour, Parse, Query, Settle, Sync};
 use super::step::{Ending, Sequence, Step};
 
 /// One process for all that hold.
@@ -111,4 +111,19 @@ fn a_known_text_behind_a_failure() {
     holds(&[&first[..], &fail, &behind].concat(), Ending::Stays);
     holds(&[&first[..], &[Query("BEGIN; SELECT 1/0")], &behind].concat(), Ending::Stays);
     holds(&[&first[..], &[Query("BEGIN"), Settle, Query("SELECT 1/0")], &behind].concat(), Ending::Stays);
+}
+
+#[test]
+fn names_in_a_failed_transaction() {
+    let run = [Bind("p1", "s1", &[]), Sync, Bind("", "s1", &[]), Sync, Query("ROLLBACK"), Bind("", "s1", &[]), Sync];
+    let fail = [Query("BEGIN"), Parse("s2", "SET LOCAL datestyle TO 'German'"), Bind("", "s2", &[]), Execute("", 0)];
+    let again =
+        [Parse("s2", "SELECT 'taken'"), Sync, Parse("s2", "SELECT 'taken'"), Sync, Parse("s1", "SELECT 'failed'")];
+    holds(&[&fail[..], &again, &run].concat(), Ending::Stays);
+    let settled = [Settle, Bind("", "s1", &[]), Sync, Close('S', "s2"), Sync];
+    holds(&[&fail[..], &again, &settled, &run].concat(), Ending::Stays);
+    let left = [Parse("s2", "ROLLBACK"), Bind("p1", "s2", &[]), Execute("p1", 0), Parse("s2", "SELECT 1")];
+    holds(&[&[Query("BEGIN"), Query("SELECT 1/0")][..], &left].concat(), Ending::Stays);
+    let unnamed = [Parse("", "BEGIN"), Bind("", "", &[]), Execute("", 1), Bind("", "s2", &[]), Neighbour];
+    holds(&[&unnamed[..], &[Describe('S', "")]].concat(), Ending::Stays);
 }

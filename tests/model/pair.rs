@@ -235,6 +235,8 @@ fn excuse(got: &Reply, wanted: &Reply) -> Option<String> {
         }
         // Postgres may have found an error in the rows before, and then takes other messages again.
         (Some("08P01"), _) if got.closed => Some("a message of another kind during COPY".to_owned()),
+        // A row that has too many columns is one before its line ends, and the client may give up in the middle of it.
+        (Some("22P04"), Some("57014")) => Some("a row that was given up".to_owned()),
         // Whether a Sync in the middle of rows belongs to them is a matter of when their error is found.
         (None, None) if kinds(got).replace('Z', "") == kinds(wanted).replace('Z', "") && kinds(got).contains('G') => {
             Some("a Sync during COPY".to_owned())

@@ -124,7 +124,7 @@ impl Session {
     pub(super) fn record_dropped(&mut self) {
         let Some(expected) = self.server.replies.head() else { return };
         let (Kind::Query(run) | Kind::Execute(run)) = &expected.kind else { return };
-        let Some(plan) = run.dropping().cloned() else { return };
+        let Some(plan) = run.plan().filter(|plan| plan.drops_statements()).cloned() else { return };
         let here = run.tag_now().is_some();
         for effect in &plan.effects {
             match effect {

@@ -30,9 +30,6 @@ impl Session {
         }
         self.settle_name(parse.name, true)?;
         self.settle_settings(parse.name)?;
-        if let Some(error) = self.cannot_prepare(parse) {
-            return Err(error.into());
-        }
         let declared: Box<[Oid]> = parse.param_types.iter().collect();
         let planned = self.plan(Protocol::Extended { param_types: &declared }, parse.sql)?;
         let here = self.waits_for_bind(&planned.step);
@@ -49,6 +46,7 @@ impl Session {
             self.env.observer.operator_statement(parse.sql);
         }
         let statement = self.statement_of(parse, planned, declared);
+        self.can_prepare(parse, &statement)?;
         if !here {
             return self.prepare(statement);
         }
@@ -62,19 +60,24 @@ impl Session {
         !name.is_empty() && !self.server.replies.is_empty() && self.prepared.statements.get(name).is_some()
     }
 
-    fn cannot_prepare(&self, parse: &Parse<'_>) -> Option<PgError> {
+    fn can_prepare(&self, parse: &Parse<'_>, statement: &Statement) -> Result<(), PgError> {
         if parse.name.is_empty() {
-            return None;
+            return Ok(());
         }
         if self.prepared.statements.get(parse.name).is_some() {
+            // Postgres looks for a failed transaction before it looks for the name.
+            if self.is_doomed(statement) {
+                let message = "current transaction is aborted, commands ignored until end of transaction block";
+                return Err(PgError::error(SqlState::IN_FAILED_SQL_TRANSACTION, message));
+            }
             let message = format!("prepared statement \"{}\" already exists", parse.name);
-            return Some(PgError::error(SqlState::DUPLICATE_PREPARED_STATEMENT, message));
+            return Err(PgError::error(SqlState::DUPLICATE_PREPARED_STATEMENT, message));
         }
-        let room = self.prepared.statements.has_room(parse.sql.len());
-        (!room).then(|| {
-            PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements in this session")
-                .hint("Close or DEALLOCATE those that are no longer needed.")
-        })
+        if self.prepared.statements.has_room(parse.sql.len()) {
+            return Ok(());
+        }
+        Err(PgError::error(SqlState::CONFIGURATION_LIMIT_EXCEEDED, "too many prepared statements in this session")
+            .hint("Close or DEALLOCATE those that are no longer needed."))
     }
 
     /// The client's statement as it is for who is acted for now, there on the server by the time that the next message is read.

@@ -82,8 +82,10 @@ impl Session {
         let Self { server: ServerSide { replies, link, .. }, prepared: Prepared { statements, portals, .. }, .. } =
             self;
         let mut prepared = link.as_mut().map(|link| &mut link.known.prepared);
+        let mut unnamed_parse = false;
         let found = replies.unwind(|kind, failed| match kind {
-            Kind::Parse { undo, server, .. } => {
+            Kind::Parse { subject, undo, server } => {
+                unnamed_parse |= server.is_none() && !matches!(subject, Subject::None);
                 if let Some(undo) = undo {
                     statements.undo(undo, failed);
                 }
@@ -109,8 +111,10 @@ impl Session {
             | Kind::Sync
             | Kind::Loaded => {}
         });
-        // What was the server's unnamed statement may have been replaced or not.
-        self.server.forget_unnamed();
+        if unnamed_parse {
+            // What was the server's unnamed statement may have been replaced or not.
+            self.server.forget_unnamed();
+        }
         if !found {
             self.server.batch = Batch::Open;
             if self.client.intake == Intake::Open {

@@ -215,7 +215,7 @@ impl Session {
 
     /// The transaction fails, with this error.
     fn fail_load(&mut self, error: PgError) {
-        if frontend::parse(&mut self.server.out, "", MUST_FAIL, &[]).is_err() {
+        if frontend::parse(&mut self.server.out, MUST_FAIL, MUST_FAIL, &[]).is_err() {
             self.context_failed();
             return;
         }

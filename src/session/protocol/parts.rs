@@ -45,6 +45,8 @@ pub struct ServerSide {
     /// Why the connection stays with its client.
     pub(super) pin: Pin,
     pub(super) tx: TransactionStatus,
+    /// A statement that begins or ends a transaction has run since `tx` was told.
+    pub(super) tx_left: bool,
     pub(super) batch: Batch,
     /// DISCARD ALL went out in the open batch: the rest of it would run under the server's own settings.
     pub(super) discarding: bool,
@@ -118,6 +120,7 @@ impl ServerSide {
             replies: Replies::default(),
             pin,
             tx: TransactionStatus::Idle,
+            tx_left: false,
             batch: Batch::Closed,
             discarding: false,
             hold: Hold::No,

@@ -25,6 +25,7 @@ impl Session {
         let mut statement = Statement {
             name: parse.name.into(),
             guarded,
+            parse: self.prepared.statements.next_parse(),
             declared,
             server: self.prepared.statements.next_unnamed(),
             circumstances: self.circumstances(),
@@ -73,9 +74,10 @@ impl Session {
     }
 
     /// A failed transaction refuses all statements but those that end it. One of these may be on its way.
-    fn is_doomed(&self, statement: &Statement) -> bool {
+    pub(super) fn is_doomed(&self, statement: &Statement) -> bool {
         let ends = |kind| matches!(kind, StatementKind::Transaction | StatementKind::Empty);
         self.server.tx == TransactionStatus::Failed
+            && !self.server.tx_left
             && !statement.guarded.plans().iter().all(|plan| ends(plan.kind))
             && !self.server.replies.may_end_transaction()
     }

@@ -5,7 +5,7 @@ use super::copy::CopyStream;
 use super::load::LoadPart;
 use super::replies::{Disposition, Expected, InternalQuery, Kind, Run, SettingRow};
 use super::server_bytes::Broken;
-use crate::guard::{Effect, Guarded};
+use crate::guard::{Effect, Guarded, StatementKind};
 use crate::wire::backend::{data_row, drop_last_params};
 use crate::wire::encode::backend;
 
@@ -84,6 +84,7 @@ impl Session {
         let Some(Expected { kind: Kind::Query(run) | Kind::Execute(run), .. }) = self.server.replies.head() else {
             return None;
         };
+        self.server.tx_left |= run.plan().is_some_and(|plan| plan.kind == StatementKind::Transaction);
         let own_tag = run.tag_now();
         let ended = tag == b'C' || run.tag.is_some();
         let change = if ended { run.changes.get(run.statement).cloned() } else { None };

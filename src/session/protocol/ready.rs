@@ -13,6 +13,7 @@ impl Session {
         if !matches!(expected.disposition, Disposition::Swallow(InternalQuery::Context(_))) {
             // What is sent before a transaction says nothing of one that is on its way behind it.
             self.server.tx = status;
+            self.server.tx_left = false;
         }
         // Around the client's transactions: portals of a batch that the server has not seen yet may be there already.
         let between =

@@ -10,7 +10,8 @@ use crate::base::PgError;
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 
-/// No grammar accepts it: Postgres answers 42601 before it looks at anything else.
+/// No grammar accepts it: Postgres answers 42601 before it looks at anything else. As a name, it leaves the client's unnamed
+/// statement where it is.
 pub(super) const MUST_FAIL: &str = "refused by pgwarden";
 
 impl Session {
@@ -47,8 +48,7 @@ impl Session {
 
     /// The same in the extended protocol.
     fn fail_batch(&mut self, error: PgError) -> Result<(), WireError> {
-        frontend::parse(&mut self.server.out, "", MUST_FAIL, &[])?;
-        self.server.forget_unnamed();
+        frontend::parse(&mut self.server.out, MUST_FAIL, MUST_FAIL, &[])?;
         self.server.sent_extended();
         let kind = Kind::Parse { subject: Subject::None, undo: None, server: None };
         self.server.replies.push(kind, Disposition::Refused(Box::new(error)));

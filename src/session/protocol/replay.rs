@@ -94,7 +94,7 @@ impl Session {
             Kind::Parse { server: Some(_), .. } => (is(b"42P05"), is(b"42P05")),
             // It failed before it began, or nobody knows how far it came.
             Kind::Query(run) | Kind::Execute(run) => {
-                let there = run.dropping().is_some() && run.tag_now().is_none();
+                let there = run.plan().is_some_and(|plan| plan.drops_statements()) && run.tag_now().is_none();
                 (there && !is(b"25001") && !is(b"25P02"), false)
             }
             Kind::Parse { server: None, .. }

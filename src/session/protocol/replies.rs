@@ -128,9 +128,9 @@ impl Run {
         self.tag.or_else(|| self.tags.get(self.statement).copied().flatten())
     }
 
-    /// The plan of the statement that runs now, if it drops prepared statements.
-    pub fn dropping(&self) -> Option<&Arc<Plan>> {
-        self.subject.guarded()?.plans().get(self.statement).filter(|plan| plan.drops_statements())
+    /// The plan of the statement that runs now.
+    pub fn plan(&self) -> Option<&Arc<Plan>> {
+        self.subject.guarded()?.plans().get(self.statement)
     }
 }
 
@@ -206,8 +206,8 @@ pub struct Replies {
     queue: VecDeque<Expected>,
     /// One that was pushed since the queue was last empty is about a COPY FROM STDIN.
     streams: bool,
-    /// One that was pushed since then changed a name of the client's: as told by pgwarden, and by the server.
-    names: (bool, bool),
+    /// One that was pushed since then changed a name of the client's.
+    names: bool,
     /// Messages sent that the server answers or, after an error, skips.
     sent: u64,
     /// How many of them had been sent with the Query or Sync that the last ReadyForQuery answered.
@@ -221,7 +221,7 @@ impl Default for Replies {
         Self {
             queue: VecDeque::new(),
             streams: false,
-            names: (false, false),
+            names: false,
             sent: 0,
             settled: 0,
             status: TransactionStatus::Idle,
@@ -241,7 +241,7 @@ impl Replies {
     /// Expects a reply.
     pub fn push(&mut self, kind: Kind, disposition: Disposition) {
         if self.queue.is_empty() {
-            (self.streams, self.names) = (false, (false, false));
+            (self.streams, self.names) = (false, false);
             self.queue.reserve(BATCH);
         }
         self.streams |= match (&kind, &disposition) {
@@ -249,11 +249,11 @@ impl Replies {
             (Kind::Query(run) | Kind::Execute(run), _) => copies_in(run),
             _ => false,
         };
-        match &kind {
-            Kind::Local { undo: Some(_), .. } => self.names.0 = true,
-            Kind::Parse { undo: Some(undo), .. } => self.names.1 |= !undo.name().is_empty(),
-            _ => {}
-        }
+        self.names |= match &kind {
+            Kind::Local { undo, .. } => undo.is_some(),
+            Kind::Parse { undo, .. } => undo.as_ref().is_some_and(|undo| !undo.name().is_empty()),
+            _ => false,
+        };
         // The others are no messages.
         self.sent += u64::from(!matches!(kind, Kind::Local { .. } | Kind::Loaded));
         self.queue.push_back(Expected { kind, disposition, number: self.sent });
@@ -313,11 +313,13 @@ impl Replies {
     pub fn is_name_open(&self, name: &str, sent: bool) -> bool {
         let of = |kind: &Kind| match kind {
             Kind::Local { undo: Some(undo), .. } => undo.name() == name,
-            Kind::Parse { undo: Some(undo), .. } => sent && undo.name() == name,
+            // Under a name of its own it is the server that says what has become of it.
+            Kind::Parse { undo: Some(undo), server, .. } => {
+                (sent || !name.is_empty() && server.is_none()) && undo.name() == name
+            }
             _ => false,
         };
-        (self.names.0 || sent && self.names.1)
-            && self.queue.iter().skip_while(|e| !of(&e.kind)).any(|e| matches!(e.kind, Kind::Sync))
+        self.names && self.queue.iter().skip_while(|e| !of(&e.kind)).any(|e| matches!(e.kind, Kind::Sync))
     }
 
     /// Nothing is outstanding beyond the batch at the head, its Sync included.

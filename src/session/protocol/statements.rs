@@ -52,6 +52,8 @@ pub struct Statement {
     pub name: Box<str>,
     /// What the guard made of it.
     pub guarded: Guarded,
+    /// Which of the client's Parses made it. It stays when the statement is made anew.
+    pub parse: u64,
     /// Parameter types as the client declared them.
     pub declared: Box<[Oid]>,
     /// What it is called on servers.
@@ -223,8 +225,13 @@ pub struct Statements {
 impl Statements {
     /// A number for a new unnamed statement.
     pub fn next_unnamed(&mut self) -> ServerStatement {
+        ServerStatement::Unnamed(self.next_parse())
+    }
+
+    /// A number for a Parse.
+    pub fn next_parse(&mut self) -> u64 {
         self.serial += 1;
-        ServerStatement::Unnamed(self.serial)
+        self.serial
     }
 
     /// A statement by the client's name.
@@ -279,12 +286,12 @@ impl Statements {
         self.bytes = 0;
     }
 
-    /// Takes a change back, unless the name stands for another statement by now. A Parse that `failed` was begun: the
+    /// Takes a change back, unless the name stands for what another Parse made. A Parse that `failed` was begun: the
     /// unnamed statement before it is gone, as in Postgres.
     pub fn undo(&mut self, undo: Undo, failed: bool) {
         match undo {
             Undo::Parsed { statement, replaced } => {
-                if self.get(&statement.name).is_some_and(|current| Arc::ptr_eq(current, &statement)) {
+                if self.get(&statement.name).is_some_and(|current| current.parse == statement.parse) {
                     self.remove(&statement.name);
                     replaced.filter(|_| !failed).into_iter().for_each(|it| drop(self.insert(it)));
                 }

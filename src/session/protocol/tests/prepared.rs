@@ -290,7 +290,7 @@ fn a_name_is_free_again_when_its_parse_has_failed() {
     bench.server(backend::parse_complete);
     assert_eq!(bench.told(), ["1"]);
     let refused = bench.sent();
-    assert!(refused[0].starts_with("Parse  refused by pgwarden"), "{refused:?}");
+    assert!(refused[0].starts_with("Parse refused by pgwarden"), "{refused:?}");
 }
 
 /// What is sent behind the end of a failed transaction is not refused by it: it goes under its name.
