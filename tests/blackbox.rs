@@ -4,6 +4,7 @@
 // Tests fail loudly.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+mod adopting;
 mod config;
 mod docs;
 mod doctor;

@@ -19,7 +19,7 @@ use crate::base::{PgError, TenantName, UpstreamName};
 use crate::catalog::{Catalog, CatalogSource, Known, RefreshTimes};
 use crate::config::{self, Layout};
 use crate::guard::{Guard, Policy};
-use crate::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy};
+use crate::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy, derives_shared};
 use crate::session::CatalogHook;
 use crate::sql::StatementLimits;
 
@@ -226,6 +226,7 @@ impl Keeper {
         let input = PolicyInput {
             tenancy: &rules.config.tenancy,
             tenants: rules.tenants_of(&upstream),
+            derives_shared: derives_shared(&rules.config, &upstream.name),
             enforcement: upstream.enforcement,
             limits: StatementLimits::default(),
         };

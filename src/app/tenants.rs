@@ -4,17 +4,15 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::TryStreamExt as _;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep, timeout};
-use tokio_postgres::{Client, SimpleQueryMessage};
+use tokio::time::{Instant, sleep};
 use tracing::{debug, error, info, warn};
 
 use super::reload::Reloader;
 use crate::config::{Config, TenantsFrom};
 use crate::control::{ControlError, Listening, listen};
-use crate::tenant::table::{Row, Shape, ShapeError};
+use crate::tenant::table::{ReadError, Row, read};
 
 /// Notifications that come together lead to one load.
 const GATHER: Duration = Duration::from_millis(50);
@@ -23,37 +21,20 @@ const GATHER: Duration = Duration::from_millis(50);
 const REST: u32 = 3;
 /// The first pause after a failure; doubles up to the interval.
 const RETRY: Duration = Duration::from_millis(500);
-/// A load may take so long.
-const LOAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// More rows are not taken.
-const MAX_ROWS: usize = 2_000_000;
 
 /// Why the table could not be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SourceError {
     #[error(transparent)]
     Listen(#[from] ControlError),
-    #[error("{}", describe(.0))]
-    Postgres(#[from] tokio_postgres::Error),
     #[error(transparent)]
-    Shape(#[from] ShapeError),
-    #[error("no answer within {0:?}")]
-    Timeout(Duration),
+    Read(#[from] ReadError),
     #[error("the connection was lost")]
     Lost,
-    #[error("the query gives more than {MAX_ROWS} rows")]
-    TooMany,
     #[error("upstream \"{0}\" is missing")]
     NoUpstream(String),
     #[error("the task that took the rows ended")]
     Interrupted,
-}
-
-fn describe(error: &tokio_postgres::Error) -> String {
-    match error.as_db_error() {
-        Some(db) => format!("{}: {}", db.code().code(), db.message()),
-        None => error.to_string(),
-    }
 }
 
 /// How the source stands: for the console.
@@ -152,9 +133,7 @@ impl TenantSource {
         let mut connection = listen(upstream, from.channel.as_deref()).await?;
         loop {
             let started = Instant::now();
-            let rows = timeout(LOAD_TIMEOUT, read(&connection.client, &from.query))
-                .await
-                .map_err(|_| SourceError::Timeout(LOAD_TIMEOUT))??;
+            let rows = read(&connection.client, &from.query).await?;
             self.take(from, rows, started, failures).await?;
             sleep((started.elapsed() * REST).min(from.interval)).await;
             let pause = self.next(&mut connection, from.interval).await?;
@@ -217,31 +196,4 @@ impl TenantSource {
         *failures = 0;
         Ok(())
     }
-}
-
-/// All rows, as text.
-async fn read(client: &Client, query: &str) -> Result<Vec<Row>, SourceError> {
-    let mut messages = std::pin::pin!(client.simple_query_raw(query).await?);
-    let mut shape = None;
-    let mut rows = Vec::new();
-    while let Some(message) = messages.try_next().await? {
-        match message {
-            SimpleQueryMessage::RowDescription(columns) => {
-                shape = Some(Shape::new(columns.iter().map(|column| column.name()))?);
-            }
-            SimpleQueryMessage::Row(row) => {
-                let Some(shape) = &shape else { continue };
-                if rows.len() >= MAX_ROWS {
-                    return Err(SourceError::TooMany);
-                }
-                rows.push(shape.row(|i| row.get(i)));
-                // Whoever else runs on this thread has a turn.
-                if rows.len() % 1_000 == 0 {
-                    tokio::task::yield_now().await;
-                }
-            }
-            _ => {}
-        }
-    }
-    Ok(rows)
 }

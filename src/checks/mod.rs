@@ -1,14 +1,16 @@
 //! Looking after an upstream: what in its schema weakens isolation, and the DDL that mends it; and
 //! the proof that isolation holds.
 
+pub mod assess;
 pub mod doctor;
 pub mod rls;
+pub mod tenants;
 pub mod verify_isolation;
 
 use crate::catalog::{self, LoadError};
 use crate::config::{Config, Upstream};
 use crate::guard::Policy;
-use crate::policy::{PolicyInput, PolicyNote, build_policy, tenants_of};
+use crate::policy::{PolicyInput, PolicyNote, build_policy, derives_shared, tenants_of};
 use crate::sql::StatementLimits;
 
 /// The policy of an upstream as the proxy would have it now, and what of the configuration does not fit what is there.
@@ -21,6 +23,7 @@ pub async fn load_policy(config: &Config, upstream: &Upstream) -> Result<(Policy
     let input = PolicyInput {
         tenancy: &config.tenancy,
         tenants: &tenants,
+        derives_shared: derives_shared(config, &upstream.name),
         enforcement: upstream.enforcement,
         limits: StatementLimits::default(),
     };

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{ConfigArgs, conclude, print, runtime};
 use crate::catalog::LoadError;
-use crate::checks::load_policy;
+use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Layout, Upstream};
 use crate::guard::TableRule;
 use crate::policy::{NoteLevel, tenants_of};
@@ -34,12 +34,12 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         Err(code) => return code,
     };
     let mut said = String::new();
-    let errors = match args.connect {
+    let (config, errors) = match args.connect {
         true => match runtime() {
-            Ok(runtime) => runtime.block_on(check_upstreams(&config, &mut said)),
+            Ok(runtime) => runtime.block_on(connected(config, &mut said)),
             Err(code) => return code,
         },
-        false => 0,
+        false => (config, 0),
     };
     if errors > 0 {
         eprintln!("{errors} error{}", if errors == 1 { "" } else { "s" });
@@ -53,6 +53,36 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
         config.upstreams.len()
     ));
     print(said)
+}
+
+/// With the tenants of the table, if there is one.
+async fn connected(config: Config, said: &mut String) -> (Config, usize) {
+    let (config, errors) = check_tenants(config, said).await;
+    let found = check_upstreams(&config, said).await;
+    (config, errors + found)
+}
+
+/// Reads the tenants' table. A row that makes no tenant is an error here: somebody expects to be served.
+async fn check_tenants(config: Config, said: &mut String) -> (Config, usize) {
+    let Some(upstream) = config.tenants_from.as_ref().map(|from| from.upstream.clone()) else { return (config, 0) };
+    let listed = config.tenants.len();
+    match tenants::with_table(config.clone()).await {
+        Ok((config, rejected)) => {
+            for row in &rejected {
+                eprintln!(
+                    "error: [tenants_from] on upstream \"{upstream}\": row \"{}\" is left out: {}",
+                    row.name, row.why
+                );
+            }
+            let count = config.tenants.len().saturating_sub(listed);
+            said.push_str(&format!("[tenants_from] on upstream \"{upstream}\": {count} tenants\n"));
+            (config, rejected.len())
+        }
+        Err(error) => {
+            eprintln!("error: [tenants_from] on upstream \"{upstream}\": {error}");
+            (config, 1)
+        }
+    }
 }
 
 /// Returns how many errors there were; what is right is `said`.

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{Loaded, load};
+use super::runtime;
+use crate::checks::tenants;
+use crate::config::{Config, Loaded, load};
 
 /// Where the configuration is.
 #[derive(Clone, Debug, clap::Args)]
@@ -37,5 +39,26 @@ impl ConfigArgs {
             eprintln!("{count} error{} in {}", if count == 1 { "" } else { "s" }, self.config.display());
             ExitCode::FAILURE
         })
+    }
+
+    /// The same, with the tenants of `[tenants_from]` as they are now.
+    ///
+    /// # Errors
+    /// The exit code, too, for a table that cannot be read. Rows that make no tenant are warned of.
+    pub fn load_with_tenants(&self) -> Result<Config, ExitCode> {
+        let config = self.load()?.config;
+        let Some(upstream) = config.tenants_from.as_ref().map(|from| from.upstream.clone()) else { return Ok(config) };
+        match runtime()?.block_on(tenants::with_table(config)) {
+            Ok((config, rejected)) => {
+                for row in rejected {
+                    eprintln!("warning: [tenants_from]: row \"{}\" is left out: {}", row.name, row.why);
+                }
+                Ok(config)
+            }
+            Err(error) => {
+                eprintln!("pgwarden: [tenants_from] on upstream \"{upstream}\": {error}");
+                Err(ExitCode::FAILURE)
+            }
+        }
     }
 }

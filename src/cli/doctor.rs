@@ -66,8 +66,8 @@ impl Level {
 
 /// Examines all upstreams on which tenants share tables.
 pub(super) fn run(args: &DoctorArgs) -> ExitCode {
-    let config = match args.config.load() {
-        Ok(loaded) => loaded.config,
+    let config = match args.config.load_with_tenants() {
+        Ok(config) => config,
         Err(code) => return code,
     };
     let examined = match runtime() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::{ConfigArgs, conclude, runtime};
 use crate::base::Refusal;
 use crate::catalog::LoadError;
-use crate::checks::load_policy;
+use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Layout, Tenant};
 use crate::guard::{Guard, Guarded, Plan, Protocol, plan_statements};
 
@@ -36,14 +36,15 @@ pub struct ExplainArgs {
 
 /// Explains on standard output.
 pub(super) fn run(args: &ExplainArgs) -> ExitCode {
-    let config = match args.config.load() {
-        Ok(loaded) => loaded.config,
+    let config = match args.config.load_with_tenants() {
+        Ok(config) => config,
         Err(code) => return code,
     };
-    let Some(tenant) = config.tenants.iter().find(|t| t.name.as_str() == args.tenant) else {
+    let Some(tenant) = tenants::find(&config, &args.tenant) else {
         eprintln!("pgwarden: no tenant \"{}\" in {}", args.tenant, config.path.display());
         return ExitCode::FAILURE;
     };
+    let tenant = tenant.as_ref();
     let guard = match runtime().map(|runtime| runtime.block_on(guard(&config, tenant))) {
         Ok(Ok(guard)) => guard,
         Ok(Err(error)) => {

@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand.
 
+mod assess;
 mod check;
 mod completions;
 mod config_args;
@@ -55,6 +56,8 @@ pub enum Command {
     Check(check::CheckArgs),
     /// Show what the proxy does to a statement, and why
     Explain(explain::ExplainArgs),
+    /// Say what would become of the statements that an app sends, before it sends them through pgwarden
+    Assess(Box<assess::AssessArgs>),
     /// Examine the upstreams' schema for what weakens isolation, with the DDL that mends it
     Doctor(doctor::DoctorArgs),
     /// Attack a running proxy with your own schema, as one tenant on another: for your CI
@@ -82,6 +85,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Rls(args) => rls::run(&args),
+        Command::Assess(args) => assess::run(&args),
         Command::Explain(args) => explain::run(&args),
         Command::VerifyIsolation(args) => verify_isolation::run(&args),
         Command::Check(args) => check::run(&args),

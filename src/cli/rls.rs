@@ -36,8 +36,8 @@ enum RlsCommand {
 /// Prints DDL or a report.
 pub(super) fn run(args: &RlsArgs) -> ExitCode {
     let (RlsCommand::Generate(config) | RlsCommand::Check(config)) = &args.command;
-    let config = match config.load() {
-        Ok(loaded) => loaded.config,
+    let config = match config.load_with_tenants() {
+        Ok(config) => config,
         Err(code) => return code,
     };
     let checks = matches!(args.command, RlsCommand::Check(_));

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use clap::ValueEnum;
 
 use super::{ConfigArgs, Progress, conclude, runtime};
-use crate::checks::load_policy;
 use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
+use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Tenant};
 use crate::control;
 use crate::guard::Policy;
@@ -65,8 +65,8 @@ enum Format {
 
 /// Attacks, and prints what came of it.
 pub(super) fn run(args: &VerifyArgs) -> ExitCode {
-    let config = match args.config.load() {
-        Ok(loaded) => loaded.config,
+    let config = match args.config.load_with_tenants() {
+        Ok(config) => config,
         Err(code) => return code,
     };
     let outcome = match runtime() {
@@ -133,7 +133,7 @@ fn read_suite(path: &Path) -> Result<(String, Vec<suite::Block>), String> {
 fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str>) -> Result<Arc<Tenant>, String> {
     let registry = Registry::new(config);
     if let Some(name) = told {
-        return registry.tenant(name).map(Arc::clone).ok_or_else(|| format!("--tenant-{who}: no tenant \"{name}\""));
+        return tenants::find(config, name).ok_or_else(|| format!("--tenant-{who}: no tenant \"{name}\""));
     }
     let params = StartupParams {
         user: connection.config().get_user().unwrap_or_default(),

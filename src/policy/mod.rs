@@ -28,6 +28,8 @@ pub struct PolicyInput<'a> {
     pub tenancy: &'a Tenancy,
     /// The tenants that live on this upstream, of whatever layout.
     pub tenants: &'a [Arc<Tenant>],
+    /// The pattern makes tenants of the shared layout there besides.
+    pub derives_shared: bool,
     /// What keeps tenants of the shared layout apart there.
     pub enforcement: Enforcement,
     /// Bounds on a statement.
@@ -37,6 +39,12 @@ pub struct PolicyInput<'a> {
 /// The tenants of a configuration that live on an upstream.
 pub fn tenants_of(config: &Config, upstream: &UpstreamName) -> Vec<Arc<Tenant>> {
     config.tenants.iter().filter(|t| t.upstream.name == *upstream).map(Arc::clone).collect()
+}
+
+/// Whether the pattern makes tenants of the shared layout on an upstream.
+pub fn derives_shared(config: &Config, upstream: &UpstreamName) -> bool {
+    let pattern = config.tenancy.pattern.as_ref();
+    pattern.is_some_and(|pattern| pattern.layout == PatternLayout::Shared && pattern.upstream == *upstream)
 }
 
 impl<'a> PolicyInput<'a> {
@@ -72,7 +80,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
     rls::protect(input.enforcement, &catalog, &input.tenancy.setting, &mut tables, &mut notes);
     let allow_functions = functions::allowed(input, &catalog, &mut notes);
     // Only the shared layout goes by these rules; without such a tenant here there is nothing to warn of.
-    if input.shared_tenants().next().is_some() {
+    if input.derives_shared || input.shared_tenants().next().is_some() {
         rules::note_unconfigured(input, &catalog, &tables, &mut notes);
         rules::check_names(input, &catalog, &search_path, &mut notes);
         keys::check_keys(input, &mut tables, &mut notes);

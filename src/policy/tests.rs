@@ -105,6 +105,7 @@ impl World {
         let input = PolicyInput {
             tenancy: &self.tenancy,
             tenants: &self.tenants,
+            derives_shared: false,
             enforcement: self.enforcement,
             limits: StatementLimits::default(),
         };

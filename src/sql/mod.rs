@@ -10,4 +10,5 @@ pub(crate) mod walk;
 pub use fingerprint::fingerprint;
 pub use limits::StatementLimits;
 pub use names::{Named, QueryNames, names_of_select};
+pub(crate) use parse::split;
 pub use quote::{literal_pieces, push_literal, quote_identifier, quote_literal, quote_qualified, quote_setting};

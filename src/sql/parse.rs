@@ -153,6 +153,17 @@ pub(crate) fn scan(text: &str) -> Result<Vec<protobuf::ScanToken>, Refusal> {
     pg_query::scan_tokens(text).map_err(|e| syntax(message(e)))
 }
 
+/// The statements of a text, by its tokens: what is no SQL does not keep the others from being told apart.
+///
+/// # Errors
+/// The scanner's message.
+pub(crate) fn split(text: &str) -> Result<Vec<&str>, String> {
+    if text.contains('\0') || has_long_run(text) {
+        return Err(LONG_RUN.to_owned());
+    }
+    pg_query::split_with_scanner(text).map_err(message)
+}
+
 /// A hash of the text's shape, literals left out: the same for statements that differ only in them (libpg_query's
 /// fingerprint, 16 hexadecimal digits).
 ///

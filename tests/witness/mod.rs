@@ -38,8 +38,13 @@ fn policy(enforcement: Enforcement) -> Policy {
     let upstream = config.upstreams.get(&config.tenancy.upstream).unwrap();
     let catalog = block_on(catalog::load(upstream)).unwrap();
     let tenants = tenants_of(&config, &upstream.name);
-    let input =
-        PolicyInput { tenancy: &config.tenancy, tenants: &tenants, enforcement, limits: StatementLimits::default() };
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        derives_shared: false,
+        enforcement,
+        limits: StatementLimits::default(),
+    };
     let (policy, _) = build_policy(&input, Arc::clone(&catalog), 1);
     // It is asked here, and must not keep what it is asked about from being made.
     Policy { witness: Witness::Off, ..policy }

@@ -108,7 +108,13 @@ fn policy(lab: &Lab, database: &str) -> Policy {
     config.tenancy.allow_functions = own(&catalog);
     let tenants = tenants_of(&config, &upstream.name);
     let limits = StatementLimits::default();
-    let input = PolicyInput { tenancy: &config.tenancy, tenants: &tenants, enforcement: upstream.enforcement, limits };
+    let input = PolicyInput {
+        tenancy: &config.tenancy,
+        tenants: &tenants,
+        derives_shared: false,
+        enforcement: upstream.enforcement,
+        limits,
+    };
     let (policy, _) = build_policy(&input, catalog, 1);
     // It is asked here, and must not keep what it is asked about from being made.
     Policy { witness: Witness::Off, ..policy }

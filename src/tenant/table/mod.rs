@@ -4,11 +4,13 @@
 //! the same rows give the same tenants on every proxy. The file's tenants stand whatever the table says.
 
 mod merge;
+mod read;
 mod row;
 #[cfg(test)]
 mod tests;
 
 pub(super) use merge::any_type;
 pub use merge::{Rejected, merge};
+pub use read::{ReadError, read};
 pub use row::{Row, Shape, ShapeError};
 pub(super) use row::{identifier, own_schema};

@@ -1,0 +1,66 @@
+//! Tenants that stand in no file.
+
+use super::Bench;
+use crate::support::lab::Lab;
+
+const SCHEMA: &str = "CREATE TABLE orgs (slug text PRIMARY KEY, id int NOT NULL);
+    INSERT INTO orgs VALUES ('acme', 1), ('globex', 2);
+    CREATE TABLE invoices (org_id int NOT NULL, id int, PRIMARY KEY (org_id, id));";
+
+fn bench(database: &str, tenancy: &str, rest: &str) -> Bench {
+    let lab = Lab::general();
+    lab.create(database, None);
+    lab.run(database, SCHEMA);
+    Bench::new(
+        database,
+        &format!(
+            "[tenancy]\nupstream = \"main\"\ncolumn = \"org_id\"\n{tenancy}\n{rest}\n[[login]]\nname = \"app\"\npassword = \"secret\"\ntenants = \"*\"\n"
+        ),
+    )
+}
+
+fn table(query: &str) -> String {
+    format!("[tenants_from]\nquery = \"{query}\"\n")
+}
+
+const QUERY: &str = "SELECT slug AS name, id AS key FROM orgs";
+
+#[test]
+fn what_a_table_of_tenants_makes_wrong_is_found() {
+    let tables = "shared_tables = [\"public.orgs\"]";
+    let good = bench("adopt_table", tables, &table(QUERY));
+    good.run(&["check", "--connect"], "")
+        .says(0, &["[tenants_from] on upstream \"main\": 2 tenants", "2 in the shared layout"]);
+    for (database, tenancy, query, word) in [
+        ("adopt_misspelt", "shared_tables = [\"public.orgss\"]", QUERY, "public.orgss"),
+        ("adopt_failing", tables, "SELECT slug AS name, nosuch AS key FROM orgs", "nosuch"),
+        ("adopt_columns", tables, "SELECT slug FROM orgs", "slug"),
+        ("adopt_rows", tables, "SELECT slug AS name, 1 AS key FROM orgs", "left out"),
+        ("adopt_key", tables, "SELECT slug AS name, slug AS key FROM orgs", "acme"),
+    ] {
+        bench(database, tenancy, &table(query)).run(&["check", "--connect"], "").says(1, &["error", word]);
+    }
+}
+
+#[test]
+fn what_a_pattern_of_tenants_makes_wrong_is_found() {
+    let pattern = "[tenancy.pattern]\nkey = \"{name}\"";
+    bench("adopt_pattern", "shared_tables = [\"public.orgs\"]", pattern).run(&["check", "--connect"], "").says(0, &[]);
+    bench("adopt_pattern_misspelt", "shared_tables = [\"public.orgss\"]", pattern)
+        .run(&["check", "--connect"], "")
+        .says(1, &["public.orgss"]);
+}
+
+#[test]
+fn tools_know_tenants_of_a_table_and_of_a_pattern() {
+    let explain =
+        |bench: &Bench, tenant: &str| bench.run(&["explain", "--tenant", tenant, "SELECT id FROM invoices"], "");
+    let tables = "shared_tables = [\"public.orgs\"]";
+    let listed = bench("adopt_tools", tables, &table(QUERY));
+    explain(&listed, "globex").says(0, &["'2'", "rewritten"]);
+    explain(&listed, "initech").says(1, &["no tenant \"initech\""]);
+    listed.run(&["doctor", "--fail-on", "never"], "").says(0, &[]);
+    listed.run(&["rls", "generate"], "").says(0, &["CREATE POLICY"]);
+    let pattern = "[tenancy.pattern]\nkey = \"{name}\"";
+    explain(&bench("adopt_tools_pattern", tables, pattern), "57").says(0, &["'57'"]);
+}
