@@ -127,3 +127,19 @@ fn names_in_a_failed_transaction() {
     let unnamed = [Parse("", "BEGIN"), Bind("", "", &[]), Execute("", 1), Bind("", "s2", &[]), Neighbour];
     holds(&[&unnamed[..], &[Describe('S', "")]].concat(), Ending::Stays);
 }
+
+/// What follows it in the same batch is prepared and stays.
+#[test]
+fn a_reset_and_more_in_one_batch() {
+    let reset = |sql| [Parse("", sql), Bind("", "", &[]), Execute("", 0)];
+    let after =
+        [Parse("s1", "SELECT 1"), Bind("", "s1", &[]), Execute("", 0), Sync, Bind("", "s1", &[]), Execute("", 0)];
+    for sql in ["DISCARD ALL", "DEALLOCATE ALL", "DEALLOCATE s1"] {
+        let before = [Query("SET timezone TO 'Asia/Tokyo'"), Parse("s1", "SELECT 'before'"), Sync];
+        let shown = [Parse("", "SHOW timezone"), Bind("", "", &[]), Execute("", 0), Sync, Neighbour];
+        holds(&[&before[..], &reset(sql), &after, &shown].concat(), Ending::Stays);
+        holds(&[&before[..], &[Neighbour], &reset(sql), &reset(sql), &after, &shown].concat(), Ending::Stays);
+        holds(&[&before[..], &[Query(sql)], &after, &shown].concat(), Ending::Stays);
+        holds(&[&before[..], &[Query("BEGIN")], &reset(sql), &after, &shown].concat(), Ending::Stays);
+    }
+}

@@ -187,3 +187,50 @@ fn what_the_server_has_lost_is_prepared_again() {
         a.exchange(&run(name), 1).ok();
     }
 }
+
+/// Drivers send the reset of a connection that goes back to their pool along with the next batch, or in it. What follows runs
+/// under what the client connected with, for its own tenant.
+#[test]
+fn a_reset_and_what_follows_in_one_pipeline() {
+    let proxy = proxy("dropping_reset", 1);
+    let owner = Lab::general().owner("dropping_reset").with("TimeZone", "Asia/Tokyo");
+    let shown = "SELECT current_setting('timezone'), current_setting('lock_timeout')";
+    let own =
+        "SELECT count(*) FROM customers WHERE left(name, 5) = 'ALPHA' HAVING count(*) = count(DISTINCT tenant_id) * 8";
+    let all = |sql| extended(sql, &[]);
+    for (login, reset) in ["tenant_a", "schema_a", "database_a", "jobs", "operator"]
+        .into_iter()
+        .flat_map(|login| ["DISCARD ALL", "DEALLOCATE ALL"].map(|reset| (login, reset)))
+    {
+        let mut client = proxy.login(login).with("TimeZone", "Asia/Tokyo").connect();
+        let mut alone = owner.connect();
+        for order in [
+            vec![query(reset), all(shown), sync()],
+            vec![all(reset), parse("later", "SELECT 42", &[]), all(shown), sync()],
+            vec![all(reset), parse("s", "SELECT 43", &[]), sync()],
+            vec![all(reset), all(reset), parse("s", "SELECT 44", &[]), all(shown), sync()],
+            vec![all(reset), parse("s", "SELECT nosuch", &[]), all(shown), sync()],
+            vec![all(reset), query(shown)],
+            vec![parse("s", "SELECT 45", &[]), all(reset), bind("", "s", &[], &[]), execute("", 0), sync()],
+            vec![all(reset), all("SELECT 1/0"), all(shown), sync()],
+            vec![all("SELECT 1/0"), all(reset), sync()],
+        ] {
+            let end = [bind("", "s", &[], &[]), execute("", 0), sync(), query("DEALLOCATE ALL"), query(shown)];
+            let [got, wanted] = [&mut client, &mut alone].map(|session| {
+                session.simple("SET lock_timeout = '9s'").ok();
+                prepare(session, "s", "SELECT 'before'");
+                session.send(&order.concat());
+                let first = seen(&session.collect(1 + usize::from(order.len() == 3 && order[0][0] == b'Q')));
+                session.send(&end.concat());
+                format!("{first}, then {}", seen(&session.collect(3)))
+            });
+            assert_eq!(got, wanted, "{login}, {reset}");
+        }
+        if login == "tenant_a" {
+            let mut b = proxy.b().connect();
+            b.simple("SELECT 1").ok();
+            let reply = client.exchange(&[all(reset), all(own), sync()], 1).ok();
+            assert_eq!(reply.texts(), [["8"]]);
+        }
+    }
+}

@@ -104,7 +104,7 @@ impl Session {
                     self.hold_if(true);
                 }
                 Effect::DiscardAll => {
-                    let open = self.server.batch == Batch::Open && !self.is_operator();
+                    let open = self.server.batch == Batch::Open;
                     self.server.discarding |= open && (self.context.switching.is_some() || self.context.settings.any());
                     self.hold_if(true);
                 }

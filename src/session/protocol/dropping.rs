@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::not_ready::NotReady;
-use super::replies::Kind;
+use super::replies::{Disposition, InternalQuery, Kind};
 use super::statements::Statement;
 use super::{Batch, Hold, Pin, Session};
 use crate::guard::{Deallocate, Effect, Guarded, Plan};
@@ -59,7 +59,7 @@ impl Session {
 
     /// What drops prepared statements was sent: nothing follows before its reply.
     pub(super) fn wait_for_names(&mut self, guarded: &Guarded) {
-        // Behind DISCARD ALL in a batch all is refused anyway.
+        // What follows DISCARD ALL in a batch waits anyway, and what comes behind its Sync too.
         if drops(guarded) && !self.server.discarding {
             self.server.hold = Hold::Drain;
         }
@@ -106,6 +106,17 @@ impl Session {
             && self.server.tx == TransactionStatus::Idle
             && self.server.batch == Batch::Closed;
         (free && plan.effects.contains(&Effect::DiscardAll)).then_some("DISCARD ALL")
+    }
+
+    /// DISCARD ALL went out in the open batch. Settings cannot be applied within one, and those of the server itself may be
+    /// another tenant's. But DISCARD ALL stands alone in its transaction, and has committed: what follows it is as well a batch
+    /// of its own.
+    pub(super) fn split_batch(&mut self) -> Result<(), NotReady> {
+        self.server.settle()?;
+        frontend::sync(&mut self.server.out);
+        self.server.sent_sync();
+        self.server.replies.push(Kind::Sync, Disposition::Swallow(InternalQuery::Split));
+        self.server.settle()
     }
 
     /// A prepared statement that drops others, as things stand now.

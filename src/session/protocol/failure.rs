@@ -20,6 +20,8 @@ enum Extent {
     Message,
     /// The extended protocol: all up to the next Sync.
     UpToSync,
+    /// A Sync of pgwarden's own: ReadyForQuery follows, and the client's batch goes on to its Sync.
+    Split,
 }
 
 impl Session {
@@ -34,12 +36,13 @@ impl Session {
             return Ok(());
         }
         let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(b'E')) };
-        let extent = match &mut expected.kind {
-            Kind::Query(run) => {
+        let extent = match (&mut expected.kind, &expected.disposition) {
+            (Kind::Query(run), _) => {
                 run.failed = true;
                 Extent::Message
             }
-            Kind::Sync => Extent::Message,
+            (Kind::Sync, Disposition::Swallow(InternalQuery::Split)) => Extent::Split,
+            (Kind::Sync, _) => Extent::Message,
             _ => Extent::UpToSync,
         };
         if !self.is_internal_query() {
@@ -51,8 +54,10 @@ impl Session {
         self.statement_ended();
         self.copy.stream = CopyStream::None;
         let ends_query = self.load_failed();
-        if let Extent::UpToSync = extent {
-            self.skip_to_sync();
+        match extent {
+            Extent::UpToSync => self.skip_to_sync(),
+            Extent::Split => self.client.intake = Intake::Skipping,
+            Extent::Message => {}
         }
         if ends_query {
             self.end_failed_load();

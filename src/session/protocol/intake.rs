@@ -170,10 +170,7 @@ impl Session {
             return Ok(());
         }
         if self.server.discarding && runs_something(&message) {
-            // Settings cannot be applied within a batch, and those of the server itself may be another tenant's.
-            let error = PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "nothing may follow DISCARD ALL in a pipeline")
-                .hint("Send Sync first.");
-            return Err(error.into());
+            self.split_batch()?;
         }
         if self.is_limited() {
             self.take_turn(tag, &message)?;

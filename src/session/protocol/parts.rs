@@ -48,7 +48,8 @@ pub struct ServerSide {
     /// A statement that begins or ends a transaction has run since `tx` was told.
     pub(super) tx_left: bool,
     pub(super) batch: Batch,
-    /// DISCARD ALL went out in the open batch: the rest of it would run under the server's own settings.
+    /// DISCARD ALL went out in the open batch: the rest of it would run under the server's own settings, see
+    /// [`Session::split_batch`](super::Session::split_batch).
     pub(super) discarding: bool,
     pub(super) hold: Hold,
     /// Number of extended messages sent, and what it was when a Flush of our own was.

@@ -30,6 +30,7 @@ impl Session {
                 self.client_ready(status);
             }
             (Kind::Sync, Disposition::Swallow(InternalQuery::BatchReplay)) => self.go_through_again(),
+            (Kind::Sync, Disposition::Swallow(InternalQuery::Split)) => self.context_settled(status),
             (Kind::Sync, _) => {
                 self.loaded();
                 self.client_ready(status);
@@ -68,7 +69,7 @@ impl Session {
             InternalQuery::Begin => self.begun(failed),
             InternalQuery::Fail if failed => {}
             InternalQuery::Fail => self.context_failed(),
-            InternalQuery::Prepared | InternalQuery::Load(_) | InternalQuery::BatchReplay => {}
+            InternalQuery::Prepared | InternalQuery::Load(_) | InternalQuery::BatchReplay | InternalQuery::Split => {}
             InternalQuery::Spoil => self.client_ready(self.server.tx),
         }
     }

@@ -47,6 +47,8 @@ pub enum InternalQuery {
     Fail,
     /// What ends a batch that is gone through again.
     BatchReplay,
+    /// What ends the part of a batch that stands before and with DISCARD ALL.
+    Split,
     /// A transaction block fails whose last result was cut off. ReadyForQuery goes to the client.
     Spoil,
 }

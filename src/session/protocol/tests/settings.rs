@@ -214,8 +214,9 @@ fn a_batch_that_touches_startup_settings_goes_on_to_its_sync() {
     assert_eq!(bench.sent()[0], "Parse  SELECT 2 []");
 }
 
+/// What follows runs under the client's settings again, and only then.
 #[test]
-fn nothing_of_a_batch_runs_behind_discard_all() {
+fn a_batch_goes_on_as_a_new_one_behind_discard_all() {
     for follows in ["SELECT 1", "DISCARD ALL"] {
         let settings = Settings::new(map(&[("search_path", "\"globex\"")]), map(&[]));
         let mut bench = Bench::with(PoolMode::Transaction, Mode::Schema("globex".into()), settings);
@@ -226,20 +227,26 @@ fn nothing_of_a_batch_runs_behind_discard_all() {
             one_shot(out, "DISCARD ALL");
             one_shot(out, follows);
             frontend::sync(out);
-            one_shot(out, "SELECT 2");
-            frontend::sync(out);
         });
         let sent = bench.sent();
-        assert!(!sent.iter().any(|it| it.contains("SELECT")), "{sent:?}");
-        assert_eq!(sent.iter().filter(|it| it.contains("DISCARD")).count(), 1, "{sent:?}");
+        assert_eq!(sent.last().unwrap(), "Flush");
+        assert_eq!(sent.iter().filter(|it| it.contains("SELECT") || it.contains("DISCARD")).count(), 1, "{sent:?}");
+        bench.server(one_shot_replies);
+        assert_eq!(bench.sent(), ["Sync"]);
+        bench.server(|out| backend::ready_for_query(out, I));
+        let sent = bench.sent();
+        assert!(sent.len() == 1 && sent[0].starts_with("Query ") && sent[0].contains("search_path"), "{sent:?}");
+        bench.server(|out| {
+            backend::command_complete(out, "SELECT 1").unwrap();
+            backend::ready_for_query(out, I);
+        });
+        assert!(bench.sent()[0].ends_with(&format!("{follows} []")));
         bench.server(|out| {
             one_shot_replies(out);
-            error(out, b"42601", "syntax error");
             backend::ready_for_query(out, I);
         });
         let told = bench.told();
-        assert!(told.iter().any(|it| it.contains("nothing may follow DISCARD ALL")), "{told:?}");
-        assert!(bench.sent()[0].contains("search_path"), "the next batch has its settings again");
+        assert_eq!(told.iter().filter(|it| it.starts_with("Ready")).count(), 1, "{told:?}");
     }
 }
 
@@ -257,10 +264,13 @@ fn a_query_ends_a_batch_with_discard_all() {
     });
     let sent = bench.sent();
     assert!(!sent.iter().any(|it| it.contains("SELECT")), "{sent:?}");
+    bench.server(one_shot_replies);
+    assert_eq!(bench.sent(), ["Sync"]);
+    bench.server(|out| backend::ready_for_query(out, I));
+    assert!(bench.sent()[0].contains("search_path"), "the next Query has its settings again");
     bench.server(|out| {
-        one_shot_replies(out);
-        error(out, b"42601", "syntax error");
+        backend::command_complete(out, "SELECT 1").unwrap();
         backend::ready_for_query(out, I);
     });
-    assert!(bench.sent()[0].contains("search_path"), "the next Query has its settings again");
+    assert_eq!(bench.sent()[0], "Query SELECT 1");
 }
