@@ -106,7 +106,9 @@ pub enum PinReason {
     TempObject,
     /// pg_advisory_lock and its kin.
     AdvisoryLock,
-    /// Anything else that lives in the server's session (LOAD, setseed ...), or a statement that the grammar cannot read (operator).
+    /// SET seed, setseed(): the state of random(), which nothing puts back, so that the connection is closed in the end.
+    Seed,
+    /// Anything else that lives in the server's session (LOAD, DO ...), or a statement that the grammar cannot read (operator).
     SessionState,
 }
 
@@ -292,6 +294,7 @@ impl std::fmt::Display for PinReason {
             PinReason::HoldCursor => "a cursor WITH HOLD",
             PinReason::TempObject => "a temporary object",
             PinReason::AdvisoryLock => "an advisory lock",
+            PinReason::Seed => "the seed of random()",
             PinReason::SessionState => "session state",
         })
     }

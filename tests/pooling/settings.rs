@@ -251,3 +251,76 @@ fn no_setting_is_forgotten() {
         assert!(listed || !allowed, "{name} may be set");
     }
 }
+
+/// What a client says over the settings that it connected with holds, also where the value is the server's own default; RESET
+/// goes back to what it connected with.
+#[test]
+fn what_was_said_is_kept() {
+    let Scene { proxy, solo } = scene("said");
+    let mut plain = solo.connect();
+    let server = |plain: &mut Session, name: &str| plain.simple(format!("SHOW {name}")).ok().value();
+    let (zone, timeout) = (server(&mut plain, "timezone"), server(&mut plain, "statement_timeout"));
+    let said = [
+        format!("SET TIME ZONE '{zone}'"),
+        format!("SET statement_timeout = '{timeout}'"),
+        "SET datestyle = 'ISO, MDY'".to_owned(),
+        "RESET timezone".to_owned(),
+        "SET TIME ZONE DEFAULT; RESET statement_timeout".to_owned(),
+        format!("BEGIN; SET TIME ZONE '{zone}'; ROLLBACK"),
+        format!("BEGIN; SET LOCAL TIME ZONE '{zone}'; COMMIT"),
+        format!("SELECT set_config('timezone', '{zone}', false)"),
+        format!(
+            "SELECT set_config('statement_timeout', '{timeout}', false), set_config('timezone', 'Asia/Tokyo', false)"
+        ),
+        "RESET ALL".to_owned(),
+        format!("SET statement_timeout = '{timeout}'"),
+        "DISCARD ALL".to_owned(),
+    ];
+    let connected = |end: Endpoint| {
+        let end = end.with("TimeZone", "America/New_York").with("DateStyle", "German");
+        end.with("options", "-c statement_timeout=1500").connect()
+    };
+    for login in ["tenant_a", "database_a", "operator"] {
+        let (mut client, mut alone) = (connected(proxy.login(login)), connected(solo.clone()));
+        let mut neighbour = proxy.login(login).connect();
+        for sql in &said {
+            let [got, wanted] = [&mut client, &mut alone].map(|session| {
+                session.simple(sql).ok();
+                ["timezone", "statement_timeout", "datestyle"].map(|name| server(session, name))
+            });
+            assert_eq!(got, wanted, "{login}: {sql}");
+            // On the same server connection.
+            assert_eq!(server(&mut neighbour, "timezone"), zone, "{login}: {sql}");
+            assert_eq!(server(&mut client, "statement_timeout"), wanted[1], "{login}: {sql}");
+        }
+    }
+}
+
+/// Which state random() is in cannot be asked, nor put back: the server connection stays with who has seeded it, and is then
+/// nobody's.
+#[test]
+fn a_seed_is_for_the_connection() {
+    let Scene { proxy, solo } = scene("seed");
+    let pid = |session: &mut Session| session.simple("SELECT pg_backend_pid()").ok().value();
+    for (login, seed) in [
+        ("database_a", "SET seed = 0.25"),
+        ("operator", "SET seed = 0.25"),
+        ("database_a", "SELECT set_config('seed', '0.25', false)"),
+        ("operator", "SELECT setseed(0.25)"),
+    ] {
+        let (mut client, mut alone) = (proxy.login(login).connect(), solo.connect());
+        let drawn = [&mut client, &mut alone].map(|session| {
+            session.simple(seed).ok();
+            [(); 3].map(|()| session.simple("SELECT random()").ok().value())
+        });
+        assert_eq!(drawn[0], drawn[1], "{login}: {seed}");
+        let seeded = pid(&mut client);
+        drop(client);
+        for _ in 0..6 {
+            let mut next = proxy.login(login).connect();
+            assert_ne!(pid(&mut next), seeded, "{login}: {seed}");
+            next.simple("DISCARD ALL").ok();
+        }
+    }
+    proxy.login("database_a").with("options", "-c seed=0.5").try_connect().1.refused("42501");
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::base::{Mode, PgError, Refusal, Severity, SqlState, TenantKeys, key_setting};
 use crate::config::{Layout, Tenant};
-use crate::guard::{Guard, Protocol};
+use crate::guard::{Effect, Guard, Protocol};
 use crate::session::protocol::{Backend, Settings};
 use crate::session::upstream::Upstream;
 use crate::sql::{quote_identifier, quote_literal, quote_setting};
@@ -171,7 +171,13 @@ fn check_setting(name: &str, value: &str, guard: &Guard, mode: &Mode) -> Result<
     let fatal = |refusal: Refusal| PgError { severity: Severity::Fatal, position: None, ..*refusal.error };
     let quoted = quote_setting(name);
     let sql = format!("SET {quoted} TO {}", quote_literal(value));
-    guard.plan(mode, Protocol::Simple, &sql).map(|_| ()).map_err(fatal)
+    let plan = guard.plan(mode, Protocol::Simple, &sql).map_err(fatal)?;
+    if plan.statements.iter().flat_map(|plan| &plan.effects).any(|effect| matches!(effect, Effect::Pin(_))) {
+        // It would be set anew on every server connection.
+        let message = format!("parameter \"{name}\" cannot be set when connecting to pgwarden");
+        return Err(PgError::fatal(SqlState::INSUFFICIENT_PRIVILEGE, message).hint("SET it once connected."));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -110,8 +110,14 @@ impl Session {
                 }
                 Effect::Pin(reason) => {
                     self.pin_to(*reason);
-                    if *reason == PinReason::Prepare {
-                        self.record_prepared(epoch);
+                    match reason {
+                        PinReason::Prepare => self.record_prepared(epoch),
+                        PinReason::Seed => self.server.spend(),
+                        PinReason::Listen
+                        | PinReason::HoldCursor
+                        | PinReason::TempObject
+                        | PinReason::AdvisoryLock
+                        | PinReason::SessionState => {}
                     }
                     self.record_tie(*reason);
                 }

@@ -60,7 +60,7 @@ pub struct SettingRow {
     pub name: String,
     /// The value, if the setting exists.
     pub value: Option<String>,
-    /// The value is the one that RESET gives.
+    /// Nobody has set it in the session, or it was RESET.
     pub is_default: bool,
 }
 

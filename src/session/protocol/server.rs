@@ -41,6 +41,13 @@ impl ServerSide {
         }
     }
 
+    /// The connection holds what nothing removes: it is closed once this client is done with it.
+    pub(super) fn spend(&mut self) {
+        if let Some(link) = self.link.as_mut() {
+            link.spent = true;
+        }
+    }
+
     /// Makes a server send what it holds back, once for all replies that are outstanding now.
     pub(super) fn ask_for_replies(&mut self) {
         if self.batch == Batch::Open && self.flushed != self.sent {

@@ -14,6 +14,8 @@ pub struct ServerState {
     pub known: Box<KnownState>,
     /// Its state is not known any more: it must be closed.
     pub poisoned: bool,
+    /// It holds what nothing removes: no other client may have it.
+    pub spent: bool,
     /// The unnamed statement, if it is one of this client's.
     pub(super) unnamed: Option<ServerStatement>,
     /// A message that is passed on, or dropped, in parts.
@@ -31,7 +33,7 @@ pub(super) struct Passing {
 impl ServerState {
     /// A connection in this state.
     pub fn new(input: BytesMut, known: Box<KnownState>) -> Self {
-        Self { input, known, poisoned: false, unnamed: None, passing: None }
+        Self { input, known, poisoned: false, spent: false, unnamed: None, passing: None }
     }
 
     /// The server reported a setting.

@@ -148,14 +148,10 @@ impl Settings {
         self.touched_all = false;
         let names = std::mem::take(&mut self.touched);
         let names = names.iter().map(|name| quote_literal(name)).collect::<Vec<_>>().join(", ");
-        // Servers differ in their defaults: a session that goes from one to another takes along what it has set, even if it
-        // is the default here.
-        let is_default = match self.reserved {
-            Some(_) => "s.source OPERATOR(pg_catalog.<>) 'session'",
-            None => "s.setting OPERATOR(pg_catalog.=) s.reset_val",
-        };
+        // What was said is kept, also where it is the server's own default: the client may have connected with another value,
+        // and another server may have another default.
         Some(format!(
-            "SELECT n, pg_catalog.current_setting(n, true), {is_default} \
+            "SELECT n, pg_catalog.current_setting(n, true), s.source OPERATOR(pg_catalog.<>) 'session' \
              FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) AS n \
              LEFT JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) n"
         ))

@@ -390,7 +390,7 @@ impl<S: Source> Relay<S> {
 
     /// Gives a server connection back that is at rest.
     fn release(&mut self, link: ServerState) {
-        let condition = if link.poisoned { Condition::Broken } else { Condition::Clean };
+        let condition = if link.poisoned || link.spent { Condition::Broken } else { Condition::Clean };
         if let Some(server) = self.server.take() {
             self.source.release(server, link, condition);
         }
@@ -402,6 +402,7 @@ impl<S: Source> Relay<S> {
         let Some((link, clean)) = self.session.detach() else { return };
         let condition = match (broken || link.poisoned, clean) {
             (true, _) => Condition::Broken,
+            (false, true) if link.spent => Condition::Broken,
             (false, true) => Condition::Clean,
             (false, false) => Condition::Abandoned,
         };

@@ -250,7 +250,8 @@ fn effects(bare: &str) -> Vec<Effect> {
         return vec![Effect::Pin(PinReason::AdvisoryLock)];
     }
     match bare {
-        "setseed" | "dblink_connect" | "dblink_connect_u" => {
+        "setseed" => vec![Effect::Pin(PinReason::Seed)],
+        "dblink_connect" | "dblink_connect_u" => {
             vec![Effect::Pin(PinReason::SessionState)]
         }
         _ => Vec::new(),

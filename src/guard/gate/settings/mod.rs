@@ -10,7 +10,7 @@ use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt};
 use super::functions::literal;
 use super::names::denied;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
-use crate::guard::{Effect, Policy};
+use crate::guard::{Effect, PinReason, Policy};
 
 /// What may become of a setting.
 enum Rule {
@@ -87,9 +87,10 @@ fn allow_value(policy: &Policy, mode: &Mode, name: &str, value: Option<&str>) ->
     }
 }
 
-/// Settings of the transaction alone need no following.
+/// Settings of the transaction alone need no following. Where the seed of random() has come to cannot be asked.
 fn effect(name: &str) -> Vec<Effect> {
     match name {
+        "seed" => vec![Effect::Pin(PinReason::Seed)],
         "transaction_isolation" | "transaction_read_only" | "transaction_deferrable" => Vec::new(),
         _ => vec![Effect::Setting(name.to_owned())],
     }
@@ -140,7 +141,7 @@ fn set_config(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<Vec<Effect>
     match (name, mode) {
         (Some(name), _) => change(policy, mode, &name, args.get(1).and_then(literal)),
         // The name is known only when it runs: the session keeps the connection.
-        (None, Mode::Operator) => Ok(vec![Effect::Pin(crate::guard::PinReason::SessionState)]),
+        (None, Mode::Operator) => Ok(vec![Effect::Pin(PinReason::SessionState)]),
         (None, Mode::Shared | Mode::Schema(_) | Mode::Database) => Err(needs_literal("set_config")),
     }
 }
