@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::support::lab::Lab;
-use crate::support::message::{lying_frame, query};
+use crate::support::message::{bind, execute, lying_frame, parse, query, sync};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::session::{Session, open};
 
@@ -69,6 +69,31 @@ fn a_message_longer_than_all_the_memory_comes_through_alone() {
                 session.send(&long(3 << 20));
                 let reply = session.collect_within(1, Duration::from_secs(60));
                 assert_eq!(reply.ok().value(), (3 << 20).to_string());
+            })
+        })
+        .collect();
+    for sender in senders {
+        sender.join().unwrap();
+    }
+}
+
+/// Room is for one message: a longer one that is sent along with it asks for its own.
+#[test]
+fn longer_messages_behind_long_ones_come_through() {
+    let proxy = proxy("buffer_memory = \"1MB\"");
+    let value = "x".repeat(700_000);
+    let sql = format!("SELECT length($1::text) {}", " ".repeat(100_000));
+    let batch = [parse("", &sql, &[]), bind("", "", &[Some(value.as_str())], &[]), execute("", 0), sync()];
+    let queries = [long(70_000), long(200_000), long(150_000), long(3 << 20)];
+    let senders: Vec<_> = (0..3)
+        .map(|_| {
+            let mut session = proxy.a().connect();
+            let (batch, queries) = (batch.concat(), queries.concat());
+            std::thread::spawn(move || {
+                session.send(&batch);
+                assert_eq!(session.collect(1).ok().value(), "700000");
+                session.send(&queries);
+                assert_eq!(session.collect(4).ok().first_column().len(), 4);
             })
         })
         .collect();

@@ -1,5 +1,7 @@
 //! The client's side: how much of it is read before its messages are whole.
 
+use bytes::BytesMut;
+
 use super::parts::ClientSide;
 use super::{HIGH_WATER, Intake, Session};
 use crate::session::buffers::OWN;
@@ -24,7 +26,13 @@ impl ClientSide {
 
     /// Bytes of it that may be held.
     fn room(&self) -> usize {
-        self.incomplete.min(self.granted).max(OWN)
+        if self.incomplete > self.granted { OWN } else { self.incomplete.max(OWN) }
+    }
+
+    /// What was granted is given back: for the little that is held a buffer of its own.
+    pub fn give_room_back(&mut self) {
+        self.granted = 0;
+        self.input = BytesMut::from(&*self.input);
     }
 }
 
@@ -33,6 +41,11 @@ impl Session {
     pub fn wants_client(&self) -> bool {
         let client = &self.client;
         client.intake != Intake::Closed && client.input.len() < client.room() && self.server.out.len() < HIGH_WATER
+    }
+
+    /// Whether no more is held than what every client may send, and what one read adds.
+    pub fn holds_its_own(&self) -> bool {
+        self.client.input.len() + self.server.out.len() <= 2 * OWN
     }
 
     /// Whether what is held of the client, and what is to come of its message, is no more than every client may send.

@@ -28,7 +28,14 @@ pub(super) enum Room {
 impl<S: Source> Relay<S> {
     /// Asks for room where a message needs more, and gives it back where none does.
     pub(super) fn mind_room(&mut self) {
+        let holds_its_own = self.session.holds_its_own();
         match (self.session.client.needs_room(), &self.room) {
+            // A longer one behind it: nobody waits for more while it keeps what others wait for.
+            (Some(_), Room::Granted(_)) if holds_its_own => {
+                self.session.client.give_room_back();
+                self.room = Room::Own;
+                self.mind_room();
+            }
             (Some(bytes), Room::Own) => {
                 self.room = Room::Asked(Box::pin(std::sync::Arc::clone(&self.buffers).grant(bytes)));
             }
