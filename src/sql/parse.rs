@@ -339,9 +339,30 @@ fn check_lexical(text: &str, tokens: &[protobuf::ScanToken]) -> Result<(), Refus
     Ok(())
 }
 
+/// Whether the token is a literal with a vertical tab between two of its parts; in a part it is a character like others.
 fn continues_over_vertical_tab(token: &str) -> bool {
-    token.contains('\u{b}')
-        && (token.starts_with('\'') || token.get(1..2) == Some("'") || token.get(1..3) == Some("&'"))
+    let prefix = token.find('\'').and_then(|open| token.get(..open));
+    let escapes = match prefix {
+        Some("e" | "E") => true,
+        Some("" | "b" | "B" | "n" | "N" | "u&" | "U&" | "x" | "X") => false,
+        Some(_) | None => return false,
+    };
+    let mut rest = token.bytes().peekable();
+    let (mut within, mut comment) = (false, false);
+    while let Some(byte) = rest.next() {
+        match byte {
+            b'\\' if within && escapes => drop(rest.next()),
+            b'\'' if within => within = rest.next_if_eq(&b'\'').is_some(),
+            _ if within => {}
+            b'\n' | b'\r' => comment = false,
+            b'-' => comment = true,
+            _ if comment => {}
+            b'\'' => within = true,
+            0x0b => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 fn has_radix_prefix(word: &str) -> bool {
@@ -422,6 +443,33 @@ mod tests {
             assert!(scan(text).is_ok(), "{text:?}");
         }
         assert_eq!(reparse("").map(|s| s.len()), Ok(0));
+    }
+
+    /// White space to servers from 16 on, and to those before an error; within a literal a character.
+    #[test]
+    fn vertical_tabs_stand_in_literals_only() {
+        for text in [
+            "SELECT 'a\u{b}b'",
+            "SELECT E'a\\'\u{b}b', 'it''s\u{b}one', E'\\\\'\n'x\u{b}'",
+            "SELECT 'a\u{b}'\n  'b\u{b}'",
+            "SELECT 'a' -- it's\n 'b\u{b}'",
+            "SELECT U&'\u{b}', N'\u{b}', \"'\u{b}\", \"x\u{b}\"",
+            "SELECT $$\u{b}$$, $q$'\u{b}$q$ /* ' \u{b} */ -- \u{b}",
+        ] {
+            assert!(read(text).is_ok(), "{text:?}");
+        }
+        for text in [
+            "SELECT\u{b}1",
+            "SELECT 'a'\u{b}\n'b'",
+            "SELECT 'a'\n\u{b}'b'",
+            "SELECT E'a\\\\'\n\u{b}'b'",
+            "SELECT 'it''s'\n\u{b}'b'",
+            "SELECT 'a' -- it's\n \u{b}'b'",
+            "SELECT U&'a'\n\u{b}'b'",
+            "SELECT 1;\u{b}",
+        ] {
+            assert!(refused(text).0.starts_with("42601"), "{text:?}");
+        }
     }
 
     #[test]
