@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{PROXY, Shared};
 use crate::support::lab::Lab;
-use crate::support::message::{frame, lying_frame, parse, query, sync};
+use crate::support::message::{bind, close, execute, frame, lying_frame, parse, query, sync};
 use crate::support::proxy::{Proxy, Setup};
 use crate::support::reply::Reply;
 
@@ -316,4 +316,22 @@ fn sixty_thousand_parameters_are_taken() {
     let reply = session.simple(b"SELECT '\0', name FROM customers".as_slice());
     assert!(!reply.errors.is_empty() && !reply.text().contains("ALPHA"), "{}", reply.text());
     is_well();
+}
+
+/// No parameter is left for the tenant's value, which is sent all the same.
+#[test]
+fn as_many_parameters_as_there_can_be() {
+    let numbers: Vec<_> = (1..=65_535).map(|number| format!("${number}")).collect();
+    let sql = format!("SELECT DISTINCT left(name, 5) FROM customers WHERE id IN ({})", numbers.join(","));
+    let values: Vec<_> = (1..=65_535).map(|number| number.to_string()).collect();
+    let values: Vec<_> = values.iter().map(|value| Some(value.as_str())).collect();
+    for (end, own) in [(LARGE.get().a(), "ALPHA"), (LARGE.get().b(), "CANAR")] {
+        let mut session = end.connect();
+        let named = [parse("all", &sql, &[23]), bind("", "all", &values, &[]), execute("", 0), sync()];
+        for _ in 0..2 {
+            assert_eq!(session.exchange(&named, 1).ok().texts(), [[own]]);
+            session.exchange(&[close('S', "all"), sync()], 1).ok();
+        }
+        session.exchange(&[parse("all", &sql, &[23]), bind("", "all", &values[1..], &[]), sync()], 1).refused("08P01");
+    }
 }

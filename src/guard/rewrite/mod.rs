@@ -37,6 +37,8 @@ use scope::{CteFrame, Level, Refs};
 
 /// The greatest number of parameters in a statement (a 16-bit count in the protocol).
 const MAX_PARAMS: usize = 65_535;
+/// The tenant's values in one statement, at most: one for each key and type.
+const SLOTS: usize = 256;
 
 /// Kinds of relations that were met in a query.
 #[derive(Clone, Copy, Debug, Default)]
@@ -102,13 +104,16 @@ impl<'p> Rewriter<'p> {
             Protocol::Extended { param_types } => param_types.to_vec(),
         };
         let declared = u16::try_from(param_types.len()).unwrap_or(u16::MAX);
-        let inline = !matches!(protocol, Protocol::Simple) && takes_no_parameters(&statement.tree);
+        let client_params = statement.params.max(declared);
+        // As literals, too, where there is no number left for them.
+        let inline = !matches!(protocol, Protocol::Simple)
+            && (takes_no_parameters(&statement.tree) || usize::from(client_params) + SLOTS > MAX_PARAMS);
         Rewriter {
             policy,
             mode,
             simple: inline || matches!(protocol, Protocol::Simple),
             inline,
-            client_params: statement.params.max(declared),
+            client_params,
             param_types,
             slots: Vec::new(),
             checks: Vec::new(),
@@ -129,18 +134,18 @@ impl<'p> Rewriter<'p> {
     /// The slot that carries the tenant's value for a table.
     ///
     /// # Errors
-    /// 54000 if the statement has no parameter number left for it.
+    /// 54000 if there are too many.
     fn tenant_slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {
         let slot =
             TenantSlot { key: table.key.clone(), type_oid: table.type_oid, type_name: table.type_name.as_str().into() };
         if let Some(index) = self.slots.iter().position(|s| *s == slot) {
             return Ok(index);
         }
-        if usize::from(self.client_params) + self.slots.len() >= MAX_PARAMS {
+        if self.slots.len() >= SLOTS {
             return Err(Refusal::new(
                 RefusalKind::Limit,
                 SqlState::PROGRAM_LIMIT_EXCEEDED,
-                format!("statement has {} parameters, and the tenant's value needs one more", self.client_params),
+                format!("the statement needs more than {SLOTS} values of the tenant"),
             ));
         }
         self.slots.push(slot);

@@ -621,6 +621,17 @@ fn plan(mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Plan {
     }
 }
 
+/// Where no number is left for the tenant's value.
+#[test]
+fn statements_with_all_parameters_hold_the_tenants_value_as_a_literal() {
+    for (count, inline) in [(1, false), (60_000, false), (65_535, true)] {
+        let types = vec![0; count];
+        let plan =
+            plan(&Mode::Shared, Protocol::Extended { param_types: &types }, "SELECT id FROM orders WHERE id = $1");
+        assert_eq!((plan.inline_slots, plan.slots.len(), plan.client_params), (inline, 1, count as u16));
+    }
+}
+
 #[test]
 fn statements_without_parameters_hold_the_tenants_value_as_a_literal() {
     let protocol = Protocol::Extended { param_types: &[] };
