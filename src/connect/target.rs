@@ -23,8 +23,6 @@ pub struct ServerTarget {
     pub tls: ClientTls,
     /// What `tls` was made of: mode and trusted roots.
     pub trust: (TlsMode, Option<Vec<u8>>),
-    /// `application_name` of the connection.
-    pub application_name: String,
     /// Settings that the connection starts with: startup parameters, to which RESET and DISCARD ALL return. They come from
     /// the configuration, never from a client (a client's `search_path` in a startup packet was CVE-2025-12819 of PgBouncer).
     pub settings: Vec<(String, String)>,
@@ -65,7 +63,6 @@ impl ServerTarget {
             password: upstream.password.clone(),
             tls,
             trust: (upstream.tls.mode, roots),
-            application_name: "pgwarden".to_owned(),
             settings: Vec::new(),
             protocol_3_2: false,
             connect_timeout: upstream.connect_timeout,

@@ -112,11 +112,14 @@ impl StartupMessage {
                 break;
             }
             let value = text(reader.cstr().map_err(|_| layout())?)?;
-            // Postgres lets the last one win; whoever looks at the first one would be deceived.
-            if seen.contains(&name) {
-                return Err(fatal(format!("duplicate startup parameter \"{name}\"")));
+            // Postgres lets the last one win, and so does a session with settings. Of who and where, whoever looks at the
+            // first one would be deceived.
+            if matches!(name, "user" | "database" | "options") {
+                if seen.contains(&name) {
+                    return Err(fatal(format!("duplicate startup parameter \"{name}\"")));
+                }
+                seen.push(name);
             }
-            seen.push(name);
             message.set(name, value)?;
         }
         reader.end().map_err(|_| layout())?;
@@ -173,6 +176,21 @@ fn refuse_replication(value: &str) -> Result<(), PgError> {
         .hint("Connect to the Postgres server itself for replication."))
 }
 
+/// Why a first packet is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// Whoever sent it does not speak the protocol: as with Postgres, the connection is closed without a word.
+    NoPacket(&'static str),
+    /// The client is told.
+    Refused(PgError),
+}
+
+impl From<PgError> for Misfit {
+    fn from(error: PgError) -> Self {
+        Misfit::Refused(error)
+    }
+}
+
 /// A packet of the untagged kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FirstPacket {
@@ -190,13 +208,13 @@ impl FirstPacket {
     /// Takes the first packet out of `buffer`; `None` if it is not complete yet.
     ///
     /// # Errors
-    /// What to tell the client before closing. Nothing was allocated for a wrong length.
-    pub fn take(buffer: &mut BytesMut) -> Result<Option<Self>, PgError> {
+    /// What to tell the client before closing, or that it is no client. Nothing was allocated for a wrong length.
+    pub fn take(buffer: &mut BytesMut) -> Result<Option<Self>, Misfit> {
         let Some(length) = buffer.first_chunk::<4>().copied().map(u32::from_be_bytes) else {
             return Ok(None);
         };
         if !(8..=STARTUP_LIMIT).contains(&length) {
-            return Err(fatal("invalid length of startup packet"));
+            return Err(Misfit::NoPacket("invalid length of startup packet"));
         }
         // At most 10,000.
         let length = length as usize;
@@ -209,13 +227,11 @@ impl FirstPacket {
         Self::read(code, &packet).map(Some)
     }
 
-    fn read(code: u32, body: &[u8]) -> Result<Self, PgError> {
+    fn read(code: u32, body: &[u8]) -> Result<Self, Misfit> {
         match (code, body) {
             (SSL_REQUEST, []) => return Ok(FirstPacket::Ssl),
             (GSSENC_REQUEST, []) => return Ok(FirstPacket::Gss),
-            (SSL_REQUEST | GSSENC_REQUEST, _) => {
-                return Err(fatal("invalid length of startup packet"));
-            }
+            (SSL_REQUEST | GSSENC_REQUEST, _) => return Err(Misfit::NoPacket("invalid length of startup packet")),
             _ => {}
         }
         if code == CANCEL_REQUEST {
@@ -226,21 +242,19 @@ impl FirstPacket {
                 Ok(pid) if (4..=256).contains(&key.len()) => {
                     Ok(FirstPacket::Cancel(CancelRequest { pid, key: key.to_vec() }))
                 }
-                _ => Err(fatal("invalid length of query cancel packet")),
+                _ => Err(Misfit::NoPacket("invalid length of query cancel packet")),
             };
         }
         let version = ProtocolVersion(code);
         if version.major() != 3 {
-            return Err(PgError::fatal(
-                SqlState::FEATURE_NOT_SUPPORTED,
-                format!(
-                    "unsupported frontend protocol {}.{}: server supports 3.0 to 3.2",
-                    version.major(),
-                    version.minor()
-                ),
-            ));
+            let unsupported = format!(
+                "unsupported frontend protocol {}.{}: server supports 3.0 to 3.2",
+                version.major(),
+                version.minor()
+            );
+            return Err(PgError::fatal(SqlState::FEATURE_NOT_SUPPORTED, unsupported).into());
         }
-        StartupMessage::read(version, body).map(|message| FirstPacket::Startup(Box::new(message)))
+        Ok(FirstPacket::Startup(Box::new(StartupMessage::read(version, body)?)))
     }
 }
 
@@ -259,6 +273,9 @@ pub enum StartupError {
     /// The client closed the connection before it said anything: a port scan or a health check.
     #[error("the client closed the connection before its first packet")]
     Silent,
+    /// What the client sent is no packet of the protocol.
+    #[error("{0}")]
+    NoPacket(&'static str),
     /// The socket failed, or the client went away.
     #[error(transparent)]
     Conn(#[from] ConnError),
@@ -268,6 +285,15 @@ pub enum StartupError {
     /// The client was refused with this error.
     #[error("{0}")]
     Refused(PgError),
+}
+
+impl From<Misfit> for StartupError {
+    fn from(misfit: Misfit) -> Self {
+        match misfit {
+            Misfit::NoPacket(why) => StartupError::NoPacket(why),
+            Misfit::Refused(error) => StartupError::Refused(error),
+        }
+    }
 }
 
 /// Settles encryption with a new client and reads what it wants. A refused client has been told so.
@@ -337,7 +363,7 @@ async fn begin(stream: Stream, tls: Option<&ServerTls>) -> Result<(Conn, Asked),
 
 async fn next_packet(conn: &mut Conn) -> Result<FirstPacket, StartupError> {
     loop {
-        if let Some(packet) = FirstPacket::take(&mut conn.inbox).map_err(StartupError::Refused)? {
+        if let Some(packet) = FirstPacket::take(&mut conn.inbox)? {
             return Ok(packet);
         }
         match conn.fill().await {

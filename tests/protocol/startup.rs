@@ -1,6 +1,7 @@
 //! Before authentication, and authentication.
 
 use super::PROXY;
+use crate::support::lab::Lab;
 use crate::support::message::{cancel, gss_request, ssl_request, startup, untagged};
 use crate::support::session::{self, Endpoint, Session};
 
@@ -26,25 +27,54 @@ fn encryption_requests_are_answered_n_without_tls() {
 
 #[test]
 fn bytes_that_are_no_startup_packet() {
-    let packets: [&[u8]; 8] = [
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
-        &[0; 64],
-        &[0xff; 64],
-        &[0, 0, 0, 3, 0, 3, 0, 0],
-        &[0, 0, 0, 8, 0, 2, 0, 0],
+    let packets: [(&[u8], &str); 8] = [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", ""),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", ""),
+        (&[0; 64], ""),
+        (&[0xff; 64], ""),
+        (&[0, 0, 0, 3, 0, 3, 0, 0], ""),
+        (&[0, 0, 0, 8, 0, 2, 0, 0], "E"),
         // The last string is not terminated.
-        &[0, 0, 0, 13, 0, 3, 0, 0, b'u', b's', b'e', b'r', b'!'],
-        &[0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 0],
+        (&[0, 0, 0, 13, 0, 3, 0, 0, b'u', b's', b'e', b'r', b'!'], "E"),
+        (&[0x7f, 0xff, 0xff, 0xff, 0, 3, 0, 0], ""),
     ];
-    for packet in packets {
-        let mut session = raw();
-        session.send(packet);
-        let reply = session.collect(1);
-        assert!(reply.closed, "{packet:?}: {}", reply.text());
-        assert!(reply.kinds.is_empty() || reply.kinds == "E", "{packet:?}: {}", reply.kinds);
+    let server = Lab::general().owner("postgres").port;
+    for (packet, told) in packets {
+        for port in [PROXY.get().port, server] {
+            let mut session = Session::over(session::open(port));
+            session.send(packet);
+            let reply = session.collect(1);
+            assert!(reply.closed, "{packet:?}: {}", reply.text());
+            // In the words of protocol 2, the server tells clients of that.
+            if port != server || packet[5] != 2 {
+                assert_eq!(reply.kinds, told, "{packet:?}");
+            }
+        }
     }
     is_well();
+}
+
+/// The last one wins, as in Postgres; not where it is who and where.
+#[test]
+fn a_startup_parameter_given_twice() {
+    let end = PROXY.get().a().with("client_encoding", "'utf-8'").with("application_name", "first");
+    let end = end.with("client_encoding", "UTF8").with("application_name", "second");
+    assert_eq!(end.connect().simple("SHOW application_name").ok().value(), "second");
+    for name in ["user", "database", "options"] {
+        let (_, reply) = PROXY.get().a().with(name, "").with(name, "").try_connect();
+        reply.refused("08P01");
+    }
+}
+
+/// A client that gives no name has none.
+#[test]
+fn an_application_without_a_name() {
+    for login in ["tenant_a", "schema_a", "database_a", "operator"] {
+        let (mut session, reply) = PROXY.get().login(login).try_connect();
+        let told = reply.statuses.iter().find(|(name, _)| name == "application_name");
+        assert_eq!(told.map(|(_, value)| value.as_str()), Some(""), "{login}");
+        assert_eq!(session.simple("SHOW application_name").ok().value(), "", "{login}");
+    }
 }
 
 #[test]

@@ -151,7 +151,6 @@ pub(super) fn target(name: &str) -> ServerTarget {
         password: None,
         tls: ClientTls::new(TlsMode::Disable, None).unwrap(),
         trust: (TlsMode::Disable, None),
-        application_name: "pgwarden".to_owned(),
         settings: Vec::new(),
         protocol_3_2: false,
         connect_timeout: Duration::from_millis(300),

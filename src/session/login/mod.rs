@@ -74,7 +74,9 @@ pub(super) enum LoginError {
 impl From<StartupError> for LoginError {
     fn from(error: StartupError) -> Self {
         match error {
-            StartupError::Silent | StartupError::Conn(_) => LoginError::Gone(error.to_string()),
+            StartupError::Silent | StartupError::NoPacket(_) | StartupError::Conn(_) => {
+                LoginError::Gone(error.to_string())
+            }
             StartupError::Tls(_) | StartupError::Refused(_) => LoginError::Refused(error.to_string()),
         }
     }

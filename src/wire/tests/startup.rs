@@ -7,7 +7,7 @@ use crate::base::SqlState;
 use crate::wire::backend::{NegotiateProtocolVersion, Report, code};
 use crate::wire::encode::frontend as encode;
 use crate::wire::options::{OptionsError, parse_options};
-use crate::wire::startup::{FirstPacket, ProtocolVersion, StartupError, StartupMessage, Wish, accept};
+use crate::wire::startup::{FirstPacket, Misfit, ProtocolVersion, StartupError, StartupMessage, Wish, accept};
 
 fn packet(code: u32, body: &[u8]) -> BytesMut {
     let mut bytes = BytesMut::new();
@@ -20,7 +20,8 @@ fn packet(code: u32, body: &[u8]) -> BytesMut {
 fn startup(version: u32, body: &[u8]) -> Result<StartupMessage, (SqlState, String)> {
     match FirstPacket::take(&mut packet(version, body)) {
         Ok(Some(FirstPacket::Startup(message))) => Ok(*message),
-        Err(error) => Err((error.code, error.message.into_owned())),
+        Err(Misfit::Refused(error)) => Err((error.code, error.message.into_owned())),
+        Err(Misfit::NoPacket(why)) => panic!("{why}"),
         Ok(other) => panic!("{other:?}"),
     }
 }
@@ -79,6 +80,10 @@ fn bad_startup_packets_are_refused_in_postgres_words() {
         refused(V3, b"user\0a\0user\0b\0\0"),
         (SqlState::PROTOCOL_VIOLATION, "duplicate startup parameter \"user\"".into())
     );
+    for name in ["database", "options"] {
+        let (code, message) = refused(V3, format!("user\0u\0{name}\0\0{name}\0\0\0").as_bytes());
+        assert_eq!((code, message), (SqlState::PROTOCOL_VIOLATION, format!("duplicate startup parameter \"{name}\"")));
+    }
     assert_eq!(refused(V3, b"user\0\xff\0\0").0, SqlState::CHARACTER_NOT_IN_REPERTOIRE);
     assert_eq!(
         refused(V3, b"user\0u\0options\0-B 5\0\0"),
@@ -102,7 +107,7 @@ fn replication_is_refused() {
 fn lengths_are_checked_before_the_packet_comes() {
     for length in [0u32, 7, 10_001, 0x4745_5420 /* "GET " */, u32::MAX] {
         let error = FirstPacket::take(&mut BytesMut::from(&length.to_be_bytes()[..])).unwrap_err();
-        assert_eq!(error.message, "invalid length of startup packet", "{length}");
+        assert_eq!(error, Misfit::NoPacket("invalid length of startup packet"), "{length}");
     }
     assert_eq!(FirstPacket::take(&mut BytesMut::from(&10_000u32.to_be_bytes()[..])), Ok(None));
     assert!(FirstPacket::take(&mut packet((1234 << 16) | 5679, b"x")).is_err());
@@ -121,7 +126,7 @@ fn cancel_keys_of_every_length_are_read() {
             }
             Err(error) => {
                 assert!(!ok);
-                assert_eq!(error.message, "invalid length of query cancel packet");
+                assert_eq!(error, Misfit::NoPacket("invalid length of query cancel packet"));
             }
             other => panic!("{other:?}"),
         }
@@ -194,8 +199,8 @@ async fn clients_that_say_nothing_or_half_a_packet_are_told_apart() {
     assert!(matches!(negotiation(&[]).await.0, Err(StartupError::Silent)));
     assert!(matches!(negotiation(&[b"\0\0\0\x20"]).await.0, Err(StartupError::Conn(_))));
     let (result, got) = negotiation(&[b"GET / HTTP/1.1\r\n\r\n"]).await;
-    assert!(matches!(result, Err(StartupError::Refused(_))));
-    assert_eq!(got[0], b'E');
+    assert!(matches!(result, Err(StartupError::NoPacket(_))));
+    assert!(got.is_empty(), "closed without a word, as by Postgres");
 }
 
 proptest! {

@@ -174,7 +174,7 @@ async fn direct_tls_needs_the_name_of_the_protocol() {
     assert!(matches!(server, Err(StartupError::Tls(_))), "{server:?}");
     let (client, server) = direct(&[b"postgresql"], tls.with_direct(false)).await;
     assert!(client.is_err());
-    assert!(matches!(server, Err(StartupError::Refused(_))), "{server:?}");
+    assert!(matches!(server, Err(StartupError::NoPacket(_))), "{server:?}");
 }
 
 #[tokio::test]
