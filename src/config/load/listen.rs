@@ -55,7 +55,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<Listen> 
         max_logins: section.number("max_logins", 1..=100_000).map_or(1_000, |n| n.value),
         buffer_memory: section.size("buffer_memory", 1 << 20..=1 << 38).unwrap_or(256 << 20),
         workers: section.number("workers", 1..=1_024).map_or_else(cores, |n| n.value),
-        max_message_bytes: section.size("max_message_bytes", 64 << 10..=MAX_MESSAGE).unwrap_or(64 << 20),
+        max_message_bytes: section.size("max_message_bytes", 64 << 10..=MAX_MESSAGE).unwrap_or(256 << 20),
     })
 }
 
