@@ -167,7 +167,7 @@ impl Talk<'_> {
             | Message::CopyData(_)
             | Message::CopyDone
             | Message::CopyFail(_)
-            | Message::FunctionCall => {
+            | Message::FunctionCall(_) => {
                 Err(PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "the console does not take this message"))
             }
         }

@@ -2,6 +2,7 @@
 
 mod advisories;
 mod copy;
+mod function_call;
 mod hostile;
 mod pipeline;
 mod startup;

@@ -186,7 +186,7 @@ impl Session {
             FrontendMessage::Sync => self.on_sync(),
             FrontendMessage::CopyDone => self.on_copy_done(),
             FrontendMessage::CopyFail(reason) => self.on_copy_fail(reason),
-            FrontendMessage::FunctionCall => Err(no_function_calls().into()),
+            FrontendMessage::FunctionCall(call) => self.on_function_call(&call),
             FrontendMessage::Terminate => {
                 self.client.intake = Intake::Closed;
                 Err(Wait::Closed.into())
@@ -260,13 +260,8 @@ enum Order {
 fn runs_something(message: &FrontendMessage<'_>) -> bool {
     use FrontendMessage as M;
     match message {
-        M::Query(_) | M::Parse(_) | M::Bind(_) | M::Describe(_) | M::Execute(_) | M::FunctionCall => true,
+        M::Query(_) | M::Parse(_) | M::Bind(_) | M::Describe(_) | M::Execute(_) | M::FunctionCall(_) => true,
         M::Close(_) | M::Flush | M::Sync | M::Terminate => false,
         M::CopyData(_) | M::CopyDone | M::CopyFail(_) => false,
     }
-}
-
-fn no_function_calls() -> PgError {
-    PgError::error(SqlState::FEATURE_NOT_SUPPORTED, "function calls by protocol message are not supported by pgwarden")
-        .hint("Call the function in a SELECT.")
 }

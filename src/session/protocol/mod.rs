@@ -16,6 +16,7 @@ mod extended;
 mod failure;
 mod following;
 mod freshness;
+mod function_call;
 mod idle;
 mod intake;
 mod load;

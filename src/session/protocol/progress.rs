@@ -31,7 +31,7 @@ impl Session {
     pub(super) fn passed(&mut self, tag: u8) -> Result<(), Broken> {
         let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(tag)) };
         match (&expected.kind, tag) {
-            (Kind::Query(_), b'T' | b'D' | b'd') | (Kind::Execute(_), b'D' | b'd') => Ok(()),
+            (Kind::Query(_), b'T' | b'D' | b'd' | b'V') | (Kind::Execute(_), b'D' | b'd') => Ok(()),
             (Kind::DescribeStatement(_) | Kind::DescribePortal, b'T') => {
                 self.completed();
                 Ok(())

@@ -94,7 +94,7 @@ impl Session {
             }
             self.pass_rows(input)?;
             let Some(head) = peek_head(input, &UpstreamLimits)? else { return Ok(()) };
-            if let b'D' | b'd' = head.tag {
+            if let b'D' | b'd' | b'V' = head.tag {
                 self.check_budget(head.frame_len());
             }
             match self.handling(head.tag) {
@@ -138,7 +138,7 @@ impl Session {
     }
 
     fn handling(&mut self, tag: u8) -> Handling {
-        let streamed = matches!(tag, b'D' | b'd' | b'T');
+        let streamed = matches!(tag, b'D' | b'd' | b'T' | b'V');
         match self.server.replies.head().map(|expected| &expected.disposition) {
             _ if !streamed => Handling::Hold,
             Some(Disposition::Forward) => Handling::Pass,
@@ -175,8 +175,8 @@ impl Session {
         passing.left -= part.len();
         if passing.forward {
             self.client.out.extend_from_slice(part);
-            if let b'D' | b'd' = passing.tag {
-                self.stats.rows(u64::from(passing.left == 0 && passing.tag == b'D'), part.len());
+            if let b'D' | b'd' | b'V' = passing.tag {
+                self.stats.rows(u64::from(passing.left == 0 && passing.tag != b'd'), part.len());
             }
         }
         if passing.left == 0 {

@@ -5,7 +5,7 @@ use bytes::{BufMut, BytesMut};
 use super::{fixed, frame, put_count, put_cstr, put_cstr_bytes, put_cstr_of, put_value, untagged};
 use crate::base::Oid;
 use crate::wire::error::WireError;
-use crate::wire::frontend::{ExtraParam, Format, Target};
+use crate::wire::frontend::{ExtraParam, Format, FunctionCall, Target};
 
 /// Code of an SSLRequest, in place of a version.
 pub const SSL_REQUEST: u32 = (1234 << 16) | 5679;
@@ -174,6 +174,17 @@ pub fn execute(out: &mut BytesMut, portal: &str, max_rows: i32) -> Result<(), Wi
     frame(out, b'E', |out| {
         put_cstr(out, "Execute", portal)?;
         out.put_i32(max_rows);
+        Ok(())
+    })
+}
+
+/// FunctionCall.
+///
+/// # Errors
+/// A call that no frame can hold.
+pub fn function_call(out: &mut BytesMut, call: &FunctionCall<'_>) -> Result<(), WireError> {
+    frame(out, b'F', |out| {
+        out.put_slice(call.body);
         Ok(())
     })
 }

@@ -2,6 +2,7 @@
 
 use bytes::{BufMut, BytesMut};
 
+use crate::base::Oid;
 use crate::wire::encode::{frame, put_cstr, put_value};
 use crate::wire::error::WireError;
 use crate::wire::reader::{Codes, Reader};
@@ -119,6 +120,32 @@ impl<'a> Bind<'a> {
             1 => self.formats.get(0).unwrap_or(0),
             _ => self.formats.get(usize::from(number).saturating_sub(1)).unwrap_or(0),
         }
+    }
+}
+
+/// `F`: a function by its OID, with its arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionCall<'a> {
+    /// `pg_proc.oid`
+    pub function: Oid,
+    /// All of the body, checked.
+    pub(in crate::wire) body: &'a [u8],
+}
+
+impl<'a> FunctionCall<'a> {
+    /// Reads the body.
+    ///
+    /// # Errors
+    /// If it is not well-formed.
+    pub fn read(body: &'a [u8]) -> Result<Self, WireError> {
+        let mut reader = Reader::new("FunctionCall", body);
+        let function = reader.u32()?;
+        Codes::read(&mut reader)?;
+        Params::read(&mut reader)?;
+        // The format of the result.
+        reader.u16()?;
+        reader.end()?;
+        Ok(Self { function, body })
     }
 }
 

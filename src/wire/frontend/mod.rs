@@ -4,7 +4,7 @@ mod bind;
 mod password;
 mod statement;
 
-pub use bind::{Bind, BindRewrite, ExtraParam, Format, Params, rewrite_bind};
+pub use bind::{Bind, BindRewrite, ExtraParam, Format, FunctionCall, Params, rewrite_bind};
 pub use password::{SaslInitialResponse, password, sasl_response};
 pub use statement::{Execute, Parse, Target, parse_with_extra};
 
@@ -38,8 +38,8 @@ pub enum FrontendMessage<'a> {
     CopyDone,
     /// `f`: why the client gives up its COPY.
     CopyFail(&'a str),
-    /// `F`: recognised, never served.
-    FunctionCall,
+    /// `F`
+    FunctionCall(FunctionCall<'a>),
 }
 
 impl<'a> FrontendMessage<'a> {
@@ -59,7 +59,7 @@ impl<'a> FrontendMessage<'a> {
             b'S' => empty("Sync", body, FrontendMessage::Sync)?,
             // Postgres does not look at the bodies of these two either.
             b'X' => FrontendMessage::Terminate,
-            b'F' => FrontendMessage::FunctionCall,
+            b'F' => FrontendMessage::FunctionCall(FunctionCall::read(body)?),
             b'd' => FrontendMessage::CopyData(body),
             b'c' => empty("CopyDone", body, FrontendMessage::CopyDone)?,
             b'f' => FrontendMessage::CopyFail(only_text("CopyFail", body)?),

@@ -52,7 +52,16 @@ fn statement_messages_are_read() {
     assert_eq!(FrontendMessage::read(b'C', b"P\0"), Ok(FrontendMessage::Close(Target::Portal(""))));
     assert!(FrontendMessage::read(b'C', b"X\0").is_err());
     assert_eq!(Execute::read(b"p\0\0\0\0\x05"), Ok(Execute { portal: "p", max_rows: 5 }));
-    assert_eq!(FrontendMessage::read(b'F', b"\x01\x02"), Ok(FrontendMessage::FunctionCall));
+    assert!(FrontendMessage::read(b'F', b"\x01\x02").is_err());
+    let call = b"\0\0\x05\x75\0\x01\0\0\0\x01\0\0\0\x02-5\0\0";
+    let Ok(FrontendMessage::FunctionCall(read)) = FrontendMessage::read(b'F', call) else { panic!() };
+    assert_eq!(read.function, 1397);
+    let mut out = BytesMut::new();
+    encode::function_call(&mut out, &read).unwrap();
+    assert_eq!(out[5..], call[..]);
+    for cut in 0..call.len() {
+        assert!(FrontendMessage::read(b'F', &call[..cut]).is_err(), "{cut}");
+    }
     assert_eq!(password(b"secret\0"), Ok(&b"secret"[..]));
     assert_eq!(password(b"sec\0ret\0"), Err(WireError::Trailing("PasswordMessage")));
     assert_eq!(

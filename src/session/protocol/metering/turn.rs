@@ -47,7 +47,7 @@ impl Session {
         let text = match message {
             FrontendMessage::Query(sql) => sql.len(),
             FrontendMessage::Parse(parse) => parse.sql.len(),
-            FrontendMessage::Bind(_) | FrontendMessage::Execute(_) | FrontendMessage::FunctionCall => 0,
+            FrontendMessage::Bind(_) | FrontendMessage::Execute(_) | FrontendMessage::FunctionCall(_) => 0,
             _ => return Ok(()),
         };
         let Some(payer) = self.payer(message) else { return Ok(()) };
