@@ -181,6 +181,24 @@ impl<'p> Rewriter<'p> {
 
     /// `SELECT q.c1, CASE WHEN q.c2 = $n ..., q.c3 FROM (query) q(c1, c2, c3)`
     fn wrap(&mut self, select: &mut SelectStmt, width: usize, at: usize, table: &TenantTable) -> Result<(), Refusal> {
+        let mut inner = std::mem::take(select);
+        // A WITH that writes may stand at the top only.
+        let with = inner.with_clause.take();
+        let (targets, rows) = self.checked_columns(inner, width, at, table)?;
+        *select = tree::select(targets, rows, None, false);
+        select.with_clause = with;
+        Ok(())
+    }
+
+    /// A query of `width` columns as an item of FROM, and its columns, of which the one at `at` is compared with the tenant's
+    /// value when the statement runs.
+    pub(super) fn checked_columns(
+        &mut self,
+        query: SelectStmt,
+        width: usize,
+        at: usize,
+        table: &TenantTable,
+    ) -> Result<(Vec<Node>, Node), Refusal> {
         let names: Vec<String> = (1..=width).map(|i| format!("c{i}")).collect();
         let prefix = [WRAPPER.to_owned()];
         let mut targets = Vec::with_capacity(width);
@@ -189,13 +207,8 @@ impl<'p> Rewriter<'p> {
             let value = if i == at { self.checked(column, table)? } else { column };
             targets.push(tree::target("", Some(value)));
         }
-        let mut inner = std::mem::take(select);
-        // A WITH that writes may stand at the top only.
-        let with = inner.with_clause.take();
         let alias = Alias { aliasname: WRAPPER.to_owned(), colnames: names.iter().map(|n| tree::string(n)).collect() };
-        *select = tree::select(targets, tree::subselect(inner, alias, false), None, false);
-        select.with_clause = with;
-        Ok(())
+        Ok((targets, tree::subselect(query, alias, false)))
     }
 
     fn on_conflict(&mut self, clause: &mut OnConflictClause, target: Target<'p>, alias: &str) -> Result<(), Refusal> {

@@ -134,15 +134,36 @@ impl Rewriter<'_> {
             Some((at, table, names))
         });
         let Some((at, table, names)) = own else { return self.expr(source) };
-        let Some(NodeEnum::RowExpr(row)) = source.node.as_mut() else { return Err(foreign_value(&table.column)) };
-        in_their_places(&row.args)?;
-        for (i, element) in row.args.iter_mut().enumerate() {
-            if i == at {
-                self.assign_tenant(element, table, names)?;
-            } else {
-                self.expr(element)?;
+        match source.node.as_mut() {
+            Some(NodeEnum::RowExpr(row)) => {
+                in_their_places(&row.args)?;
+                for (i, element) in row.args.iter_mut().enumerate() {
+                    if i == at {
+                        self.assign_tenant(element, table, names)?;
+                    } else {
+                        self.expr(element)?;
+                    }
+                }
+                Ok(())
             }
+            Some(NodeEnum::SubLink(_)) => {
+                self.expr(source)?;
+                self.assign_query(source, columns.len(), at, table)
+            }
+            // Postgres takes nothing else.
+            Some(_) | None => Err(foreign_value(&table.column)),
         }
+    }
+
+    /// `(SELECT q.c1, CASE WHEN q.c2 = $n ... FROM (SELECT true) LEFT JOIN (query) q(c1, c2) ON true)`: a query without a row
+    /// would set the tenant column to NULL, and so is compared too.
+    fn assign_query(&mut self, source: &mut Node, width: usize, at: usize, table: &TenantTable) -> Result<(), Refusal> {
+        let Some(NodeEnum::SubLink(link)) = source.node.as_mut() else { return Err(unsupported("this assignment")) };
+        let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref_mut().and_then(|it| it.node.as_mut()) else {
+            return Err(unsupported("this assignment"));
+        };
+        let (targets, rows) = self.checked_columns(std::mem::take(query), width, at, table)?;
+        **query = tree::select(targets, tree::one_row_at_least(rows), None, false);
         Ok(())
     }
 
@@ -150,10 +171,10 @@ impl Rewriter<'_> {
         if is_itself(value, table, names) || planted(Fault::Assignment) {
             return self.expr(value);
         }
-        match self.given(value, table) {
-            Given::Literal(_) | Given::Param(_) => self.own_value(value, table),
-            Given::Default | Given::Null | Given::Computed => Err(foreign_value(&table.column)),
+        if let Given::Computed = self.given(value, table) {
+            self.expr(value)?;
         }
+        self.own_value(value, table)
     }
 
     /// What follows a column that is assigned to: `a[1]`, `a.f`. Fields are no functions here.

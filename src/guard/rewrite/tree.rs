@@ -3,7 +3,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     self, AConst, AExpr, AExprKind, AStar, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen, CoercionForm, ColumnRef,
-    FuncCall, Node, NullTest, NullTestType, ParamRef, RangeSubselect, ResTarget, SelectStmt, a_const,
+    FuncCall, JoinExpr, JoinType, Node, NullTest, NullTestType, ParamRef, RangeSubselect, ResTarget, SelectStmt,
+    a_const,
 };
 
 pub(super) fn node(inner: NodeEnum) -> Node {
@@ -158,14 +159,34 @@ pub(super) fn case(condition: Node, result: Node, otherwise: Node) -> Node {
     })))
 }
 
-/// `(SELECT true)`, which Postgres runs once and the planner does not know the value of.
-pub(super) fn query_of_true() -> Node {
-    let query = SelectStmt {
+fn select_true() -> SelectStmt {
+    SelectStmt {
         target_list: vec![target("", Some(boolean(true)))],
         limit_option: protobuf::LimitOption::Default.into(),
         op: protobuf::SetOperation::SetopNone.into(),
         ..SelectStmt::default()
-    };
+    }
+}
+
+/// `(SELECT true) pgwarden_row LEFT JOIN rows ON true`: a row of NULLs where there is none.
+pub(super) fn one_row_at_least(rows: Node) -> Node {
+    let alias = Alias { aliasname: "pgwarden_row".to_owned(), colnames: vec![] };
+    node(NodeEnum::JoinExpr(Box::new(JoinExpr {
+        jointype: JoinType::JoinLeft.into(),
+        is_natural: false,
+        larg: Some(Box::new(subselect(select_true(), alias, false))),
+        rarg: Some(Box::new(rows)),
+        using_clause: vec![],
+        join_using_alias: None,
+        quals: Some(Box::new(boolean(true))),
+        alias: None,
+        rtindex: 0,
+    })))
+}
+
+/// `(SELECT true)`, which Postgres runs once and the planner does not know the value of.
+pub(super) fn query_of_true() -> Node {
+    let query = select_true();
     node(NodeEnum::SubLink(Box::new(protobuf::SubLink {
         xpr: None,
         sub_link_type: protobuf::SubLinkType::ExprSublink.into(),

@@ -2,15 +2,16 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AConst, CmdType, ColumnRef, CopyStmt, DeleteStmt, InsertStmt, MergeMatchKind, MergeStmt, MergeWhenClause,
-    MultiAssignRef, Node, OnConflictAction, OnConflictClause, RangeVar, SelectStmt, SetOperation, UpdateStmt, a_const,
+    AConst, CmdType, ColumnRef, CopyStmt, DeleteStmt, InsertStmt, JoinType, MergeMatchKind, MergeStmt, MergeWhenClause,
+    MultiAssignRef, Node, OnConflictAction, OnConflictClause, RangeVar, SelectStmt, SetOperation, SubLinkType,
+    UpdateStmt, a_const,
 };
 
 use super::from::Conditions;
 use super::level::Level;
 use super::predicate::Reference;
 use super::scope::Scope;
-use super::tree::{conjuncts, node, nodes, single_case, strings, target, targets};
+use super::tree::{conjuncts, is_bool, node, nodes, single_case, strings, target, targets};
 use super::{Outcome, Verifier};
 use crate::guard::plan::TenantCheck;
 use crate::guard::policy::TenantTable;
@@ -317,13 +318,45 @@ fn always_fails(value: &NodeEnum) -> bool {
         && matches!(call.args.as_slice(), [Node { node: Some(NodeEnum::AConst(_)) }])
 }
 
-/// The value of `(a, b) = ROW(x, y)` for one column; `None` where the row is not written out.
+/// The value of `(a, b) = ROW(x, y)` for one column, or of `(a, b) = (SELECT x, y ...)` where that has a row for certain;
+/// `None` where it cannot be told.
 fn multi_assigned(multi: &MultiAssignRef) -> Option<&NodeEnum> {
-    let Some(NodeEnum::RowExpr(row)) = node(&multi.source) else { return None };
-    if nodes(&row.args).any(gives_many) {
-        return None;
+    let at = usize::try_from(multi.colno).ok()?.checked_sub(1)?;
+    match node(&multi.source)? {
+        NodeEnum::RowExpr(row) if !nodes(&row.args).any(gives_many) => row.args.get(at)?.node.as_ref(),
+        NodeEnum::SubLink(link) if link.sub_link_type() == SubLinkType::ExprSublink => match node(&link.subselect)? {
+            NodeEnum::SelectStmt(select) if has_one_row(select) => target_value(select.target_list.get(at)?),
+            _ => None,
+        },
+        _ => None,
     }
-    row.args.get(usize::try_from(multi.colno).ok()?.checked_sub(1)?)?.node.as_ref()
+}
+
+/// `SELECT columns and CASEs FROM (SELECT true) x LEFT JOIN ... ON true`: not less than one row, and more are an error.
+fn has_one_row(select: &SelectStmt) -> bool {
+    let [Node { node: Some(NodeEnum::JoinExpr(join)) }] = select.from_clause.as_slice() else { return false };
+    let first = match node(&join.larg) {
+        Some(NodeEnum::RangeSubselect(sub)) => node(&sub.subquery),
+        _ => None,
+    };
+    let values = |select: &SelectStmt, one: fn(&NodeEnum) -> bool| {
+        select.target_list.iter().all(|item| target_value(item).is_some_and(one))
+    };
+    let rows_stay = |select: &SelectStmt| {
+        let rest = SelectStmt { target_list: vec![], from_clause: vec![], ..select.clone() };
+        rest == SelectStmt { op: select.op, limit_option: select.limit_option, ..SelectStmt::default() }
+    };
+    let true_only = |value: &NodeEnum| is_bool(Some(value), true);
+    let one_each = |value: &NodeEnum| match value {
+        NodeEnum::ColumnRef(_) => !gives_many(value),
+        other => matches!(other, NodeEnum::CaseExpr(_)),
+    };
+    join.jointype() == JoinType::JoinLeft
+        && is_bool(node(&join.quals), true)
+        && matches!(first, Some(NodeEnum::SelectStmt(first))
+            if first.from_clause.is_empty() && rows_stay(first) && !first.target_list.is_empty() && values(first, true_only))
+        && rows_stay(select)
+        && values(select, one_each)
 }
 
 fn constant_text(constant: &AConst) -> Option<String> {

@@ -52,7 +52,7 @@ impl<'p> Checker<'p> {
 
 /// A test that tells nothing, and cannot be evaluated before there are rows.
 fn is_late(test: &Expr) -> bool {
-    is_count(test) || is_query_of_true(test)
+    is_count(test) || matches!(bare(test), Expr::Subquery(query) if is_query_of_true(query))
 }
 
 /// `pg_catalog.count(*) OPERATOR(pg_catalog.>=) 0`
@@ -66,9 +66,8 @@ fn is_count(test: &Expr) -> bool {
 }
 
 /// `(SELECT true)`
-fn is_query_of_true(test: &Expr) -> bool {
-    let Expr::Subquery(query) = bare(test) else { return false };
-    let Query { with: None, body, order_by: None, limit_clause: None, fetch: None, .. } = &**query else {
+pub(super) fn is_query_of_true(query: &Query) -> bool {
+    let Query { with: None, body, order_by: None, limit_clause: None, fetch: None, .. } = query else {
         return false;
     };
     let SetExpr::Select(select) = &**body else { return false };

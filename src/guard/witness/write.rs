@@ -2,11 +2,12 @@
 
 use sqlparser::ast::{
     Assignment, AssignmentTarget, CaseWhen, CastKind, DataType, Delete, Expr, FromTable, Function, FunctionArg,
-    FunctionArgExpr, FunctionArguments, Ident, ObjectName, SelectItem, TableFactor, TableWithJoins, Update,
-    UpdateTableFromKind, Value,
+    FunctionArgExpr, FunctionArguments, GroupByExpr, Ident, Join, JoinConstraint, JoinOperator, ObjectName, Query,
+    SelectItem, SetExpr, TableFactor, TableWithJoins, Update, UpdateTableFromKind, Value,
 };
 
 use super::Checker;
+use super::condition::is_query_of_true;
 use super::level::{Behind, Item, Level, Shape};
 use super::names::{name, path, qualified};
 use super::predicate::{bare, conjuncts, is_system_operator, row};
@@ -134,10 +135,15 @@ impl<'p> Checker<'p> {
                 }
                 AssignmentTarget::Tuple(columns) => match columns.iter().position(|c| is_column(c, table)) {
                     None => true,
-                    Some(at) => row(value)
-                        .filter(|row| row.len() == columns.len())
-                        .and_then(|row| row.into_iter().nth(at))
-                        .is_some_and(|value| self.stays(value, target, table, excluded)),
+                    Some(at) => match bare(value) {
+                        Expr::Subquery(query) => {
+                            value_of(query, at, columns.len()).is_some_and(|value| self.is_own(value, table))
+                        }
+                        _other => row(value)
+                            .filter(|row| row.len() == columns.len())
+                            .and_then(|row| row.into_iter().nth(at))
+                            .is_some_and(|value| self.stays(value, target, table, excluded)),
+                    },
                 },
             };
             if !own {
@@ -182,6 +188,30 @@ impl<'p> Checker<'p> {
 fn is_column(column: &ObjectName, table: &TenantTable) -> bool {
     // `a.f` assigns to a field of a column.
     path(column).is_none_or(|path| path.first() == Some(&table.column))
+}
+
+/// One value of `(SELECT x, y FROM (SELECT true) a LEFT JOIN ... ON true)`, which has a row for certain.
+fn value_of(query: &Query, at: usize, width: usize) -> Option<&Expr> {
+    let Query { with: None, body, order_by: None, limit_clause: None, fetch: None, .. } = query else { return None };
+    let SetExpr::Select(select) = &**body else { return None };
+    let [TableWithJoins { relation: TableFactor::Derived { subquery, .. }, joins }] = select.from.as_slice() else {
+        return None;
+    };
+    let [Join { join_operator: JoinOperator::Left(on) | JoinOperator::LeftOuter(on), .. }] = joins.as_slice() else {
+        return None;
+    };
+    let JoinConstraint::On(on) = on else { return None };
+    let rows_stay = select.selection.is_none() && select.having.is_none() && select.distinct.is_none();
+    let ungrouped = matches!(&select.group_by, GroupByExpr::Expressions(by, _) if by.is_empty());
+    let one = is_true(on) && is_query_of_true(subquery) && rows_stay && ungrouped;
+    match select.projection.get(at) {
+        Some(SelectItem::UnnamedExpr(value)) if one && select.projection.len() == width => Some(value),
+        Some(_) | None => None,
+    }
+}
+
+fn is_true(value: &Expr) -> bool {
+    matches!(bare(value), Expr::Value(value) if value.value == Value::Boolean(true))
 }
 
 fn is_excluded(path: &[Ident], table: &TenantTable) -> bool {

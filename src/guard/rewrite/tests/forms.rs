@@ -248,6 +248,30 @@ fn update_and_delete() {
             "UPDATE public.orders SET tenant_id = tenant_id WHERE public.orders.tenant_id =T= $1",
         ),
         (
+            "UPDATE orders SET tenant_id = DEFAULT",
+            "UPDATE public.orders SET tenant_id = $1 WHERE public.orders.tenant_id =T= $1",
+        ),
+        (
+            "UPDATE orders SET tenant_id = COALESCE($1, tenant_id), status = 'x'",
+            "UPDATE public.orders SET tenant_id = CASE WHEN COALESCE($1, tenant_id) =T= $2 THEN $2 ELSE FAILS END, status = 'x' WHERE public.orders.tenant_id =T= $2",
+        ),
+        (
+            "UPDATE orders o SET tenant_id = v.t FROM (VALUES (1, 2)) v(i, t) WHERE o.id = v.i",
+            "UPDATE public.orders o SET tenant_id = CASE WHEN v.t =T= $1 THEN $1 ELSE FAILS END FROM (VALUES (1, 2)) v(i, t) WHERE o.tenant_id =T= $1 AND o.id = v.i",
+        ),
+        (
+            "UPDATE orders SET (status, tenant_id) = (SELECT name, tenant_id FROM customers WHERE id = 1)",
+            "UPDATE public.orders SET (status, tenant_id) = (SELECT pgwarden_rows.c1, CASE WHEN pgwarden_rows.c2 =T= $1 THEN $1 ELSE FAILS END FROM (SELECT true) pgwarden_row LEFT JOIN (SELECT name, tenant_id FROM public.customers WHERE public.customers.tenant_id =T= $1 AND id = 1) pgwarden_rows(c1, c2) ON true) WHERE public.orders.tenant_id =T= $1",
+        ),
+        (
+            "INSERT INTO orders (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.tenant_id + 0",
+            "INSERT INTO public.orders (id, tenant_id) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET tenant_id = CASE WHEN excluded.tenant_id + 0 =T= $1 THEN $1 ELSE FAILS END WHERE public.orders.tenant_id =T= $1",
+        ),
+        (
+            "MERGE INTO orders o USING countries c ON false WHEN MATCHED THEN UPDATE SET tenant_id = CASE WHEN c.code = 'x' THEN 1 ELSE 2 END",
+            "MERGE INTO public.orders o USING public.countries c ON o.tenant_id =T= $1 AND false WHEN MATCHED AND o.tenant_id =T= $1 THEN UPDATE SET tenant_id = CASE WHEN CASE WHEN c.code = 'x' THEN 1 ELSE 2 END =T= $1 THEN $1 ELSE FAILS END",
+        ),
+        (
             "UPDATE orders SET tenant_id = $1",
             "UPDATE public.orders SET tenant_id = $1 WHERE public.orders.tenant_id =T= $2",
         ),

@@ -10,10 +10,9 @@ fn refusals_name_what_is_wrong() {
         ("SELECT * FROM nope", "42P01 relation \"nope\" does not exist"),
         ("SELECT query_to_xml('x')", "42501 permission denied for function query_to_xml"),
         ("INSERT INTO countries VALUES ('a', 'b')", "42501 permission denied for table countries"),
-        ("UPDATE orders SET tenant_id = DEFAULT", "42501 column \"tenant_id\" may hold only the tenant's own value"),
-        ("UPDATE orders SET tenant_id = 1 + 1", "42501 column \"tenant_id\" may hold only the tenant's own value"),
+        ("UPDATE orders SET tenant_id = NULL", "42501 column \"tenant_id\" may hold only the tenant's own value"),
         (
-            "UPDATE orders SET (tenant_id, status) = (SELECT 1, 'a')",
+            "UPDATE orders SET (tenant_id, status) = (NULL, 'a')",
             "42501 column \"tenant_id\" may hold only the tenant's own value",
         ),
         (

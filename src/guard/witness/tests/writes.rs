@@ -16,6 +16,7 @@ fn writes_of_the_own_value_are_covered() {
             "UPDATE public.orders SET (id, tenant_id) = (5, $1), status = 'x' WHERE P(orders)",
             "UPDATE public.orders SET (id, tenant_id) = ROW(5, $1) WHERE P(orders)",
             "UPDATE public.orders SET tenant_id = orders.tenant_id WHERE P(public.orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT q.a, CASE WHEN q.b OPERATOR(pg_catalog.=) $2 THEN $2 ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::int END FROM (SELECT true) x LEFT JOIN (SELECT 5, 2) q(a, b) ON true) WHERE P(orders)",
             "DELETE FROM public.orders USING public.countries c WHERE P(orders) AND status = c.code RETURNING *",
             "MERGE INTO public.orders o USING (SELECT id FROM public.customers WHERE P(customers)) s ON P(o) AND o.id = s.id \
              WHEN MATCHED THEN UPDATE SET id = 1 WHEN NOT MATCHED BY SOURCE AND P(o) THEN DELETE WHEN NOT MATCHED THEN INSERT (id, tenant_id) VALUES (1, $2)",
@@ -56,6 +57,13 @@ fn writes_for_others_are_seen() {
             "UPDATE public.orders o SET tenant_id = c.tenant_id FROM public.customers c WHERE P(o) AND P(c)",
             "UPDATE public.orders SET (id, tenant_id) = (5, 2) WHERE P(orders)",
             "UPDATE public.orders SET (id, tenant_id) = (SELECT 5, 2) WHERE P(orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT q.a, q.b FROM (SELECT true) x LEFT JOIN (SELECT 5, 2) q(a, b) ON true) WHERE P(orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT CASE WHEN q.b OPERATOR(pg_catalog.=) $2 THEN $2 ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::int END, q.b FROM (SELECT true) x LEFT JOIN (SELECT 5, 2) q(a, b) ON true) WHERE P(orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT 5, CASE WHEN 2 OPERATOR(pg_catalog.=) $2 THEN $2 ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::int END) WHERE P(orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT q.a, CASE WHEN q.b OPERATOR(pg_catalog.=) $2 THEN $2 ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::int END FROM (SELECT true) x LEFT JOIN (SELECT 5, 2) q(a, b) ON true WHERE false) WHERE P(orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT q.a, CASE WHEN q.b OPERATOR(pg_catalog.=) $2 THEN $2 ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::int END FROM (SELECT true) x JOIN (SELECT 5, 2) q(a, b) ON true) WHERE P(orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT q.a, CASE WHEN q.b OPERATOR(pg_catalog.=) $2 THEN $2 ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::int END FROM (SELECT true WHERE false) x LEFT JOIN (SELECT 5, 2) q(a, b) ON true) WHERE P(orders)",
+            "UPDATE public.orders SET (id, tenant_id) = (SELECT q.a, CASE WHEN q.b OPERATOR(pg_catalog.=) $2 THEN $2 ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::int END FROM (SELECT true) x LEFT JOIN (SELECT 5, 2) q(a, b) ON true LIMIT 0) WHERE P(orders)",
             "MERGE INTO public.orders o USING public.countries s ON P(o) WHEN MATCHED THEN UPDATE SET tenant_id = 2",
         ],
     );
