@@ -34,7 +34,7 @@ pub fn policy() -> Policy {
         ("orders", tenant("tenant_id", INT4, "pg_catalog.int4", None)),
         ("customers", tenant("tenant_id", INT4, "pg_catalog.int4", None)),
         ("invoices", tenant("org_id", UUID, "pg_catalog.uuid", Some("uuid"))),
-        ("countries", TableRule::Shared),
+        ("countries", TableRule::Shared(pgwarden::base::Access::Read)),
     ];
     Policy {
         catalog: Arc::new(Catalog {
@@ -86,6 +86,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
 fn tenant(column: &str, type_oid: u32, type_name: &str, key: Option<&str>) -> TableRule {
     let [column, type_name] = [column, type_name].map(str::to_owned);
     TableRule::Tenant(TenantTable {
+        access: pgwarden::base::Access::Write,
         column,
         type_oid,
         type_name,

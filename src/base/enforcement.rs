@@ -36,6 +36,32 @@ impl Enforcement {
     }
 }
 
+/// What a tenant may do with the rows of a table that it reads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Read them.
+    #[default]
+    Read,
+    /// And add some.
+    Insert,
+    /// And change them.
+    Write,
+}
+
+impl Access {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Insert, Self::Write];
+
+    /// As the configuration spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Insert => "insert",
+            Self::Write => "write",
+        }
+    }
+}
+
 /// What becomes of what the witness says of a text: the reading by a second grammar.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Witness {

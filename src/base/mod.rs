@@ -13,7 +13,7 @@ mod secret;
 mod tenant_name;
 
 pub use allow::{AllowList, parse_network};
-pub use enforcement::{Enforcement, Mode, Witness};
+pub use enforcement::{Access, Enforcement, Mode, Witness};
 pub use ids::{LoginName, SessionId, TenantName, UpstreamName};
 pub use keys::{KeyName, TenantKeys, key_setting};
 pub use oid::Oid;

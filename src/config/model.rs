@@ -12,7 +12,8 @@ use super::limits::{Limits, SharedLimits};
 use super::quota::{MetricsConfig, Quota, QuotaConfig};
 use crate::auth::{FailureRules, TokenRules};
 use crate::base::{
-    AllowList, KeyName, LoginName, Mode, NamePattern, QualifiedName, Secret, TenantKeys, TenantName, UpstreamName,
+    Access, AllowList, KeyName, LoginName, Mode, NamePattern, QualifiedName, Secret, TenantKeys, TenantName,
+    UpstreamName,
 };
 pub use crate::base::{Enforcement, Witness};
 pub use crate::wire::tls::TlsMode;
@@ -425,11 +426,28 @@ pub struct TenantsFrom {
 
 /// An entry of `[tenancy.tables]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TableOverride {
-    /// The tenant column; without it, `Tenancy::column`.
-    pub column: Option<String>,
-    /// Which of a tenant's keys stands in it.
-    pub key: KeyName,
+pub enum TableOverride {
+    /// Rows of tenants.
+    Tenant {
+        /// The tenant column; without it, `Tenancy::column`.
+        column: Option<String>,
+        /// Which of a tenant's keys stands in it.
+        key: KeyName,
+        /// What tenants may do with their own rows.
+        access: Access,
+    },
+    /// Rows of all tenants together.
+    Shared(Access),
+}
+
+impl TableOverride {
+    /// The tenants' key by name that it asks for.
+    pub fn key(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Tenant { key, .. } => key.as_ref(),
+            Self::Shared(_) => None,
+        }
+    }
 }
 
 /// What a login is for.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::{Policy, Protection, TableRule, TenantTable};
 use crate::base::oid::{INT4, TEXT};
-use crate::base::{Oid, QualifiedName};
+use crate::base::{Access, Oid, QualifiedName};
 use crate::catalog::{
     Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, RelKind, Relation, TypeInfo, Volatility,
 };
@@ -124,6 +124,7 @@ pub(crate) fn tenant_table(column: &str) -> TenantTable {
         type_oid: INT4,
         type_name: "pg_catalog.int4".to_owned(),
         key: None,
+        access: Access::Write,
         protection: Protection::Predicate,
     }
 }

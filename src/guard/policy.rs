@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use crate::base::{Enforcement, KeyName, Oid, QualifiedName, Witness};
+use crate::base::{Access, Enforcement, KeyName, Oid, QualifiedName, Witness};
 use crate::catalog::Catalog;
 use crate::sql::StatementLimits;
 
@@ -30,6 +30,8 @@ pub struct TenantTable {
     pub type_name: String,
     /// Which of the tenant's keys stands in it.
     pub key: KeyName,
+    /// What tenants may do with their own rows.
+    pub access: Access,
     /// What keeps its rows apart.
     pub protection: Protection,
 }
@@ -39,8 +41,8 @@ pub struct TenantTable {
 pub enum TableRule {
     /// A tenant relation: only behind its predicate.
     Tenant(TenantTable),
-    /// A shared table: read by all, written by none.
-    Shared,
+    /// A shared table: read by all, and what else they may do with it.
+    Shared(Access),
 }
 
 /// The rules of one upstream.

@@ -46,7 +46,7 @@ pub(super) fn check_keys(
         }
     }
     tables.retain(|_, rule| match rule {
-        TableRule::Shared => true,
+        TableRule::Shared(_) => true,
         TableRule::Tenant(TenantTable { type_oid, key, .. }) => {
             !refused.iter().any(|(k, oid)| k == key && oid == type_oid)
         }

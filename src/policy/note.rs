@@ -86,7 +86,7 @@ pub enum PolicyNote {
         name: QualifiedName,
     },
     /// Listed as shared, but rows in it belong to tenants.
-    #[error("shared_tables names {name}, which has the tenant column: it stays a tenant table")]
+    #[error("{name} is listed as shared, and has the tenant column: it stays a tenant table")]
     SharedHasColumn {
         /// The table.
         name: QualifiedName,

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 
 use super::*;
 use crate::base::oid::{INT4, TEXT, UUID};
-use crate::base::{QualifiedName, TenantKeys, TenantName};
+use crate::base::{Access, QualifiedName, TenantKeys, TenantName};
 use crate::catalog::*;
 use crate::config::{Address, PoolSettings, TableOverride, TlsMode, Upstream, UpstreamTls};
 use crate::guard::{TableRule, fixture};
@@ -91,7 +91,8 @@ impl World {
     }
 
     fn over(mut self, name: &str, column: Option<&str>, key: Option<&str>) -> Self {
-        let over = TableOverride { column: column.map(str::to_owned), key: key.map(Arc::from) };
+        let over =
+            TableOverride::Tenant { column: column.map(str::to_owned), key: key.map(Arc::from), access: Access::Write };
         self.tenancy.tables.insert(q(name), over);
         self
     }
@@ -120,7 +121,8 @@ impl World {
             .iter()
             .map(|(name, rule)| {
                 let rule = match rule {
-                    TableRule::Shared => "shared".to_owned(),
+                    TableRule::Shared(Access::Read) => "shared".to_owned(),
+                    TableRule::Shared(access) => format!("shared:{}", access.as_str()),
                     TableRule::Tenant(t) => {
                         format!("{}:{}:{}", t.column, t.type_name, t.key.as_deref().unwrap_or("-"))
                     }
@@ -236,7 +238,7 @@ fn contradicting_families_are_refused() {
 fn shared_tables_show_no_tenants_rows() {
     World::new().table("public.x", &[("tenant_id", INT4)]).shared("public.x").expect(
         &[("public.x", "tenant_id:pg_catalog.int4:-")],
-        &["public.x, which has the tenant column: it stays a tenant table"],
+        &["public.x is listed as shared, and has the tenant column: it stays a tenant table"],
     );
     // A grandchild's rows are read through its grandparent. A foreign table is no tenant table by itself, but has rows.
     for kind in [RelKind::Table, RelKind::ForeignTable] {

@@ -23,7 +23,7 @@ fn tables(policy: &Policy) -> Vec<(&Relation, &TenantTable)> {
         .iter()
         .filter_map(|(name, rule)| match rule {
             TableRule::Tenant(table) => Some((policy.catalog.relations.get(name)?, table)),
-            TableRule::Shared => None,
+            TableRule::Shared(_) => None,
         })
         .filter(|(relation, _)| can_have_policies(relation.kind))
         .collect();

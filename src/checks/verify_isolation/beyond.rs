@@ -91,7 +91,7 @@ pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, 
             Layout::Database => (!is_system(&it.name.schema)).then_some((it, None)),
             Layout::Shared => match policy.tables.get(&it.name)? {
                 TableRule::Tenant(rule) => Some((it, Some((rule.column.as_str(), &**tenant.keys.get(&rule.key)?)))),
-                TableRule::Shared => None,
+                TableRule::Shared(_) => None,
             },
         })
         .collect();
@@ -103,7 +103,7 @@ pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, 
 pub fn readable<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<(&'p str, &'p str)>)> {
     let mut tables = tables(policy, tenant);
     if matches!(tenant.layout, Layout::Shared | Layout::Schema { .. }) {
-        let shared = policy.tables.iter().filter(|(_, rule)| matches!(rule, TableRule::Shared));
+        let shared = policy.tables.iter().filter(|(_, rule)| matches!(rule, TableRule::Shared(_)));
         tables.extend(shared.filter_map(|(name, _)| Some((policy.catalog.relations.get(name)?, None))));
     }
     tables

@@ -8,7 +8,7 @@ use toml::de::DeValue;
 
 use super::tls::is_host_name;
 use super::{Context, Upstreams, pattern};
-use crate::base::{QualifiedName, UpstreamName};
+use crate::base::{Access, QualifiedName, UpstreamName};
 use crate::config::diagnostics::{Span, did_you_mean};
 use crate::config::model::{Source, TableOverride, Tenancy, Witness};
 use crate::config::section::{Keys, Section, value_type};
@@ -32,7 +32,7 @@ const TENANCY: Keys = Keys {
     ],
     later: &[],
 };
-const TABLE: Keys = Keys { known: &["column", "key"], later: &[] };
+const TABLE: Keys = Keys { known: &["column", "key", "write", "access"], later: &[] };
 
 /// Longest identifier of Postgres, in bytes (NAMEDATALEN - 1).
 pub(super) const MAX_IDENTIFIER: usize = 63;
@@ -264,13 +264,59 @@ fn read_tables(
         };
         let title = format!("[tenancy.tables] \"{}\"", name.value);
         let entry = Section::new(title, value.span, inner, context.findings).expect_keys(&TABLE);
-        let over = TableOverride {
-            column: identifier(context, &entry, "column"),
-            key: entry.nonempty("key").map(|k| Arc::from(k.value)),
+        let over = match entry.has("access") {
+            true => read_shared(context, &entry, &table),
+            false => TableOverride::Tenant {
+                column: identifier(context, &entry, "column"),
+                key: entry.nonempty("key").map(|k| Arc::from(k.value)),
+                access: match entry.bool("write").is_none_or(|write| write.value) {
+                    true => Access::Write,
+                    false => Access::Read,
+                },
+            },
         };
         tables.insert(table, over);
     }
     tables
+}
+
+/// A table without tenants' rows, and what they may do with it.
+fn read_shared(context: &Context<'_>, entry: &Section<'_>, table: &QualifiedName) -> TableOverride {
+    for key in ["column", "key", "write"] {
+        if entry.has(key) {
+            context.findings.error_hint(
+                &entry.span_of(key),
+                format!("\"{key}\" goes with a table of tenants, \"access\" with one that is shared"),
+                "a table belongs to tenants, or to all of them together",
+            );
+        }
+    }
+    let written = entry.nonempty("access");
+    let named = |text: &str| Access::ALL.into_iter().find(|it| it.as_str() == text);
+    let access = written.as_ref().map(|written| (written, named(written.value)));
+    match access {
+        Some((written, Some(access @ (Access::Insert | Access::Write)))) => {
+            let what = match access {
+                Access::Read | Access::Insert => "every tenant may add rows to",
+                Access::Write => "every tenant may add, change and delete every row of",
+            };
+            context.findings.warning(
+                &written.span,
+                format!("{what} {table}: the others read them"),
+                "for tables of frameworks (sessions, flags, job queues), in which no tenant's data stands",
+            );
+            TableOverride::Shared(access)
+        }
+        Some((written, None)) => {
+            let names = Access::ALL.map(Access::as_str);
+            let hint = did_you_mean(written.value, names)
+                .unwrap_or_else(|| format!("one of {}", names.map(|it| format!("\"{it}\"")).join(", ")));
+            let message = format!("\"{}\" is nothing that tenants may do with a table", written.value);
+            context.findings.error_hint(&written.span, message, hint);
+            TableOverride::Shared(Access::Read)
+        }
+        Some((_, Some(Access::Read))) | None => TableOverride::Shared(Access::Read),
+    }
 }
 
 /// All key lists of this file.

@@ -215,7 +215,7 @@ fn read_keys(
         if let Some(text) = key_value(context, key.value, &value) {
             keys.named.insert(Arc::from(key.value), text);
         }
-        let used = tenancy.is_none_or(|t| t.tables.values().any(|o| o.key.as_deref() == Some(key.value)));
+        let used = tenancy.is_none_or(|t| t.tables.values().any(|o| o.key().is_some_and(|used| **used == *key.value)));
         if !used {
             context.findings.warning(
                 &key.span,
@@ -272,7 +272,7 @@ fn check_shared_keys(context: &Context<'_>, section: &Section<'_>, keys: &Tenant
     }
     let mut missing: HashMap<&str, String> = HashMap::new();
     for (table, over) in tenancy.iter().flat_map(|t| &t.tables) {
-        if let Some(name) = over.key.as_deref()
+        if let Some(name) = over.key().map(AsRef::as_ref)
             && !keys.named.contains_key(name)
         {
             missing.entry(name).or_insert_with(|| table.to_string());

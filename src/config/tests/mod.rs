@@ -468,6 +468,15 @@ fn tenancy() {
     replaced(line, &with("search_path = [\"$user\"]"), &["cannot stand in the pinned search path"]);
     replaced(line, &with("[tenancy.tables]\nx = {}"), &["8:1 ", "not a schema and a name"]);
     replaced(line, &with("[tenancy.tables]\n\"a.b\" = \"c\""), &["8:9 ", "must be a table, not a string"]);
+    let table = |entry: &str| with(&format!("[tenancy.tables]\n\"a.b\" = {entry}"));
+    replaced(line, &table("{ access = \"all\" }"), &["8:20 ", "one of \"read\", \"insert\", \"write\""]);
+    replaced(line, &table("{ access = \"write\", key = \"k\" }"), &["\"key\" goes with a table of tenants"]);
+    let warnings = |entry: &str| parse_text(&BASE.replacen(line, &table(entry), 1)).unwrap().warnings;
+    assert!(warnings("{ access = \"read\" }").is_empty() && warnings("{ write = false }").is_empty());
+    for (access, said) in [("insert", "may add rows to a.b"), ("write", "change and delete every row of a.b")] {
+        let warnings = warnings(&format!("{{ access = \"{access}\" }}"));
+        assert!(matches!(warnings.as_slice(), [it] if it.message.contains(said)), "{warnings:?}");
+    }
     replaced(
         line,
         &with("shared_tables = [\"a.b\"]\n[tenancy.tables]\n\"a.b\" = {}"),

@@ -169,7 +169,7 @@ pub(super) fn policy() -> Policy {
     let rules = [
         ("orders", TableRule::Tenant(fixture::tenant_table("tenant_id"))),
         ("invoices", TableRule::Tenant(by_org)),
-        ("countries", TableRule::Shared),
+        ("countries", TableRule::Shared(crate::base::Access::Read)),
     ];
     Policy { allow_functions: [fixture::named("safe_total")].into(), ..fixture::policy(catalog, rules) }
 }

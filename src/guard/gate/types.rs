@@ -150,7 +150,7 @@ fn is_computed(arg: &Node) -> bool {
 
 /// A schema with types of an extension (`extensions.citext`) or with a configured shared table: no tenant's.
 fn holds_no_tenant(policy: &Policy, schema: &str) -> bool {
-    policy.tables.iter().any(|(name, rule)| name.schema == schema && matches!(rule, TableRule::Shared))
+    policy.tables.iter().any(|(name, rule)| name.schema == schema && matches!(rule, TableRule::Shared(_)))
         || policy.catalog.functions.values().flatten().any(|f| f.name.schema == schema && f.extension.is_some())
 }
 

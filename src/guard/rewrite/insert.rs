@@ -11,7 +11,7 @@ use super::outputs::gives_many;
 use super::scope::{Item, Output, Source};
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
-use crate::base::{Refusal, RefusalKind, SqlState};
+use crate::base::{Access, Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
@@ -36,7 +36,8 @@ impl<'p> Rewriter<'p> {
             Some(query) => self.any_query(query)?.outputs,
             None => Some(Vec::new()),
         };
-        let target = self.open_target(relation)?;
+        let changes = on_conflict_clause.as_ref().is_some_and(|it| it.action() != OnConflictAction::OnconflictNothing);
+        let target = self.open_target(relation, if changes { Access::Write } else { Access::Insert })?;
         for column in cols.iter_mut() {
             let Some(NodeEnum::ResTarget(column)) = column.node.as_mut() else {
                 return Err(unsupported("this column list"));

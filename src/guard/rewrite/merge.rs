@@ -8,7 +8,7 @@ use super::insert::in_their_places;
 use super::scope::Output;
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
-use crate::base::{Mode, Refusal};
+use crate::base::{Access, Mode, Refusal};
 use crate::catalog::Relation;
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
@@ -22,7 +22,7 @@ impl<'p> Rewriter<'p> {
             return Err(unsupported("MERGE with column lists set from subqueries in more than one branch"));
         }
         let depth = self.open_with(with_clause.as_mut())?;
-        let target = self.open_target(relation)?;
+        let target = self.open_target(relation, Access::Write)?;
         let Some(source) = source_relation.as_deref_mut() else { return Err(unsupported("MERGE without a source")) };
         let mut pending = Vec::new();
         // A source row of another tenant that fails a condition in ON would count as NOT MATCHED: it must not be there.

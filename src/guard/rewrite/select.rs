@@ -10,7 +10,7 @@ use pg_query::protobuf::{
 
 use super::from::Place;
 use super::outputs::{self, of_targets};
-use super::scope::{Cte, CteFrame, Level, Output, Refs, Shape};
+use super::scope::{Cte, CteFrame, Item, Level, Merges, Output, Refs, Shape, Source};
 use super::tree::{self, as_string};
 use super::{Met, Rewriter, unsupported};
 use crate::base::{Refusal, RefusalKind, SqlState};
@@ -142,36 +142,38 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// FOR UPDATE and its kin. Row locks on shared tables would hold other tenants up.
-    fn locks(&mut self, clauses: &[Node]) -> Result<(), Refusal> {
+    /// FOR UPDATE and its kin. Row locks on shared tables would hold other tenants up: without a list, it is sent as OF the
+    /// tenant's tables.
+    fn locks(&mut self, clauses: &mut [Node]) -> Result<(), Refusal> {
         for clause in clauses {
             let Some(NodeEnum::LockingClause(LockingClause { locked_rels, strength: _, wait_policy: _ })) =
-                clause.node.as_ref()
+                clause.node.as_mut()
             else {
                 return Err(unsupported("this locking clause"));
             };
             let mut names: Vec<&str> = Vec::with_capacity(locked_rels.len());
-            for relation in locked_rels {
+            for relation in locked_rels.iter() {
                 let Some(NodeEnum::RangeVar(relation)) = relation.node.as_ref() else {
                     return Err(unsupported("this locking clause"));
                 };
                 names.push(&relation.relname);
             }
             let named = |name: &Option<String>| name.as_deref().is_some_and(|n| names.contains(&n));
-            let shared = self
-                .levels
-                .last()
-                .into_iter()
-                .flat_map(|l| &l.items)
-                .any(|i| i.shared && (names.is_empty() || named(&i.name)));
-            if shared && self.guarding() {
-                return Err(Refusal::new(
+            let items = || self.levels.last().into_iter().flat_map(|level| &level.items);
+            if !self.guarding() || !items().any(|i| i.shared && (names.is_empty() || named(&i.name))) {
+                continue;
+            }
+            let own = names.is_empty().then(|| own_tables(items())).flatten().ok_or_else(|| {
+                Refusal::new(
                     RefusalKind::Relation,
                     SqlState::INSUFFICIENT_PRIVILEGE,
                     "permission denied to lock rows of a shared table",
                 )
-                .hint("Name the tenant tables to lock: FOR UPDATE OF ..."));
-            }
+                .hint("Name the tenant tables to lock: FOR UPDATE OF ...")
+            })?;
+            *locked_rels = own.iter().map(|name| tree::relation(name)).collect();
+            self.rewritten = true;
+            self.note("rows of the tenant's tables only are locked, not those of shared ones");
         }
         Ok(())
     }
@@ -295,6 +297,28 @@ impl Rewriter<'_> {
         self.rewritten = true;
         self.note("a subquery is fenced (OFFSET 0), since a condition outside of it is not plain");
     }
+}
+
+/// The names of the items whose rows are the tenant's own; `None` if there are none, or if one of them cannot be told from shared
+/// ones.
+fn own_tables<'i, 'p: 'i>(items: impl Iterator<Item = &'i Item<'p>>) -> Option<Vec<String>> {
+    let mut names = Vec::new();
+    for item in items {
+        let is_own = match &item.source {
+            Source::Relation { .. } => item.guard.is_some() || item.policed || (item.wrapped && item.private),
+            // A common table expression cannot be locked.
+            Source::Query(shape) => shape.tenant && item.merges != Merges::Never,
+            Source::Other => false,
+            Source::Hidden => return None,
+        };
+        if is_own && item.shared {
+            return None;
+        }
+        if is_own {
+            names.push(item.name.clone()?);
+        }
+    }
+    (!names.is_empty()).then_some(names)
 }
 
 fn fence_leaves(item: &mut Node, fenced: &BTreeSet<usize>, leaf: &mut usize) {

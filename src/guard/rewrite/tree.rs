@@ -3,8 +3,8 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     self, AConst, AExpr, AExprKind, AStar, Alias, BoolExpr, BoolExprType, CaseExpr, CaseWhen, CoercionForm, ColumnRef,
-    FuncCall, JoinExpr, JoinType, Node, NullTest, NullTestType, ParamRef, RangeSubselect, ResTarget, SelectStmt,
-    a_const,
+    FuncCall, JoinExpr, JoinType, Node, NullTest, NullTestType, ParamRef, RangeSubselect, RangeVar, ResTarget,
+    SelectStmt, a_const,
 };
 
 pub(super) fn node(inner: NodeEnum) -> Node {
@@ -57,6 +57,19 @@ pub(super) fn is_null(value: Node) -> Node {
 /// `$n`
 pub(super) fn param(number: i32) -> Node {
     node(NodeEnum::ParamRef(ParamRef { number, location: 0 }))
+}
+
+/// A name in `FOR UPDATE OF name`.
+pub(super) fn relation(name: &str) -> Node {
+    node(NodeEnum::RangeVar(RangeVar {
+        catalogname: String::new(),
+        schemaname: String::new(),
+        relname: name.to_owned(),
+        inh: true,
+        relpersistence: "p".to_owned(),
+        alias: None,
+        location: 0,
+    }))
 }
 
 /// `left OPERATOR(pg_catalog.op) right`

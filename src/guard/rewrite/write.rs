@@ -7,7 +7,7 @@ use super::from::{Place, alias_of};
 use super::outputs::of_targets;
 use super::scope::{Level, Output};
 use super::{Rewriter, unsupported};
-use crate::base::{Refusal, RefusalKind, SqlState};
+use crate::base::{Access, Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
@@ -19,7 +19,7 @@ pub(super) enum Target<'p> {
     Tenant(&'p TenantTable, &'p Relation),
     /// A tenant table that the server's policies guard: what is written must only name the tenant.
     Policed(&'p TenantTable, &'p Relation),
-    /// No tenant table: the tenant's own schema or database.
+    /// No tenant table: the tenant's own schema or database, or a shared table that it may write to.
     Free,
 }
 
@@ -34,11 +34,18 @@ impl<'p> Target<'p> {
 
 impl<'p> Rewriter<'p> {
     /// Resolves the target, which is never a common table expression, and makes it item 0 of a new level.
-    pub(super) fn open_target(&mut self, relation: &mut Option<RangeVar>) -> Result<Target<'p>, Refusal> {
+    pub(super) fn open_target(
+        &mut self,
+        relation: &mut Option<RangeVar>,
+        wanted: Access,
+    ) -> Result<Target<'p>, Refusal> {
         let Some(relation) = relation.as_mut() else { return Err(unsupported("a statement without a target")) };
         let resolved = self.resolve(relation)?;
         self.levels.push(Level::default());
         match resolved {
+            Resolved::Tenant(table, found) | Resolved::Policed(table, found) if table.access < wanted => {
+                Err(read_only(found, "read by tenants, and not written"))
+            }
             Resolved::Tenant(table, found) => {
                 if relation.alias.as_ref().is_some_and(|a| !a.colnames.is_empty()) {
                     return Err(unsupported("a column list on a target's alias"));
@@ -58,8 +65,17 @@ impl<'p> Rewriter<'p> {
                 self.add_policed(relation, found, guard);
                 Ok(Target::Policed(table, found))
             }
-            Resolved::Shared(found) => {
+            Resolved::Shared(found, access) if access >= wanted => {
+                relation.schemaname.clone_from(&found.name.schema);
+                relation.relname.clone_from(&found.name.name);
+                self.add_relation(relation, found, false, None);
+                Ok(Target::Free)
+            }
+            Resolved::Shared(found, Access::Read) => {
                 Err(read_only(found, "a shared table: tenants may read it, and none may write it"))
+            }
+            Resolved::Shared(found, Access::Insert | Access::Write) => {
+                Err(read_only(found, "a shared table: tenants may add rows, and none may change them"))
             }
             Resolved::System(found, _) => Err(read_only(found, "a system relation")),
             Resolved::Free(Some(found)) => {
@@ -76,7 +92,7 @@ impl<'p> Rewriter<'p> {
     pub(super) fn update(&mut self, update: &mut UpdateStmt) -> Result<Option<Vec<Output>>, Refusal> {
         let UpdateStmt { relation, target_list, where_clause, from_clause, returning_clause, with_clause } = update;
         let depth = self.open_with(with_clause.as_mut())?;
-        let target = self.open_target(relation)?;
+        let target = self.open_target(relation, Access::Write)?;
         self.walk_from_and_guard(target, from_clause, where_clause)?;
         let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
         let names = [alias.as_str()];
@@ -94,7 +110,7 @@ impl<'p> Rewriter<'p> {
     pub(super) fn delete(&mut self, delete: &mut DeleteStmt) -> Result<Option<Vec<Output>>, Refusal> {
         let DeleteStmt { relation, using_clause, where_clause, returning_clause, with_clause } = delete;
         let depth = self.open_with(with_clause.as_mut())?;
-        let target = self.open_target(relation)?;
+        let target = self.open_target(relation, Access::Write)?;
         self.walk_from_and_guard(target, using_clause, where_clause)?;
         let outputs = self.returning(returning_clause)?;
         self.put_fences(using_clause, 1);

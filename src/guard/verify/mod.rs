@@ -29,7 +29,7 @@ use self::scope::Scope;
 use self::survey::Survey;
 use super::plan::{TenantCheck, TenantSlot};
 use super::policy::{Policy, Protection, TableRule, TenantTable};
-use crate::base::{Refusal, RefusalKind, SqlState};
+use crate::base::{Access, Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
 
 /// Examines a statement of the shared layout as it was read from the text that will be sent.
@@ -79,15 +79,34 @@ impl<'p> Verifier<'_, 'p> {
     }
 }
 
-/// A tenant relation, whatever guards it, and its rule.
-fn any_tenant_table<'p>(policy: &'p Policy, name: &RangeVar) -> Option<(&'p Relation, &'p TenantTable)> {
+/// A relation that a rule is for, as Postgres will resolve its name.
+fn rule<'p>(policy: &'p Policy, name: &RangeVar) -> Option<(&'p Relation, &'p TableRule)> {
     let relation = match name.schemaname.as_str() {
         "" => policy.catalog.resolve(&policy.search_path, &name.relname),
         schema => policy.catalog.relation(schema, &name.relname),
     }?;
-    match policy.tables.get(&relation.name)? {
-        TableRule::Tenant(table) => Some((relation, table)),
-        TableRule::Shared => None,
+    Some((relation, policy.tables.get(&relation.name)?))
+}
+
+/// A tenant relation, whatever guards it, and its rule.
+fn any_tenant_table<'p>(policy: &'p Policy, name: &RangeVar) -> Option<(&'p Relation, &'p TenantTable)> {
+    match rule(policy, name)? {
+        (relation, TableRule::Tenant(table)) => Some((relation, table)),
+        (_, TableRule::Shared(_)) => None,
+    }
+}
+
+/// Tenants may do that much with a relation.
+fn may(policy: &Policy, name: &RangeVar, wanted: Access) -> Outcome {
+    let access = match rule(policy, name) {
+        Some((_, TableRule::Tenant(table))) => table.access,
+        Some((_, TableRule::Shared(access))) => *access,
+        None => return Ok(()),
+    };
+    if access >= wanted {
+        Ok(())
+    } else {
+        Err(format!("a statement writes to {}, which tenants may not", name.relname))
     }
 }
 

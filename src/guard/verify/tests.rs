@@ -1,4 +1,5 @@
 use super::*;
+use crate::base::Access;
 use crate::base::oid::INT4;
 use crate::guard::fixture;
 use crate::sql::parse::reparse;
@@ -10,11 +11,19 @@ thread_local! {
 
 fn policy() -> Policy {
     let columns = [("id", INT4), ("cid", INT4), ("note", INT4), ("tenant_id", INT4)];
-    let relations = ["orders", "customers", "countries"].map(|name| fixture::table(name, &columns));
+    let names = ["orders", "customers", "countries", "sessions", "feedback", "accounts"];
+    let relations = names.map(|name| fixture::table(name, &columns));
     let operators = [("=", true), ("<", true), ("/", false)]
         .map(|(name, leakproof)| fixture::operator(&format!("pg_catalog.{name}"), INT4, INT4, leakproof));
     let tenant = || TableRule::Tenant(fixture::tenant_table("tenant_id"));
-    let rules = [("orders", tenant()), ("customers", tenant()), ("countries", TableRule::Shared)];
+    let rules = [
+        ("orders", tenant()),
+        ("customers", tenant()),
+        ("sessions", TableRule::Shared(Access::Write)),
+        ("feedback", TableRule::Shared(Access::Insert)),
+        ("accounts", TableRule::Tenant(TenantTable { access: Access::Read, ..fixture::tenant_table("tenant_id") })),
+        ("countries", TableRule::Shared(Access::Read)),
+    ];
     fixture::policy(fixture::catalog(relations, [], operators), rules)
 }
 
@@ -373,5 +382,36 @@ fn work_grows_with_the_size_of_a_statement() {
         let (small, large) = (steps(n), steps(4 * n));
         // Four times the statement; sixteen times the work would be depth times size.
         assert!(large < 5 * small, "{what}: {small} steps, {large} for a statement four times as large");
+    }
+}
+
+#[test]
+fn what_tenants_may_not_write_is_not_written() {
+    for sql in [
+        "INSERT INTO public.countries (id) VALUES (1)",
+        "UPDATE public.countries SET id = 1",
+        "DELETE FROM public.countries",
+        "COPY public.countries FROM STDIN",
+        "MERGE INTO public.countries c USING public.sessions s ON true WHEN MATCHED THEN DELETE",
+        "WITH w AS (DELETE FROM public.countries RETURNING 1) SELECT * FROM w",
+        "INSERT INTO public.feedback (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 2",
+        "UPDATE public.feedback SET id = 1",
+        "MERGE INTO public.feedback f USING public.sessions s ON true WHEN NOT MATCHED THEN INSERT (id) VALUES (1)",
+        "INSERT INTO public.accounts (id, tenant_id) VALUES (5, $2)",
+        "UPDATE public.accounts SET id = 1 WHERE P(accounts)",
+        "DELETE FROM public.accounts WHERE P(accounts)",
+        "COPY public.accounts (id, tenant_id) FROM STDIN",
+    ] {
+        assert!(check(sql).is_err(), "{sql}");
+    }
+    for sql in [
+        "INSERT INTO public.feedback (id) VALUES (1) ON CONFLICT DO NOTHING",
+        "INSERT INTO public.sessions (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET id = 2",
+        "UPDATE public.sessions SET id = 1",
+        "DELETE FROM public.sessions",
+        "COPY public.feedback FROM STDIN",
+        "COPY public.countries TO STDOUT",
+    ] {
+        assert_eq!(check(sql), Ok(()), "{sql}");
     }
 }

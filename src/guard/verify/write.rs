@@ -12,7 +12,8 @@ use super::level::Level;
 use super::predicate::Reference;
 use super::scope::Scope;
 use super::tree::{conjuncts, is_bool, node, nodes, single_case, strings, target, targets};
-use super::{Outcome, Verifier};
+use super::{Outcome, Verifier, may};
+use crate::base::Access;
 use crate::guard::plan::TenantCheck;
 use crate::guard::policy::TenantTable;
 
@@ -30,6 +31,8 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let ctes = self.with_clause(with_clause.as_ref(), scope)?;
         let scope = scope.with(&ctes);
         let target = target_of(relation.as_ref())?;
+        let changes = on_conflict_clause.as_ref().is_some_and(|it| it.action() != OnConflictAction::OnconflictNothing);
+        may(self.policy, target, if changes { Access::Write } else { Access::Insert })?;
         if let Some(table) = self.tenant_table(target) {
             let at = column_index(cols, table)?;
             self.inserted(node(select_stmt), at, cols.len(), table)?;
@@ -43,6 +46,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let ctes = self.with_clause(with_clause.as_ref(), scope)?;
         let scope = scope.with(&ctes);
         let target = target_of(relation.as_ref())?;
+        may(self.policy, target, Access::Write)?;
         let level = self.level(Some(target), nodes(from_clause), &scope);
         let conditions = self.target_conditions(target, node(where_clause), &level, &scope)?;
         let inside = scope.within(&level);
@@ -59,6 +63,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let ctes = self.with_clause(with_clause.as_ref(), scope)?;
         let scope = scope.with(&ctes);
         let target = target_of(relation.as_ref())?;
+        may(self.policy, target, Access::Write)?;
         let level = self.level(Some(target), nodes(using_clause), &scope);
         let conditions = self.target_conditions(target, node(where_clause), &level, &scope)?;
         let inside = scope.within(&level);
@@ -73,6 +78,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let ctes = self.with_clause(with_clause.as_ref(), scope)?;
         let scope = scope.with(&ctes);
         let target = target_of(relation.as_ref())?;
+        may(self.policy, target, Access::Write)?;
         let level = self.level(Some(target), node(source_relation), &scope);
         let on = conjuncts(node(join_condition));
         self.no_leaks(&on, level.items(), &scope)?;
@@ -92,6 +98,9 @@ impl<'v, 'p> Verifier<'v, 'p> {
     /// COPY of a table: into it the stream is rewritten row by row, out of it only a query may be copied.
     pub(super) fn copy(&self, copy: &'v CopyStmt, scope: &Scope<'_, 'v, 'p>) -> Outcome {
         let CopyStmt { relation, query, attlist, is_from, is_program: _, filename, options, where_clause } = copy;
+        if let Some(target) = relation.as_ref().filter(|_| *is_from) {
+            may(self.policy, target, Access::Insert)?;
+        }
         if let Some(table) = relation.as_ref().and_then(|target| self.tenant_table(target)) {
             let named = strings(attlist).is_some_and(|names| names.contains(&table.column.as_str()));
             if !(*is_from && filename.is_empty() && named) {

@@ -278,7 +278,7 @@ impl<'p> Checker<'p> {
                 Protection::Predicate | Protection::Missing(_) => (table, true),
                 Protection::Policies => (table, false),
             }),
-            TableRule::Shared => None,
+            TableRule::Shared(_) => None,
         }
     }
 }

@@ -77,7 +77,7 @@ pub fn role_shortfalls(catalog: &Catalog, setting: &str, tables: &HashMap<Qualif
         .values()
         .filter_map(|rule| match rule {
             TableRule::Tenant(table) => key_setting(setting, &table.key),
-            TableRule::Shared => None,
+            TableRule::Shared(_) => None,
         })
         .collect();
     for name in sealed.iter().filter(|name| catalog.role.settings.contains(name)) {

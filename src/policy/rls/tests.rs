@@ -136,7 +136,7 @@ fn what_protects_a_table() {
         let errors = notes.iter().filter(|note| note.level() == crate::policy::NoteLevel::Error).count();
         match &tables[&name] {
             TableRule::Tenant(table) => (table.protection.clone(), errors, notes.len()),
-            TableRule::Shared => unreachable!(),
+            TableRule::Shared(_) => unreachable!(),
         }
     };
     use Enforcement::{Rewrite, RewriteAndRls, Rls};

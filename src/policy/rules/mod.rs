@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{PolicyInput, PolicyNote};
-use crate::base::{KeyName, Oid, QualifiedName};
+use crate::base::{Access, KeyName, Oid, QualifiedName};
 use crate::catalog::{Catalog, RelKind, Relation};
-use crate::config::Layout;
+use crate::config::{Layout, TableOverride, Tenancy};
 use crate::guard::{Protection, TableRule, TenantTable};
 use crate::sql::quote_qualified;
 
@@ -69,28 +69,41 @@ fn own_rules(
         .values()
         .filter(|r| is_table(r.kind) && !is_system_schema(&r.name.schema) && !private.contains(r.name.schema.as_str()));
     for relation in by_column {
-        if let Some(rule) = tenant_rule(catalog, relation, &tenancy.column, &None) {
-            draft.insert(relation.oid, Some(rule));
+        if let Some(table) = tenant_rule(catalog, relation, &tenancy.column, &None) {
+            draft.insert(relation.oid, Some(TableRule::Tenant(table)));
         }
     }
     for (name, over) in &tenancy.tables {
         let Some(relation) = listed(catalog, "[tenancy.tables]", name, private, notes) else { continue };
-        let column = over.column.as_ref().unwrap_or(&tenancy.column);
-        let rule = tenant_rule(catalog, relation, column, &over.key);
-        if rule.is_none() {
-            notes.push(PolicyNote::MissingColumn { name: name.clone(), column: column.clone() });
+        match over {
+            TableOverride::Tenant { column, key, access } => {
+                let column = column.as_ref().unwrap_or(&tenancy.column);
+                let rule =
+                    tenant_rule(catalog, relation, column, key).map(|table| TenantTable { access: *access, ..table });
+                if rule.is_none() {
+                    notes.push(PolicyNote::MissingColumn { name: name.clone(), column: column.clone() });
+                }
+                draft.insert(relation.oid, rule.map(TableRule::Tenant));
+            }
+            TableOverride::Shared(access) => share(tenancy, relation, *access, &mut draft, notes),
         }
-        draft.insert(relation.oid, rule);
     }
     for name in &tenancy.shared_tables {
         let Some(relation) = listed(catalog, "shared_tables", name, private, notes) else { continue };
-        if relation.column(&tenancy.column).is_some() {
-            notes.push(PolicyNote::SharedHasColumn { name: name.clone() });
-        } else {
-            draft.insert(relation.oid, Some(TableRule::Shared));
-        }
+        share(tenancy, relation, Access::Read, &mut draft, notes);
     }
     draft
+}
+
+/// A table that the configuration names as shared.
+fn share(tenancy: &Tenancy, relation: &Relation, access: Access, draft: &mut Draft, notes: &mut Vec<PolicyNote>) {
+    if relation.column(&tenancy.column).is_some() {
+        notes.push(PolicyNote::SharedHasColumn { name: relation.name.clone() });
+        return;
+    }
+    // Behind a view, a rule or a server stands what nobody looked at.
+    let access = if is_table(relation.kind) { access } else { Access::Read };
+    draft.insert(relation.oid, Some(TableRule::Shared(access)));
 }
 
 /// A relation that the configuration names.
@@ -113,15 +126,16 @@ fn listed<'c>(
     None
 }
 
-fn tenant_rule(catalog: &Catalog, relation: &Relation, column: &str, key: &KeyName) -> Option<TableRule> {
+fn tenant_rule(catalog: &Catalog, relation: &Relation, column: &str, key: &KeyName) -> Option<TenantTable> {
     let column = relation.column(column)?;
-    Some(TableRule::Tenant(TenantTable {
+    Some(TenantTable {
         column: column.name.clone(),
         type_oid: column.base_type_oid,
         type_name: type_text(catalog, column.base_type_oid)?,
         key: key.clone(),
+        access: Access::Write,
         protection: Protection::Predicate,
-    }))
+    })
 }
 
 /// A type as schema-qualified SQL text. The names of Postgres's own types are plain words; others are quoted.
@@ -173,7 +187,7 @@ fn inherit(input: &PolicyInput<'_>, family: &Family<'_>, draft: &mut Draft, note
         let from_parents: Vec<_> = child.parents.iter().filter_map(|p| draft.get(p)).cloned().collect();
         let mut tenant_rules = from_parents.iter().filter(|r| matches!(r, Some(TableRule::Tenant(_))));
         let own = draft.get(&child.oid);
-        let listed = input.tenancy.tables.contains_key(&child.name) || own == Some(&Some(TableRule::Shared));
+        let listed = input.tenancy.tables.contains_key(&child.name) || matches!(own, Some(Some(TableRule::Shared(_))));
         let rule = match tenant_rules.next() {
             Some(first) => {
                 // A child that merely has the usual tenant column too is guarded as its parent; one that is listed with
@@ -198,9 +212,15 @@ fn inherit(input: &PolicyInput<'_>, family: &Family<'_>, draft: &mut Draft, note
 /// A shared table with a tenant table, or one that must have no rule, among its descendants would show their rows.
 fn withdraw_shared_parents(family: &Family<'_>, draft: &mut Draft, notes: &mut Vec<PolicyNote>) {
     for child in family.children.iter().rev() {
-        let harmless = matches!(draft.get(&child.oid), Some(Some(TableRule::Shared)));
-        for parent in child.parents.iter().filter(|_| !harmless) {
-            if draft.get(parent) != Some(&Some(TableRule::Shared)) {
+        let child_access = match draft.get(&child.oid) {
+            Some(Some(TableRule::Shared(access))) => Some(*access),
+            Some(Some(TableRule::Tenant(_)) | None) | None => None,
+        };
+        for parent in &child.parents {
+            let Some(Some(TableRule::Shared(access))) = draft.get(parent).cloned() else { continue };
+            if let Some(child_access) = child_access {
+                // To write to the parent is to write to the child.
+                draft.insert(*parent, Some(TableRule::Shared(access.min(child_access))));
                 continue;
             }
             draft.insert(*parent, None);

@@ -25,8 +25,10 @@ pub(super) fn withdraw(
     notes: &mut Vec<PolicyNote>,
 ) {
     let views = Views { enforcement, catalog, by_oid, draft };
-    let shared =
-        draft.iter().filter(|(_, rule)| **rule == Some(TableRule::Shared)).filter_map(|(oid, _)| by_oid.get(oid));
+    let shared = draft
+        .iter()
+        .filter(|(_, rule)| matches!(rule, Some(TableRule::Shared(_))))
+        .filter_map(|(oid, _)| by_oid.get(oid));
     let mut found: Vec<(Oid, QualifiedName, QualifiedName)> = shared
         .filter_map(|view| {
             let table = views.tenant_table(view, &mut HashSet::new())?;

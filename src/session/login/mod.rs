@@ -272,7 +272,7 @@ fn derived_fits(tenant: &Tenant, policy: &Policy) -> bool {
                 tenant.keys.default.as_ref().is_some_and(|key| TenantValue::from_text(table.type_oid, key).is_some())
             }
             TableRule::Tenant(_) => false,
-            TableRule::Shared => true,
+            TableRule::Shared(_) => true,
         }),
         Layout::Database => true,
     }

@@ -153,7 +153,7 @@ impl Row {
                 return Err("layout \"shared\" needs \"key\"".to_owned());
             }
             let missing = |name: &&Arc<str>| !keys.named.contains_key(*name);
-            if let Some(name) = config.tenancy.tables.values().filter_map(|over| over.key.as_ref()).find(missing) {
+            if let Some(name) = config.tenancy.tables.values().filter_map(|over| over.key()).find(missing) {
                 return Err(format!("it has no key \"{name}\", which [tenancy.tables] asks for"));
             }
         }

@@ -3,7 +3,7 @@
 mod system;
 mod visible;
 
-use crate::base::{Mode, QualifiedName, Refusal, RefusalKind, SqlState};
+use crate::base::{Access, Mode, QualifiedName, Refusal, RefusalKind, SqlState};
 use crate::catalog::{RelKind, Relation};
 use crate::guard::{Policy, Protection, TableRule, TenantTable};
 
@@ -17,8 +17,8 @@ pub(crate) enum Resolved<'p> {
     Tenant(&'p TenantTable, &'p Relation),
     /// A tenant relation that the server's policies guard.
     Policed(&'p TenantTable, &'p Relation),
-    /// A shared table: read by all, written by none.
-    Shared(&'p Relation),
+    /// A shared table: read by all, and what else they may do with it.
+    Shared(&'p Relation, Access),
     /// A relation of `pg_catalog` or `information_schema`: read only, and with a mask only through it.
     System(&'p Relation, Option<Mask>),
     /// Nothing to guard: the tenant's own schema or database, or an operator's session. `None`: the catalog does not know the
@@ -89,7 +89,7 @@ fn in_shared<'p>(
             Protection::Policies => Ok(Resolved::Policed(table, relation)),
             Protection::Missing(what) => Err(unprotected(relation, what)),
         },
-        Some(TableRule::Shared) => Ok(Resolved::Shared(relation)),
+        Some(TableRule::Shared(access)) => Ok(Resolved::Shared(relation, *access)),
         None => Err(unconfigured(&relation.name, relation.kind)),
     }
 }
@@ -116,7 +116,7 @@ fn in_schema<'p>(
 fn shared_elsewhere<'p>(policy: &'p Policy, found: Option<&'p Relation>) -> Option<Resolved<'p>> {
     let relation = found?;
     match policy.tables.get(&relation.name) {
-        Some(TableRule::Shared) => Some(Resolved::Shared(relation)),
+        Some(TableRule::Shared(access)) => Some(Resolved::Shared(relation, *access)),
         Some(TableRule::Tenant(_)) | None => None,
     }
 }
@@ -143,7 +143,7 @@ fn in_database<'p>(
 /// A foreign table lies in another database, whoever's that is: readable if the operator lists it as shared.
 fn foreign_table<'p>(policy: &Policy, relation: &'p Relation) -> Result<Resolved<'p>, Refusal> {
     match policy.tables.get(&relation.name) {
-        Some(TableRule::Shared) => Ok(Resolved::Shared(relation)),
+        Some(TableRule::Shared(access)) => Ok(Resolved::Shared(relation, *access)),
         Some(TableRule::Tenant(_)) | None => Err(unconfigured(&relation.name, relation.kind)),
     }
 }

@@ -14,7 +14,7 @@ fn name(mode: &Mode, name: &str) -> String {
     match resolved {
         Ok(Resolved::Tenant(table, _)) => format!("tenant {}", table.column),
         Ok(Resolved::Policed(table, _)) => format!("policed {}", table.column),
-        Ok(Resolved::Shared(_)) => "shared".to_owned(),
+        Ok(Resolved::Shared(..)) => "shared".to_owned(),
         Ok(Resolved::System(_, None)) => "system".to_owned(),
         Ok(Resolved::System(_, Some(_))) => "masked".to_owned(),
         Ok(Resolved::Free(_)) => "free".to_owned(),
@@ -120,7 +120,7 @@ fn long_names_are_cut_as_the_server_cuts_them() {
     let catalog = std::sync::Arc::make_mut(&mut policy.catalog);
     let mut relation = catalog.relation("public", "countries").unwrap().clone();
     relation.name.name.clone_from(&long);
-    policy.tables.insert(relation.name.clone(), TableRule::Shared);
+    policy.tables.insert(relation.name.clone(), TableRule::Shared(crate::base::Access::Read));
     catalog.relations.insert(relation.name.clone(), relation);
     assert_eq!(outcome(resolve(&policy, &Mode::Shared, "", "", &format!("{long}yz"))), "ok");
 }

@@ -91,7 +91,7 @@ impl<'p> Sight<'p> {
             policy
                 .tables
                 .iter()
-                .filter(|(_, rule)| matches!(mode, Mode::Shared) || matches!(rule, crate::guard::TableRule::Shared))
+                .filter(|(_, rule)| matches!(mode, Mode::Shared) || matches!(rule, crate::guard::TableRule::Shared(_)))
                 .map(|(name, _)| name.schema.as_str()),
         );
         schemas.sort_unstable();

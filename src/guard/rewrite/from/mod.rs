@@ -6,7 +6,7 @@ mod join;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeTableSample, RangeVar};
 
-use crate::base::{Mode, QualifiedName, Refusal};
+use crate::base::{Access, Mode, QualifiedName, Refusal};
 use crate::catalog::Relation;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{Mask, Resolved};
@@ -143,8 +143,8 @@ impl<'p> Rewriter<'p> {
         match self.resolve(relation)? {
             Resolved::Tenant(table, found) => self.tenant(item, relation, table, found, place, pending),
             Resolved::Policed(table, found) => self.policed(item, relation, table, found, place, pending),
-            Resolved::Shared(found) => {
-                self.keep(item, relation, found, true);
+            Resolved::Shared(found, access) => {
+                self.keep(item, relation, found, access != Access::Write);
                 Ok(())
             }
             Resolved::System(found, mask) => {

@@ -1,7 +1,7 @@
 //! A hand-made catalog and policy: a shop of the shared layout.
 
 use crate::base::oid::{BOOL, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, UUID};
-use crate::base::{Mode, Oid, Refusal};
+use crate::base::{Access, Mode, Oid, Refusal};
 use crate::catalog::{Catalog, Column, Function, FunctionKind, Generated, Operator, RelKind, Relation, Volatility};
 use crate::guard::{Piece, Plan, Policy, Protocol, TableRule, TenantTable, fixture, plan_statements};
 
@@ -26,6 +26,9 @@ const SHAPES: &[Shape] = &[
     ("items", RelKind::Table, &[("tenant_id", INT4), ("order_id", INT8), ("sku", TEXT), ("doubled", INT4)]),
     ("invoices", RelKind::PartitionedTable, &[("id", INT8), ("org_id", UUID), ("memo", TEXT)]),
     ("countries", RelKind::Table, &[("code", TEXT), ("name", TEXT)]),
+    ("sessions", RelKind::Table, &[("key", TEXT), ("data", TEXT)]),
+    ("feedback", RelKind::Table, &[("note", TEXT)]),
+    ("accounts", RelKind::Table, &[("tenant_id", INT4), ("plan", TEXT)]),
     ("loose", RelKind::Table, &[("id", INT8)]),
 ];
 
@@ -100,7 +103,10 @@ pub(in crate::guard) fn policy() -> Policy {
         ("customers", tenant()),
         ("items", tenant()),
         ("invoices", TableRule::Tenant(by_uuid)),
-        ("countries", TableRule::Shared),
+        ("sessions", TableRule::Shared(Access::Write)),
+        ("feedback", TableRule::Shared(Access::Insert)),
+        ("accounts", TableRule::Tenant(TenantTable { access: Access::Read, ..fixture::tenant_table("tenant_id") })),
+        ("countries", TableRule::Shared(Access::Read)),
     ];
     Policy { epoch: 1, ..fixture::policy(catalog, rules) }
 }

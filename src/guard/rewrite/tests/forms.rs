@@ -227,6 +227,36 @@ fn common_table_expressions() {
     ]);
 }
 
+/// Shared tables are written where the rule allows it, and never locked but where all may write.
+#[test]
+fn shared_tables() {
+    check(&[
+        (
+            "INSERT INTO sessions VALUES ('k', 'd') ON CONFLICT (key) DO UPDATE SET data = excluded.data",
+            "INSERT INTO sessions VALUES ('k', 'd') ON CONFLICT (key) DO UPDATE SET data = excluded.data",
+        ),
+        (
+            "UPDATE sessions s SET data = o.status FROM orders o WHERE s.key = o.status AND lower(s.data) = 'x'",
+            "UPDATE public.sessions s SET data = o.status FROM public.orders o WHERE o.tenant_id =T= $1 AND s.key = o.status AND lower(s.data) = 'x'",
+        ),
+        (
+            "INSERT INTO feedback SELECT status FROM orders ON CONFLICT DO NOTHING RETURNING *",
+            "INSERT INTO public.feedback SELECT status FROM public.orders WHERE public.orders.tenant_id =T= $1 ON CONFLICT DO NOTHING RETURNING *",
+        ),
+        ("DELETE FROM sessions", "DELETE FROM sessions"),
+        ("SELECT * FROM sessions FOR UPDATE SKIP LOCKED", "SELECT * FROM sessions FOR UPDATE SKIP LOCKED"),
+        ("COPY feedback FROM STDIN", "COPY public.feedback FROM STDIN"),
+        (
+            "SELECT * FROM orders o JOIN countries c ON c.code = o.status FOR UPDATE",
+            "SELECT * FROM public.orders o JOIN public.countries c ON c.code = o.status WHERE o.tenant_id =T= $1 FOR UPDATE OF o",
+        ),
+        (
+            "SELECT 1 FROM orders, countries, sessions, (SELECT id FROM customers) c, generate_series(1, 2) FOR SHARE NOWAIT",
+            "SELECT 1 FROM public.orders, public.countries, public.sessions, (SELECT id FROM public.customers WHERE public.customers.tenant_id =T= $1) c, generate_series(1, 2) WHERE public.orders.tenant_id =T= $1 FOR SHARE OF orders, c NOWAIT",
+        ),
+    ]);
+}
+
 /// Target and every other table carry their predicates; the tenant column keeps its value.
 #[test]
 fn update_and_delete() {

@@ -10,6 +10,36 @@ fn refusals_name_what_is_wrong() {
         ("SELECT * FROM nope", "42P01 relation \"nope\" does not exist"),
         ("SELECT query_to_xml('x')", "42501 permission denied for function query_to_xml"),
         ("INSERT INTO countries VALUES ('a', 'b')", "42501 permission denied for table countries"),
+        ("UPDATE sessions SET data = lower(loose.id::text) FROM loose", "42501 permission denied for table loose"),
+        ("DELETE FROM countries", "42501 permission denied for table countries"),
+        ("UPDATE feedback SET note = 'x'", "42501 permission denied for table feedback"),
+        ("DELETE FROM feedback", "42501 permission denied for table feedback"),
+        (
+            "INSERT INTO feedback VALUES ('x') ON CONFLICT (note) DO UPDATE SET note = 'y'",
+            "42501 permission denied for table feedback",
+        ),
+        (
+            "MERGE INTO feedback f USING orders o ON false WHEN NOT MATCHED THEN INSERT VALUES ('x')",
+            "42501 permission denied for table feedback",
+        ),
+        ("SELECT * FROM feedback FOR UPDATE", "42501 permission denied to lock rows of a shared table"),
+        ("COPY countries FROM STDIN", "42501 permission denied for table countries"),
+        ("COPY accounts FROM STDIN", "42501 permission denied for table accounts"),
+        ("UPDATE accounts SET plan = 'gold'", "42501 permission denied for table accounts"),
+        ("INSERT INTO accounts (plan) VALUES ('gold')", "42501 permission denied for table accounts"),
+        ("DELETE FROM accounts", "42501 permission denied for table accounts"),
+        (
+            "WITH w AS (UPDATE accounts SET plan = 'gold' RETURNING 1) SELECT * FROM w",
+            "42501 permission denied for table accounts",
+        ),
+        (
+            "SELECT * FROM (orders o JOIN countries c ON true) AS j FOR UPDATE",
+            "42501 permission denied to lock rows of a shared table",
+        ),
+        (
+            "SELECT * FROM orders o, (SELECT 1 FROM orders, countries) j FOR UPDATE",
+            "42501 permission denied to lock rows of a shared table",
+        ),
         ("UPDATE orders SET tenant_id = NULL", "42501 column \"tenant_id\" may hold only the tenant's own value"),
         (
             "UPDATE orders SET (tenant_id, status) = (NULL, 'a')",

@@ -6,7 +6,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{self, ColumnRef, CopyStmt, Node, RangeVar, ResTarget, SelectStmt};
 
 use super::{Gated, Parts, Sent, refused, session, unsupported};
-use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::base::{Access, Mode, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Generated, RelKind, Relation};
 use crate::guard::gate::names::denied;
 use crate::guard::gate::relations::{Resolved, resolve};
@@ -64,7 +64,7 @@ fn copy_to(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts)
         Resolved::Free(_) => return Ok(gated()),
         Resolved::Tenant(_, relation)
         | Resolved::Policed(_, relation)
-        | Resolved::Shared(relation)
+        | Resolved::Shared(relation, _)
         | Resolved::System(relation, _) => *relation,
     };
     let message = match relation.kind {
@@ -94,17 +94,25 @@ fn copy_to(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts)
 
 fn copy_from(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts) -> Result<Gated, Refusal> {
     let gated = || Gated::new(StatementKind::CopyIn, Sent::Printed);
+    let read_only = |relation: &Relation| {
+        let message = format!("permission denied for table {}", relation.name.name);
+        Err(denied(RefusalKind::Relation, message, "Tenants may read it, but not write it."))
+    };
     let (table, relation) = match resolved {
         Resolved::Tenant(table, relation) | Resolved::Policed(table, relation) => (*table, *relation),
         Resolved::Free(_) => return Ok(gated()),
-        Resolved::Shared(relation) | Resolved::System(relation, _) => {
-            return Err(denied(
-                RefusalKind::Relation,
-                format!("permission denied for table {}", relation.name.name),
-                "Tenants may read it, but not write it.",
-            ));
+        Resolved::Shared(relation, Access::Insert | Access::Write) => {
+            if stmt.where_clause.is_some() {
+                return Err(unsupported("COPY FROM with WHERE is not supported for shared tables"));
+            }
+            qualify(stmt.relation.as_mut(), relation);
+            return Ok(gated());
         }
+        Resolved::Shared(relation, Access::Read) | Resolved::System(relation, _) => return read_only(relation),
     };
+    if table.access < Access::Insert {
+        return read_only(relation);
+    }
     if stmt.where_clause.is_some() {
         return Err(unsupported("COPY FROM with WHERE is not supported for tenant tables"));
     }
