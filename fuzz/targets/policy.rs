@@ -86,6 +86,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
 fn tenant(column: &str, type_oid: u32, type_name: &str, key: Option<&str>) -> TableRule {
     let [column, type_name] = [column, type_name].map(str::to_owned);
     TableRule::Tenant(TenantTable {
+        null_is_shared: false,
         access: pgwarden::base::Access::Write,
         column,
         type_oid,

@@ -433,6 +433,8 @@ pub enum TableOverride {
         column: Option<String>,
         /// Which of a tenant's keys stands in it.
         key: KeyName,
+        /// Rows whose tenant column is NULL are read by all.
+        null_is_shared: bool,
         /// What tenants may do with their own rows.
         access: Access,
     },

@@ -124,6 +124,7 @@ pub(crate) fn tenant_table(column: &str) -> TenantTable {
         type_oid: INT4,
         type_name: "pg_catalog.int4".to_owned(),
         key: None,
+        null_is_shared: false,
         access: Access::Write,
         protection: Protection::Predicate,
     }

@@ -30,6 +30,8 @@ pub struct TenantTable {
     pub type_name: String,
     /// Which of the tenant's keys stands in it.
     pub key: KeyName,
+    /// Rows whose tenant column is NULL are read by all, and written by none.
+    pub null_is_shared: bool,
     /// What tenants may do with their own rows.
     pub access: Access,
     /// What keeps its rows apart.

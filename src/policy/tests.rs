@@ -91,8 +91,12 @@ impl World {
     }
 
     fn over(mut self, name: &str, column: Option<&str>, key: Option<&str>) -> Self {
-        let over =
-            TableOverride::Tenant { column: column.map(str::to_owned), key: key.map(Arc::from), access: Access::Write };
+        let over = TableOverride::Tenant {
+            column: column.map(str::to_owned),
+            key: key.map(Arc::from),
+            null_is_shared: false,
+            access: Access::Write,
+        };
         self.tenancy.tables.insert(q(name), over);
         self
     }

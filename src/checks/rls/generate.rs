@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{POLICY_NAME, tables};
+use super::{NULL_POLICY_NAME, POLICY_NAME, tables};
 use crate::base::key_setting;
 use crate::guard::{Policy, TenantTable};
 use crate::sql::{quote_identifier, quote_literal, quote_qualified};
@@ -25,8 +25,14 @@ pub fn generate(policy: &Policy) -> String {
             "\nALTER TABLE {name} ENABLE ROW LEVEL SECURITY;\n\
              ALTER TABLE {name} FORCE ROW LEVEL SECURITY;\n\
              DROP POLICY IF EXISTS {POLICY_NAME} ON {name};\n\
-             CREATE POLICY {POLICY_NAME} ON {name}\n  USING ({condition})\n  WITH CHECK ({condition});\n",
+             CREATE POLICY {POLICY_NAME} ON {name}\n  USING ({condition})\n  WITH CHECK ({condition});\n\
+             DROP POLICY IF EXISTS {NULL_POLICY_NAME} ON {name};\n",
         );
+        if table.null_is_shared {
+            let column = quote_identifier(&table.column);
+            let _ =
+                writeln!(ddl, "CREATE POLICY {NULL_POLICY_NAME} ON {name} FOR SELECT\n  USING ({column} IS NULL);",);
+        }
     }
     ddl.push_str("\nCOMMIT;\n");
     ddl

@@ -16,6 +16,9 @@ use crate::policy::rls::can_have_policies;
 /// Name of the policies.
 pub const POLICY_NAME: &str = "pgwarden_tenant";
 
+/// Name of the policies that show rows of everybody.
+pub const NULL_POLICY_NAME: &str = "pgwarden_everybody";
+
 /// The tenant tables that can have policies, by name; views cannot.
 fn tables(policy: &Policy) -> Vec<(&Relation, &TenantTable)> {
     let mut tables: Vec<_> = policy

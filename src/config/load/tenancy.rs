@@ -32,7 +32,7 @@ const TENANCY: Keys = Keys {
     ],
     later: &[],
 };
-const TABLE: Keys = Keys { known: &["column", "key", "write", "access"], later: &[] };
+const TABLE: Keys = Keys { known: &["column", "key", "null", "write", "access"], later: &[] };
 
 /// Longest identifier of Postgres, in bytes (NAMEDATALEN - 1).
 pub(super) const MAX_IDENTIFIER: usize = 63;
@@ -269,6 +269,7 @@ fn read_tables(
             false => TableOverride::Tenant {
                 column: identifier(context, &entry, "column"),
                 key: entry.nonempty("key").map(|k| Arc::from(k.value)),
+                null_is_shared: read_null(context, &entry),
                 access: match entry.bool("write").is_none_or(|write| write.value) {
                     true => Access::Write,
                     false => Access::Read,
@@ -280,9 +281,22 @@ fn read_tables(
     tables
 }
 
+/// `null = "shared"`
+fn read_null(context: &Context<'_>, entry: &Section<'_>) -> bool {
+    let Some(written) = entry.nonempty("null") else { return false };
+    if written.value != "shared" {
+        context.findings.error_hint(
+            &written.span,
+            format!("\"{}\" is nothing that rows without a tenant can be", written.value),
+            "\"shared\": all tenants read them, and operators write them; without the key, no tenant sees them",
+        );
+    }
+    true
+}
+
 /// A table without tenants' rows, and what they may do with it.
 fn read_shared(context: &Context<'_>, entry: &Section<'_>, table: &QualifiedName) -> TableOverride {
-    for key in ["column", "key", "write"] {
+    for key in ["column", "key", "null", "write"] {
         if entry.has(key) {
             context.findings.error_hint(
                 &entry.span_of(key),

@@ -471,6 +471,7 @@ fn tenancy() {
     let table = |entry: &str| with(&format!("[tenancy.tables]\n\"a.b\" = {entry}"));
     replaced(line, &table("{ access = \"all\" }"), &["8:20 ", "one of \"read\", \"insert\", \"write\""]);
     replaced(line, &table("{ access = \"write\", key = \"k\" }"), &["\"key\" goes with a table of tenants"]);
+    replaced(line, &table("{ null = \"all\" }"), &["8:18 ", "\"shared\": all tenants read them"]);
     let warnings = |entry: &str| parse_text(&BASE.replacen(line, &table(entry), 1)).unwrap().warnings;
     assert!(warnings("{ access = \"read\" }").is_empty() && warnings("{ write = false }").is_empty());
     for (access, said) in [("insert", "may add rows to a.b"), ("write", "change and delete every row of a.b")] {

@@ -44,18 +44,24 @@ enum Cover {
 }
 
 impl<'p> Rewriter<'p> {
-    /// `t.tenant_id OPERATOR(pg_catalog.=) $n`
+    /// `t.tenant_id OPERATOR(pg_catalog.=) $n`, and where rows of everybody may be read `OR t.tenant_id IS NULL`
     pub(super) fn predicate(&mut self, guard: &Guard<'p>) -> Result<Node, Refusal> {
         let slot = self.tenant_slot(guard.table)?;
         let value = tree::param(self.param_number(slot));
-        Ok(tree::system_operator(tree::column(&guard.prefix, &guard.column), "=", value))
+        let column = tree::column(&guard.prefix, &guard.column);
+        let own = tree::system_operator(column.clone(), "=", value);
+        if !guard.has_nulls() {
+            return Ok(own);
+        }
+        tree::either(own, tree::is_null(column)).ok_or_else(|| unsupported("this predicate"))
     }
 
     /// What holds of every row of the item that the statement may see: its predicate, or that an outer join made the row
     /// up.
     fn row_is_own(&mut self, place: Place) -> Result<Option<Node>, Refusal> {
         let Some(item) = self.item(place) else { return Ok(None) };
-        let nullable = item.nullable;
+        // A row that an outer join made up has NULL in the tenant column too.
+        let nullable = item.nullable && !item.guard.as_ref().is_some_and(Guard::has_nulls);
         let Some(guard) = item.guard.clone() else { return Ok(None) };
         let own = self.predicate(&guard)?;
         Ok(if nullable { tree::either(own, tree::row_is_null(&guard.prefix)) } else { Some(own) })

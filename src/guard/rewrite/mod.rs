@@ -33,7 +33,7 @@ use super::{Policy, TenantTable};
 use crate::base::{Mode, OWN_VALUE_ONLY, Oid, Refusal, RefusalKind, SqlState};
 use crate::sql::parse::Statement;
 use plain::Closed;
-use scope::{CteFrame, Level, Refs};
+use scope::{CteFrame, Level, Locking, Refs};
 
 /// The greatest number of parameters in a statement (a 16-bit count in the protocol).
 const MAX_PARAMS: usize = 65_535;
@@ -83,6 +83,8 @@ pub(crate) struct Rewriter<'p> {
     closed: Vec<Closed>,
     /// The client names a system column that is lost, or would mean another table's, behind a subquery of the guard's.
     loses_system_column: bool,
+    /// What the query being walked locks.
+    locking: Locking,
     /// What was met in the query being walked.
     met: Met,
     /// A relation outside the system catalogs, or a function of the application, was met.
@@ -125,6 +127,7 @@ impl<'p> Rewriter<'p> {
             refs: Vec::new(),
             closed: Vec::new(),
             loses_system_column: false,
+            locking: Locking::None,
             met: Met::default(),
             touches_data: Cell::new(false),
             tableoid: statement.text.to_ascii_lowercase().contains("tableoid"),

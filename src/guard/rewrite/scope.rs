@@ -64,6 +64,15 @@ pub(super) struct Guard<'p> {
     pub(super) column: String,
     /// Whose value it is compared with.
     pub(super) table: &'p TenantTable,
+    /// Its rows are read, and neither written nor locked: those of everybody are among them.
+    pub(super) reads: bool,
+}
+
+impl Guard<'_> {
+    /// Whether rows whose tenant column is NULL pass.
+    pub(super) fn has_nulls(&self) -> bool {
+        self.reads && self.table.null_is_shared
+    }
 }
 
 /// What stands behind an item of FROM.
@@ -92,6 +101,29 @@ pub(super) enum Fence {
     Leaf(usize),
     /// Fence the common table expression: frame and index.
     Cte(usize, usize),
+}
+
+/// Which items of a FROM the locking clauses of its query lock, or of the query around it that it is an item of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Locking {
+    /// None.
+    #[default]
+    None,
+    /// Those of these names.
+    Of(Vec<String>),
+    /// All.
+    All,
+}
+
+impl Locking {
+    /// Whether it locks the item of that name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        match self {
+            Self::None => false,
+            Self::Of(names) => names.iter().any(|it| it == name),
+            Self::All => true,
+        }
+    }
 }
 
 /// One item of a FROM.

@@ -10,7 +10,7 @@ use pg_query::protobuf::{
 
 use super::from::Place;
 use super::outputs::{self, of_targets};
-use super::scope::{Cte, CteFrame, Item, Level, Merges, Output, Refs, Shape, Source};
+use super::scope::{Cte, CteFrame, Item, Level, Locking, Merges, Output, Refs, Shape, Source};
 use super::tree::{self, as_string};
 use super::{Met, Rewriter, unsupported};
 use crate::base::{Refusal, RefusalKind, SqlState};
@@ -19,6 +19,18 @@ use crate::guard::fault::{Fault, planted};
 impl Rewriter<'_> {
     /// Walks a query or a statement that writes, at the top or anywhere inside.
     pub(super) fn any_query(&mut self, query: &mut Node) -> Result<Shape, Refusal> {
+        self.query_locked(query, Locking::None)
+    }
+
+    /// The same of an item of a FROM, whose tables are locked with it.
+    pub(super) fn query_locked(&mut self, query: &mut Node, locking: Locking) -> Result<Shape, Refusal> {
+        let locking = std::mem::replace(&mut self.locking, locking);
+        let shape = self.walk_query(query);
+        self.locking = locking;
+        shape
+    }
+
+    fn walk_query(&mut self, query: &mut Node) -> Result<Shape, Refusal> {
         let around = std::mem::take(&mut self.met);
         self.refs.push(Refs::default());
         let outcome = match query.node.as_mut() {
@@ -83,6 +95,9 @@ impl Rewriter<'_> {
             larg,
             rarg,
         } = select;
+        if self.locking != Locking::All && !locking_clause.is_empty() {
+            self.locking = locked_by(locking_clause);
+        }
         let outputs = match operation {
             SetOperation::SetopUnion | SetOperation::SetopIntersect | SetOperation::SetopExcept => {
                 let (Some(left), Some(right)) = (larg.as_deref_mut(), rarg.as_deref_mut()) else {
@@ -297,6 +312,22 @@ impl Rewriter<'_> {
         self.rewritten = true;
         self.note("a subquery is fenced (OFFSET 0), since a condition outside of it is not plain");
     }
+}
+
+/// What the clauses lock.
+fn locked_by(clauses: &[Node]) -> Locking {
+    let mut names = Vec::new();
+    for clause in clauses {
+        let Some(NodeEnum::LockingClause(clause)) = clause.node.as_ref() else { return Locking::All };
+        if clause.locked_rels.is_empty() {
+            return Locking::All;
+        }
+        for relation in &clause.locked_rels {
+            let Some(NodeEnum::RangeVar(relation)) = relation.node.as_ref() else { return Locking::All };
+            names.push(relation.relname.clone());
+        }
+    }
+    Locking::Of(names)
 }
 
 /// The names of the items whose rows are the tenant's own; `None` if there are none, or if one of them cannot be told from shared

@@ -5,7 +5,7 @@ use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, ReturningO
 
 use super::from::{Place, alias_of};
 use super::outputs::of_targets;
-use super::scope::{Level, Output};
+use super::scope::{Guard, Level, Output};
 use super::{Rewriter, unsupported};
 use crate::base::{Access, Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
@@ -52,7 +52,7 @@ impl<'p> Rewriter<'p> {
                 }
                 self.met_tenant();
                 self.rewritten = true;
-                let guard = self.guard_for(relation, table, found)?;
+                let guard = Guard { reads: false, ..self.guard_for(relation, table, found)? };
                 relation.schemaname.clone_from(&found.name.schema);
                 relation.relname.clone_from(&found.name.name);
                 self.add_relation(relation, found, false, Some(guard));
@@ -61,7 +61,7 @@ impl<'p> Rewriter<'p> {
             Resolved::Policed(table, found) => {
                 relation.schemaname.clone_from(&found.name.schema);
                 relation.relname.clone_from(&found.name.name);
-                let guard = self.guard_for(relation, table, found)?;
+                let guard = Guard { reads: false, ..self.guard_for(relation, table, found)? };
                 self.add_policed(relation, found, guard);
                 Ok(Target::Policed(table, found))
             }
@@ -140,6 +140,14 @@ impl<'p> Rewriter<'p> {
             // The grammar allows nothing beside it. The cursor's own query is guarded.
             if pending.len() > own {
                 return Err(unsupported("WHERE CURRENT OF beside other tenant tables"));
+            }
+            // It may have shown rows of everybody.
+            if let Target::Tenant(table, _) | Target::Policed(table, _) = target
+                && table.null_is_shared
+            {
+                return Err(
+                    unsupported("WHERE CURRENT OF on a table with rows of everybody").hint("Name the row by its key.")
+                );
             }
             return Ok(());
         }

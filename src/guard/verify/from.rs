@@ -111,16 +111,16 @@ impl<'v, 'p> Verifier<'v, 'p> {
         if relation.schemaname.is_empty() && scope.has(&relation.relname) {
             return Ok(());
         }
-        self.behind_predicate(relation, conditions)
+        self.behind_predicate(relation, conditions, true)
     }
 
-    /// A tenant relation must have its predicate among the conditions; any other relation needs none.
-    pub(super) fn behind_predicate(&self, relation: &RangeVar, conditions: &Conditions<'_>) -> Outcome {
+    /// A tenant relation must have its predicate among the conditions; any other relation needs none. `reads`: it is no target.
+    pub(super) fn behind_predicate(&self, relation: &RangeVar, conditions: &Conditions<'_>, reads: bool) -> Outcome {
         let Some(table) = self.tenant_table(relation) else { return Ok(()) };
         let guarded = Reference::of(relation).is_some_and(|reference| {
             conditions.iter().any(|condition| {
                 super::count_step();
-                self.predicates.is_predicate(condition, reference, table)
+                self.predicates.is_predicate(condition, reference, table, reads)
             })
         });
         if guarded { Ok(()) } else { Err(format!("{} stands without its tenant predicate", relation.relname)) }

@@ -1,7 +1,7 @@
 //! The one form of a tenant predicate: `ref.column OPERATOR(pg_catalog.=) $k`.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExprKind, ColumnRef, RangeVar};
+use pg_query::protobuf::{AExprKind, BoolExprType, ColumnRef, NullTestType, RangeVar};
 
 use super::tree::{node, strings};
 use crate::guard::plan::TenantSlot;
@@ -65,9 +65,16 @@ impl Predicates<'_> {
         usize::try_from(i64::from(param.number) - i64::from(self.client_params) - 1).ok()
     }
 
-    /// Whether a conjunct is this table's predicate.
-    pub fn is_predicate(&self, conjunct: &NodeEnum, reference: Reference<'_>, table: &TenantTable) -> bool {
-        compared(conjunct).is_some_and(|(column_ref, value)| {
+    /// Whether a conjunct is this table's predicate. `reads`: its rows are read only, and rows of everybody may be among them.
+    pub fn is_predicate(
+        &self,
+        conjunct: &NodeEnum,
+        reference: Reference<'_>,
+        table: &TenantTable,
+        reads: bool,
+    ) -> bool {
+        let own = if reads && table.null_is_shared { or_null(conjunct).unwrap_or(conjunct) } else { conjunct };
+        compared(own).is_some_and(|(column_ref, value)| {
             reference.has_column(column_ref, &table.column) && self.is_value(value, table)
         })
     }
@@ -82,6 +89,17 @@ impl Predicates<'_> {
         let (column_ref, _) = compared(conjunct).filter(|_| self.is_any_predicate(conjunct))?;
         strings(&column_ref.fields)?.iter().rev().nth(1).copied()
     }
+}
+
+/// The comparison of `column OPERATOR(pg_catalog.=) expression OR column IS NULL`, of one column.
+pub(super) fn or_null(condition: &NodeEnum) -> Option<&NodeEnum> {
+    let NodeEnum::BoolExpr(or) = condition else { return None };
+    let [own, null] = or.args.as_slice() else { return None };
+    let (own, Some(NodeEnum::NullTest(null))) = (own.node.as_ref()?, null.node.as_ref()) else { return None };
+    let Some(NodeEnum::ColumnRef(tested)) = node(&null.arg) else { return None };
+    let (column, _) = compared(own)?;
+    let same = strings(&column.fields).is_some_and(|fields| Some(fields) == strings(&tested.fields));
+    (or.boolop() == BoolExprType::OrExpr && null.nulltesttype() == NullTestType::IsNull && same).then_some(own)
 }
 
 /// The sides of `column OPERATOR(pg_catalog.=) expression`.

@@ -11,7 +11,7 @@ thread_local! {
 
 fn policy() -> Policy {
     let columns = [("id", INT4), ("cid", INT4), ("note", INT4), ("tenant_id", INT4)];
-    let names = ["orders", "customers", "countries", "sessions", "feedback", "accounts"];
+    let names = ["orders", "customers", "countries", "sessions", "feedback", "accounts", "templates"];
     let relations = names.map(|name| fixture::table(name, &columns));
     let operators = [("=", true), ("<", true), ("/", false)]
         .map(|(name, leakproof)| fixture::operator(&format!("pg_catalog.{name}"), INT4, INT4, leakproof));
@@ -21,6 +21,7 @@ fn policy() -> Policy {
         ("customers", tenant()),
         ("sessions", TableRule::Shared(Access::Write)),
         ("feedback", TableRule::Shared(Access::Insert)),
+        ("templates", TableRule::Tenant(TenantTable { null_is_shared: true, ..fixture::tenant_table("tenant_id") })),
         ("accounts", TableRule::Tenant(TenantTable { access: Access::Read, ..fixture::tenant_table("tenant_id") })),
         ("countries", TableRule::Shared(Access::Read)),
     ];
@@ -413,5 +414,36 @@ fn what_tenants_may_not_write_is_not_written() {
         "COPY public.countries TO STDOUT",
     ] {
         assert_eq!(check(sql), Ok(()), "{sql}");
+    }
+}
+
+#[test]
+fn rows_of_everybody_are_read_only() {
+    for sql in [
+        "SELECT * FROM public.templates t WHERE (P(t) OR t.tenant_id IS NULL) AND CASE WHEN P(t) OR t.tenant_id IS NULL THEN f(t.note) ELSE false END",
+        "SELECT * FROM public.templates t WHERE P(t) AND CASE WHEN P(t) THEN f(t.note) ELSE false END",
+        "SELECT * FROM public.orders o LEFT JOIN public.templates t ON P(t) OR t.tenant_id IS NULL WHERE P(o) AND CASE WHEN P(t) OR t.tenant_id IS NULL THEN f(t.id) ELSE false END",
+        "UPDATE public.orders SET id = t.id FROM public.templates t WHERE P(orders) AND (P(t) OR t.tenant_id IS NULL)",
+        "UPDATE public.templates SET id = 1 WHERE P(templates)",
+    ] {
+        assert_eq!(check(sql), Ok(()), "{sql}");
+    }
+    for sql in [
+        "SELECT * FROM public.orders t WHERE P(t) OR t.tenant_id IS NULL",
+        "SELECT * FROM public.templates t WHERE P(t) OR t.id IS NULL",
+        "SELECT * FROM public.templates t WHERE P(t) OR t.tenant_id IS NOT NULL",
+        "SELECT * FROM public.templates t, public.customers c WHERE P(c) AND (P(t) OR c.tenant_id IS NULL)",
+        "SELECT * FROM public.templates t WHERE P(t) OR t.tenant_id IS NULL OR t.id = 1",
+        "SELECT * FROM public.orders t WHERE P(t) AND CASE WHEN P(t) OR t.tenant_id IS NULL THEN f(t.note) ELSE false END",
+        "SELECT * FROM public.templates t WHERE (P(t) OR t.tenant_id IS NULL) AND f(t.note)",
+        "UPDATE public.templates SET id = 1 WHERE P(templates) OR templates.tenant_id IS NULL",
+        "DELETE FROM public.templates WHERE P(templates) OR templates.tenant_id IS NULL",
+        "UPDATE public.templates SET id = 1 WHERE CURRENT OF c",
+        "DELETE FROM public.templates WHERE CURRENT OF c",
+        "MERGE INTO public.templates t USING public.countries s ON P(t) OR t.tenant_id IS NULL WHEN MATCHED THEN DELETE",
+        "INSERT INTO public.templates (id, tenant_id) VALUES (5, NULL)",
+        "INSERT INTO public.templates (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE P(templates) OR templates.tenant_id IS NULL",
+    ] {
+        assert!(check(sql).is_err(), "{sql}");
     }
 }

@@ -82,7 +82,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let level = self.level(Some(target), node(source_relation), &scope);
         let on = conjuncts(node(join_condition));
         self.no_leaks(&on, level.items(), &scope)?;
-        self.behind_predicate(target, &on)?;
+        self.behind_predicate(target, &on, false)?;
         if let Some(table) = self.tenant_table(target) {
             for clause in merge_when_clauses {
                 self.merge_action(when_clause(clause)?, target, table, &level, &scope)?;
@@ -122,7 +122,9 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let conditions = conjuncts(condition);
         if !matches!(condition, Some(NodeEnum::CurrentOfExpr(_))) {
             self.no_leaks(&conditions, level.items(), scope)?;
-            self.behind_predicate(target, &conditions)?;
+            self.behind_predicate(target, &conditions, false)?;
+        } else if self.tenant_table(target).is_some_and(|table| table.null_is_shared) {
+            return Err(format!("WHERE CURRENT OF may point at rows of {} that are everybody's", target.relname));
         }
         Ok(conditions)
     }
@@ -172,7 +174,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
             OnConflictAction::OnconflictUpdate => {
                 let conditions = conjuncts(node(&clause.where_clause));
                 self.no_leaks(&conditions, self.level(Some(target), None, scope).items(), scope)?;
-                self.behind_predicate(target, &conditions)?;
+                self.behind_predicate(target, &conditions, false)?;
                 self.assignments(&clause.target_list, target, true, table)
             }
             other @ (OnConflictAction::Undefined | OnConflictAction::OnconflictNone) => {
@@ -194,7 +196,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
             MergeMatchKind::MergeWhenNotMatchedBySource => {
                 let conditions = conjuncts(node(&clause.condition));
                 self.no_leaks(&conditions, level.items(), scope)?;
-                self.behind_predicate(target, &conditions)?;
+                self.behind_predicate(target, &conditions, false)?;
             }
             MergeMatchKind::Undefined => return Err("a MERGE branch of an unknown kind".to_owned()),
         }

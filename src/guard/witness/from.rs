@@ -261,14 +261,14 @@ impl<'p> Checker<'p> {
         } else if let Some(item) = items.next() {
             let renamed = matches!(factor, TableFactor::Table { alias: Some(alias), .. } if !alias.columns.is_empty());
             // Where columns go by other names, no name can be trusted.
-            self.must_be_covered(item, if renamed { &[] } else { conditions });
+            self.must_be_covered(item, if renamed { &[] } else { conditions }, true);
         }
     }
 
-    /// An item with a tenant relation behind it has its predicate among the conditions.
-    pub(super) fn must_be_covered(&mut self, item: &Item<'p>, conditions: &[&Expr]) {
+    /// An item with a tenant relation behind it has its predicate among the conditions. `reads`: it is no target.
+    pub(super) fn must_be_covered(&mut self, item: &Item<'p>, conditions: &[&Expr], reads: bool) {
         if let Behind::Tenant(_) = item.behind
-            && !conditions.iter().any(|condition| self.values.is_predicate_of(condition, item))
+            && !conditions.iter().any(|condition| self.values.is_predicate_of(condition, item, reads))
         {
             let called = item.qualifier.clone().unwrap_or_default();
             self.uncovered(|| format!("{called} stands without its tenant predicate"));

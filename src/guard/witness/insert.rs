@@ -143,7 +143,7 @@ impl<'p> Checker<'p> {
         self.assignments(assignments, target, true);
         let conditions = conjuncts(selection.as_ref());
         self.no_leaks(&conditions, &Level { items: vec![target.clone()] });
-        self.must_be_covered(target, &conditions);
+        self.must_be_covered(target, &conditions, false);
         self.walk_all(selection);
     }
 }

@@ -19,7 +19,7 @@ impl<'p> Checker<'p> {
         self.factor(source, &mut level);
         let conditions = conjuncts(Some(on));
         self.no_leaks(&conditions, &level);
-        self.must_be_covered(&target, &conditions);
+        self.must_be_covered(&target, &conditions, false);
         // Rows of the source without a match are kept: ON does not guard them.
         self.factor_covered(source, &[], &level, &mut level.items.get(1..).unwrap_or_default().iter());
         self.within(&mut level, false, |this| this.walk(on));
@@ -39,7 +39,7 @@ impl<'p> Checker<'p> {
             MergeClauseKind::Matched => self.no_leaks(&conditions, level),
             MergeClauseKind::NotMatchedBySource => {
                 self.no_leaks(&conditions, level);
-                self.must_be_covered(target, &conditions);
+                self.must_be_covered(target, &conditions, false);
             }
             // It sees the source only, after the join.
             MergeClauseKind::NotMatched | MergeClauseKind::NotMatchedByTarget => {}

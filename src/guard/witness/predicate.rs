@@ -78,10 +78,12 @@ impl<'p> Values<'p> {
         is_system_operator(op, "=").then_some((column.as_slice(), self.slot(right)?))
     }
 
-    /// Whether a condition is the tenant predicate of an item.
-    pub fn is_predicate_of(&self, test: &Expr, item: &Item<'_>) -> bool {
+    /// Whether a condition is the tenant predicate of an item. `reads`: it is no target, and rows of everybody may be among its
+    /// own.
+    pub fn is_predicate_of(&self, test: &Expr, item: &Item<'_>, reads: bool) -> bool {
         let Behind::Tenant(table) = item.behind else { return false };
-        self.predicate(test).is_some_and(|(column, slot)| {
+        let own = if reads && table.null_is_shared { or_null(test).unwrap_or(test) } else { test };
+        self.predicate(own).is_some_and(|(column, slot)| {
             slot.key == table.key && slot.type_oid == table.type_oid && item.owns(column, &table.column)
         })
     }
@@ -93,7 +95,7 @@ impl<'p> Values<'p> {
 
     /// The predicate, or that an outer join made the row up: `own OR t.* IS NULL`.
     pub fn is_own_row(&self, test: &Expr) -> bool {
-        match bare(test) {
+        match bare(or_null(test).unwrap_or(test)) {
             Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
                 self.is_predicate(left) && whole_row_null(right).is_some()
             }
@@ -104,12 +106,25 @@ impl<'p> Values<'p> {
     /// The same of one item.
     pub fn is_own_row_of(&self, test: &Expr, item: &Item<'_>) -> bool {
         match bare(test) {
-            Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
-                self.is_predicate_of(left, item)
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } if or_null(test).is_none() => {
+                self.is_predicate_of(left, item, true)
                     && whole_row_null(right).is_some_and(|names| names.last() == item.qualifier.as_ref())
             }
-            other => self.is_predicate_of(other, item),
+            other => self.is_predicate_of(other, item, true),
         }
+    }
+}
+
+/// The comparison of `column OPERATOR(pg_catalog.=) $k OR column IS NULL`, of one column.
+fn or_null(test: &Expr) -> Option<&Expr> {
+    let Expr::BinaryOp { left, op: BinaryOperator::Or, right } = bare(test) else { return None };
+    let Expr::IsNull(null) = bare(right) else { return None };
+    let Expr::BinaryOp { left: compared, op, right: _ } = bare(left) else { return None };
+    match (bare(compared), bare(null)) {
+        (Expr::CompoundIdentifier(one), Expr::CompoundIdentifier(other)) if is_system_operator(op, "=") => {
+            (one == other).then_some(&**left)
+        }
+        _other => None,
     }
 }
 

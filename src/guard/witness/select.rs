@@ -100,7 +100,7 @@ impl<'p> Checker<'p> {
                 };
                 // Nothing can stand between it and its rows.
                 let item = self.named_item(schema_name.as_ref().map(name), name(table), None);
-                self.must_be_covered(&item, &[]);
+                self.must_be_covered(&item, &[], true);
                 Shape { tenants: item.has_tenants(), columns: item.columns }
             }
         }

@@ -115,7 +115,7 @@ impl<'p> Checker<'p> {
         let conditions = conjuncts(selection);
         self.no_leaks(&conditions, &level);
         if let Some(target) = level.items.first() {
-            self.must_be_covered(target, &conditions);
+            self.must_be_covered(target, &conditions, false);
         }
         self.joins_covered(from, &conditions, &level, 1);
         self.within(&mut level, false, |this| this.walk_all(selection));

@@ -1,7 +1,9 @@
 //! Policy expressions, read with Postgres's grammar: whether a row passes only if its tenant column equals the setting.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AExprKind, BoolExprType, FuncCall, Node, SelectStmt, SubLinkType, TypeName};
+use pg_query::protobuf::{
+    AExpr, AExprKind, BoolExprType, FuncCall, Node, NullTestType, SelectStmt, SubLinkType, TypeName,
+};
 
 use crate::base::QualifiedName;
 use crate::catalog::{Catalog, Relation};
@@ -26,10 +28,17 @@ impl<'a> Comparison<'a> {
 
     /// Whether an expression, as the server prints it, is the comparison, or makes it and then asks for more.
     pub(super) fn is_made_by(&self, expression: &str) -> bool {
-        let Ok(mut statements) = parse::reparse(&format!("SELECT {expression}")) else { return false };
-        let (Some(statement), true) = (statements.pop(), statements.is_empty()) else { return false };
-        let Some(NodeEnum::SelectStmt(select)) = statement.stmt.and_then(|node| node.node) else { return false };
-        only_value(&select).is_some_and(|condition| self.holds(condition))
+        read(expression, |condition| self.holds(condition))
+    }
+
+    /// Whether it is a test for NULL of the column.
+    pub(super) fn is_null_test(&self, expression: &str) -> bool {
+        read(expression, |condition| match condition.node.as_ref() {
+            Some(NodeEnum::NullTest(it)) if it.nulltesttype() == NullTestType::IsNull => {
+                it.arg.as_deref().is_some_and(|arg| self.is_column(arg))
+            }
+            Some(_) | None => false,
+        })
     }
 
     fn holds(&self, condition: &Node) -> bool {
@@ -100,6 +109,14 @@ impl<'a> Comparison<'a> {
             _ => false,
         }
     }
+}
+
+/// An expression as the server prints it, if it can be read.
+fn read(expression: &str, test: impl FnOnce(&Node) -> bool) -> bool {
+    let Ok(mut statements) = parse::reparse(&format!("SELECT {expression}")) else { return false };
+    let (Some(statement), true) = (statements.pop(), statements.is_empty()) else { return false };
+    let Some(NodeEnum::SelectStmt(select)) = statement.stmt.and_then(|node| node.node) else { return false };
+    only_value(&select).is_some_and(test)
 }
 
 /// The one value of a SELECT that has nothing else.

@@ -122,7 +122,12 @@ pub fn shortfalls(catalog: &Catalog, relation: &Relation, table: &TenantTable, s
             missing.push(format!("{name}: no policy compares \"{}\" with the setting {setting}", table.column));
         }
         let restricted = of_command().any(|policy| !policy.permissive && good(policy));
-        for other in of_command().filter(|policy| policy.permissive && !good(policy) && !restricted) {
+        let of_everybody = |policy: &RowPolicy| {
+            let nulls = || policy.using.as_deref().is_some_and(|it| comparison.is_null_test(it));
+            command == PolicyCommand::Select && table.null_is_shared && nulls()
+        };
+        let loose = |policy: &&RowPolicy| policy.permissive && !good(policy) && !of_everybody(policy);
+        for other in of_command().filter(|policy| loose(policy) && !restricted) {
             missing.push(format!("{name}: policy \"{}\" lets rows through without the setting", other.name));
         }
     }

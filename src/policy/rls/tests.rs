@@ -60,6 +60,24 @@ fn a_restrictive_policy_is_enough_beside_loose_ones() {
 }
 
 #[test]
+fn rows_of_everybody_are_read_by_a_policy_of_their_own() {
+    let everybody = || policy(PolicyCommand::Select, Some("(tenant_id IS NULL)"), None);
+    let table = TenantTable { null_is_shared: true, ..fixture::tenant_table("tenant_id") };
+    let own = || policy(PolicyCommand::All, Some(OURS), None);
+    let ask_of =
+        |policies: &[RowPolicy]| shortfalls(&catalog(), &relation(true, true, true, policies), &table, "app.tenant_id");
+    assert_eq!(ask_of(&[own(), everybody()]), Vec::<String>::new());
+    assert_eq!(ask_of(&[everybody()]).len(), 4);
+    assert_eq!(ask(&relation(true, true, true, &[own(), everybody()])).len(), 1);
+    for loose in ["(other IS NULL)", "(tenant_id IS NOT NULL)", "((tenant_id IS NULL) OR true)"] {
+        assert_eq!(ask_of(&[own(), policy(PolicyCommand::Select, Some(loose), None)]).len(), 1, "{loose}");
+    }
+    for command in [PolicyCommand::All, PolicyCommand::Update, PolicyCommand::Delete] {
+        assert!(!ask_of(&[own(), RowPolicy { command, ..everybody() }]).is_empty(), "{command:?}");
+    }
+}
+
+#[test]
 fn sound_expressions() {
     for sound in [
         "(tenant_id = (current_setting('app.tenant_id'::text))::integer)",

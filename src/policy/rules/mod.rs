@@ -76,10 +76,14 @@ fn own_rules(
     for (name, over) in &tenancy.tables {
         let Some(relation) = listed(catalog, "[tenancy.tables]", name, private, notes) else { continue };
         match over {
-            TableOverride::Tenant { column, key, access } => {
+            TableOverride::Tenant { column, key, null_is_shared, access } => {
                 let column = column.as_ref().unwrap_or(&tenancy.column);
-                let rule =
-                    tenant_rule(catalog, relation, column, key).map(|table| TenantTable { access: *access, ..table });
+                let (null_is_shared, access) = (*null_is_shared, *access);
+                let rule = tenant_rule(catalog, relation, column, key).map(|table| TenantTable {
+                    null_is_shared,
+                    access,
+                    ..table
+                });
                 if rule.is_none() {
                     notes.push(PolicyNote::MissingColumn { name: name.clone(), column: column.clone() });
                 }
@@ -133,6 +137,7 @@ fn tenant_rule(catalog: &Catalog, relation: &Relation, column: &str, key: &KeyNa
         type_oid: column.base_type_oid,
         type_name: type_text(catalog, column.base_type_oid)?,
         key: key.clone(),
+        null_is_shared: false,
         access: Access::Write,
         protection: Protection::Predicate,
     })

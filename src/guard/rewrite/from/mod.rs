@@ -11,7 +11,7 @@ use crate::catalog::Relation;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{Mask, Resolved};
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
-use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Merges, Refs, Shape, Source};
+use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Locking, Merges, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
 use crate::guard::{TenantTable, nodes};
@@ -338,7 +338,8 @@ impl<'p> Rewriter<'p> {
             // An unaliased table is named in full: no other item can be meant.
             None => vec![found.name.schema.clone(), found.name.name.clone()],
         };
-        Ok(Guard { prefix, column: table.column.clone(), table })
+        let reads = !self.locking.has(&alias_of(written).aliasname);
+        Ok(Guard { prefix, column: table.column.clone(), table, reads })
     }
 
     /// Remembers that a tenant relation stands in the query being walked.
@@ -351,7 +352,8 @@ impl<'p> Rewriter<'p> {
         let RangeSubselect { lateral: _, subquery, alias } = sub;
         let Some(query) = subquery.as_deref_mut() else { return Err(unsupported("this subquery")) };
         let leaf = self.leaf();
-        let mut shape = self.any_query(query)?;
+        let locked = alias.as_ref().map_or(self.locking != Locking::None, |alias| self.locking.has(&alias.aliasname));
+        let mut shape = self.query_locked(query, if locked { Locking::All } else { Locking::None })?;
         shape.outputs = renamed(shape.outputs, &alias_columns(alias.as_ref()));
         let fence = if shape.tenant { Fence::Leaf(leaf) } else { Fence::None };
         if place == Place::Fenced
@@ -408,5 +410,10 @@ fn outside_guard<'p>(written: &RangeVar, found: &Relation, guard: Guard<'p>) -> 
         found.columns.iter().enumerate().map(|(i, c)| renamed.get(i).unwrap_or(&c.name).as_str()).collect();
     let name = *visible.get(at)?;
     let once = visible.iter().filter(|v| **v == name).count() == 1;
-    once.then(|| Guard { prefix: vec![alias_of(written).aliasname], column: name.to_owned(), table: guard.table })
+    once.then(|| Guard {
+        prefix: vec![alias_of(written).aliasname],
+        column: name.to_owned(),
+        table: guard.table,
+        reads: guard.reads,
+    })
 }

@@ -29,6 +29,7 @@ const SHAPES: &[Shape] = &[
     ("sessions", RelKind::Table, &[("key", TEXT), ("data", TEXT)]),
     ("feedback", RelKind::Table, &[("note", TEXT)]),
     ("accounts", RelKind::Table, &[("tenant_id", INT4), ("plan", TEXT)]),
+    ("templates", RelKind::Table, &[("id", INT8), ("tenant_id", INT4), ("name", TEXT)]),
     ("loose", RelKind::Table, &[("id", INT8)]),
 ];
 
@@ -105,6 +106,7 @@ pub(in crate::guard) fn policy() -> Policy {
         ("invoices", TableRule::Tenant(by_uuid)),
         ("sessions", TableRule::Shared(Access::Write)),
         ("feedback", TableRule::Shared(Access::Insert)),
+        ("templates", TableRule::Tenant(TenantTable { null_is_shared: true, ..fixture::tenant_table("tenant_id") })),
         ("accounts", TableRule::Tenant(TenantTable { access: Access::Read, ..fixture::tenant_table("tenant_id") })),
         ("countries", TableRule::Shared(Access::Read)),
     ];

@@ -257,6 +257,46 @@ fn shared_tables() {
     ]);
 }
 
+/// Rows of everybody are read; they are neither written nor locked.
+#[test]
+fn rows_of_everybody() {
+    check(&[
+        (
+            "SELECT * FROM templates WHERE lower(name) = 'x'",
+            "SELECT * FROM public.templates WHERE (public.templates.tenant_id =T= $1 OR public.templates.tenant_id IS NULL) AND CASE WHEN public.templates.tenant_id =T= $1 OR public.templates.tenant_id IS NULL THEN lower(name) = 'x' ELSE false END",
+        ),
+        (
+            "SELECT * FROM orders o LEFT JOIN templates t ON t.id = o.id WHERE lower(t.name) = 'x'",
+            "SELECT * FROM public.orders o LEFT JOIN public.templates t ON (t.tenant_id =T= $1 OR t.tenant_id IS NULL) AND t.id = o.id WHERE o.tenant_id =T= $1 AND CASE WHEN t.tenant_id =T= $1 OR t.tenant_id IS NULL THEN lower(t.name) = 'x' ELSE false END",
+        ),
+        (
+            "SELECT t.name FROM orders o FULL JOIN templates t ON t.id = o.id",
+            "SELECT t.name FROM (SELECT orders.id, orders.tenant_id, orders.customer_id, orders.status, orders.total, orders.open, orders.placed_at FROM public.orders WHERE public.orders.tenant_id =T= $1) o FULL JOIN (SELECT templates.id, templates.tenant_id, templates.name FROM public.templates WHERE public.templates.tenant_id =T= $1 OR public.templates.tenant_id IS NULL) t ON t.id = o.id",
+        ),
+        (
+            "SELECT * FROM templates FOR UPDATE",
+            "SELECT * FROM public.templates WHERE public.templates.tenant_id =T= $1 FOR UPDATE",
+        ),
+        (
+            "SELECT * FROM templates t, orders o FOR UPDATE OF o",
+            "SELECT * FROM public.templates t, public.orders o WHERE (t.tenant_id =T= $1 OR t.tenant_id IS NULL) AND o.tenant_id =T= $1 FOR UPDATE OF o",
+        ),
+        (
+            "SELECT * FROM (SELECT * FROM templates) t WHERE EXISTS (SELECT 1 FROM templates x WHERE x.id = t.id) FOR SHARE",
+            "SELECT * FROM (SELECT * FROM public.templates WHERE public.templates.tenant_id =T= $1) t WHERE EXISTS (SELECT 1 FROM public.templates x WHERE (x.tenant_id =T= $1 OR x.tenant_id IS NULL) AND x.id = t.id) FOR SHARE",
+        ),
+        (
+            "UPDATE templates SET name = t.name FROM templates t WHERE t.id = 1 AND templates.id = 2",
+            "UPDATE public.templates SET name = t.name FROM public.templates t WHERE public.templates.tenant_id =T= $1 AND (t.tenant_id =T= $1 OR t.tenant_id IS NULL) AND t.id = 1 AND templates.id = 2",
+        ),
+        ("DELETE FROM templates", "DELETE FROM public.templates WHERE public.templates.tenant_id =T= $1"),
+        (
+            "INSERT INTO templates (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'y'",
+            "INSERT INTO public.templates (id, name, tenant_id) VALUES (1, 'x', $1) ON CONFLICT (id) DO UPDATE SET name = 'y' WHERE public.templates.tenant_id =T= $1",
+        ),
+    ]);
+}
+
 /// Target and every other table carry their predicates; the tenant column keeps its value.
 #[test]
 fn update_and_delete() {

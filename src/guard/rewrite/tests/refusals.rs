@@ -40,6 +40,15 @@ fn refusals_name_what_is_wrong() {
             "SELECT * FROM orders o, (SELECT 1 FROM orders, countries) j FOR UPDATE",
             "42501 permission denied to lock rows of a shared table",
         ),
+        (
+            "UPDATE templates SET name = 'x' WHERE CURRENT OF c",
+            "0A000 WHERE CURRENT OF on a table with rows of everybody is not supported for tenants",
+        ),
+        (
+            "INSERT INTO templates VALUES (1, NULL, 'x')",
+            "42501 column \"tenant_id\" may hold only the tenant's own value",
+        ),
+        ("UPDATE templates SET tenant_id = NULL", "42501 column \"tenant_id\" may hold only the tenant's own value"),
         ("UPDATE orders SET tenant_id = NULL", "42501 column \"tenant_id\" may hold only the tenant's own value"),
         (
             "UPDATE orders SET (tenant_id, status) = (NULL, 'a')",

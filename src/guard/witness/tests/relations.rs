@@ -128,3 +128,32 @@ fn what_is_not_read_is_never_covered() {
     }
     assert_eq!(says("SELECT 1"), Testimony::Abstains(Abstention::Unseen));
 }
+
+#[test]
+fn rows_of_everybody_are_read_only() {
+    covered(
+        Rules::IN_FORCE,
+        &[
+            "SELECT * FROM public.templates t WHERE (P(t) OR t.tenant_id IS NULL) AND CASE WHEN P(t) OR t.tenant_id IS NULL THEN f(t.name) ELSE false END",
+            "SELECT * FROM public.templates t WHERE P(t) AND CASE WHEN P(t) THEN f(t.name) ELSE false END",
+            "SELECT * FROM public.orders o LEFT JOIN public.templates t ON P(t) OR t.tenant_id IS NULL WHERE P(o) AND CASE WHEN P(t) OR t.tenant_id IS NULL THEN f(t.id) ELSE false END",
+            "UPDATE public.orders SET id = t.id FROM public.templates t WHERE P(orders) AND (P(t) OR t.tenant_id IS NULL)",
+            "UPDATE public.templates SET id = 1 WHERE P(templates)",
+        ],
+    );
+    for sql in [
+        "SELECT * FROM public.orders t WHERE P(t) OR t.tenant_id IS NULL",
+        "SELECT * FROM public.templates t WHERE P(t) OR t.id IS NULL",
+        "SELECT * FROM public.templates t WHERE P(t) OR t.tenant_id IS NOT NULL",
+        "SELECT * FROM public.templates t, public.customers c WHERE P(c) AND (P(t) OR c.tenant_id IS NULL)",
+        "SELECT * FROM public.orders t WHERE P(t) AND CASE WHEN P(t) OR t.tenant_id IS NULL THEN f(t.status) ELSE false END",
+        "SELECT * FROM public.templates t WHERE (P(t) OR t.tenant_id IS NULL) AND f(t.name)",
+        "UPDATE public.templates SET id = 1 WHERE P(templates) OR templates.tenant_id IS NULL",
+        "DELETE FROM public.templates WHERE P(templates) OR templates.tenant_id IS NULL",
+        "MERGE INTO public.templates t USING public.countries s ON P(t) OR t.tenant_id IS NULL WHEN MATCHED THEN DELETE",
+        "INSERT INTO public.templates (id, tenant_id) VALUES (5, NULL)",
+        "INSERT INTO public.templates (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE P(templates) OR templates.tenant_id IS NULL",
+    ] {
+        assert!(matches!(says(sql), Testimony::Uncovered(_)), "{sql}: {:?}", says(sql));
+    }
+}
