@@ -1,6 +1,7 @@
 //! Values that every room knows: names, numbers, keys, secrets, and the errors that clients get. Imports no other room.
 
 mod allow;
+mod custom_setting;
 mod enforcement;
 mod ids;
 mod keys;
@@ -13,6 +14,7 @@ mod secret;
 mod tenant_name;
 
 pub use allow::{AllowList, parse_network};
+pub use custom_setting::is_custom_setting;
 pub use enforcement::{Access, Enforcement, Mode, Witness};
 pub use ids::{LoginName, SessionId, TenantName, UpstreamName};
 pub use keys::{KeyName, TenantKeys, key_setting};

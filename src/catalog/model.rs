@@ -271,6 +271,48 @@ pub struct Catalog {
     pub setters: Vec<Setter>,
     /// SECURITY DEFINER functions whose owner no policy binds (superuser, BYPASSRLS).
     pub unbound_definers: HashSet<QualifiedName>,
+    /// What reads settings, as far as its text tells, outside of the system and of extensions' functions.
+    pub setting_readers: Vec<SettingReader>,
+    /// First parts of the names of settings that are a module's, lower case: of loaded ones and of extensions.
+    pub modules: HashSet<String>,
+}
+
+/// Something in the database that calls `current_setting`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettingReader {
+    /// What it is.
+    pub kind: ReaderKind,
+    /// Schema and name; of a policy, rule or default: the relation's.
+    pub name: QualifiedName,
+    /// Expressions or body.
+    pub text: String,
+}
+
+/// What reads a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReaderKind {
+    /// A row-level security policy.
+    Policy,
+    /// A view, or a rule.
+    View,
+    /// The default of this column.
+    Default(String),
+    /// A trigger's function in PL/pgSQL.
+    Trigger,
+    /// Any other function.
+    Function,
+}
+
+impl std::fmt::Display for ReaderKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            ReaderKind::Policy => f.write_str("a policy on"),
+            ReaderKind::View => f.write_str("the view or rule of"),
+            ReaderKind::Default(column) => write!(f, "the default of \"{column}\" of"),
+            ReaderKind::Trigger => f.write_str("the trigger function"),
+            ReaderKind::Function => f.write_str("the function"),
+        }
+    }
 }
 
 /// A function that changes settings.

@@ -11,6 +11,7 @@ mod measure;
 mod model;
 mod quota;
 mod section;
+mod tenant_settings;
 #[cfg(test)]
 mod tests;
 mod url;
@@ -23,3 +24,4 @@ pub use load::{Env, Loaded, TERM_COLUMNS, TenantTerms, load, parse, terms_of_row
 pub use measure::{COLUMNS, MEASURES, Measure, PeriodLength, writers_of};
 pub use model::*;
 pub use quota::*;
+pub use tenant_settings::{Amount, TenantSetting, TenantValues};

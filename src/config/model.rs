@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::auth_query::AuthQuery;
 use super::limits::{Limits, SharedLimits};
 use super::quota::{MetricsConfig, Quota, QuotaConfig};
+use super::tenant_settings::TenantSetting;
 use crate::auth::{FailureRules, TokenRules};
 use crate::base::{
     Access, AllowList, KeyName, LoginName, Mode, NamePattern, QualifiedName, Secret, TenantKeys, TenantName,
@@ -334,6 +335,8 @@ pub struct Tenancy {
     pub shared_tables: Vec<QualifiedName>,
     /// Functions outside `pg_catalog` that tenants may call.
     pub allow_functions: Vec<QualifiedName>,
+    /// Settings that tenants may make something of, or not, whatever the rules say; single names come before prefixes.
+    pub settings: Vec<TenantSetting>,
     /// How often each upstream's catalog is read anew.
     pub catalog_refresh: Duration,
     /// What is decided by a catalog was seen in the database no longer ago than this.

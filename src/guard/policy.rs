@@ -4,6 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use super::SettingRules;
 use crate::base::{Access, Enforcement, KeyName, Oid, QualifiedName, Witness};
 use crate::catalog::Catalog;
 use crate::sql::StatementLimits;
@@ -62,6 +63,8 @@ pub struct Policy {
     pub allow_functions: HashSet<QualifiedName>,
     /// The sealed setting, `app.tenant_id`.
     pub setting: String,
+    /// What tenants may make of other settings.
+    pub settings: SettingRules,
     /// What keeps tenants of the shared layout apart.
     pub enforcement: Enforcement,
     /// What becomes of what the witness says.
@@ -80,6 +83,7 @@ impl Policy {
             search_path: Vec::new(),
             allow_functions: HashSet::new(),
             setting: "app.tenant_id".to_owned(),
+            settings: SettingRules::default(),
             enforcement: Enforcement::default(),
             witness: Witness::default(),
             limits: StatementLimits::default(),
@@ -89,13 +93,25 @@ impl Policy {
     /// Whether the other policy says the same of every statement: all is equal but the epoch.
     pub fn rules_equal(&self, other: &Self) -> bool {
         // A policy of no catalog is none.
-        let Self { epoch, catalog, tables, search_path, allow_functions, setting, enforcement, witness, limits } = self;
+        let Self {
+            epoch,
+            catalog,
+            tables,
+            search_path,
+            allow_functions,
+            setting,
+            settings,
+            enforcement,
+            witness,
+            limits,
+        } = self;
         (*epoch == 0) == (other.epoch == 0)
             && (Arc::ptr_eq(catalog, &other.catalog) || **catalog == *other.catalog)
             && *tables == other.tables
             && *search_path == other.search_path
             && *allow_functions == other.allow_functions
             && *setting == other.setting
+            && *settings == other.settings
             && *enforcement == other.enforcement
             && *witness == other.witness
             && *limits == other.limits

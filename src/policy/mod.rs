@@ -7,6 +7,7 @@ mod keys;
 mod note;
 pub mod rls;
 mod rules;
+mod settings;
 #[cfg(test)]
 mod tests;
 
@@ -93,6 +94,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         notes.push(PolicyNote::UntestedServer { major });
     }
     notes.sort_by_key(PolicyNote::level);
+    let settings = settings::rules(input, &catalog, &tables);
     let policy = Policy {
         epoch,
         catalog,
@@ -100,6 +102,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         search_path,
         allow_functions,
         setting: input.tenancy.setting.clone(),
+        settings,
         enforcement: input.enforcement,
         witness: input.tenancy.witness,
         limits: input.limits,

@@ -197,6 +197,11 @@ macro_rules! in_every_mode {
             }
 
             #[test]
+            fn session_features_are_as_alone() {
+                compare("session", $mode);
+            }
+
+            #[test]
             fn surroundings_are_refused_or_as_alone() {
                 compare("surroundings", $mode);
             }

@@ -27,6 +27,8 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         reads: reads(raw.reads),
         setters: raw.setters,
         unbound_definers: raw.unbound_definers.into_iter().collect(),
+        setting_readers: raw.setting_readers,
+        modules: raw.modules.into_iter().collect(),
     }
 }
 

@@ -5,7 +5,7 @@ use tokio_postgres::{Row, Transaction};
 use super::LoadError;
 use super::queries::{ReadRow, name, query};
 use crate::base::QualifiedName;
-use crate::catalog::model::Setter;
+use crate::catalog::model::{ReaderKind, Setter, SettingReader};
 
 pub(super) const READS: &str = r"
     SELECT DISTINCT r.ev_class, d.refobjid
@@ -31,6 +31,37 @@ pub(super) const UNBOUND_DEFINERS: &str = r"
     WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND p.prosecdef
       AND EXISTS (SELECT FROM pg_roles o WHERE o.oid = p.proowner AND (o.rolsuper OR o.rolbypassrls))
     ORDER BY 1, 2";
+/// `current_setting` has the oids 2077 and 3294.
+pub(super) const SETTING_READERS: &str = r"
+    SELECT 'p'::text AS kind, n.nspname, c.relname AS name, NULL::text AS part,
+           concat_ws(' ', pg_get_expr(p.polqual, p.polrelid), pg_get_expr(p.polwithcheck, p.polrelid)) AS text
+    FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE concat(p.polqual::text, p.polwithcheck::text) ~ ':funcid (2077|3294) '
+    UNION ALL
+    SELECT 'v', n.nspname, c.relname, NULL, pg_get_ruledef(r.oid)
+    FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+      AND concat(r.ev_qual::text, r.ev_action::text) ~ ':funcid (2077|3294) '
+    UNION ALL
+    SELECT 'd', n.nspname, c.relname, a.attname, pg_get_expr(d.adbin, d.adrelid)
+    FROM pg_attrdef d JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+    JOIN pg_class c ON c.oid = d.adrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE n.nspname !~ '^pg_' AND d.adbin::text ~ ':funcid (2077|3294) '
+    UNION ALL
+    SELECT CASE WHEN p.prorettype = 'trigger'::regtype AND l.lanname = 'plpgsql' THEN 't' ELSE 'f' END,
+           n.nspname, p.proname, NULL,
+           CASE WHEN p.prosrc = '' THEN pg_get_functiondef(p.oid) ELSE p.prosrc END
+    FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND p.prokind IN ('f', 'p')
+      AND CASE WHEN p.prosrc = '' THEN l.lanname = 'sql' AND pg_get_functiondef(p.oid) ~* 'current_setting'
+               ELSE p.prosrc ~* 'current_setting|\mshow\M' END
+      AND NOT EXISTS (SELECT FROM pg_depend d
+                      WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')
+    ORDER BY 1, 2, 3, 4, 5";
+pub(super) const MODULES: &str = r"
+    SELECT lower(extname) FROM pg_extension
+    UNION SELECT lower(split_part(name, '.', 1)) FROM pg_settings WHERE strpos(name, '.') > 0
+    ORDER BY 1";
 
 /// In the order of oids.
 pub(super) async fn reads(transaction: &Transaction<'_>) -> Result<Vec<ReadRow>, LoadError> {
@@ -47,4 +78,24 @@ pub(super) async fn setters(transaction: &Transaction<'_>) -> Result<Vec<Setter>
 /// Their owners see every row, whatever the policies.
 pub(super) async fn unbound_definers(transaction: &Transaction<'_>) -> Result<Vec<QualifiedName>, LoadError> {
     query(transaction, UNBOUND_DEFINERS, name).await
+}
+
+/// By kind and name.
+pub(super) async fn setting_readers(transaction: &Transaction<'_>) -> Result<Vec<SettingReader>, LoadError> {
+    let read = |row: &Row| {
+        let kind = match row.try_get::<_, &str>("kind")? {
+            "p" => ReaderKind::Policy,
+            "v" => ReaderKind::View,
+            "d" => ReaderKind::Default(row.try_get::<_, Option<String>>("part")?.unwrap_or_default()),
+            "t" => ReaderKind::Trigger,
+            _ => ReaderKind::Function,
+        };
+        Ok(SettingReader { kind, name: name(row)?, text: row.try_get("text")? })
+    };
+    query(transaction, SETTING_READERS, read).await
+}
+
+/// Of settings, the first parts of the names that modules have defined, and the names of extensions.
+pub(super) async fn modules(transaction: &Transaction<'_>) -> Result<Vec<String>, LoadError> {
+    query(transaction, MODULES, |row| Ok(row.try_get(0)?)).await
 }

@@ -12,7 +12,7 @@ use super::LoadError;
 
 /// What [`super::queries`] and [`super::code`] read, each with what is left out: temporary objects, which come and go, and
 /// stand for nothing.
-pub(super) const MARKED: [(&str, &str); 15] = [
+pub(super) const MARKED: [(&str, &str); 16] = [
     ("pg_namespace", ""),
     ("pg_class", "relpersistence <> 't' AND relkind <> 't' AND relkind <> 'i'"),
     ("pg_attribute", "attrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
@@ -22,6 +22,7 @@ pub(super) const MARKED: [(&str, &str); 15] = [
     ("pg_cast", ""),
     ("pg_inherits", ""),
     ("pg_policy", ""),
+    ("pg_attrdef", "adrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
     ("pg_rewrite", ""),
     ("pg_language", ""),
     ("pg_extension", ""),
@@ -191,7 +192,8 @@ mod tests {
             "CREATE ROLE mark_role",
             "ALTER ROLE mark_role BYPASSRLS",
             "DROP ROLE mark_role",
-            "CREATE TABLE e (x int, y text)",
+            "CREATE TABLE e (x int, y text DEFAULT current_setting('a.b', true))",
+            "ALTER TABLE e ALTER y SET DEFAULT current_setting('a.c', true)",
         ] {
             run(change).await;
             assert!(!look.is_unchanged(&client, &mut last.clone()).await.unwrap(), "{change}");

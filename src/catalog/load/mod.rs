@@ -176,6 +176,8 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
         reads: code::reads(&transaction).await?,
         setters: code::setters(&transaction).await?,
         unbound_definers: code::unbound_definers(&transaction).await?,
+        setting_readers: code::setting_readers(&transaction).await?,
+        modules: code::modules(&transaction).await?,
     };
     transaction.commit().await?;
     Ok((known::keep(digest, assemble::assemble(server, raw)), mark))

@@ -5,7 +5,7 @@ use tokio_postgres::{Row, Transaction};
 use super::{LoadError, code, row};
 use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{
-    Cast, Catalog, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, UpstreamRole,
+    Cast, Catalog, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader, UpstreamRole,
 };
 
 /// What the server says of itself and of our role.
@@ -93,6 +93,8 @@ pub(super) struct Raw {
     pub(super) reads: Vec<ReadRow>,
     pub(super) setters: Vec<Setter>,
     pub(super) unbound_definers: Vec<QualifiedName>,
+    pub(super) setting_readers: Vec<SettingReader>,
+    pub(super) modules: Vec<String>,
 }
 
 /// A view, and a relation that it reads.
@@ -156,7 +158,7 @@ const CASTS: &str = r"
     WHERE n.nspname <> 'pg_catalog'";
 
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 12] = [
+pub(super) const PARTS: [&str; 14] = [
     SCHEMAS,
     TYPES,
     RELATIONS,
@@ -169,6 +171,8 @@ pub(super) const PARTS: [&str; 12] = [
     code::READS,
     code::SETTERS,
     code::UNBOUND_DEFINERS,
+    code::SETTING_READERS,
+    code::MODULES,
 ];
 
 /// A digest of all rows of the other queries: equal ones stand for equal catalogs. Hundreds of databases made alike have

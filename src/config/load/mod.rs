@@ -16,6 +16,7 @@ mod row;
 mod shared;
 mod tenancy;
 mod tenant;
+mod tenant_settings;
 mod tenants_from;
 mod tls;
 mod upstream;

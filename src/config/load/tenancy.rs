@@ -7,7 +7,7 @@ use std::time::Duration;
 use toml::de::DeValue;
 
 use super::tls::is_host_name;
-use super::{Context, Upstreams, pattern};
+use super::{Context, Upstreams, pattern, tenant_settings};
 use crate::base::{Access, QualifiedName, UpstreamName};
 use crate::config::diagnostics::{Span, did_you_mean};
 use crate::config::model::{Source, TableOverride, Tenancy, Witness};
@@ -22,6 +22,7 @@ const TENANCY: Keys = Keys {
         "identify",
         "shared_tables",
         "allow_functions",
+        "settings",
         "catalog_refresh",
         "catalog_max_age",
         "witness",
@@ -62,11 +63,13 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
     let domains = read_domains(context, &section, &identify);
     let upstream = UpstreamName::new(upstream.map_or("", |u| u.value));
     let pattern = pattern::read(context, &section, upstreams, &upstream);
+    let setting = read_setting(context, &section);
     Some(Tenancy {
         upstream,
         pattern,
         column: column.unwrap_or_default(),
-        setting: read_setting(context, &section),
+        settings: tenant_settings::read(context, &section, &setting),
+        setting,
         identify,
         domains,
         shared_tables,

@@ -460,6 +460,15 @@ fn tenancy() {
     replaced(line, &with("shared_tables = [\"countries\"]"), &["7:18 ", "not a schema and a name", "public.countries"]);
     replaced(line, &with("shared_tables = [\"a.b\", \"a.b\"]"), &["listed twice"]);
     replaced(line, &with("allow_functions = [\"f\"]"), &["7:20 ", "not a schema and a name"]);
+    for (entry, complaint) in [
+        ("\"x*\" = true", "no name of a setting"),
+        ("\"a b\" = true", "no name of a setting"),
+        ("work_mem = \"much\"", "must be true, false or a greatest value"),
+        ("work_mem = [1]", "must be true, false or a greatest value"),
+        ("\"App.tenant_id\" = true", "pgwarden alone sets it"),
+    ] {
+        replaced(line, &with(&format!("settings = {{ {entry} }}")), &["7:", complaint]);
+    }
     replaced(line, &with("catalog_refresh = \"0s\""), &["at least 1s"]);
     replaced(line, &with("catalog_max_age = \"0s\""), &["at least 100ms"]);
     replaced(line, &with("witness = \"enforced\""), &["7:11 ", "did you mean", "enforce"]);

@@ -74,6 +74,8 @@ fn tenancy(config: &Config, say: &mut impl FnMut(String, String, bool)) {
     say("tenancy.identify".to_owned(), list(tenancy.identify.iter().map(source)), true);
     say("tenancy.shared_tables".to_owned(), list(&tenancy.shared_tables), true);
     say("tenancy.allow_functions".to_owned(), list(&tenancy.allow_functions), true);
+    let settings = tenancy.settings.iter().map(|it| if it.prefix { format!("{}*", it.name) } else { it.name.clone() });
+    say("tenancy.settings".to_owned(), list(settings), true);
     say("tenancy.catalog_max_age".to_owned(), format!("{:?}", tenancy.catalog_max_age), true);
     say("tenancy.catalog_refresh".to_owned(), format!("{:?}", tenancy.catalog_refresh), true);
     say("tenancy.witness".to_owned(), tenancy.witness.as_str().to_owned(), true);

@@ -2,8 +2,10 @@
 
 use crate::base::oid::{INT4, TEXT, UUID};
 use crate::base::{Mode, Oid, Refusal};
-use crate::catalog::{Cast, Catalog, Column, Function, Generated, Operator, RelKind, Relation, Volatility};
-use crate::guard::{Policy, TableRule, TenantTable, fixture};
+use crate::catalog::{
+    Cast, Catalog, Column, Function, Generated, Operator, RelKind, Relation, UpstreamRole, Volatility,
+};
+use crate::guard::{Policy, SettingRules, TableRule, TenantTable, fixture};
 
 /// The schema layout's tenant of the tests.
 pub(super) fn schema_mode() -> Mode {
@@ -162,6 +164,8 @@ pub(super) fn policy() -> Policy {
         search_path: vec!["public".to_owned(), "extensions".to_owned()],
         casts: [("boxed", "customer_count"), ("labelled", "safe_total")].map(cast).to_vec(),
         types: fixture::types(&[(1082, "date")]),
+        modules: ["acme_audit".to_owned()].into(),
+        role: UpstreamRole { settings: vec!["app.secret".to_owned()], ..UpstreamRole::default() },
         ..fixture::catalog(relations(), functions(), operators)
     };
     let by_org =
@@ -171,7 +175,12 @@ pub(super) fn policy() -> Policy {
         ("invoices", TableRule::Tenant(by_org)),
         ("countries", TableRule::Shared(crate::base::Access::Read)),
     ];
-    Policy { allow_functions: [fixture::named("safe_total")].into(), ..fixture::policy(catalog, rules) }
+    let deciders = [("app.org".to_owned(), "the function public.org_rows".into())].into();
+    Policy {
+        allow_functions: [fixture::named("safe_total")].into(),
+        settings: SettingRules { deciders, ..SettingRules::default() },
+        ..fixture::policy(catalog, rules)
+    }
 }
 
 /// SQLSTATE of a refusal, `ok` otherwise.

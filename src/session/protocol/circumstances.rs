@@ -7,6 +7,7 @@ use super::not_ready::NotReady;
 use super::settings::{Settings, is_critical};
 use super::statements::{ServerStatement, Statement};
 use super::{Batch, Session};
+use crate::base::is_custom_setting;
 use crate::wire::backend::TransactionStatus;
 
 /// Settings that no plan and no constant depends on. All others count, known or not.
@@ -53,7 +54,8 @@ impl Settings {
     /// hold the tenant's key, which no statement is prepared for.
     pub(super) fn counts(&self, name: &str) -> bool {
         let own = self.is_sealed(name) && !is_critical(name);
-        !HARMLESS.contains(&name) && !own && !self.is_reserved(name)
+        // No analysis of a statement looks at an application's own.
+        !HARMLESS.contains(&name) && !own && !self.is_reserved(name) && !is_custom_setting(name)
     }
 
     /// The client's settings that count, as text.
@@ -122,11 +124,11 @@ mod tests {
         assert_eq!(settings.in_force(), None, "nothing was applied yet");
         settings.applied();
         assert_eq!(settings.in_force().unwrap().as_ref(), "datestyle\0ISO, DMY\0");
-        for harmless in ["application_name", "statement_timeout", "app.tenant_id"] {
+        for harmless in ["application_name", "statement_timeout", "app.tenant_id", "audit.actor"] {
             settings.touch(harmless);
             assert!(settings.in_force().is_some(), "{harmless}");
         }
-        for counts in ["datestyle", "search_path", "role", "work_mem", "hnsw.ef_search", "never.heard_of"] {
+        for counts in ["datestyle", "search_path", "role", "work_mem", "hnsw.ef_search", "never_heard_of"] {
             settings.touch(counts);
             assert_eq!(settings.in_force(), None, "{counts}");
             settings.applied();

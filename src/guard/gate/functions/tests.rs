@@ -78,7 +78,7 @@ fn the_shared_layout_calls_nothing_else() {
         "set_config(status, 'x', false)",
         "set_config(setting_name => 'role', new_value => 'x', is_local => false)",
         "pg_catalog.set_config('search_path', 't_b', false)",
-        "current_setting('app.other')",
+        "current_setting('app.secret')",
         "current_setting(status)",
     ] {
         assert_eq!(outcome(call(&Mode::Shared, denied)), "42501", "{denied}");

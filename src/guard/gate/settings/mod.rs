@@ -4,12 +4,15 @@
 mod lists;
 mod values;
 
+use std::sync::Arc;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt};
 
 use super::functions::literal;
 use super::names::denied;
-use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::base::{Mode, Refusal, RefusalKind, SqlState, is_custom_setting};
+use crate::config::{Amount, TenantValues};
 use crate::guard::{Effect, PinReason, Policy};
 
 /// What may become of a setting.
@@ -18,8 +21,12 @@ enum Rule {
     Free,
     /// Only values that change nothing that the guard relies on.
     Only(fn(&Policy, &Mode, &str) -> bool, &'static str),
+    /// Up to an amount that the operator names.
+    UpTo(Amount),
     /// No value.
     Sealed,
+    /// Something in the database decides by it.
+    Decides(Arc<str>),
 }
 
 /// SET, SET LOCAL, RESET, RESET ALL, SET TRANSACTION and the like: what it does to the session.
@@ -71,8 +78,9 @@ fn change_to_default(policy: &Policy, mode: &Mode, name: &str) -> Result<Vec<Eff
         Rule::Free => Ok(effect(name)),
         // The server's own default may be another encoding or another path than the one that the proxy pinned.
         Rule::Only(_, hint) if name == "search_path" || name == "client_encoding" => Err(sealed_value(name, hint)),
-        Rule::Only(_, _) => Ok(effect(name)),
+        Rule::Only(_, _) | Rule::UpTo(_) => Ok(effect(name)),
         Rule::Sealed => Err(sealed(name)),
+        Rule::Decides(what) => Err(decides(name, &what)),
     }
 }
 
@@ -83,7 +91,12 @@ fn allow_value(policy: &Policy, mode: &Mode, name: &str, value: Option<&str>) ->
             Some(value) if harmless(policy, mode, value) => Ok(()),
             Some(_) | None => Err(sealed_value(name, hint)),
         },
+        Rule::UpTo(amount) => match value {
+            Some(value) if amount.holds(name, value) => Ok(()),
+            Some(_) | None => Err(sealed_value(name, "The greatest value for tenants is set in [tenancy.settings].")),
+        },
         Rule::Sealed => Err(sealed(name)),
+        Rule::Decides(what) => Err(decides(name, &what)),
     }
 }
 
@@ -109,6 +122,10 @@ pub(crate) fn show(policy: &Policy, mode: &Mode, name: &str) -> Result<(), Refus
                 || lists::FREE.contains(&name.as_str())
                 || lists::READABLE.contains(&name.as_str())
                 || only(&name).is_some()
+                || match rule(policy, mode, &name) {
+                    Rule::Free | Rule::Only(..) | Rule::UpTo(_) => true,
+                    Rule::Sealed | Rule::Decides(_) => false,
+                }
         }
     };
     if allowed { Ok(()) } else { Err(unreadable(&name)) }
@@ -168,10 +185,34 @@ fn rule(policy: &Policy, mode: &Mode, name: &str) -> Rule {
         let own = matches!(mode, Mode::Database) && matches!(name, "search_path" | "row_security");
         return if own { Rule::Free } else { Rule::Only(harmless, hint) };
     }
-    if matches!(mode, Mode::Database) || lists::FREE.contains(&name) {
+    if matches!(mode, Mode::Database) {
         return Rule::Free;
     }
-    Rule::Sealed
+    // Those of the tenant's further keys.
+    if name.strip_prefix(&policy.setting.to_ascii_lowercase()).is_some_and(|rest| rest.starts_with('_')) {
+        return Rule::Sealed;
+    }
+    match policy.settings.configured(name) {
+        Some(TenantValues::Any) => Rule::Free,
+        Some(TenantValues::UpTo(amount)) => Rule::UpTo(amount),
+        Some(TenantValues::None) => Rule::Sealed,
+        None if lists::FREE.contains(&name) => Rule::Free,
+        None if is_custom_setting(name) => custom(policy, name),
+        None => Rule::Sealed,
+    }
+}
+
+/// A setting of the application's own. What the operator gives a value to is the operator's: it may be a secret.
+fn custom(policy: &Policy, name: &str) -> Rule {
+    let module = name.split('.').next().unwrap_or_default();
+    let catalog = &policy.catalog;
+    if catalog.modules.contains(module) || catalog.role.settings.iter().any(|given| given == name) {
+        return Rule::Sealed;
+    }
+    match policy.settings.decider(name) {
+        Some(what) => Rule::Decides(Arc::clone(what)),
+        None => Rule::Free,
+    }
 }
 
 type Only = (fn(&Policy, &Mode, &str) -> bool, &'static str);
@@ -204,7 +245,17 @@ fn sealed(name: &str) -> Refusal {
     denied(
         RefusalKind::Setting,
         format!("permission denied to set parameter \"{name}\""),
-        "pgwarden seals this setting for tenants; an operator login may set it.",
+        "pgwarden seals this setting for tenants. An operator login may set it; most can be opened under [tenancy.settings].",
+    )
+}
+
+fn decides(name: &str, what: &str) -> Refusal {
+    denied(
+        RefusalKind::Setting,
+        format!("permission denied to set parameter \"{name}\""),
+        format!(
+            "It may decide what {what} does. If tenants may choose that, list \"{name}\" = true under [tenancy.settings]."
+        ),
     )
 }
 

@@ -1,4 +1,5 @@
 use super::*;
+use crate::config::TenantSetting;
 use crate::guard::gate::fixture::{outcome, policy, schema_mode};
 use crate::sql::parse;
 
@@ -47,6 +48,13 @@ fn what_drivers_send_at_connect_is_accepted() {
         "SHOW standard_conforming_strings",
         "SHOW app.tenant_id",
         "SHOW search_path",
+        "SET app.other = 'x'",
+        "SET LOCAL audit.actor TO 'ann', 'bob'",
+        "RESET audit.actor",
+        "SHOW app.other",
+        "SET synchronous_commit = off",
+        "SET hnsw.iterative_scan = relaxed_order",
+        "SET geqo = off",
     ] {
         assert_eq!(outcome(run(&Mode::Shared, sql)), "ok", "{sql}");
     }
@@ -59,7 +67,14 @@ fn what_the_guard_relies_on_stays() {
         "SET APP.Tenant_ID TO 2",
         "SET LOCAL \"app.tenant_id\" = '2'",
         "RESET app.tenant_id",
-        "SET app.other = 'x'",
+        "SET pg_stat_statements.track = 'none'",
+        "SET plpgsql.variable_conflict = 'use_column'",
+        "SET acme_audit.level = 'off'",
+        "SET app.secret = 'x'",
+        "RESET app.secret",
+        "SET app.org = '2'",
+        "SET LOCAL App.Org = '2'",
+        "RESET app.org",
         "SET ROLE other",
         "SET ROLE NONE",
         "RESET ROLE",
@@ -86,7 +101,8 @@ fn what_the_guard_relies_on_stays() {
         "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'",
         "SHOW ALL",
         "SHOW data_directory",
-        "SHOW app.other",
+        "SHOW app.secret",
+        "SHOW plpgsql.variable_conflict",
         "SHOW primary_conninfo",
     ] {
         assert_eq!(outcome(run(&Mode::Shared, sql)), "42501", "{sql}");
@@ -149,6 +165,7 @@ fn the_startup_packet_is_held_to_the_same_list() {
         ("DateStyle", "ISO"),
         ("search_path", "public"),
         ("statement_timeout", "0"),
+        ("Audit.Actor", "ann"),
     ] {
         assert_eq!(startup(name, value), "ok", "{name}");
     }
@@ -161,8 +178,46 @@ fn the_startup_packet_is_held_to_the_same_list() {
         ("search_path", "\"Public\""),
         ("standard_conforming_strings", "off"),
         ("session_replication_role", "replica"),
-        ("geqo", "off"),
+        ("app.org", "2"),
+        ("enable_nestloop", "off"),
     ] {
         assert_eq!(startup(name, value), "42501", "{name}");
     }
+}
+
+#[test]
+fn the_operator_says_what_tenants_may_make_of_settings() {
+    let mut policy = policy();
+    let mut configured = |name: &str, prefix, values| {
+        policy.settings.configured.push(TenantSetting { name: name.to_owned(), prefix, values });
+    };
+    configured("work_mem", false, TenantValues::UpTo(Amount::parse("64MB").unwrap()));
+    configured("enable_seqscan", false, TenantValues::Any);
+    configured("app.org", false, TenantValues::Any);
+    configured("geqo", false, TenantValues::None);
+    configured("app.", true, TenantValues::Any);
+    for (name, value, wanted) in [
+        ("work_mem", "64MB", "ok"),
+        ("work_mem", "65MB", "42501"),
+        ("enable_seqscan", "off", "ok"),
+        ("app.org", "2", "ok"),
+        ("app.secret", "2", "ok"),
+        ("geqo", "off", "42501"),
+        // What the guard relies on is not the operator's to open here.
+        ("app.tenant_id", "2", "42501"),
+        ("app.tenant_id_uuid", "2", "42501"),
+        ("row_security", "off", "42501"),
+    ] {
+        assert_eq!(outcome(startup_setting(&policy, &Mode::Shared, name, value)), wanted, "{name} {value}");
+        assert_eq!(outcome(startup_setting(&policy, &schema_mode(), name, value)), wanted, "{name} {value}");
+    }
+}
+
+#[test]
+fn who_decides_by_a_setting_is_named() {
+    let hint = run(&Mode::Shared, "SET app.org = '2'").unwrap_err().error.hint.unwrap();
+    assert!(hint.contains("the function public.org_rows") && hint.contains("[tenancy.settings]"), "{hint}");
+    let mut policy = policy();
+    policy.settings.any = Some("the function public.any".into());
+    assert_eq!(outcome(startup_setting(&policy, &Mode::Shared, "audit.actor", "x")), "42501");
 }
