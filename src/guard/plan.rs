@@ -108,6 +108,8 @@ pub enum PinReason {
     AdvisoryLock,
     /// SET seed, setseed(): the state of random(), which nothing puts back, so that the connection is closed in the end.
     Seed,
+    /// What was drawn from sequences is asked for by lastval or currval.
+    Sequences,
     /// Anything else that lives in the server's session (LOAD, DO ...), or a statement that the grammar cannot read (operator).
     SessionState,
 }
@@ -139,6 +141,12 @@ pub enum Effect {
     Deallocate(Deallocate),
     /// DDL: the catalog is to be read again.
     CatalogChanged,
+    /// It draws from a sequence.
+    Draws,
+    /// It runs what may draw from one, and is not looked into.
+    MayDraw,
+    /// `lastval` or `currval`: it asks what was drawn last.
+    AsksSequences,
 }
 
 /// A statement that passed the guard: tenant-independent, cached.
@@ -295,6 +303,7 @@ impl std::fmt::Display for PinReason {
             PinReason::TempObject => "a temporary object",
             PinReason::AdvisoryLock => "an advisory lock",
             PinReason::Seed => "the seed of random()",
+            PinReason::Sequences => "what was drawn from sequences",
             PinReason::SessionState => "session state",
         })
     }
@@ -313,6 +322,9 @@ impl std::fmt::Display for Effect {
                 write!(f, "drops the prepared statement \"{name}\" of this client")
             }
             Effect::CatalogChanged => f.write_str("changes the schema: the catalog is read again"),
+            Effect::Draws => f.write_str("draws from a sequence"),
+            Effect::MayDraw => f.write_str("runs what may draw from a sequence"),
+            Effect::AsksSequences => f.write_str("asks what this client drew from a sequence last"),
         }
     }
 }

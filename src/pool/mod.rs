@@ -15,6 +15,7 @@ mod inner;
 mod pools;
 mod prepared;
 mod queue;
+mod sequences;
 mod server;
 mod shares;
 mod socket;
@@ -35,6 +36,7 @@ pub use connect::NetConnector;
 pub use pools::{Pool, PoolKey, Pools};
 pub use prepared::{PreparedSet, ServerName, StatementId};
 pub use queue::{FairQueue, Party, Ticket, Waiter};
+pub use sequences::{Drawer, Drawn, SequenceMemory};
 pub use server::{Connection, KnownState, Server, ServerCounters, ServerFacts};
 pub use stats::PoolStats;
 

@@ -14,6 +14,7 @@ use super::cap::Permit;
 use super::inner::Inner;
 use super::prepared::PreparedSet;
 use super::queue::Party;
+use super::sequences::SequenceMemory;
 use super::socket::{self, Probe};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::conn::Conn;
@@ -76,6 +77,8 @@ pub struct KnownState {
     pub applied: BTreeMap<String, String>,
     /// Shared statements prepared on it.
     pub prepared: PreparedSet,
+    /// Whose numbers it remembers.
+    pub sequences: SequenceMemory,
     /// It holds state of a client that only DISCARD ALL removes (it was pinned, or in session mode): reset before the next client.
     pub needs_reset: bool,
 }
@@ -83,7 +86,7 @@ pub struct KnownState {
 impl KnownState {
     /// Of a connection that has just been opened.
     pub fn new(parameters: BTreeMap<String, String>, prepared: PreparedSet) -> Self {
-        Self { parameters, applied: BTreeMap::new(), prepared, needs_reset: false }
+        Self { parameters, applied: BTreeMap::new(), prepared, sequences: SequenceMemory::Empty, needs_reset: false }
     }
 }
 

@@ -8,6 +8,7 @@ use tracing::{debug, warn};
 use super::Connector;
 use super::cancel::CANCEL_TIMEOUT;
 use super::inner::Inner;
+use super::sequences::SequenceMemory;
 use super::server::Server;
 use super::socket::Probe;
 use crate::connect::ConnectError;
@@ -112,6 +113,7 @@ async fn reset(server: &mut Server) -> Result<(), ConnectError> {
                 if let Some(known) = server.known.as_mut() {
                     known.applied.clear();
                     known.prepared.clear();
+                    known.sequences = SequenceMemory::Empty;
                     known.needs_reset = false;
                 }
                 server.counters.resets += 1;

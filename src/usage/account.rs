@@ -1,7 +1,7 @@
 //! What one tenant has used since the process started, and what that means for its statements.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use time::Date;
@@ -21,6 +21,7 @@ pub struct Account {
     trips: [AtomicU64; MEASURES],
     standing: AtomicU8,
     watch: Mutex<Option<Watch>>,
+    relies_on_sequences: AtomicBool,
 }
 
 impl Account {
@@ -32,7 +33,18 @@ impl Account {
             trips: [const { AtomicU64::new(u64::MAX) }; MEASURES],
             standing: AtomicU8::new(QuotaState::Fine as u8),
             watch: Mutex::new(None),
+            relies_on_sequences: AtomicBool::new(false),
         }
+    }
+
+    /// A session of the tenant asked what it drew from sequences: all keep their server connections for it.
+    pub fn rely_on_sequences(&self) {
+        self.relies_on_sequences.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a session asked so.
+    pub fn relies_on_sequences(&self) -> bool {
+        self.relies_on_sequences.load(Ordering::Relaxed)
     }
 
     /// Whose it is; `None` for that of operators and of sessions that act for nobody.

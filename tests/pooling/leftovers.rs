@@ -144,3 +144,43 @@ fn discard_and_deallocate_are_the_clients_own() {
     }
     assert_eq!(show(&mut a, "TimeZone"), "UTC");
 }
+
+/// `lastval` and `currval` tell a client what it drew itself, in the transaction and afterwards; never what another drew on
+/// the server connection, though it has drawn nothing since.
+#[test]
+fn sequences_are_remembered_for_their_client() {
+    let draw = |session: &mut Session| session.simple("SELECT nextval('orders_id_seq')").ok().value();
+    let alone = proxy("leftover_sequences", 1);
+    let (mut a, mut b) = (alone.a().connect(), alone.b().connect());
+    draw(&mut b);
+    a.simple("SELECT lastval()").refused("55000");
+    draw(&mut b);
+    a.simple("BEGIN; INSERT INTO orders (customer_id) SELECT id FROM customers WHERE false").ok();
+    a.simple("SELECT lastval()").refused("55000");
+    a.quit();
+    draw(&mut b);
+    let mut a = alone.a().connect();
+    a.simple("PREPARE p AS SELECT lastval()").ok();
+    a.simple("EXECUTE p").refused("55000");
+    drop(alone);
+
+    let proxy = proxy("leftover_sequences_kept", 4);
+    let (mut a, mut b) = (proxy.a().connect(), proxy.b().connect());
+    a.simple("BEGIN").ok();
+    let mine = draw(&mut a);
+    a.simple("SAVEPOINT s; SELECT 1/0").refused("22012");
+    a.simple("ROLLBACK TO s").ok();
+    assert_eq!(a.simple("SELECT lastval()").ok().value(), mine);
+    a.simple("COMMIT").ok();
+    assert_ne!(draw(&mut b), mine);
+    assert_eq!(a.simple("SELECT lastval(), currval('orders_id_seq')").ok().texts(), [[mine.clone(), mine]]);
+    a.quit();
+    // Sessions of the tenant keep their connection from then on.
+    let mut a = proxy.a().connect();
+    let mine = draw(&mut a);
+    draw(&mut b);
+    assert_eq!(a.simple("SELECT lastval()").ok().value(), mine);
+    assert_eq!(a.extended("SELECT currval('orders_id_seq')", &[]).ok().value(), mine);
+    a.simple("DISCARD ALL").ok();
+    a.simple("SELECT lastval()").refused("55000");
+}

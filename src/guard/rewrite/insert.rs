@@ -37,6 +37,7 @@ impl<'p> Rewriter<'p> {
             None => Some(Vec::new()),
         };
         let changes = on_conflict_clause.as_ref().is_some_and(|it| it.action() != OnConflictAction::OnconflictNothing);
+        self.adds_rows(relation);
         let target = self.open_target(relation, if changes { Access::Write } else { Access::Insert })?;
         for column in cols.iter_mut() {
             let Some(NodeEnum::ResTarget(column)) = column.node.as_mut() else {

@@ -22,6 +22,7 @@ impl<'p> Rewriter<'p> {
             return Err(unsupported("MERGE with column lists set from subqueries in more than one branch"));
         }
         let depth = self.open_with(with_clause.as_mut())?;
+        self.adds_rows(relation);
         let target = self.open_target(relation, Access::Write)?;
         let Some(source) = source_relation.as_deref_mut() else { return Err(unsupported("MERGE without a source")) };
         let mut pending = Vec::new();

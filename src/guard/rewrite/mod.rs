@@ -30,7 +30,9 @@ use super::gate::dispatch::{Gated, Parts, takes_no_parameters};
 use super::gate::relations::{self, Resolved};
 use super::plan::{Effect, Plan, Protocol, TenantCheck, TenantSlot};
 use super::{Policy, TenantTable};
+use crate::base::oid::{INT2, INT4, INT8};
 use crate::base::{Mode, OWN_VALUE_ONLY, Oid, Refusal, RefusalKind, SqlState};
+use crate::catalog::{Column, Identity};
 use crate::sql::parse::Statement;
 use plain::Closed;
 use scope::{CteFrame, Level, Locking, Refs};
@@ -159,6 +161,28 @@ impl<'p> Rewriter<'p> {
     fn effect(&mut self, effect: Effect) {
         if !self.effects.contains(&effect) {
             self.effects.push(effect);
+        }
+    }
+
+    /// Rows are added to a relation: its columns may draw from sequences, whatever the statement gives for them.
+    fn adds_rows(&mut self, relation: &Option<RangeVar>) {
+        let serial = |column: &Column| match column.identity {
+            Identity::Always | Identity::ByDefault => true,
+            Identity::No => column.has_default && matches!(column.base_type_oid, INT2 | INT4 | INT8),
+        };
+        let found = match relation.as_ref().map(|relation| self.resolve(relation)) {
+            Some(Ok(
+                Resolved::Tenant(_, found)
+                | Resolved::Policed(_, found)
+                | Resolved::Shared(found, _)
+                | Resolved::Free(Some(found)),
+            )) => found,
+            Some(Ok(Resolved::Free(None))) => return self.effect(Effect::Draws),
+            // Nobody writes there.
+            Some(Ok(Resolved::System(..)) | Err(_)) | None => return,
+        };
+        if found.columns.iter().any(serial) {
+            self.effect(Effect::Draws);
         }
     }
 

@@ -44,7 +44,7 @@ fn add(deciders: &mut BTreeMap<String, Arc<str>>, names: BTreeSet<String>, what:
 fn tenant_column(rule: &TableRule) -> Option<&str> {
     match rule {
         TableRule::Tenant(table) => Some(&table.column),
-        TableRule::Shared => None,
+        TableRule::Shared(_) => None,
     }
 }
 

@@ -88,6 +88,7 @@ impl Session {
 
     /// Notes what a statement that is sent now, and was decided by the policy of this epoch, does to the session. What is only known afterwards is asked for then.
     pub(super) fn record_effects(&mut self, guarded: &Guarded, epoch: u64) {
+        self.record_draws(guarded);
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
                 Effect::Setting(name) => {
@@ -117,12 +118,13 @@ impl Session {
                         | PinReason::HoldCursor
                         | PinReason::TempObject
                         | PinReason::AdvisoryLock
+                        | PinReason::Sequences
                         | PinReason::SessionState => {}
                     }
                     self.record_tie(*reason);
                 }
                 Effect::CatalogChanged => self.context.catalog_changed = true,
-                Effect::Deallocate(_) => {}
+                Effect::Deallocate(_) | Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
             }
         }
     }
@@ -138,7 +140,7 @@ impl Session {
         }
     }
 
-    fn pin_to(&mut self, reason: PinReason) {
+    pub(super) fn pin_to(&mut self, reason: PinReason) {
         if !matches!(self.server.pin, super::Pin::Statement(_)) {
             self.env.observer.pinned(reason);
             self.server.pin = super::Pin::Statement(reason);
@@ -168,7 +170,11 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::ResetOwn
                     | Effect::DiscardAll
                     | Effect::Deallocate(_) => true,
-                    Effect::Pin(_) | Effect::CatalogChanged => false,
+                    Effect::Pin(_)
+                    | Effect::CatalogChanged
+                    | Effect::Draws
+                    | Effect::MayDraw
+                    | Effect::AsksSequences => false,
                 })
         }
         (_, StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn) => false,

@@ -13,6 +13,7 @@ use super::replies::{Disposition, InternalQuery, Kind};
 use super::statements::Statement;
 use super::{Batch, Hold, Pin, Session};
 use crate::guard::{Deallocate, Effect, Guarded, Plan};
+use crate::pool::SequenceMemory;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::frontend;
 use crate::wire::error::WireError;
@@ -142,6 +143,7 @@ impl Session {
                 Effect::Deallocate(what) => self.deallocated(what, here),
                 Effect::DiscardAll => self.discarded(here),
                 Effect::Setting(_) | Effect::ResetAll | Effect::ResetOwn | Effect::Pin(_) | Effect::CatalogChanged => {}
+                Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
             }
         }
     }
@@ -164,11 +166,13 @@ impl Session {
         self.prepared.decided = None;
         self.prepared.statements.clear_named();
         self.context.settings.discard();
+        self.forget_sequences();
         self.untie();
         self.server.pin = Pin::by(self.context.backend.pool_mode);
         if let Some(link) = self.server.link.as_mut().filter(|_| !here) {
             link.known.prepared.clear();
             link.known.applied.clear();
+            link.known.sequences = SequenceMemory::Empty;
             link.known.needs_reset = false;
         }
     }

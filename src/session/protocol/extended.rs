@@ -95,6 +95,9 @@ impl Session {
             statement = self.with_named_tenant(statement, bind)?;
         }
         self.ready_for_statement(&statement, bind.is_some())?;
+        if bind.is_some() {
+            self.settle_sequences(&statement.guarded, false)?;
+        }
         let statement = self.under_now(statement);
         if !self.knows(&statement) {
             self.send_parse(statement.clone(), Some(InternalQuery::Prepared))?;
@@ -199,6 +202,7 @@ impl Session {
         if starts_load(&self.prepared.portals, execute.portal)
             && let Some(portal) = self.prepared.portals.remove(execute.portal)
         {
+            self.record_draws(&portal.statement.guarded);
             let load = Self::load_of(&portal.statement.guarded, LoadProtocol::Extended)?;
             return load.map_or(Ok(()), |load| self.start_load(load));
         }

@@ -35,6 +35,7 @@ mod refuse;
 mod replay;
 mod replies;
 mod route;
+mod sequences;
 mod server;
 mod server_bytes;
 mod server_state;

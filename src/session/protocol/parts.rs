@@ -15,6 +15,7 @@ use super::statements::{Portals, Statements};
 use super::switching::Switching;
 use super::{Backend, Batch, Hold, Intake, Pin, ServerState};
 use crate::limits::{Allowance, Permit};
+use crate::pool::Drawn;
 use crate::wire::backend::TransactionStatus;
 
 /// The client's side: its bytes, and how its messages are taken.
@@ -86,6 +87,8 @@ pub(super) struct Context {
     pub(super) unsent: Option<DeferredBegin>,
     /// DDL went through in the transaction.
     pub(super) catalog_changed: bool,
+    /// Where what the client drew from sequences is remembered.
+    pub(super) drawn: Drawn,
 }
 
 /// What the session may take.
@@ -142,6 +145,6 @@ impl CopyIn {
 
 impl Context {
     pub(super) fn new(backend: Arc<Backend>, settings: Settings) -> Self {
-        Self { backend, settings, switching: None, unsent: None, catalog_changed: false }
+        Self { backend, settings, switching: None, unsent: None, catalog_changed: false, drawn: Drawn::Nothing }
     }
 }

@@ -145,6 +145,7 @@ impl Session {
             match effect {
                 Effect::ResetOwn => self.context.settings.reset(),
                 Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
+                Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
                 // Noted before: see `record_dropped`.
                 Effect::Deallocate(_) | Effect::DiscardAll => {}
             }

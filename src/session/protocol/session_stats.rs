@@ -204,6 +204,7 @@ impl Session {
     pub(super) fn count_for(&mut self, actor: &CurrentTenant) {
         let account = actor.as_ref().map_or(&self.env.account, |acting| &acting.account);
         self.stats.count_for(account);
+        self.forget_sequences();
     }
 
     /// A message that ends a statement of the client, or an Execute, has come: CommandComplete, EmptyQueryResponse or

@@ -7,6 +7,7 @@ use super::not_ready::NotReady;
 use super::outline::tag_of;
 use super::plan::Planned;
 use super::replies::{Kind, Run, Subject};
+use super::switching::Change;
 use crate::guard::Protocol;
 use crate::wire::encode::backend;
 
@@ -28,6 +29,8 @@ impl Session {
             return Err(error.into());
         }
         let ready = self.settle_query(&planned.guarded).and_then(|()| self.ready(&planned.needs));
+        let switches = planned.changes.iter().any(|change| matches!(change, Change::Switch { .. }));
+        let ready = ready.and_then(|()| self.settle_sequences(&planned.guarded, switches));
         if let Err(not_ready) = ready {
             self.keep_plan(planned);
             return Err(not_ready);
@@ -38,6 +41,7 @@ impl Session {
     fn send_query(&mut self, planned: Planned, sql: &str) -> Result<(), NotReady> {
         let Planned { guarded, changes, step, epoch, .. } = planned;
         if let Some(load) = Self::load_of(&guarded, LoadProtocol::Simple)? {
+            self.record_draws(&guarded);
             return self.start_load(load);
         }
         let tag = self.discard_here(&guarded).or_else(|| self.deallocation(&guarded));

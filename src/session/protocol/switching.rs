@@ -244,7 +244,7 @@ impl Session {
     pub(super) fn record_tie(&mut self, reason: PinReason) {
         let keeps = match reason {
             PinReason::Prepare | PinReason::HoldCursor | PinReason::TempObject | PinReason::SessionState => true,
-            PinReason::Listen | PinReason::AdvisoryLock | PinReason::Seed => false,
+            PinReason::Listen | PinReason::AdvisoryLock | PinReason::Seed | PinReason::Sequences => false,
         };
         if let Some(switching) = self.context.switching.as_mut().filter(|_| keeps) {
             switching.ties.keep(&switching.held.value().actor);

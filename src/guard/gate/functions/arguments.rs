@@ -33,8 +33,8 @@ pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> 
             None => Ok(()),
         };
     }
-    if bare == "nextval" {
-        return sequence(policy, mode, args);
+    if matches!(bare, "nextval" | "currval") {
+        return sequence(policy, mode, bare, args);
     }
     if matches!(mode, Mode::Schema(_)) && shows_definitions(bare) {
         return match args.first() {
@@ -128,16 +128,18 @@ fn is_tenant_column(policy: &Policy, column: &str) -> bool {
         .any(|relation| relation.column(column).is_some())
 }
 
-/// `nextval('seq')`: the name must be a literal, of a sequence on the path or of the mode's schema.
-fn sequence(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<(), Refusal> {
+/// `nextval('seq')`: the name must be a literal, of a sequence on the path or of the mode's schema; or that of a column's, by
+/// `pg_get_serial_sequence` of a table of these.
+fn sequence(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> Result<(), Refusal> {
     let refused = || {
         denied(
             RefusalKind::Function,
-            "permission denied for function nextval",
-            "nextval() needs the sequence's name as a literal here.",
+            format!("permission denied for function {bare}"),
+            format!("{bare}() needs the sequence's name as a literal here."),
         )
     };
     let [arg] = args else { return Ok(()) };
+    let arg = serial_table(arg).unwrap_or(arg);
     // A number is an oid: any sequence's.
     let text = name_literal(arg).filter(|text| !is_oid(text)).ok_or_else(refused)?;
     let parts = split_name(text).ok_or_else(refused)?;
@@ -149,6 +151,23 @@ fn sequence(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<(), Refusal> 
         ([_, _], Mode::Schema(_)) => Ok(()),
         ([schema, name], _) if policy.catalog.relation(schema, name).is_some() => Ok(()),
         (_other_names, Mode::Shared | Mode::Schema(_) | Mode::Database | Mode::Operator) => Err(refused()),
+    }
+}
+
+/// The table of `pg_get_serial_sequence('table', 'column')`, also under a cast to `regclass`.
+fn serial_table(node: &Node) -> Option<&Node> {
+    match node.node.as_ref()? {
+        NodeEnum::TypeCast(cast) => {
+            cast.type_name.as_ref().filter(|name| is_bare(name, NAMES))?;
+            serial_table(cast.arg.as_deref()?)
+        }
+        NodeEnum::FuncCall(call) => match (parts(&call.funcname)?.as_slice(), call.args.as_slice()) {
+            (["pg_get_serial_sequence"] | ["pg_catalog", "pg_get_serial_sequence"], [table, column]) => {
+                literal(column).map(|_| table)
+            }
+            _ => None,
+        },
+        _ => None,
     }
 }
 

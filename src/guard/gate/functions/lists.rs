@@ -261,6 +261,9 @@ pub(super) const ALLOWED: &[&str] = &[
     "has_type_privilege",
     "pg_has_role",
     "nextval",
+    // what this client drew itself: the session sees to that
+    "currval",
+    "lastval",
     // TABLESAMPLE methods
     "bernoulli",
     "system",
@@ -287,8 +290,6 @@ pub(super) const DENIED: &[&str] = &[
     "ts_rewrite",
     "ts_stat",
     "setval",
-    "lastval",
-    "currval",
     "pg_sequence_last_value",
     "pg_notify",
     "pg_listening_channels",

@@ -250,6 +250,9 @@ fn effects(bare: &str) -> Vec<Effect> {
         return vec![Effect::Pin(PinReason::AdvisoryLock)];
     }
     match bare {
+        "nextval" => vec![Effect::Draws],
+        "setval" => vec![Effect::MayDraw],
+        "currval" | "lastval" => vec![Effect::AsksSequences],
         "setseed" => vec![Effect::Pin(PinReason::Seed)],
         "dblink_connect" | "dblink_connect_u" => {
             vec![Effect::Pin(PinReason::SessionState)]
@@ -260,10 +263,6 @@ fn effects(bare: &str) -> Vec<Effect> {
 
 fn refused(bare: &str) -> Refusal {
     let hint = match bare {
-        "currval" | "lastval" => format!(
-            "{bare}() tells what the last client of the server connection drew, whoever that was: use INSERT ... RETURNING, \
-             or nextval() before the INSERT."
-        ),
         "setval" => "A sequence is shared by all tenants: an operator login may set it.".to_owned(),
         _ => format!(
             "{bare}() reaches beyond the tenant's own rows, or pgwarden has no rule for it. \

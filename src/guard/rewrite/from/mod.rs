@@ -7,14 +7,14 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeTableSample, RangeVar};
 
 use crate::base::{Access, Mode, QualifiedName, Refusal};
-use crate::catalog::Relation;
+use crate::catalog::{RelKind, Relation};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{Mask, Resolved};
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Locking, Merges, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
-use crate::guard::{TenantTable, nodes};
+use crate::guard::{Effect, TenantTable, nodes};
 use crate::sql::parse;
 
 /// Where an item's predicate goes.
@@ -140,7 +140,13 @@ impl<'p> Rewriter<'p> {
             self.cte_reference(relation, frame, index);
             return Ok(());
         }
-        match self.resolve(relation)? {
+        let resolved = self.resolve(relation)?;
+        if let Resolved::Tenant(_, found) | Resolved::Policed(_, found) | Resolved::Shared(found, _) = resolved
+            && found.kind == RelKind::View
+        {
+            self.effect(Effect::MayDraw);
+        }
+        match resolved {
             Resolved::Tenant(table, found) => self.tenant(item, relation, table, found, place, pending),
             Resolved::Policed(table, found) => self.policed(item, relation, table, found, place, pending),
             Resolved::Shared(found, access) => {

@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use super::expressions;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
-use crate::guard::Policy;
 use crate::guard::gate::dispatch::unsupported;
 use crate::guard::gate::functions;
 use crate::guard::gate::names::{denied, foreign_schema, parts, schema_is_own};
 use crate::guard::gate::types::{self, Modifier};
+use crate::guard::{Effect, Policy};
 
 /// Checks every name in the tree.
 pub(super) fn check(policy: &Policy, mode: &Mode, tree: &Node) -> Result<(), Refusal> {
@@ -99,8 +99,9 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
         Mode::Shared | Mode::Database | Mode::Operator => Vec::new(),
     };
     let effects = functions::check(policy, mode, &nodes, &given)?;
-    // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client.
-    if !effects.is_empty() && matches!(mode, Mode::Schema(_)) {
+    // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client. What
+    // is drawn is looked for where rows are added.
+    if effects.iter().any(|effect| *effect != Effect::Draws) && matches!(mode, Mode::Schema(_)) {
         return Err(denied(
             RefusalKind::Function,
             format!("permission denied for function {}", names.last().copied().unwrap_or_default()),
