@@ -255,6 +255,10 @@ pub struct Catalog {
     pub search_path: Vec<String>,
     /// All schemas.
     pub schemas: HashSet<String>,
+    /// By schema, the roles that own it or that its ACL lets create in it; the empty name stands for all roles.
+    pub creators: HashMap<String, Vec<String>>,
+    /// By role, the roles that it is a member of.
+    pub memberships: HashMap<String, Vec<String>>,
     /// Relations by schema and name, those of `pg_catalog` and `information_schema` included.
     pub relations: HashMap<QualifiedName, Relation>,
     /// Functions by bare name, all overloads of all schemas.
@@ -325,6 +329,20 @@ pub struct Setter {
 }
 
 impl Catalog {
+    /// All roles that may create in a schema, superusers aside: those that may by name and their members, whether they inherit
+    /// or not. The empty name stands for all roles.
+    pub fn creators_of(&self, schema: &str) -> HashSet<&str> {
+        let mut found: HashSet<&str> = self.creators.get(schema).into_iter().flatten().map(String::as_str).collect();
+        loop {
+            let members = self.memberships.iter().filter(|(_, roles)| roles.iter().any(|role| found.contains(&**role)));
+            let more: Vec<&str> = members.map(|(member, _)| &**member).filter(|it| !found.contains(it)).collect();
+            if more.is_empty() {
+                return found;
+            }
+            found.extend(more);
+        }
+    }
+
     /// A relation by schema and name.
     pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
         self.relations.get(&QualifiedName::new(schema, name))

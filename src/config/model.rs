@@ -347,6 +347,8 @@ pub struct Tenancy {
     pub pattern: Option<Pattern>,
     /// The pinned search path of the shared layout; without it, the upstream role's own.
     pub search_path: Option<Vec<String>>,
+    /// Schemas that stand behind the tenant's own in the schema layout; without it, those that hold extensions alone.
+    pub common_schemas: Option<Vec<String>>,
     /// Tables whose column or key differs, and views, materialised views and foreign tables that tenants may read.
     pub tables: BTreeMap<QualifiedName, TableOverride>,
 }

@@ -28,6 +28,7 @@ mod verify;
 mod witness;
 
 pub use bind::{BindValue, Guarded};
+pub(crate) use gate::extension_is_safe;
 pub use gate::startup_setting;
 pub use plan::*;
 pub use policy::*;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use super::SettingRules;
 use crate::base::{Access, Enforcement, KeyName, Oid, QualifiedName, Witness};
-use crate::catalog::Catalog;
-use crate::sql::StatementLimits;
+use crate::catalog::{Catalog, Relation};
+use crate::sql::{StatementLimits, quote_identifier};
 
 /// What keeps the rows of one tenant relation apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,6 +59,8 @@ pub struct Policy {
     pub tables: HashMap<QualifiedName, TableRule>,
     /// The pinned search path of the shared layout.
     pub search_path: Vec<String>,
+    /// Schemas that stand behind the tenant's own in the schema layout, in the order of its search path.
+    pub common_schemas: Vec<String>,
     /// Functions outside `pg_catalog` that the operator allows, `schema.name`.
     pub allow_functions: HashSet<QualifiedName>,
     /// The sealed setting, `app.tenant_id`.
@@ -81,6 +83,7 @@ impl Policy {
             catalog: Arc::default(),
             tables: HashMap::new(),
             search_path: Vec::new(),
+            common_schemas: Vec::new(),
             allow_functions: HashSet::new(),
             setting: "app.tenant_id".to_owned(),
             settings: SettingRules::default(),
@@ -88,6 +91,39 @@ impl Policy {
             witness: Witness::default(),
             limits: StatementLimits::default(),
         }
+    }
+
+    /// The search path of a tenant with this schema, as the value of the setting.
+    pub fn schema_path(&self, own: &str) -> String {
+        let mut path = quote_identifier(own);
+        for schema in &self.common_schemas {
+            path.push_str(", ");
+            path.push_str(&quote_identifier(schema));
+        }
+        path
+    }
+
+    /// The relations that common schemas have by this name. A tenant's own of that name is sent with its schema: whether it is
+    /// there, only the server knows until the catalog is read again.
+    pub(crate) fn in_common(&self, name: &str) -> impl Iterator<Item = &Relation> {
+        self.common_schemas.iter().filter_map(move |schema| self.catalog.relation(schema, name))
+    }
+
+    /// Whether a relation or type of a common schema has this name.
+    pub(crate) fn is_held_in_common(&self, name: &str) -> bool {
+        let types = || self.catalog.types.values().filter(|it| self.common_schemas.contains(&it.name.schema));
+        self.in_common(name).next().is_some()
+            || (!self.common_schemas.is_empty() && types().any(|it| it.name.name == name))
+    }
+
+    /// Whether a relation of a common schema has this name that tenants may not know.
+    pub(crate) fn is_hidden_in_common(&self, name: &str) -> bool {
+        self.in_common(name).any(|relation| !self.is_shared(relation))
+    }
+
+    /// Whether all tenants may read a relation.
+    pub(crate) fn is_shared(&self, relation: &Relation) -> bool {
+        matches!(self.tables.get(&relation.name), Some(TableRule::Shared(_)))
     }
 
     /// Whether the other policy says the same of every statement: all is equal but the epoch.
@@ -98,6 +134,7 @@ impl Policy {
             catalog,
             tables,
             search_path,
+            common_schemas,
             allow_functions,
             setting,
             settings,
@@ -109,6 +146,7 @@ impl Policy {
             && (Arc::ptr_eq(catalog, &other.catalog) || **catalog == *other.catalog)
             && *tables == other.tables
             && *search_path == other.search_path
+            && *common_schemas == other.common_schemas
             && *allow_functions == other.allow_functions
             && *setting == other.setting
             && *settings == other.settings

@@ -2,6 +2,7 @@
 //!
 //! When in doubt a relation gets no rule, which the guard reads as refused; a note says why.
 
+mod common;
 mod functions;
 mod keys;
 mod note;
@@ -59,9 +60,10 @@ impl<'a> PolicyInput<'a> {
     where
         'a: 'c,
     {
+        let common = |schema: &str| self.tenancy.common_schemas.iter().flatten().any(|it| it == schema);
         let derived = |schema: &&str| match self.tenancy.pattern.as_ref().map(|pattern| &pattern.layout) {
             Some(PatternLayout::Schema { schema: template, .. }) => {
-                template.name_in(schema).is_some_and(is_tenant_name)
+                template.name_in(schema).is_some_and(is_tenant_name) && !common(schema)
             }
             Some(PatternLayout::Shared | PatternLayout::Database { .. }) | None => false,
         };
@@ -88,6 +90,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
     } else {
         notes.clear();
     }
+    let common_schemas = common::schemas(input, &catalog, &mut notes);
     rules::check_schemas(input, &catalog, &mut notes);
     let major = catalog.server_version_num / 10_000;
     if major > NEWEST_TESTED {
@@ -100,6 +103,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         catalog,
         tables,
         search_path,
+        common_schemas,
         allow_functions,
         setting: input.tenancy.setting.clone(),
         settings,

@@ -69,6 +69,44 @@ pub enum PolicyNote {
         /// The schema.
         schema: String,
     },
+    /// In `common_schemas`, not there.
+    #[error("common_schemas names schema \"{schema}\", which does not exist")]
+    MissingCommonSchema {
+        /// The schema.
+        schema: String,
+    },
+    /// In `common_schemas`, and a tenant's own.
+    #[error("common_schemas names schema \"{schema}\", which belongs to tenant \"{tenant}\" alone")]
+    CommonIsPrivate {
+        /// The schema.
+        schema: String,
+        /// The tenant.
+        tenant: TenantName,
+    },
+    /// A tenant could make something in a common schema that all others would meet.
+    #[error(
+        "schema \"{schema}\" is not put behind the tenants' own: {role} may create in it. Give it an owner that no tenant acts as, and \
+         REVOKE CREATE ON SCHEMA \"{schema}\" from the others"
+    )]
+    CommonIsWritable {
+        /// The schema.
+        schema: String,
+        /// A role that tenants act as.
+        role: String,
+        /// It stands in `common_schemas`.
+        listed: bool,
+    },
+    /// An extension lies where tenants of the schema layout do not find it.
+    #[error(
+        "extension {extension} lies in schema \"{schema}\" beside other things, so tenants of the schema layout do not have its functions \
+         and operators: list the schema in common_schemas, or move the extension (ALTER EXTENSION ... SET SCHEMA)"
+    )]
+    ExtensionOutOfReach {
+        /// The extension.
+        extension: String,
+        /// The schema.
+        schema: String,
+    },
     /// A tenant's own schema stands in the search path of the shared layout.
     #[error("schema \"{schema}\" belongs to tenant \"{tenant}\" alone, but the shared layout's search path names it")]
     PrivateSchemaInPath {
@@ -220,6 +258,9 @@ impl PolicyNote {
             | PolicyNote::MissingPathSchema { .. }
             | PolicyNote::MissingTenantSchema { .. }
             | PolicyNote::PrivateSchemaInPath { .. }
+            | PolicyNote::MissingCommonSchema { .. }
+            | PolicyNote::CommonIsPrivate { .. }
+            | PolicyNote::CommonIsWritable { listed: true, .. }
             | PolicyNote::InPrivateSchema { .. }
             | PolicyNote::SharedHasColumn { .. }
             | PolicyNote::SharedHasTenantChild { .. }
@@ -232,6 +273,8 @@ impl PolicyNote {
             | PolicyNote::NoRowSecurity { served: true, .. }
             | PolicyNote::FunctionChangesTenant { served: true, .. }
             | PolicyNote::UnboundDefiner { .. }
+            | PolicyNote::CommonIsWritable { listed: false, .. }
+            | PolicyNote::ExtensionOutOfReach { .. }
             | PolicyNote::UntestedServer { .. }
             | PolicyNote::MissingFunction { .. }
             | PolicyNote::UnwrittenCast { .. }

@@ -1,5 +1,6 @@
 //! Who a client is, which tenant it acts for, and what each layout gives it.
 
+mod common_schemas;
 mod context;
 mod ddl;
 mod defaults;

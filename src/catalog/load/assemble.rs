@@ -19,6 +19,8 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         role: server.role,
         search_path: server.search_path,
         schemas: raw.schemas.into_iter().collect(),
+        creators: lists(raw.creators),
+        memberships: lists(raw.memberships),
         relations: relations(raw.relations, raw.parents, raw.policies, raw.columns, &types),
         functions: functions(raw.functions, &types),
         operators: operators(raw.operators),
@@ -30,6 +32,15 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         setting_readers: raw.setting_readers,
         modules: raw.modules.into_iter().collect(),
     }
+}
+
+/// Pairs as lists by their first part.
+fn lists(pairs: Vec<(String, String)>) -> HashMap<String, Vec<String>> {
+    let mut lists: HashMap<String, Vec<String>> = HashMap::new();
+    for (of, one) in pairs {
+        lists.entry(of).or_default().push(one);
+    }
+    lists
 }
 
 fn reads(rows: Vec<ReadRow>) -> HashMap<Oid, Vec<Oid>> {

@@ -1,4 +1,4 @@
-//! What views read, and what functions do beyond their callers' rights. As in `queries`, all names are the system's.
+//! What views read, what functions do beyond their callers' rights, and who may create where. As in `queries`, all names are the system's.
 
 use tokio_postgres::{Row, Transaction};
 
@@ -62,6 +62,23 @@ pub(super) const MODULES: &str = r"
     SELECT lower(extname) FROM pg_extension
     UNION SELECT lower(split_part(name, '.', 1)) FROM pg_settings WHERE strpos(name, '.') > 0
     ORDER BY 1";
+/// Owners may give themselves the right.
+pub(super) const CREATORS: &str = r"
+    SELECT n.nspname, r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    UNION
+    SELECT n.nspname, coalesce(r.rolname, '')
+    FROM pg_namespace n CROSS JOIN LATERAL aclexplode(n.nspacl) a LEFT JOIN pg_roles r ON r.oid = a.grantee
+    WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND a.privilege_type = 'CREATE'
+    ORDER BY 1, 2";
+/// Of pg_database_owner the database's owner is a member, without being listed.
+pub(super) const MEMBERSHIPS: &str = r"
+    SELECT m.rolname AS member, r.rolname
+    FROM pg_auth_members a JOIN pg_roles m ON m.oid = a.member JOIN pg_roles r ON r.oid = a.roleid
+    UNION
+    SELECT o.rolname, 'pg_database_owner'
+    FROM pg_database d JOIN pg_roles o ON o.oid = d.datdba WHERE d.datname = current_database()
+    ORDER BY 1, 2";
 
 /// In the order of oids.
 pub(super) async fn reads(transaction: &Transaction<'_>) -> Result<Vec<ReadRow>, LoadError> {
@@ -73,6 +90,11 @@ pub(super) async fn reads(transaction: &Transaction<'_>) -> Result<Vec<ReadRow>,
 pub(super) async fn setters(transaction: &Transaction<'_>) -> Result<Vec<Setter>, LoadError> {
     let read = |row: &Row| Ok(Setter { name: name(row)?, text: row.try_get("text")? });
     query(transaction, SETTERS, read).await
+}
+
+/// By schema, or by member.
+pub(super) async fn pairs(transaction: &Transaction<'_>, sql: &str) -> Result<Vec<(String, String)>, LoadError> {
+    query(transaction, sql, |row| Ok((row.try_get(0)?, row.try_get(1)?))).await
 }
 
 /// Their owners see every row, whatever the policies.

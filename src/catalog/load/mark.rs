@@ -12,7 +12,7 @@ use super::LoadError;
 
 /// What [`super::queries`] and [`super::code`] read, each with what is left out: temporary objects, which come and go, and
 /// stand for nothing.
-pub(super) const MARKED: [(&str, &str); 16] = [
+pub(super) const MARKED: [(&str, &str); 17] = [
     ("pg_namespace", ""),
     ("pg_class", "relpersistence <> 't' AND relkind <> 't' AND relkind <> 'i'"),
     ("pg_attribute", "attrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
@@ -30,6 +30,7 @@ pub(super) const MARKED: [(&str, &str); 16] = [
     ("pg_depend", "refclassid = 'pg_extension'::regclass"),
     ("pg_auth_members", ""),
     ("pg_db_role_setting", ""),
+    ("pg_database", "datname = current_database()"),
 ];
 
 /// Of roles only a view may be read.
@@ -190,6 +191,12 @@ mod tests {
             "ALTER EXTENSION plpgsql ADD FUNCTION f(int)",
             "ALTER DATABASE mark_changes SET app.tenant_id = '1'",
             "CREATE ROLE mark_role",
+            "GRANT CREATE ON SCHEMA s TO mark_role",
+            "REVOKE CREATE ON SCHEMA s FROM mark_role",
+            "GRANT pg_monitor TO mark_role",
+            "REVOKE pg_monitor FROM mark_role",
+            "ALTER DATABASE mark_changes OWNER TO mark_role",
+            "ALTER DATABASE mark_changes OWNER TO CURRENT_USER",
             "ALTER ROLE mark_role BYPASSRLS",
             "DROP ROLE mark_role",
             "CREATE TABLE e (x int, y text DEFAULT current_setting('a.b', true))",

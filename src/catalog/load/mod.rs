@@ -165,6 +165,8 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
     }
     let raw = queries::Raw {
         schemas: queries::schemas(&transaction).await?,
+        creators: code::pairs(&transaction, code::CREATORS).await?,
+        memberships: code::pairs(&transaction, code::MEMBERSHIPS).await?,
         types: queries::types(&transaction).await?,
         relations: queries::relations(&transaction).await?,
         parents: queries::parents(&transaction).await?,

@@ -82,6 +82,8 @@ pub(super) struct FunctionRow {
 /// All of it.
 pub(super) struct Raw {
     pub(super) schemas: Vec<String>,
+    pub(super) creators: Vec<(String, String)>,
+    pub(super) memberships: Vec<(String, String)>,
     pub(super) types: Vec<TypeRow>,
     pub(super) relations: Vec<RelationRow>,
     pub(super) parents: Vec<ParentRow>,
@@ -158,8 +160,10 @@ const CASTS: &str = r"
     WHERE n.nspname <> 'pg_catalog'";
 
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 14] = [
+pub(super) const PARTS: [&str; 16] = [
     SCHEMAS,
+    code::CREATORS,
+    code::MEMBERSHIPS,
     TYPES,
     RELATIONS,
     PARENTS,

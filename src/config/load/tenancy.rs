@@ -27,6 +27,7 @@ const TENANCY: Keys = Keys {
         "catalog_max_age",
         "witness",
         "search_path",
+        "common_schemas",
         "tables",
         "domain",
         "pattern",
@@ -80,6 +81,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
             .unwrap_or(Duration::from_secs(1)),
         witness: read_witness(context, &section),
         search_path: read_search_path(context, &section),
+        common_schemas: read_common_schemas(context, &section),
         tables,
     })
 }
@@ -235,6 +237,24 @@ fn read_search_path(context: &Context<'_>, section: &Section<'_>) -> Option<Vec<
         }
     }
     Some(path)
+}
+
+/// An empty list is one: no schema stands behind the tenant's.
+fn read_common_schemas(context: &Context<'_>, section: &Section<'_>) -> Option<Vec<String>> {
+    let mut schemas: Vec<String> = Vec::new();
+    for schema in section.strings("common_schemas")? {
+        let text = schema.value;
+        if text.is_empty() || text.len() > MAX_IDENTIFIER {
+            context.findings.error(&schema.span, format!("a schema's name has 1 to {MAX_IDENTIFIER} bytes"));
+        } else if text == "$user" || text == "information_schema" || text.starts_with("pg_") {
+            context.findings.error(&schema.span, format!("\"{text}\" cannot be common to tenants"));
+        } else if schemas.iter().any(|it| it == text) {
+            context.findings.error(&schema.span, format!("\"{text}\" is listed twice in \"common_schemas\""));
+        } else {
+            schemas.push(text.to_owned());
+        }
+    }
+    Some(schemas)
 }
 
 fn read_tables(

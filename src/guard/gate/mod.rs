@@ -10,4 +10,5 @@ pub(crate) mod relations;
 pub(crate) mod settings;
 pub(crate) mod types;
 
+pub(crate) use functions::extension_is_safe;
 pub use settings::startup_setting;

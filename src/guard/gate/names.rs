@@ -35,18 +35,34 @@ pub(crate) fn parts(nodes: &[Node]) -> Option<Vec<&str>> {
 pub(crate) fn search_path<'a>(policy: &'a Policy, mode: &'a Mode) -> Vec<&'a str> {
     let path: Vec<&str> = match mode {
         Mode::Shared => policy.search_path.iter().map(String::as_str).collect(),
-        Mode::Schema(schema) => vec![schema.as_ref()],
+        Mode::Schema(own) => {
+            std::iter::once(own.as_ref()).chain(policy.common_schemas.iter().map(String::as_str)).collect()
+        }
         Mode::Database | Mode::Operator => policy.catalog.search_path.iter().map(String::as_str).collect(),
     };
     if path.contains(&"pg_catalog") { path } else { std::iter::once("pg_catalog").chain(path).collect() }
 }
 
-/// A schema that every tenant may name in the schema layout: its own, and the two of the system.
+/// A schema that the tenant may name in the schema layout whatever it has of it in mind: its own, and the two of the system.
 pub(crate) fn schema_is_own(mode: &Mode, schema: &str) -> bool {
     match mode {
         Mode::Schema(own) => schema == own.as_ref() || schema == "pg_catalog" || schema == "information_schema",
         Mode::Shared | Mode::Database | Mode::Operator => true,
     }
+}
+
+/// A schema in which functions, types and configurations may be looked up by name: those, and the common ones.
+pub(crate) fn may_be_named(policy: &Policy, mode: &Mode, schema: &str) -> bool {
+    schema_is_own(mode, schema) || policy.common_schemas.iter().any(|common| common == schema)
+}
+
+/// 42501 for a name that a common schema holds too: without a schema it could be either's.
+pub(crate) fn ambiguous(own: &str, name: &str) -> Refusal {
+    denied(
+        RefusalKind::Relation,
+        format!("\"{name}\" is a name that a schema common to all tenants has too"),
+        format!("Write it with your own schema, {own}.{name}, or take another name."),
+    )
 }
 
 /// 42501 with a hint.
@@ -79,7 +95,4 @@ mod tests {
         let umlauts = "ä".repeat(40);
         assert_eq!(truncated(&umlauts), "ä".repeat(31));
     }
-
-    #[test]
-    fn quoting_survives_quotes_and_backslashes() {}
 }

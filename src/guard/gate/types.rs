@@ -4,7 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, TypeCast, TypeName, a_const};
 
 use super::functions;
-use super::names::{denied, foreign_schema, parts, schema_is_own, truncated};
+use super::names::{denied, foreign_schema, may_be_named, parts, truncated};
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::{Policy, TableRule, nodes};
 
@@ -28,7 +28,7 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &TypeName) -> Result<(),
         [] => return Err(bad_name()),
     };
     let Mode::Schema(_) = mode else { return Ok(()) };
-    if schema_is_own(mode, schema) || holds_no_tenant(policy, schema) {
+    if may_be_named(policy, mode, schema) || holds_no_tenant(policy, schema) {
         return Ok(());
     }
     Err(foreign_schema(schema))
@@ -86,7 +86,7 @@ pub(crate) fn check_cast(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Resul
     if let Some((last, before)) = parts(&name.names).unwrap_or_default().split_last() {
         functions::check_cast(policy, mode, before.last().map(|schema| truncated(schema)), truncated(last))?;
     }
-    check_lookup(mode, cast)
+    check_lookup(policy, mode, cast)
 }
 
 /// Types whose values are written as names, with a schema or without. (`regnamespace` and `regrole` have none.)
@@ -106,18 +106,20 @@ const LOOK_UP: &[&str] = &[
 ///
 /// # Errors
 /// As [`check_cast`].
-pub(super) fn check_lookup(mode: &Mode, cast: &TypeCast) -> Result<(), Refusal> {
+pub(super) fn check_lookup(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Result<(), Refusal> {
     let to = cast.type_name.as_ref().and_then(|name| parts(&name.names)).unwrap_or_default();
     let looks_up = to.last().is_some_and(|last| LOOK_UP.contains(&truncated(last)));
     if !looks_up || !matches!(mode, Mode::Schema(_)) {
         return Ok(());
     }
     match cast.arg.as_deref().map(|arg| (arg, functions::name_literal(arg))) {
-        Some((_, Some(text))) if text.contains('.') && functions::own_text(mode, text).is_none() => Err(denied(
-            RefusalKind::Relation,
-            "permission denied to look up this name",
-            "A tenant of the schema layout may name its own schema, pg_catalog and information_schema.",
-        )),
+        Some((_, Some(text))) if functions::is_name(text) && functions::own_text(policy, mode, text).is_none() => {
+            Err(denied(
+                RefusalKind::Relation,
+                "permission denied to look up this name",
+                "A tenant of the schema layout may name its own schema, pg_catalog and information_schema.",
+            ))
+        }
         // A computed name could be anybody's.
         Some((arg, None)) if is_computed(arg) => Err(denied(
             RefusalKind::Relation,

@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::equal::same_tree;
 use super::{Rewriter, unsupported};
-use crate::base::{Refusal, RefusalKind, SqlState};
+use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::dispatch::{Gated, Sent};
 use crate::guard::plan::{Piece, Plan, StatementKind};
-use crate::guard::verify::verify;
+use crate::guard::verify::{verify, verify_own_names};
 use crate::guard::witness;
 use crate::sql::parse;
 use crate::sql::parse::Statement;
@@ -31,7 +31,7 @@ pub(super) fn plan(
             Sent::Query | Sent::AsWritten => false,
         };
     let pieces = if printed { print(&rewriter, tree)? } else { vec![Piece::Text(statement.text.into())] };
-    let (policy, guarding) = (rewriter.policy, rewriter.guarding());
+    let (policy, mode, guarding) = (rewriter.policy, rewriter.mode, rewriter.guarding());
     let Rewriter { client_params, inline, slots, checks, mut effects, notes, touches_data, .. } = rewriter;
     effects.extend(gated.effects);
     let mut plan = Plan {
@@ -49,6 +49,11 @@ pub(super) fn plan(
         notes,
         objection: None,
     };
+    if let Mode::Schema(_) = mode
+        && !planted(Fault::Verifier)
+    {
+        verify_own_names(policy, tree)?;
+    }
     if guarding {
         witness::hear(policy, &mut plan)?;
     }

@@ -175,9 +175,10 @@ impl<'p> Rewriter<'p> {
                 Resolved::Tenant(_, found)
                 | Resolved::Policed(_, found)
                 | Resolved::Shared(found, _)
-                | Resolved::Free(Some(found)),
+                | Resolved::Free(Some(found))
+                | Resolved::Own(Some(found)),
             )) => found,
-            Some(Ok(Resolved::Free(None))) => return self.effect(Effect::Draws),
+            Some(Ok(Resolved::Free(None) | Resolved::Own(None))) => return self.effect(Effect::Draws),
             // Nobody writes there.
             Some(Ok(Resolved::System(..)) | Err(_)) | None => return,
         };

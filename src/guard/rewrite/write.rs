@@ -86,6 +86,17 @@ impl<'p> Rewriter<'p> {
                 self.add_unknown(relation);
                 Ok(Target::Free)
             }
+            Resolved::Own(found) => {
+                match found {
+                    Some(found) => {
+                        self.add_relation(relation, found, false, None);
+                    }
+                    None => self.add_unknown(relation),
+                }
+                let written = relation.clone();
+                self.in_own_schema(&written, |own| own.clone_into(&mut relation.schemaname))?;
+                Ok(Target::Free)
+            }
         }
     }
 

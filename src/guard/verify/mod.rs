@@ -7,6 +7,7 @@
 //!
 //! A statement is walked once by [`survey`], and once by the rules: the work grows with its size, however deep it is nested.
 
+mod common;
 mod derived;
 mod from;
 mod leak;
@@ -24,6 +25,7 @@ mod tests;
 
 use pg_query::protobuf::{RangeVar, RawStmt};
 
+pub(crate) use self::common::verify_own_names;
 use self::predicate::Predicates;
 use self::scope::Scope;
 use self::survey::Survey;

@@ -15,7 +15,7 @@ mod views;
 type Draft = HashMap<Oid, Option<TableRule>>;
 
 /// Schemas of Postgres itself: never a tenant's.
-fn is_system_schema(schema: &str) -> bool {
+pub(super) fn is_system_schema(schema: &str) -> bool {
     schema == "information_schema" || schema.starts_with("pg_")
 }
 

@@ -265,7 +265,8 @@ async fn fitting(shared: &SharedState, login: &Login, tenant: &Tenant, upstream:
 fn derived_fits(tenant: &Tenant, policy: &Policy) -> bool {
     match &tenant.layout {
         Layout::Schema { schema, .. } => {
-            policy.catalog.schemas.contains(&**schema) && !policy.search_path.iter().any(|name| **name == **schema)
+            let common = || policy.search_path.iter().chain(&policy.common_schemas);
+            policy.catalog.schemas.contains(&**schema) && !common().any(|name| **name == **schema)
         }
         Layout::Shared => policy.tables.values().all(|rule| match rule {
             TableRule::Tenant(table) if table.key.is_none() => {

@@ -41,7 +41,7 @@ impl Opening {
             // Opened elsewhere; were it opened here, nothing on any relation would be allowed.
             Target::Console => (TenantKeys::default(), BTreeMap::new(), BTreeMap::new()),
             Target::Operator { tenant, .. } => {
-                let startup = tenant.as_deref().map(schema_path).unwrap_or_default();
+                let startup = tenant.as_deref().map(|tenant| schema_path(tenant, guard)).unwrap_or_default();
                 (TenantKeys::default(), BTreeMap::new(), startup)
             }
         };
@@ -103,7 +103,7 @@ pub(in crate::session) fn sealed_settings(tenant: &Tenant, guard: &Guard, settin
     match &tenant.layout {
         Layout::Shared => sealed.extend(shared_path(guard)),
         Layout::Schema { schema, role } => {
-            sealed.insert("search_path".to_owned(), quote_identifier(schema));
+            sealed.insert("search_path".to_owned(), guard.policy().schema_path(schema));
             if let Some(role) = role {
                 sealed.insert("role".to_owned(), role.to_string());
             }
@@ -114,9 +114,11 @@ pub(in crate::session) fn sealed_settings(tenant: &Tenant, guard: &Guard, settin
 }
 
 /// An operator who names a tenant of the schema layout works in its schema, but may leave it.
-fn schema_path(tenant: &Tenant) -> BTreeMap<String, String> {
+fn schema_path(tenant: &Tenant, guard: &Guard) -> BTreeMap<String, String> {
     match &tenant.layout {
-        Layout::Schema { schema, .. } => BTreeMap::from([("search_path".to_owned(), quote_identifier(schema))]),
+        Layout::Schema { schema, .. } => {
+            BTreeMap::from([("search_path".to_owned(), guard.policy().schema_path(schema))])
+        }
         Layout::Shared | Layout::Database => BTreeMap::new(),
     }
 }

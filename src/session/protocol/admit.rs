@@ -33,6 +33,9 @@ impl Session {
             .map_err(|reading| Wait::Read(Box::new(reading)))?;
         match plan.and_then(|script| self.bind_for(backend, &script, actor)) {
             Ok(guarded) => {
+                if let Some(refusal) = self.outlives_its_path(backend, &guarded) {
+                    return Err(NotReady::Refuse(*refusal.error));
+                }
                 self.tell_objections(&guarded, sql);
                 Ok((guarded, epoch))
             }

@@ -33,8 +33,16 @@ impl Session {
         if !self.starts() {
             return Ok(());
         }
+        self.follow_path();
         self.apply_context()?;
         self.send_unsent()
+    }
+
+    /// Which schemas stand behind a tenant's own is part of the rules that statements are decided by: the search path goes with them.
+    fn follow_path(&mut self) {
+        if let Mode::Schema(own) = &self.context.backend.mode {
+            self.context.settings.seal_path(self.context.backend.guard.policy().schema_path(own));
+        }
     }
 
     fn apply_context(&mut self) -> Result<(), NotReady> {

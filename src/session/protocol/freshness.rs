@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::not_ready::NotReady;
 use super::{Backend, Session, Wait};
 use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
+use crate::guard::{Guarded, Plan, StatementKind};
 
 impl Backend {
     /// Whether it is the catalog that tells whose rows a statement means. Elsewhere the database itself keeps tenants apart,
@@ -38,6 +39,23 @@ impl Session {
     /// A statement of SQL's PREPARE was sent.
     pub(super) fn record_prepared(&mut self, epoch: u64) {
         self.prepared.decided.get_or_insert(epoch);
+    }
+
+    /// A transaction keeps the search path that it began with. A statement in it that is decided by the rules of another one would
+    /// mean something else to the server.
+    pub(super) fn outlives_its_path(&self, backend: &Backend, guarded: &Guarded) -> Option<Refusal> {
+        let Mode::Schema(own) = &backend.mode else { return None };
+        let runs_on = !self.starts() && self.context.backend.is(backend);
+        let path = self.context.settings.sealed_path().filter(|_| runs_on)?;
+        let names_nothing = |plan: &Arc<Plan>| matches!(plan.kind, StatementKind::Transaction | StatementKind::Empty);
+        if guarded.plans().iter().all(names_nothing) {
+            return None;
+        }
+        (*path != backend.guard.policy().schema_path(own)).then(|| {
+            let message = "the schemas that tenants have in common have changed since the transaction began";
+            Refusal::new(RefusalKind::Statement, SqlState::FEATURE_NOT_SUPPORTED, message)
+                .hint("Roll the transaction back and run it again.")
+        })
     }
 
     /// SQL's PREPARE keeps a statement on the server, which reads its names again when they change. What it was decided by is then

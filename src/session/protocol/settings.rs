@@ -61,6 +61,19 @@ impl Settings {
         self.sealed = sealed;
     }
 
+    /// Replaces the search path of what pgwarden sets, where that is another now.
+    pub fn seal_path(&mut self, path: String) {
+        if self.sealed_path() != Some(&path) {
+            self.counting = None;
+            self.sealed.insert("search_path".to_owned(), path);
+        }
+    }
+
+    /// The search path that pgwarden sets.
+    pub fn sealed_path(&self) -> Option<&String> {
+        self.sealed.get("search_path")
+    }
+
     /// The session goes to another place: keeps from there what may not be set in it.
     pub fn withhold(&mut self, refused: impl Fn(&str, &str) -> bool) {
         let refused = self.current.iter().filter(|(name, value)| refused(name, value));

@@ -64,6 +64,10 @@ pub fn noted(note: &PolicyNote) -> Option<Finding> {
         | PolicyNote::MissingFunction { .. }
         | PolicyNote::MissingPathSchema { .. }
         | PolicyNote::MissingTenantSchema { .. }
+        | PolicyNote::MissingCommonSchema { .. }
+        | PolicyNote::CommonIsPrivate { .. }
+        | PolicyNote::CommonIsWritable { .. }
+        | PolicyNote::ExtensionOutOfReach { .. }
         | PolicyNote::PrivateSchemaInPath { .. }
         | PolicyNote::InPrivateSchema { .. }
         | PolicyNote::SharedHasColumn { .. }

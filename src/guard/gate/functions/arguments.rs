@@ -4,7 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, TypeName, a_const};
 
 use crate::base::{Mode, Refusal, RefusalKind};
-use crate::guard::gate::names::{denied, parts, schema_is_own};
+use crate::guard::gate::names::{ambiguous, denied, may_be_named, parts, schema_is_own};
 use crate::guard::{Policy, TableRule};
 
 /// Checks the arguments of functions that look names up or advance sequences.
@@ -15,7 +15,7 @@ pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> 
     if looks_names_up(bare)
         && let Mode::Schema(_) = mode
         && let Some(text) =
-            args.iter().filter_map(name_literal).find(|t| t.contains('.') && own_text(mode, t).is_none())
+            args.iter().filter_map(name_literal).find(|t| t.contains('.') && own_text(policy, mode, t).is_none())
     {
         return Err(denied(
             RefusalKind::Function,
@@ -89,16 +89,28 @@ fn own_name(policy: &Policy, mode: &Mode, text: &str) -> Option<()> {
             None => None,
         };
     }
-    own_text(mode, text)
+    own_text(policy, mode, text)
 }
 
-/// A name in a string: unqualified, or in a schema that the mode may name.
-pub(in crate::guard::gate) fn own_text(mode: &Mode, text: &str) -> Option<()> {
-    match split_name(text)?.as_slice() {
-        [_] => Some(()),
-        [schema, _] => schema_is_own(mode, schema).then_some(()),
-        _ => None,
-    }
+/// A name in a string: unqualified, or in a schema that the mode may name. Not one of a common schema's relation that is not
+/// shared: its definition is nobody's business.
+pub(in crate::guard::gate) fn own_text(policy: &Policy, mode: &Mode, text: &str) -> Option<()> {
+    let Mode::Schema(own) = mode else { return Some(()) };
+    let allowed = match split_name(text)?.as_slice() {
+        [name] => policy.catalog.relation(own, name).is_some() || !policy.is_hidden_in_common(name),
+        [schema, name] if !schema_is_own(mode, schema) => {
+            let hidden = policy.catalog.relation(schema, name).is_some_and(|relation| !policy.is_shared(relation));
+            may_be_named(policy, mode, schema) && !hidden
+        }
+        [_, _] => true,
+        _ => false,
+    };
+    allowed.then_some(())
+}
+
+/// Whether a string that is cast to `regclass` or its kin needs a look: it has a schema in it, or is a name alone.
+pub(in crate::guard::gate) fn is_name(text: &str) -> bool {
+    text.contains('.') || split_name(text).is_some()
 }
 
 /// Functions that raise an error with their argument in it, at so low a cost that the planner runs them early.
@@ -144,6 +156,7 @@ fn sequence(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> Result<(
     let text = name_literal(arg).filter(|text| !is_oid(text)).ok_or_else(refused)?;
     let parts = split_name(text).ok_or_else(refused)?;
     match (parts.as_slice(), mode) {
+        ([name], Mode::Schema(own)) if policy.in_common(name).next().is_some() => Err(ambiguous(own, name)),
         ([_], _) => Ok(()),
         ([schema, _], Mode::Schema(own)) if schema != own.as_ref() => {
             Err(crate::guard::gate::names::foreign_schema(schema))

@@ -443,7 +443,7 @@ pub(super) fn extension_function_is_safe(extension: &str, function: &Function) -
 }
 
 /// Whether operators of an extension may be used by every tenant.
-pub(in crate::guard::gate) fn extension_is_safe(extension: &str) -> bool {
+pub(crate) fn extension_is_safe(extension: &str) -> bool {
     IMMUTABLE_OF.contains(&extension) || VALUE_EXTENSIONS.iter().any(|(name, _)| *name == extension)
 }
 

@@ -13,8 +13,9 @@ use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Function, Volatility};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::{Effect, PinReason, Policy};
-pub(super) use arguments::{is_oid, literal, name_literal, own_text, split_name};
-pub(super) use lists::{extension_is_safe, extension_reaches_out};
+pub(super) use arguments::{is_name, is_oid, literal, name_literal, own_text, split_name};
+pub(crate) use lists::extension_is_safe;
+pub(super) use lists::extension_reaches_out;
 
 /// Polymorphic and row types that a composite value is accepted for: `x.f` reads as `f(x)` for functions of these.
 const ROW_ACCEPTING: &[u32] = &[

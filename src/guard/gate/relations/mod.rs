@@ -24,6 +24,8 @@ pub(crate) enum Resolved<'p> {
     /// Nothing to guard: the tenant's own schema or database, or an operator's session. `None`: the catalog does not know the
     /// relation (a table made a moment ago, a temporary one), and the server decides.
     Free(Option<&'p Relation>),
+    /// The same, in the tenant's own schema and to be named with it: a common schema has a relation of that name.
+    Own(Option<&'p Relation>),
 }
 
 /// Resolves a relation as written (`""` for parts that are not there), exactly as Postgres would with the pinned search path.
@@ -107,9 +109,23 @@ fn in_schema<'p>(
     match found {
         Some(relation) if is_system(relation) => system::rule(policy, mode, relation),
         None if is_system_schema(schema) => Err(undefined(schema, name)),
-        Some(relation) if relation.kind == RelKind::ForeignTable => foreign_table(policy, relation),
+        // As for the server, a shared table stands behind the tenant's own of that name, which may have been made just now.
+        Some(relation) if schema.is_empty() && !is_in_own(mode, relation) && !policy.is_hidden_in_common(name) => {
+            shared_elsewhere(policy, found).ok_or_else(|| undefined(schema, name))
+        }
+        Some(relation) if is_in_own(mode, relation) && relation.kind == RelKind::ForeignTable => {
+            foreign_table(policy, relation)
+        }
+        // What is not shared in a common schema is as if it were not there.
+        Some(relation) if schema.is_empty() && policy.in_common(name).next().is_some() => {
+            Ok(Resolved::Own(Some(relation).filter(|it| is_in_own(mode, it))))
+        }
         Some(_) | None => Ok(Resolved::Free(found)),
     }
+}
+
+fn is_in_own(mode: &Mode, relation: &Relation) -> bool {
+    matches!(mode, Mode::Schema(own) if relation.name.schema == own.as_ref())
 }
 
 /// A configured shared table may be named with its schema in the schema layout too.

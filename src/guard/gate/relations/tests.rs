@@ -1,14 +1,19 @@
+use std::sync::Arc;
+
 use super::*;
 use crate::guard::gate::fixture::{outcome, policy, schema_mode};
 use crate::sql::parse;
 
 fn name(mode: &Mode, name: &str) -> String {
-    let policy = policy();
+    name_by(&policy(), mode, name)
+}
+
+fn name_by(policy: &Policy, mode: &Mode, name: &str) -> String {
     let parts: Vec<&str> = name.split('.').collect();
     let resolved = match parts.as_slice() {
-        [name] => resolve(&policy, mode, "", "", name),
-        [schema, name] => resolve(&policy, mode, "", schema, name),
-        [catalog, schema, name] => resolve(&policy, mode, catalog, schema, name),
+        [name] => resolve(policy, mode, "", "", name),
+        [schema, name] => resolve(policy, mode, "", schema, name),
+        [catalog, schema, name] => resolve(policy, mode, catalog, schema, name),
         _ => panic!("{name}"),
     };
     match resolved {
@@ -18,6 +23,7 @@ fn name(mode: &Mode, name: &str) -> String {
         Ok(Resolved::System(_, None)) => "system".to_owned(),
         Ok(Resolved::System(_, Some(_))) => "masked".to_owned(),
         Ok(Resolved::Free(_)) => "free".to_owned(),
+        Ok(Resolved::Own(found)) => if found.is_some() { "own" } else { "own, unknown" }.to_owned(),
         Err(refusal) => refusal.error.code.as_str().to_owned(),
     }
 }
@@ -198,5 +204,33 @@ fn what_databases_share_is_not_free() {
             Err(_) | Ok(Resolved::System(_, Some(_))) => {}
             Ok(other) => panic!("{name}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn a_common_schema_stands_behind_the_tenants_own() {
+    let mut policy = policy();
+    policy.common_schemas = vec!["public".to_owned()];
+    let name = QualifiedName::new("t_a", "order_tags");
+    let relation = policy.catalog.relations[&QualifiedName::new("t_a", "customers")].clone();
+    Arc::make_mut(&mut policy.catalog).relations.insert(name.clone(), Relation { name, ..relation });
+    for (relation, wanted) in [
+        // The tenant's, and no common schema's
+        ("customers", "free"),
+        ("nosuch", "free"),
+        // The tenant's, and a common schema's
+        ("order_tags", "own"),
+        ("t_a.order_tags", "free"),
+        // A common schema's alone, whatever it is to tenants of the shared layout
+        ("orders", "own, unknown"),
+        ("orders_v", "own, unknown"),
+        ("customers_remote", "own, unknown"),
+        ("pg_stat_statements", "own, unknown"),
+        ("countries", "shared"),
+        ("public.countries", "shared"),
+        ("public.orders", "42501"),
+        ("public.order_tags", "42501"),
+    ] {
+        assert_eq!(name_by(&policy, &schema_mode(), relation), wanted, "{relation}");
     }
 }

@@ -61,7 +61,9 @@ pub(super) fn is_pinned_path(policy: &Policy, mode: &Mode, value: &str) -> bool 
         rest = rest.get(at + 1..).unwrap_or_default();
         named += usize::from(schema != "pg_catalog");
     }
-    named > 0
+    // Whatever else is left out, the tenant's own schema stays the first: what is made goes there.
+    let begins = |own: &str| wanted.iter().find(|it| *it != "pg_catalog").is_some_and(|first| first == own);
+    named > 0 && if let Mode::Schema(own) = mode { begins(own) } else { true }
 }
 
 /// `SplitIdentifierString` with commas.

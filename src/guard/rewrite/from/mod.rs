@@ -169,7 +169,29 @@ impl<'p> Rewriter<'p> {
                 self.other(Some(&alias_of(relation)), Refs::default());
                 Ok(())
             }
+            Resolved::Own(found) => {
+                match found {
+                    Some(found) => {
+                        self.add_relation(relation, found, false, None);
+                    }
+                    None => self.other(Some(&alias_of(relation)), Refs::default()),
+                }
+                self.in_own_schema(relation, |own| with_relation(item, |it| own.clone_into(&mut it.schemaname)))
+            }
         }
+    }
+
+    /// A relation of the tenant's own that is named with its schema, since a common schema has that name too.
+    pub(in crate::guard::rewrite) fn in_own_schema(
+        &mut self,
+        relation: &RangeVar,
+        name_schema: impl FnOnce(&str),
+    ) -> Result<(), Refusal> {
+        let Mode::Schema(own) = self.mode else { return Err(unsupported(format_args!("\"{}\"", relation.relname))) };
+        name_schema(own);
+        self.rewritten = true;
+        self.note(format!("{}: the tenant's own, named with its schema", relation.relname));
+        Ok(())
     }
 
     fn cte_reference(&mut self, relation: &RangeVar, frame: usize, index: usize) {
@@ -249,7 +271,10 @@ impl<'p> Rewriter<'p> {
     /// A relation without tenants in it. It is named with its schema, in case that the statement is printed.
     fn keep(&mut self, item: &mut Node, written: &RangeVar, found: &'p Relation, shared: bool) {
         self.add_relation(written, found, shared, None);
-        qualify(item, &found.name);
+        // In the schema layout a tenant's own table of that name, made a moment ago, stands before a shared one.
+        if !(shared && written.schemaname.is_empty() && matches!(self.mode, Mode::Schema(_))) {
+            qualify(item, &found.name);
+        }
     }
 
     fn masked(&mut self, item: &mut Node, written: &RangeVar, found: &'p Relation, mask: &Mask) -> Result<(), Refusal> {

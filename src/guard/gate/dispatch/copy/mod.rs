@@ -41,6 +41,11 @@ pub(super) fn gate(
         return Err(unsupported("COPY of nothing"));
     };
     let resolved = resolve(policy, mode, &relation.catalogname, &relation.schemaname, &relation.relname)?;
+    if let (Resolved::Own(_), Mode::Schema(own)) = (&resolved, mode)
+        && let Some(relation) = stmt.relation.as_mut()
+    {
+        own.as_ref().clone_into(&mut relation.schemaname);
+    }
     if stmt.is_from { copy_from(stmt, &resolved, parts) } else { copy_to(stmt, &resolved, parts) }
 }
 
@@ -61,7 +66,7 @@ fn operator(stmt: &mut CopyStmt, parts: &mut impl Parts) -> Result<Gated, Refusa
 fn copy_to(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts) -> Result<Gated, Refusal> {
     let gated = || Gated::new(StatementKind::CopyOut, Sent::Printed);
     let relation = match resolved {
-        Resolved::Free(_) => return Ok(gated()),
+        Resolved::Free(_) | Resolved::Own(_) => return Ok(gated()),
         Resolved::Tenant(_, relation)
         | Resolved::Policed(_, relation)
         | Resolved::Shared(relation, _)
@@ -100,7 +105,7 @@ fn copy_from(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Part
     };
     let (table, relation) = match resolved {
         Resolved::Tenant(table, relation) | Resolved::Policed(table, relation) => (*table, *relation),
-        Resolved::Free(_) => return Ok(gated()),
+        Resolved::Free(_) | Resolved::Own(_) => return Ok(gated()),
         Resolved::Shared(relation, Access::Insert | Access::Write) => {
             if stmt.where_clause.is_some() {
                 return Err(unsupported("COPY FROM with WHERE is not supported for shared tables"));

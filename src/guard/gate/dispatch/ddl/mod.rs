@@ -3,13 +3,14 @@
 
 mod expressions;
 mod names;
+mod own;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AlterTableType, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType};
+use pg_query::protobuf::{AlterTableType, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType, RenameStmt};
 
 use super::{Gated, Parts, Sent, database, refused, session, unsupported};
 use crate::base::{Mode, Refusal, RefusalKind};
-use crate::guard::gate::names::denied;
+use crate::guard::gate::names::{ambiguous, denied, truncated};
 use crate::guard::{Effect, PinReason, Policy, StatementKind, nodes};
 
 pub(super) fn gate(
@@ -34,7 +35,8 @@ pub(super) fn gate(
             Ok(gated)
         }
         Mode::Schema(_) => {
-            in_schema(mode, name, node)?;
+            own::name(policy, mode, node);
+            in_schema(policy, mode, name, node)?;
             guard_query(node, parts)?;
             // The query was guarded with its own names; what is around it is checked here.
             names::check(policy, mode, tree)?;
@@ -60,14 +62,17 @@ pub(super) fn names_stay(policy: &Policy, mode: &Mode, tree: &Node) -> Result<()
 pub(super) fn select_into(
     policy: &Policy,
     mode: &Mode,
-    into: IntoClause,
+    mut into: IntoClause,
     tree: &mut Node,
     parts: &mut impl Parts,
 ) -> Result<Gated, Refusal> {
     let temporary = into.rel.as_ref().is_some_and(is_temporary);
     match mode {
         Mode::Shared => return Err(shared_table(mode, "SELECT INTO", temporary)),
-        Mode::Schema(_) => names::range_var(mode, into.rel.as_ref())?,
+        Mode::Schema(_) => {
+            own::relation(policy, mode, into.rel.as_mut());
+            names::range_var(policy, mode, into.rel.as_ref())?;
+        }
         Mode::Database | Mode::Operator => {}
     }
     parts.query(tree)?;
@@ -140,7 +145,7 @@ fn guard_query(node: &mut NodeEnum, parts: &mut impl Parts) -> Result<(), Refusa
 }
 
 /// What a definition names besides relations, types and functions (those: `names::check`).
-fn in_schema(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<(), Refusal> {
+fn in_schema(policy: &Policy, mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<(), Refusal> {
     match node {
         NodeEnum::AlterTableStmt(stmt) => {
             if stmt.objtype() == ObjectType::ObjectForeignTable || stmt.cmds.iter().any(changes_owner) {
@@ -148,20 +153,20 @@ fn in_schema(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<(), Ref
             }
             Ok(())
         }
-        NodeEnum::RenameStmt(stmt) => rename(mode, name, stmt.rename_type(), stmt.object.as_deref()),
+        NodeEnum::RenameStmt(stmt) => rename(policy, mode, name, stmt),
         NodeEnum::DropStmt(stmt) => {
-            stmt.objects.iter().try_for_each(|object| object_name(mode, name, stmt.remove_type(), object))
+            stmt.objects.iter().try_for_each(|object| object_name(policy, mode, name, stmt.remove_type(), object))
         }
         NodeEnum::CommentStmt(stmt) => match stmt.object.as_deref() {
-            Some(object) => object_name(mode, name, stmt.objtype(), object),
+            Some(object) => object_name(policy, mode, name, stmt.objtype(), object),
             None => Err(refused(mode, name)),
         },
-        NodeEnum::CreateEnumStmt(stmt) => names::list(mode, &stmt.type_name, 1),
-        NodeEnum::AlterEnumStmt(stmt) => names::list(mode, &stmt.type_name, 1),
-        NodeEnum::CreateDomainStmt(stmt) => names::list(mode, &stmt.domainname, 1),
-        NodeEnum::AlterDomainStmt(stmt) => names::list(mode, &stmt.type_name, 1),
-        NodeEnum::CreateSeqStmt(stmt) => stmt.options.iter().try_for_each(|o| names::owned_by(mode, o)),
-        NodeEnum::AlterSeqStmt(stmt) => stmt.options.iter().try_for_each(|o| names::owned_by(mode, o)),
+        NodeEnum::CreateEnumStmt(stmt) => names::list(policy, mode, &stmt.type_name, 1),
+        NodeEnum::AlterEnumStmt(stmt) => names::list(policy, mode, &stmt.type_name, 1),
+        NodeEnum::CreateDomainStmt(stmt) => names::list(policy, mode, &stmt.domainname, 1),
+        NodeEnum::AlterDomainStmt(stmt) => names::list(policy, mode, &stmt.type_name, 1),
+        NodeEnum::CreateSeqStmt(stmt) => stmt.options.iter().try_for_each(|o| names::owned_by(policy, mode, o)),
+        NodeEnum::AlterSeqStmt(stmt) => stmt.options.iter().try_for_each(|o| names::owned_by(policy, mode, o)),
         // Without names they mean the whole database.
         NodeEnum::VacuumStmt(stmt) if stmt.rels.is_empty() => Err(refused(mode, "VACUUM or ANALYZE of the database")),
         NodeEnum::ClusterStmt(stmt) if stmt.relation.is_none() => Err(refused(mode, name)),
@@ -201,7 +206,22 @@ fn changes_owner(command: &Node) -> bool {
     )
 }
 
-fn rename(mode: &Mode, name: &'static str, what: ObjectType, object: Option<&Node>) -> Result<(), Refusal> {
+fn rename(policy: &Policy, mode: &Mode, name: &'static str, stmt: &RenameStmt) -> Result<(), Refusal> {
+    let (what, object) = (stmt.rename_type(), stmt.object.as_deref());
+    let of_whole = !matches!(
+        what,
+        ObjectType::ObjectColumn
+            | ObjectType::ObjectAttribute
+            | ObjectType::ObjectTabconstraint
+            | ObjectType::ObjectDomconstraint
+    );
+    // A temporary table would stand before the tenant's own, under a name that is sent with the tenant's schema.
+    if let Mode::Schema(own) = mode
+        && of_whole
+        && policy.is_held_in_common(truncated(&stmt.newname))
+    {
+        return Err(ambiguous(own, &stmt.newname));
+    }
     let of_relation = matches!(
         what,
         ObjectType::ObjectTable
@@ -217,13 +237,19 @@ fn rename(mode: &Mode, name: &'static str, what: ObjectType, object: Option<&Nod
     match object {
         // The relation is a RangeVar, which `names::check` sees.
         None if of_relation => Ok(()),
-        Some(object) if of_type => object_name(mode, name, ObjectType::ObjectType, object),
+        Some(object) if of_type => object_name(policy, mode, name, ObjectType::ObjectType, object),
         None | Some(_) => Err(refused(mode, name)),
     }
 }
 
 /// The object of DROP and COMMENT.
-fn object_name(mode: &Mode, name: &'static str, what: ObjectType, object: &Node) -> Result<(), Refusal> {
+fn object_name(
+    policy: &Policy,
+    mode: &Mode,
+    name: &'static str,
+    what: ObjectType,
+    object: &Node,
+) -> Result<(), Refusal> {
     let whole = matches!(
         what,
         ObjectType::ObjectTable
@@ -240,9 +266,9 @@ fn object_name(mode: &Mode, name: &'static str, what: ObjectType, object: &Node)
     }
     let own_parts = if whole { 1 } else { 2 };
     if let Some(NodeEnum::List(list)) = object.node.as_ref() {
-        names::list(mode, &list.items, own_parts)
+        names::list(policy, mode, &list.items, own_parts)
     } else if let Some(NodeEnum::TypeName(name)) = object.node.as_ref() {
-        names::list(mode, &name.names, own_parts)
+        names::list(policy, mode, &name.names, own_parts)
     } else {
         Err(unsupported("this form of the statement is not supported here"))
     }

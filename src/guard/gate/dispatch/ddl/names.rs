@@ -11,44 +11,48 @@ use super::expressions;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::gate::dispatch::unsupported;
 use crate::guard::gate::functions;
-use crate::guard::gate::names::{denied, foreign_schema, parts, schema_is_own};
+use crate::guard::gate::names::{ambiguous, denied, foreign_schema, may_be_named, parts, schema_is_own, truncated};
 use crate::guard::gate::types::{self, Modifier};
 use crate::guard::{Effect, Policy};
 
 /// Checks every name in the tree.
 pub(super) fn check(policy: &Policy, mode: &Mode, tree: &Node) -> Result<(), Refusal> {
     let value = serde_json::to_value(tree).map_err(|_| unsupported("this statement cannot be read"))?;
-    walk(policy, mode, &value)
+    walk(policy, mode, &value, matches!(tree.node, Some(NodeEnum::SelectStmt(_))))
 }
 
-fn walk(policy: &Policy, mode: &Mode, value: &Value) -> Result<(), Refusal> {
+/// `in_query`: names without a schema are seen to by the query's guard, which knows those of WITH.
+fn walk(policy: &Policy, mode: &Mode, value: &Value, in_query: bool) -> Result<(), Refusal> {
     match value {
-        Value::Array(items) => items.iter().try_for_each(|item| walk(policy, mode, item)),
+        Value::Array(items) => items.iter().try_for_each(|item| walk(policy, mode, item, in_query)),
         Value::Object(fields) => {
-            if let (Some(catalog), Some(schema), Some(_)) = (
+            if let (Some(catalog), Some(schema), Some(name)) = (
                 fields.get("catalogname").and_then(Value::as_str),
                 fields.get("schemaname").and_then(Value::as_str),
                 fields.get("relname"),
             ) {
                 relation(mode, catalog, schema)?;
+                if !in_query {
+                    is_own_alone(policy, mode, schema, name.as_str().unwrap_or_default())?;
+                }
             }
             if fields.contains_key("pct_type")
                 && let Some(names) = fields.get("names")
             {
                 let names = strings(names);
-                type_name(mode, &names)?;
+                type_name(policy, mode, &names)?;
                 let modifiers = fields.get("typmods").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
                 if !modifiers.iter().all(|modifier| types::is_modifier(&names, kind(modifier))) {
                     return Err(types::bad_modifier());
                 }
             }
             if let Some(cast) = fields.get("TypeCast") {
-                types::check_lookup(mode, &expressions::type_cast(cast))?;
+                types::check_lookup(policy, mode, &expressions::type_cast(cast))?;
             }
             if let Some(name) = fields.get("funcname") {
                 function(policy, mode, &strings(name), fields.get("args"))?;
             }
-            fields.values().try_for_each(|field| walk(policy, mode, field))
+            fields.iter().try_for_each(|(key, field)| walk(policy, mode, field, in_query || key == "query"))
         }
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
     }
@@ -68,9 +72,17 @@ fn relation(mode: &Mode, catalog: &str, schema: &str) -> Result<(), Refusal> {
     Err(foreign_schema(schema))
 }
 
-fn type_name(mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
+/// A name that goes without its schema, or with that of temporary objects, must not be one that a common schema has: those that
+/// can be named with the tenant's schema are by now.
+fn is_own_alone(policy: &Policy, mode: &Mode, schema: &str, name: &str) -> Result<(), Refusal> {
+    let Mode::Schema(own) = mode else { return Ok(()) };
+    let open = schema.is_empty() || schema.starts_with("pg_temp");
+    if open && policy.is_held_in_common(truncated(name)) { Err(ambiguous(own, name)) } else { Ok(()) }
+}
+
+fn type_name(policy: &Policy, mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
     match names {
-        [.., schema, _] if schema_is_own(mode, schema) => Ok(()),
+        [.., schema, _] if may_be_named(policy, mode, schema) => Ok(()),
         [.., schema, _] => Err(foreign_schema(schema)),
         // It is found on the search path, which is pinned.
         [_] => Ok(()),
@@ -111,7 +123,7 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
     if names.last() == Some(&"nextval") && matches!(mode, Mode::Schema(_)) {
         let name = args.and_then(only_literal).filter(|text| !functions::is_oid(text)).and_then(functions::split_name);
         return match name.as_deref() {
-            Some([_]) => Ok(()),
+            Some([name]) => is_own_alone(policy, mode, "", name),
             Some([schema, _]) if schema_is_own(mode, schema) => Ok(()),
             Some([schema, _]) => Err(foreign_schema(schema)),
             _ => Err(denied(
@@ -158,18 +170,21 @@ fn find<'v>(value: &'v Value, key: &str) -> Option<&'v Value> {
 }
 
 /// A relation that is made: in the tenant's schema, or temporary.
-pub(super) fn range_var(mode: &Mode, name: Option<&RangeVar>) -> Result<(), Refusal> {
+pub(super) fn range_var(policy: &Policy, mode: &Mode, name: Option<&RangeVar>) -> Result<(), Refusal> {
     match name {
-        Some(name) => relation(mode, &name.catalogname, &name.schemaname),
+        Some(name) => {
+            relation(mode, &name.catalogname, &name.schemaname)?;
+            is_own_alone(policy, mode, &name.schemaname, &name.relname)
+        }
         None => Ok(()),
     }
 }
 
 /// A qualified name as a list of strings, of which the last `own_parts` are below the schema.
-pub(super) fn list(mode: &Mode, names: &[Node], own_parts: usize) -> Result<(), Refusal> {
+pub(super) fn list(policy: &Policy, mode: &Mode, names: &[Node], own_parts: usize) -> Result<(), Refusal> {
     let names = parts(names).ok_or_else(|| unsupported("this form of a name is not supported here"))?;
     match names.len().checked_sub(own_parts) {
-        Some(0) => Ok(()),
+        Some(0) => is_own_alone(policy, mode, "", names.first().copied().unwrap_or_default()),
         Some(1) => match names.first() {
             Some(schema) => relation(mode, "", schema),
             None => Ok(()),
@@ -184,13 +199,13 @@ pub(super) fn in_temporary(names: &[Node]) -> bool {
 }
 
 /// `OWNED BY schema.table.column`
-pub(super) fn owned_by(mode: &Mode, option: &Node) -> Result<(), Refusal> {
+pub(super) fn owned_by(policy: &Policy, mode: &Mode, option: &Node) -> Result<(), Refusal> {
     let Some(NodeEnum::DefElem(elem)) = option.node.as_ref() else {
         return Err(unsupported("an unknown option"));
     };
     let Some(NodeEnum::List(names)) = elem.arg.as_deref().and_then(|a| a.node.as_ref()) else { return Ok(()) };
     if elem.defname == "owned_by" && names.items.len() > 1 {
-        return list(mode, &names.items, 2);
+        return list(policy, mode, &names.items, 2);
     }
     Ok(())
 }
