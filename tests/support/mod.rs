@@ -4,6 +4,7 @@ pub mod lab;
 pub mod message;
 pub mod proxy;
 pub mod redis;
+pub mod regress;
 pub mod reply;
 pub mod script;
 pub mod session;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use pgwarden::base::{Mode, QualifiedName, Witness};
@@ -18,45 +18,11 @@ use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::parser::Parser;
 
 use crate::support::lab::{Lab, block_on};
+use crate::support::regress::{PREPARATIONS, scripts, statements};
 use crate::support::session::Session;
 
-/// What other files expect to be there.
-const PREPARATIONS: [&str; 2] = ["test_setup.sql", "create_misc.sql"];
 /// The database that they have filled.
 const TEMPLATE: &str = "regress";
-
-/// The statements of a psql script: without psql's own commands, and the data of COPY.
-fn statements(script: &str) -> Vec<String> {
-    let copy = Regex::new(r"(?i)^\s*copy\b.*\bfrom\s+stdin\b").unwrap();
-    let command = Regex::new(r"\s*\\(g\w*|crosstabview|watch|bind)\b.*$").unwrap();
-    let mut lines = script.lines();
-    let mut kept = String::new();
-    while let Some(line) = lines.next() {
-        if line.starts_with('\\') {
-            continue;
-        }
-        kept.push_str(&command.replace(line, ";"));
-        kept.push('\n');
-        if copy.is_match(line) && line.trim_end().ends_with(';') {
-            lines.by_ref().find(|line| *line == "\\.");
-        }
-    }
-    match pg_query::split_with_scanner(&kept) {
-        Ok(statements) => statements.into_iter().map(|it| bare(it).to_owned()).collect(),
-        // Something in it is no SQL at all.
-        Err(_) => kept.split(";\n").map(|it| bare(it).to_owned()).collect(),
-    }
-}
-
-/// Without the comments before it.
-fn bare(statement: &str) -> &str {
-    let statement = statement.trim();
-    let comment = statement.strip_prefix("--").map(|it| it.split_once('\n'));
-    match comment.or_else(|| statement.strip_prefix("/*").map(|it| it.split_once("*/"))) {
-        None => statement,
-        Some(rest) => rest.map_or("", |(_, rest)| bare(rest)),
-    }
-}
 
 /// Whether a statement makes something that the others of its file use. What is for the whole server is not made, and what is
 /// dropped stays.
@@ -236,21 +202,12 @@ fn beyond(plan: &Plan) -> String {
     }
 }
 
-fn scripts(tree: &Path) -> Vec<PathBuf> {
-    let folder = tree.join("src/test/regress/sql");
-    let entries = std::fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    paths.retain(|path| path.extension().is_some_and(|it| it == "sql"));
-    paths.sort();
-    paths
-}
-
 #[test]
 #[ignore = "needs Postgres's source: scripts/regress-witness"]
 fn nothing_of_postgres_own_regression_statements_is_uncovered() {
     let tree = std::env::var_os("PGWARDEN_REGRESS").expect("PGWARDEN_REGRESS names a source tree of Postgres");
     let lab = Lab::general();
-    let read = |path: &Path| statements(&String::from_utf8_lossy(&std::fs::read(path).unwrap()));
+    let read = |path: &Path| statements(path).into_iter().map(|it| it.sql).collect::<Vec<_>>();
     let open = |database: &str| {
         let mut session = lab.superuser(database);
         session.simple("SET statement_timeout = '5s'; SET client_min_messages = error").ok();

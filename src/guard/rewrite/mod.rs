@@ -13,6 +13,7 @@ mod insert;
 mod json;
 mod merge;
 mod outputs;
+mod own;
 mod plain;
 mod scope;
 mod select;
@@ -224,11 +225,11 @@ impl<'p> Rewriter<'p> {
 
 impl Parts for Rewriter<'_> {
     fn query(&mut self, query: &mut Node) -> Result<(), Refusal> {
-        self.any_query(query).map(|_| ())
+        if self.is_own_business(query) { Ok(()) } else { self.any_query(query).map(|_| ()) }
     }
 
     fn expression(&mut self, expression: &mut Node) -> Result<(), Refusal> {
-        self.expr(expression)
+        if self.is_own_business(expression) { Ok(()) } else { self.expr(expression) }
     }
 
     fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {

@@ -65,7 +65,8 @@ fn lookup<'p>(policy: &'p Policy, mode: &Mode, schema: &str, name: &str) -> Opti
     search_path(policy, mode).into_iter().find_map(|schema| policy.catalog.relation(schema, name))
 }
 
-fn is_system(relation: &Relation) -> bool {
+/// Whether it is one of Postgres's own.
+pub(crate) fn is_system(relation: &Relation) -> bool {
     is_system_schema(&relation.name.schema)
 }
 
