@@ -8,6 +8,7 @@ mod elsewhere;
 mod layouts;
 mod loads;
 mod modes;
+mod own_database;
 mod rls;
 
 use crate::support::proxy::Shared;

@@ -223,6 +223,9 @@ impl Rewriter<'_> {
     }
 
     pub(super) fn call(&mut self, call: &mut FuncCall) -> Walk {
+        if self.held_to_own_part(call)? {
+            return Ok(());
+        }
         let FuncCall {
             funcname,
             args,

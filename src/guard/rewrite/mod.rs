@@ -14,6 +14,7 @@ mod json;
 mod merge;
 mod outputs;
 mod own;
+mod own_part;
 mod plain;
 mod scope;
 mod select;

@@ -1,0 +1,85 @@
+//! Functions of the server that a tenant with a database of its own may call on its part of it: its argument is held to that.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{FuncCall, Node, SqlValueFunctionOp};
+
+use super::Rewriter;
+use super::tree::{self, as_string};
+use crate::base::{Mode, Refusal};
+use crate::sql::parse;
+
+/// `$1` if it is the process id of a session in this database, NULL otherwise. The value is taken once, so that the one that is
+/// looked at is the one that is given; no name in it can mean something of this query.
+const OWN_PID: &str = "(SELECT v.x FROM (SELECT NULL::pg_catalog.int4 AS x OFFSET 0) v WHERE v.x OPERATOR(pg_catalog.=) ANY \
+     (ARRAY(SELECT a.pid FROM pg_catalog.pg_stat_activity a WHERE a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database())))";
+
+impl Rewriter<'_> {
+    /// Holds a call to the tenant's own part; whether it is one that can be.
+    ///
+    /// # Errors
+    /// That of its argument.
+    pub(super) fn held_to_own_part(&mut self, call: &mut FuncCall) -> Result<bool, Refusal> {
+        let names: Vec<&str> = call.funcname.iter().filter_map(as_string).collect();
+        let bare = match names.as_slice() {
+            [bare] | ["pg_catalog", bare] if names.len() == call.funcname.len() => *bare,
+            _ => return Ok(false),
+        };
+        if !matches!(self.mode, Mode::Database) || !is_plain(call) {
+            return Ok(false);
+        }
+        match (bare, call.args.as_mut_slice()) {
+            ("pg_terminate_backend" | "pg_cancel_backend", [pid, timeout @ ..]) => {
+                self.expr(pid)?;
+                self.exprs(timeout)?;
+                let Some(own) = own_pid(std::mem::take(pid)) else { return Ok(false) };
+                *pid = own;
+            }
+            ("pg_database_size", [database]) if is_current_database(database) => {
+                *database = tree::node(NodeEnum::FuncCall(Box::new(tree::system_call("current_database", Vec::new()))));
+            }
+            _ => return Ok(false),
+        }
+        // Its name could be another function's on the client's search path.
+        call.funcname = vec![tree::string("pg_catalog"), tree::string(bare)];
+        self.rewritten = true;
+        Ok(true)
+    }
+}
+
+/// Arguments by place, and nothing besides.
+fn is_plain(call: &FuncCall) -> bool {
+    let named = |arg: &Node| matches!(arg.node, Some(NodeEnum::NamedArgExpr(_)));
+    call.agg_order.is_empty()
+        && call.agg_filter.is_none()
+        && call.over.is_none()
+        && !(call.agg_within_group || call.agg_star || call.agg_distinct || call.func_variadic)
+        && !call.args.iter().any(named)
+}
+
+fn own_pid(pid: Node) -> Option<Node> {
+    let mut own = parse::expression(OWN_PID).ok()?;
+    let Some(NodeEnum::SubLink(link)) = own.node.as_mut() else { return None };
+    let Some(NodeEnum::SelectStmt(outer)) = link.subselect.as_deref_mut()?.node.as_mut() else { return None };
+    let Some(NodeEnum::RangeSubselect(from)) = outer.from_clause.first_mut()?.node.as_mut() else { return None };
+    let Some(NodeEnum::SelectStmt(inner)) = from.subquery.as_deref_mut()?.node.as_mut() else { return None };
+    let Some(NodeEnum::ResTarget(target)) = inner.target_list.first_mut()?.node.as_mut() else { return None };
+    let Some(NodeEnum::TypeCast(cast)) = target.val.as_deref_mut()?.node.as_mut() else { return None };
+    cast.arg = Some(Box::new(pid));
+    Some(own)
+}
+
+/// `current_database()` or `CURRENT_CATALOG`, also cast to a name or text.
+fn is_current_database(node: &Node) -> bool {
+    if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
+        let to = cast.type_name.as_ref().and_then(|it| it.names.last()).and_then(as_string);
+        return matches!(to, Some("name" | "text")) && cast.arg.as_deref().is_some_and(is_current_database);
+    }
+    if let Some(NodeEnum::SqlvalueFunction(value)) = node.node.as_ref() {
+        return value.op() == SqlValueFunctionOp::SvfopCurrentCatalog;
+    }
+    let Some(NodeEnum::FuncCall(call)) = node.node.as_ref() else { return false };
+    let names: Vec<&str> = call.funcname.iter().filter_map(as_string).collect();
+    matches!(names.as_slice(), ["current_database"] | ["pg_catalog", "current_database"])
+        && call.args.is_empty()
+        && is_plain(call)
+}
