@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::login::{no_place, place, sealed_settings, shared_path};
 use super::protocol::{Backend, TenantContext, Tenants};
 use super::upstream::Upstreams;
-use crate::base::{PgError, Severity};
+use crate::base::{PgError, Severity, TenantName};
 use crate::config::{Login, Tenant};
 use crate::limits::Limiters;
 use crate::tenant::{SharedRegistry, Target};
@@ -53,6 +53,21 @@ impl Tenants for LoginTenants {
             backend: place,
             allowance: self.limits.allowance(&self.login, Some(&tenant)),
         }))
+    }
+
+    fn of_path(&self, path: &[String]) -> Option<TenantName> {
+        let mut schemas = path.iter().filter(|it| !matches!(it.as_str(), "$user" | "pg_catalog"));
+        let registry = self.registry.load();
+        let own = schemas.next()?;
+        let may_act = |name: &TenantName| registry.may_act(&self.login, name.as_str(), self.peer).ok();
+        let mut tenants = registry.of_schema(own).filter_map(|name| may_act(&name));
+        // A schema of that name in two places tells nothing.
+        let (tenant, None) = (tenants.next()?, tenants.next()) else { return None };
+        let place = self.place(&tenant).ok()?;
+        let policy = place.guard.policy();
+        // Of a place that was not needed before nothing is known yet.
+        let unknown = policy.epoch == 0;
+        schemas.all(|it| unknown || it == "public" || policy.common_schemas.contains(it)).then(|| tenant.name.clone())
     }
 
     fn nobody(&self) -> BTreeMap<String, String> {

@@ -43,12 +43,20 @@ impl Deriver {
                 Layout::Database => {}
             }
         }
-        schemas.extend(config.tenancy.search_path.iter().flatten().map(|name| Arc::from(name.as_str())));
+        let common = config.tenancy.search_path.iter().chain(&config.tenancy.common_schemas);
+        schemas.extend(common.flatten().map(|name| Arc::from(name.as_str())));
         let listed = config.tenancy.shared_tables.iter().chain(config.tenancy.tables.keys());
         schemas.extend(listed.map(|name| Arc::from(name.schema.as_str())));
         let configured = config.upstreams.values().chain(config.tenants.iter().map(|tenant| &tenant.upstream));
         let databases = configured.map(|it| (it.address.clone(), it.database.clone())).collect();
         Some(Self { pattern, upstream, schemas, databases, keys, limits: config.limits.clone() })
+    }
+
+    /// The name of the tenant that has this schema. `None` where none can have it.
+    pub fn tenant_with_schema(&self, schema: &str) -> Option<TenantName> {
+        let PatternLayout::Schema { schema: template, .. } = &self.pattern.layout else { return None };
+        let tenant = self.tenant(template.name_in(schema)?)?;
+        Some(tenant.name)
     }
 
     /// The tenant of this name. `None` where there can be none.

@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use super::derive::Deriver;
 use super::queried::QueriedLogins;
 use crate::base::{LoginName, TenantName, UpstreamName};
-use crate::config::{Config, Limits, Login, Role, Source, Tenant, Upstream};
+use crate::config::{Config, Layout, Limits, Login, Role, Source, Tenant, Upstream};
 
 /// A registry that a reload can replace while sessions read it.
 pub type SharedRegistry = Arc<ArcSwap<Registry>>;
@@ -18,6 +18,8 @@ pub type SharedRegistry = Arc<ArcSwap<Registry>>;
 #[derive(Debug)]
 pub struct Registry {
     tenants: HashMap<TenantName, Arc<Tenant>>,
+    /// Tenants of the schema layout by their schemas.
+    schemas: HashMap<Arc<str>, Vec<TenantName>>,
     logins: HashMap<LoginName, Arc<Login>>,
     /// Logins that sessions have of the auth query, if there is one.
     queried: Option<Arc<QueriedLogins>>,
@@ -41,6 +43,7 @@ impl Registry {
     pub fn new(config: &Config) -> Self {
         Self {
             tenants: config.tenants.iter().map(|t| (t.name.clone(), Arc::clone(t))).collect(),
+            schemas: by_schema(config),
             logins: config.logins.iter().map(|l| (l.name.clone(), Arc::clone(l))).collect(),
             upstreams: config.upstreams.iter().map(|(name, u)| (name.clone(), Arc::clone(u))).collect(),
             queried: None,
@@ -78,6 +81,13 @@ impl Registry {
     /// A tenant that is not listed, where there is a pattern for such.
     pub fn derive(&self, name: &str) -> Option<Arc<Tenant>> {
         self.pattern.as_ref()?.tenant(name).map(Arc::new)
+    }
+
+    /// The tenants that have a schema of this name, in whatever place; one that is not listed, by the pattern.
+    pub fn of_schema(&self, schema: &str) -> impl Iterator<Item = TenantName> {
+        let listed = self.schemas.get(schema).cloned().unwrap_or_default();
+        let derived = self.pattern.as_ref().and_then(|it| it.tenant_with_schema(schema));
+        listed.into_iter().chain(derived)
     }
 
     /// Whether a tenant of this name is listed.
@@ -135,4 +145,14 @@ impl Registry {
         let tenants = self.tenants.values().map(|tenant| &tenant.limits);
         self.queried_limits || tenants.chain(self.logins.values().map(|login| &login.limits)).any(Limits::is_set)
     }
+}
+
+fn by_schema(config: &Config) -> HashMap<Arc<str>, Vec<TenantName>> {
+    let mut schemas: HashMap<Arc<str>, Vec<TenantName>> = HashMap::new();
+    for tenant in &config.tenants {
+        if let Layout::Schema { schema, .. } = &tenant.layout {
+            schemas.entry(Arc::clone(schema)).or_default().push(tenant.name.clone());
+        }
+    }
+    schemas
 }

@@ -9,6 +9,7 @@ mod layouts;
 mod loads;
 mod modes;
 mod own_database;
+mod path;
 mod rls;
 
 use crate::support::proxy::Shared;

@@ -7,7 +7,7 @@ mod read;
 mod tests;
 mod text;
 
-pub use read::{comment, outline};
+pub use read::{OfPath, comment, outline};
 pub use text::{concat, show, switch};
 
 /// Where a value comes from.

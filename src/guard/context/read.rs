@@ -11,8 +11,11 @@ use crate::guard::shape::without_comments;
 use crate::guard::{Policy, nodes};
 use crate::sql::parse;
 
+/// The tenant that a search path of these schemas names, if it names one; empty: nobody. No schemas: the default path.
+pub type OfPath<'a> = &'a dyn Fn(&[String]) -> Option<String>;
+
 /// The outline of a text; `None` where all of it leaves the context alone, or where it is for the guard to refuse.
-pub fn outline(policy: &Policy, sql: &str) -> Option<Outline> {
+pub fn outline(policy: &Policy, sql: &str, of_path: OfPath<'_>) -> Option<Outline> {
     if is_plain(sql, &policy.setting) {
         return None;
     }
@@ -21,7 +24,7 @@ pub fn outline(policy: &Policy, sql: &str) -> Option<Outline> {
         let outline: Outline = statements
             .iter()
             .map(|it| {
-                let step = it.tree.node.as_ref().map_or(Step::None, |node| step(node, &policy.setting));
+                let step = it.tree.node.as_ref().map_or(Step::None, |node| step(node, &policy.setting, of_path));
                 (it.text.to_owned(), step)
             })
             .collect();
@@ -61,8 +64,9 @@ pub fn comment(sql: &str) -> Option<&str> {
 }
 
 #[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
-fn step(node: &NodeEnum, setting: &str) -> Step {
+fn step(node: &NodeEnum, setting: &str, of_path: OfPath<'_>) -> Step {
     match node {
+        NodeEnum::VariableSetStmt(stmt) if is_path(stmt) => set_path(stmt, of_path).unwrap_or(Step::None),
         NodeEnum::VariableSetStmt(stmt) => set(stmt, setting),
         NodeEnum::VariableShowStmt(stmt) if stmt.name.eq_ignore_ascii_case(setting) => Step::Show(Form::Command),
         NodeEnum::TransactionStmt(stmt) => transaction(stmt),
@@ -72,6 +76,28 @@ fn step(node: &NodeEnum, setting: &str) -> Step {
         // Nothing else changes the tenant: the guard seals the setting, in all statements and calls that could set it.
         nodes::statement!() | nodes::part!() => Step::None,
     }
+}
+
+fn is_path(stmt: &VariableSetStmt) -> bool {
+    stmt.name.eq_ignore_ascii_case("search_path")
+}
+
+/// A search path that begins with a tenant's own schema names that tenant.
+fn set_path(stmt: &VariableSetStmt, of_path: OfPath<'_>) -> Option<Step> {
+    let scope = if stmt.is_local { Scope::Local } else { Scope::Session };
+    let (value, form) = match stmt.kind() {
+        VariableSetKind::VarSetValue => {
+            let schemas: Vec<String> = stmt.args.iter().map(constant).collect::<Option<_>>()?;
+            (Value::Text(of_path(&schemas)?), Form::Command)
+        }
+        VariableSetKind::VarSetDefault => of_path(&[]).map(|_| (Value::Default, Form::Command))?,
+        VariableSetKind::VarReset => of_path(&[]).map(|_| (Value::Default, Form::Reset))?,
+        VariableSetKind::VarSetCurrent
+        | VariableSetKind::VarSetMulti
+        | VariableSetKind::VarResetAll
+        | VariableSetKind::Undefined => return None,
+    };
+    Some(Step::Switch { value, scope, form })
 }
 
 fn set(stmt: &VariableSetStmt, setting: &str) -> Step {

@@ -3,8 +3,17 @@
 use super::*;
 use crate::guard::Policy;
 
+/// Tenant `one` has the schema `t_one`.
+fn of_path(schemas: &[String]) -> Option<String> {
+    match schemas.first().map(String::as_str) {
+        Some("t_one") => Some("one".to_owned()),
+        Some("public") | None => Some(String::new()),
+        Some(_) => None,
+    }
+}
+
 fn steps(sql: &str) -> Vec<Step> {
-    outline(&Policy::empty(), sql).unwrap_or_default().into_iter().map(|(_, step)| step).collect()
+    outline(&Policy::empty(), sql, &of_path).unwrap_or_default().into_iter().map(|(_, step)| step).collect()
 }
 
 fn switches(value: Value, scope: Scope, form: Form) -> Vec<Step> {
@@ -28,6 +37,16 @@ fn forms_of_a_switch() {
         ),
         ("SHOW app.tenant_id", vec![Step::Show(Form::Command)]),
         ("SELECT current_setting('app.tenant_id', true)", vec![Step::Show(function("current_setting"))]),
+        ("SET search_path = \"t_one\", 'public'", switches(text("one"), Scope::Session, Form::Command)),
+        ("SET LOCAL SEARCH_PATH TO t_one", switches(text("one"), Scope::Local, Form::Command)),
+        ("SET SCHEMA 't_one'", switches(text("one"), Scope::Session, Form::Command)),
+        ("SET search_path = public", switches(text(""), Scope::Session, Form::Command)),
+        ("RESET search_path", switches(Value::Default, Scope::Session, Form::Reset)),
+        ("SET search_path TO DEFAULT", switches(Value::Default, Scope::Session, Form::Command)),
+        (
+            "SET search_path = 't_one, public'; COMMIT",
+            vec![Step::None, Step::Transaction(TransactionStep::Commit { chain: false })],
+        ),
         ("DISCARD ALL", vec![Step::Clear]),
         ("COMMIT AND CHAIN", vec![Step::Transaction(TransactionStep::Commit { chain: true })]),
         ("START TRANSACTION READ ONLY", vec![Step::Begin("START TRANSACTION")]),
@@ -79,7 +98,7 @@ fn other_forms_are_not_read() {
         "SELECT 'app.tenant_id'",
         "SET app.tenant_id =",
     ] {
-        assert!(outline(&Policy::empty(), sql).is_none(), "{sql}");
+        assert!(outline(&Policy::empty(), sql, &of_path).is_none(), "{sql}");
     }
 }
 

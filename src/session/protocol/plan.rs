@@ -45,7 +45,7 @@ impl Session {
             let backend = Arc::clone(&self.context.backend);
             return self.plan_plain(backend, protocol, sql, None, false);
         }
-        let outline = context::outline(&self.context.backend.guard.policy(), sql);
+        let outline = context::outline(&self.context.backend.guard.policy(), sql, &|path| self.named_by_path(path));
         if outline.is_some() && protocol == Protocol::Simple {
             self.server.settle()?;
         }

@@ -11,7 +11,7 @@ use super::replies::{Closes, Disposition, InternalQuery, Kind, Run, Subject};
 use super::tenant_context::{CurrentTenant, TenantContext, Tenants, Variable, same};
 use super::ties::Ties;
 use super::{Backend, Batch, Hold, Pin, Session, Wait};
-use crate::base::{PgError, SqlState, TenantKeys};
+use crate::base::{Mode, PgError, SqlState, TenantKeys};
 use crate::guard::PinReason;
 use crate::guard::context::{self, Scope, TransactionStep};
 use crate::wire::backend::{CommandComplete, TransactionStatus};
@@ -139,6 +139,18 @@ impl Session {
     /// Who the client asked to act for.
     pub(super) fn asked(&self) -> CurrentTenant {
         self.context.switching.as_ref().and_then(|it| it.asked.value().clone())
+    }
+
+    /// The tenant whose schema stands first on a search path; nobody on the way back from such a one.
+    pub(super) fn named_by_path(&self, path: &[String]) -> Option<String> {
+        let switching = self.context.switching.as_ref()?;
+        if let Some(tenant) = switching.tenants.of_path(path) {
+            return Some(tenant.to_string());
+        }
+        let in_schema = switching.asked.value().as_ref().is_some_and(|it| matches!(it.backend.mode, Mode::Schema(_)));
+        let home = switching.home.guard.policy();
+        let leaves = in_schema && path.iter().all(|it| it == "$user" || home.search_path.contains(it));
+        leaves.then(String::new)
     }
 
     /// A server connection is there and its settings are this actor's, or will be when it comes to what is sent next.

@@ -34,6 +34,8 @@ pub trait Tenants: Send + Sync {
     /// # Errors
     /// 28000, the same for a tenant that does not exist, is suspended or is another login's; that its upstream cannot be used.
     fn resolve(&self, name: &str) -> Result<Arc<TenantContext>, PgError>;
+    /// The tenant that a search path names, by its schema, which stands first; behind it, schemas that are nobody's.
+    fn of_path(&self, path: &[String]) -> Option<TenantName>;
     /// The settings of a session that acts for nobody.
     fn nobody(&self) -> BTreeMap<String, String>;
 }

@@ -51,8 +51,11 @@ fn changed() -> Gated {
 }
 
 fn set(policy: &Policy, mode: &Mode, stmt: &mut VariableSetStmt) -> Result<Gated, Refusal> {
+    let shortened = settings::shorten_path(policy, mode, stmt);
     let effects = settings::set(policy, mode, stmt)?;
-    let gated = if effects.contains(&Effect::ResetOwn) {
+    let gated = if shortened {
+        changed()
+    } else if effects.contains(&Effect::ResetOwn) {
         // A part of RESET ALL that nothing relies on, for the answer; the session does the rest.
         stmt.set_kind(VariableSetKind::VarReset);
         stmt.name = "application_name".to_owned();

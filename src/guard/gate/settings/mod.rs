@@ -29,6 +29,13 @@ enum Rule {
     Decides(Arc<str>),
 }
 
+/// Takes out of `SET search_path` what stands in it for nothing; whether it did.
+pub(crate) fn shorten_path(policy: &Policy, mode: &Mode, stmt: &mut VariableSetStmt) -> bool {
+    let is_path = stmt.name.eq_ignore_ascii_case("search_path");
+    let kept = values::without_public(policy, mode, &stmt.args).filter(|_| is_path);
+    kept.map(|kept| stmt.args = kept).is_some()
+}
+
 /// SET, SET LOCAL, RESET, RESET ALL, SET TRANSACTION and the like: what it does to the session.
 ///
 /// # Errors

@@ -66,6 +66,19 @@ pub(super) fn is_pinned_path(policy: &Policy, mode: &Mode, value: &str) -> bool 
     named > 0 && if let Mode::Schema(own) = mode { begins(own) } else { true }
 }
 
+/// In the schema layout, libraries put `public` behind the tenant's schema, whether there is anything in it for tenants or not:
+/// what of a path is not the tenant's to see is left out. `None`: nothing is.
+pub(super) fn without_public(policy: &Policy, mode: &Mode, args: &[Node]) -> Option<Vec<Node>> {
+    let Mode::Schema(own) = mode else { return None };
+    let dropped = |arg: &&Node| {
+        let name = of_arg(arg).unwrap_or_default();
+        let idle = name == "$user" || (name == "public" && !policy.common_schemas.contains(&name));
+        idle && name != own.as_ref()
+    };
+    let kept: Vec<Node> = args.iter().filter(|arg| !dropped(arg)).cloned().collect();
+    (kept.len() < args.len() && !kept.is_empty()).then_some(kept)
+}
+
 /// `SplitIdentifierString` with commas.
 fn split_identifiers(text: &str) -> Option<Vec<String>> {
     let mut names = Vec::new();

@@ -12,6 +12,10 @@ impl Tenants for Three {
         self.0.get(name).cloned().ok_or_else(unknown)
     }
 
+    fn of_path(&self, _: &[String]) -> Option<crate::base::TenantName> {
+        None
+    }
+
     fn nobody(&self) -> BTreeMap<String, String> {
         BTreeMap::new()
     }
