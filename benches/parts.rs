@@ -79,6 +79,7 @@ fn policy(config: &Config, catalog: Arc<Catalog>) -> Arc<Policy> {
     let input = PolicyInput {
         tenancy: &config.tenancy,
         tenants: &tenants,
+        derives_shared: false,
         limits: StatementLimits::default(),
         enforcement: pgwarden::base::Enforcement::default(),
     };

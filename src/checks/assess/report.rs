@@ -1,5 +1,6 @@
 //! What was found: counts, a table, JSON.
 
+use std::cmp::Reverse;
 use std::fmt;
 
 use comfy_table::presets::NOTHING;
@@ -127,7 +128,7 @@ impl Assessment {
     }
 
     pub(super) fn sort(&mut self) {
-        self.statements.sort_by(|a, b| (b.verdict.rank(), b.calls).cmp(&(a.verdict.rank(), a.calls)));
+        self.statements.sort_by_key(|entry| Reverse((entry.verdict.rank(), entry.calls)));
     }
 
     /// Whether every statement would run.
@@ -150,7 +151,7 @@ impl Assessment {
                 }
             }
         }
-        reasons.sort_by_key(|reason| std::cmp::Reverse(reason.count.calls));
+        reasons.sort_by_key(|reason| Reverse(reason.count.calls));
         reasons
     }
 

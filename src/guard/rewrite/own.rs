@@ -49,7 +49,7 @@ impl Rewriter<'_> {
                     Resolved::System(_, Some(_))
                     | Resolved::Tenant(..)
                     | Resolved::Policed(..)
-                    | Resolved::Shared(_)
+                    | Resolved::Shared(..)
                     | Resolved::Own(_),
                 )
                 | Err(_) => return true,
