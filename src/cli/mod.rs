@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod explain;
 mod hash_password;
+mod import_pgbouncer;
 mod man;
 mod progress;
 mod rls;
@@ -67,6 +68,8 @@ pub enum Command {
     /// Print the DDL of an event trigger by which a database tells pgwarden of schema changes at once, not within
     /// tenancy.catalog_max_age. Run it there: pgwarden ddl-trigger | psql ...
     DdlTrigger,
+    /// Turn a configuration of PgBouncer into one of pgwarden
+    ImportPgbouncer(import_pgbouncer::ImportArgs),
     /// What each tenant has used, from the usage table: for people, or as CSV or JSON for billing
     Usage(usage::UsageArgs),
     /// Turn a password into what the configuration stores for a login
@@ -90,6 +93,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::VerifyIsolation(args) => verify_isolation::run(&args),
         Command::Check(args) => check::run(&args),
         Command::DdlTrigger => print(crate::catalog::DDL_TRIGGER.as_bytes()),
+        Command::ImportPgbouncer(args) => import_pgbouncer::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),
