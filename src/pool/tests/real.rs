@@ -72,7 +72,7 @@ async fn scram_login_over_tcp_with_pinned_settings() {
     assert!(server.version_num() >= 130_000);
     assert_eq!(server.known.as_ref().unwrap().parameters.get("client_encoding").map(String::as_str), Some("UTF8"));
     assert_eq!(ask(&mut server, "SHOW search_path").await.unwrap(), ["acme, public"]);
-    assert_eq!(ask(&mut server, "SHOW application_name").await.unwrap(), ["pgwarden"]);
+    assert_eq!(ask(&mut server, "SHOW application_name").await.unwrap(), [""]);
     assert_eq!(ask(&mut server, "SELECT pg_backend_pid()").await.unwrap(), [server.process_id().to_string()]);
     assert_eq!(server.cancel_target().secret().len(), 4);
 }

@@ -24,7 +24,8 @@ async fn both_protocols_over_one_server_connection() {
     assert_eq!(
         one(
             &a,
-            "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pgwarden' AND datname = current_database()"
+            "SELECT count(*) FROM pg_stat_activity WHERE application_name = '' AND backend_type = 'client backend' \
+             AND datname = current_database()"
         )
         .await,
         "1"
