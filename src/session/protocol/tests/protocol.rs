@@ -181,7 +181,7 @@ fn unknown_messages_end_the_session() {
 #[test]
 fn function_calls_are_refused() {
     let mut bench = Bench::new();
-    bench.client(|out| out.put_slice(b"F\0\0\0\x08\0\0\0\0"));
+    bench.client(|out| out.put_slice(b"F\0\0\0\x0e\0\0\0\x01\0\0\0\0\0\0"));
     let told = bench.told();
     assert!(told[0].starts_with("ERROR 0A000"), "{told:?}");
     assert_eq!(told[1], "Ready I");
