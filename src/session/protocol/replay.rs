@@ -107,6 +107,10 @@ impl Session {
         };
         if let Some(link) = self.server.link.as_mut().filter(|_| doubtful) {
             link.doubt();
+            // Statements of the other sessions and connections are as stale.
+            if is(b"0A000") {
+                self.context.backend.catalog.changed();
+            }
         }
         again
     }
