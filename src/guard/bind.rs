@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::plan::{Piece, Plan, TenantCheck};
+use super::plan::{Effect, Piece, PinReason, Plan, TenantCheck};
 use super::service::Script;
 use super::value::TenantValue;
 use crate::base::{Oid, Refusal, RefusalKind, SqlState, TenantKeys};
@@ -90,6 +90,16 @@ impl Guarded {
     /// As [`Script::bind`].
     pub fn rebind(&self, keys: &TenantKeys) -> Result<Self, Refusal> {
         self.script.bind(keys)
+    }
+
+    /// What a statement of PREPARE runs once it is bound: none of its text, which the server has.
+    pub fn as_prepared(&self, statement: usize) -> Option<Self> {
+        let plan = Plan::clone(self.script.statements.get(statement)?);
+        let outlasts = |effect: &Effect| !matches!(effect, Effect::Prepare(_) | Effect::Pin(PinReason::Prepare));
+        let effects = plan.effects.into_iter().filter(outlasts).collect();
+        let plan =
+            Plan { pieces: Vec::new(), slots: Vec::new(), checks: Vec::new(), notes: Vec::new(), effects, ..plan };
+        Some(Self::from_parts(Arc::new(Script::new(vec![plan], true)), [Values::new()]))
     }
 
     /// Whether a statement of it is not to be sent while the session acts for no tenant.

@@ -114,6 +114,9 @@ pub enum PinReason {
     SessionState,
 }
 
+/// Prefix of the names that clients give to prepared statements in SQL: never a name of the proxy's own.
+pub const SQL_PREPARED_PREFIX: &str = "client_";
+
 /// What DEALLOCATE names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deallocate {
@@ -137,6 +140,8 @@ pub enum Effect {
     Pin(PinReason),
     /// The server connection may be given back: DISCARD ALL, UNLISTEN *, DEALLOCATE ALL do so when the session says so.
     DiscardAll,
+    /// PREPARE: the name, as the client wrote it, is taken once the statement has ended well.
+    Prepare(String),
     /// A protocol-level prepared statement of that name is to be dropped in the session, else the statement is forwarded.
     Deallocate(Deallocate),
     /// DDL: the catalog is to be read again.
@@ -321,6 +326,7 @@ impl std::fmt::Display for Effect {
             Effect::Deallocate(Deallocate::Name(name)) => {
                 write!(f, "drops the prepared statement \"{name}\" of this client")
             }
+            Effect::Prepare(name) => write!(f, "makes the prepared statement \"{name}\" of this client"),
             Effect::CatalogChanged => f.write_str("changes the schema: the catalog is read again"),
             Effect::Draws => f.write_str("draws from a sequence"),
             Effect::MayDraw => f.write_str("runs what may draw from a sequence"),

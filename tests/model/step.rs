@@ -67,6 +67,8 @@ pub const PINNING: &[&str] = &[
     "PREPARE q1 AS SELECT 1",
     "EXECUTE q1",
     "DEALLOCATE q1",
+    "PREPARE s1 AS SELECT 'by SQL'",
+    "PREPARE s2 AS SELECT v FROM model_rows WHERE id = $1",
     "CREATE TEMP TABLE mine (x int)",
     "DECLARE c2 CURSOR WITH HOLD FOR SELECT v FROM model_rows ORDER BY id",
 ];

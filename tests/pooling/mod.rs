@@ -5,6 +5,7 @@ mod dropping;
 mod fairness;
 mod leftovers;
 mod loss;
+mod names;
 mod rest;
 mod settings;
 mod sharing;

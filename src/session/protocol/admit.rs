@@ -127,7 +127,12 @@ impl Session {
                     self.record_tie(*reason);
                 }
                 Effect::CatalogChanged => self.context.catalog_changed = true,
-                Effect::Deallocate(_) | Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
+                // Names are noted when the statement has ended well.
+                Effect::Deallocate(_)
+                | Effect::Prepare(_)
+                | Effect::Draws
+                | Effect::MayDraw
+                | Effect::AsksSequences => {}
             }
         }
     }
@@ -174,6 +179,7 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::DiscardAll
                     | Effect::Deallocate(_) => true,
                     Effect::Pin(_)
+                    | Effect::Prepare(_)
                     | Effect::CatalogChanged
                     | Effect::Draws
                     | Effect::MayDraw

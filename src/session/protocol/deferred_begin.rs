@@ -131,17 +131,17 @@ impl Session {
 
     /// Whether the statement runs here: then its portal is noted and answered for.
     pub(super) fn binds_here(&mut self, bind: &Bind<'_>) -> bool {
-        let Some(statement) = self.prepared.statements.get(bind.statement).cloned() else { return false };
-        let here = self.runs_here(&statement.step) && bind.params.count() == 0;
+        let statement = self.prepared.statements.get(bind.statement).cloned();
+        let statement = statement.filter(|it| self.runs_here(&it.step) && bind.params.count() == 0);
         let Some(switching) = self.context.switching.as_mut() else { return false };
-        if here {
+        if let Some(statement) = statement {
             switching.bound_here.insert(bind.portal.into());
             self.prepared.portals.insert(bind.portal, Portal { statement, begun: false });
             self.answer(backend::bind_complete);
-        } else {
-            switching.bound_here.remove(bind.portal);
+            return true;
         }
-        here
+        switching.bound_here.remove(bind.portal);
+        false
     }
 
     /// The statement of a portal that was bound here and runs here. One that has become the server's business since is

@@ -58,10 +58,12 @@ impl Session {
         self.server.settle()
     }
 
-    /// What drops prepared statements was sent: nothing follows before its reply.
+    /// What drops prepared statements or makes one was sent: nothing follows before its reply.
     pub(super) fn wait_for_names(&mut self, guarded: &Guarded) {
+        let gives =
+            guarded.plans().iter().flat_map(|plan| &plan.effects).any(|effect| matches!(effect, Effect::Prepare(_)));
         // What follows DISCARD ALL in a batch waits anyway, and what comes behind its Sync too.
-        if drops(guarded) && !self.server.discarding {
+        if (gives || drops(guarded)) && !self.server.discarding {
             self.server.hold = Hold::Drain;
         }
     }
@@ -143,7 +145,7 @@ impl Session {
                 Effect::Deallocate(what) => self.deallocated(what, here),
                 Effect::DiscardAll => self.discarded(here),
                 Effect::Setting(_) | Effect::ResetAll | Effect::ResetOwn | Effect::Pin(_) | Effect::CatalogChanged => {}
-                Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
+                Effect::Prepare(_) | Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
             }
         }
     }
@@ -151,9 +153,10 @@ impl Session {
     fn deallocated(&mut self, what: &Deallocate, here: bool) {
         match what {
             Deallocate::Name(name) if here => drop(self.prepared.statements.remove(name)),
-            Deallocate::Name(_) => {}
+            Deallocate::Name(name) => drop(self.prepared.by_sql.remove(&**name)),
             Deallocate::All => {
                 self.prepared.statements.clear_named();
+                self.prepared.by_sql.clear();
                 self.prepared.decided = None;
                 if let Some(link) = self.server.link.as_mut().filter(|_| !here) {
                     link.known.prepared.clear();
@@ -165,6 +168,7 @@ impl Session {
     fn discarded(&mut self, here: bool) {
         self.prepared.decided = None;
         self.prepared.statements.clear_named();
+        self.prepared.by_sql.clear();
         self.context.settings.discard();
         self.forget_sequences();
         self.untie();

@@ -13,7 +13,8 @@ use super::not_ready::NotReady;
 use super::outline::tag_of;
 use super::replies::{Closes, InternalQuery, Kind, Run, Subject};
 use super::route::Needs;
-use super::statements::{Portal, Statement, Undo, no_such_statement};
+use super::sql_prepared::name_is_taken;
+use super::statements::{Portal, Statement, Undo};
 use super::{Batch, Intake, Session, Wait};
 use crate::base::{Oid, PgError, SqlState};
 use crate::guard::{BindValue, Protocol};
@@ -64,14 +65,13 @@ impl Session {
         if parse.name.is_empty() {
             return Ok(());
         }
-        if self.prepared.statements.get(parse.name).is_some() {
+        if self.prepared.statements.get(parse.name).is_some() || self.prepared.by_sql.contains_key(parse.name) {
             // Postgres looks for a failed transaction before it looks for the name.
             if self.is_doomed(statement) {
                 let message = "current transaction is aborted, commands ignored until end of transaction block";
                 return Err(PgError::error(SqlState::IN_FAILED_SQL_TRANSACTION, message));
             }
-            let message = format!("prepared statement \"{}\" already exists", parse.name);
-            return Err(PgError::error(SqlState::DUPLICATE_PREPARED_STATEMENT, message));
+            return Err(name_is_taken(parse.name));
         }
         if self.prepared.statements.has_room(parse.sql.len()) {
             return Ok(());
@@ -85,7 +85,7 @@ impl Session {
         self.settle_name(name, false)?;
         self.settle_settings(name)?;
         let Some(mut statement) = self.prepared.statements.get(name).cloned() else {
-            return Err(no_such_statement(name).into());
+            return self.on_server_by_sql(name, bind.is_some());
         };
         if drops_names(&statement.guarded) {
             statement = self.dropping_now(statement)?;
@@ -150,7 +150,7 @@ impl Session {
         let extra = extra.iter().map(|value| ExtraParam { format: Format::Text, value: Some(value.as_bytes()) });
         let change = BindRewrite {
             portal: bind.portal,
-            statement: &statement.server.wire_name(),
+            statement: &statement.wire_name(),
             client_params: statement.expected_params(bind.params.count()),
             extra: &extra.collect::<SmallVec<[_; 1]>>(),
         };
@@ -169,7 +169,7 @@ impl Session {
             return Ok(());
         }
         let statement = self.on_server(name, None)?;
-        let server_name = statement.server.wire_name();
+        let server_name = statement.wire_name();
         frontend::describe(&mut self.server.out, Target::Statement(&server_name)).map_err(|error| error.to_pg())?;
         self.server.sent_extended();
         self.server.replies.forward(Kind::DescribeStatement(statement));
@@ -198,6 +198,9 @@ impl Session {
             && let Some(error) = self.statement_over_quota(&portal.statement)
         {
             return Err(error.into());
+        }
+        if let Some(portal) = self.prepared.portals.get(execute.portal).filter(|portal| !portal.begun) {
+            self.check_new_names(&portal.statement.guarded)?;
         }
         if starts_load(&self.prepared.portals, execute.portal)
             && let Some(portal) = self.prepared.portals.remove(execute.portal)
@@ -250,6 +253,9 @@ impl Session {
             // The shared statement stays on its servers until it is the least recently used one.
             Target::Statement(name) => {
                 self.settle_name(name, true)?;
+                if self.close_by_sql(name)? {
+                    return Ok(());
+                }
                 let undo = self.prepared.statements.remove(name).map(Undo::Dropped);
                 self.answer_for(undo, backend::close_complete);
                 Ok(())

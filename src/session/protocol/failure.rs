@@ -8,11 +8,16 @@ use super::server_bytes::Broken;
 use super::statements::{Statement, Undo};
 use super::{Batch, Intake, Session};
 use crate::base::{Mode, OWN_VALUE_ONLY, PgError, SqlState};
+use crate::guard::SQL_PREPARED_PREFIX;
 use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
 use crate::wire::encode::backend;
 
 /// Their DETAIL shows keys and rows: unique, foreign key, check and exclusion violations.
 const TELLING: [SqlState; 4] = [SqlState(*b"23505"), SqlState(*b"23503"), SqlState(*b"23514"), SqlState(*b"23P01")];
+
+/// Their message has the name of a prepared statement.
+const OF_NAMES: [SqlState; 3] =
+    [SqlState::INVALID_SQL_STATEMENT_NAME, SqlState::DUPLICATE_PREPARED_STATEMENT, SqlState::PROTOCOL_VIOLATION];
 
 /// What the server skips and answers after an error.
 enum Extent {
@@ -84,8 +89,8 @@ impl Session {
     /// The server drops all up to the next Sync, Queries too: so do we, what is on its way and what the client still sends.
     /// Until that Sync the connection is as in the middle of a batch.
     pub(super) fn skip_to_sync(&mut self) {
-        let Self { server: ServerSide { replies, link, .. }, prepared: Prepared { statements, portals, .. }, .. } =
-            self;
+        let Self { server: ServerSide { replies, link, .. }, prepared, .. } = self;
+        let Prepared { statements, portals, by_sql, .. } = prepared;
         let mut prepared = link.as_mut().map(|link| &mut link.known.prepared);
         let mut unnamed_parse = false;
         let found = replies.unwind(|kind, failed| match kind {
@@ -99,6 +104,7 @@ impl Session {
                 }
             }
             Kind::Bind { undo, .. } | Kind::Close(Closes::Portal(undo)) => portals.undo(undo),
+            Kind::Close(Closes::BySql(statement)) => drop(by_sql.insert(statement.name.clone(), statement)),
             Kind::Close(Closes::Evicted(id)) => {
                 if let Some(prepared) = prepared.as_mut() {
                     prepared.restore(id);
@@ -153,7 +159,8 @@ impl Session {
             return Ok(());
         }
         let telling = hides && report.sqlstate().is_some_and(|state| TELLING.contains(&state));
-        let names = names_of(expected);
+        let of_name = report.sqlstate().is_some_and(|state| OF_NAMES.contains(&state));
+        let names = names_of(expected).filter(|_| of_name);
         let added = context.as_deref().map(|text| (code::WHERE, text));
         rewrite_report(&mut self.client.out, b'E', report, added, |field, value| match field {
             code::WHERE if added.is_some() => FieldChange::Drop,
@@ -208,14 +215,20 @@ fn statement_of(expected: &Expected) -> Option<&Statement> {
 }
 
 fn names_of(expected: &Expected) -> Option<Names> {
+    if let Kind::Query(_) | Kind::Execute(_) = &expected.kind {
+        // What stands in the text of PREPARE, EXECUTE or DEALLOCATE.
+        return Some(Names { server: format!("\"{SQL_PREPARED_PREFIX}"), client: "\"".to_owned() });
+    }
     let statement = statement_of(expected).filter(|statement| !statement.name.is_empty())?;
     let quoted = |name: &str| format!("\"{name}\"");
-    Some(Names { server: quoted(&statement.server.wire_name()), client: quoted(&statement.name) })
+    Some(Names { server: quoted(&statement.wire_name()), client: quoted(&statement.name) })
 }
 
 fn rename(value: &[u8], names: &Names) -> FieldChange {
     match std::str::from_utf8(value) {
-        Ok(text) if text.contains(&names.server) => FieldChange::Replace(text.replace(&names.server, &names.client)),
+        Ok(text) if text.contains(&names.server) => {
+            FieldChange::Replace(text.replacen(&names.server, &names.client, 1))
+        }
         Ok(_) | Err(_) => FieldChange::Keep,
     }
 }

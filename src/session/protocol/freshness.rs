@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::not_ready::NotReady;
+use super::sql_prepared::outlived;
 use super::{Backend, Session, Wait};
 use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
 use crate::guard::{Guarded, Plan, StatementKind};
@@ -63,10 +64,6 @@ impl Session {
     pub(super) fn outlives_its_decision(&self, backend: &Backend, sql: &str) -> Option<Refusal> {
         self.prepared.decided.filter(|epoch| backend.goes_by_catalog() && *epoch != backend.guard.epoch())?;
         let executes = sql.as_bytes().windows(7).any(|it| it.eq_ignore_ascii_case(b"execute"));
-        executes.then(|| {
-            let message = "the database has changed since the statement was prepared";
-            Refusal::new(RefusalKind::Statement, SqlState::FEATURE_NOT_SUPPORTED, message)
-                .hint("DEALLOCATE ALL, then PREPARE it again.")
-        })
+        executes.then(|| Refusal { kind: RefusalKind::Statement, error: Box::new(outlived()) })
     }
 }

@@ -42,6 +42,7 @@ mod server_state;
 mod session_stats;
 mod settings;
 mod simple;
+mod sql_prepared;
 mod state;
 mod statements;
 mod switching;

@@ -1,9 +1,10 @@
 //! What a session is made of: each part owns its state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::BytesMut;
+use foldhash::fast::RandomState;
 
 use super::copy::{CopyPart, CopyStream};
 use super::deferred_begin::DeferredBegin;
@@ -11,7 +12,7 @@ use super::load::Load;
 use super::metering::Metered;
 use super::replies::Replies;
 use super::settings::Settings;
-use super::statements::{Portals, Statements};
+use super::statements::{Portals, Statement, Statements};
 use super::switching::Switching;
 use super::{Backend, Batch, Hold, Intake, Pin, ServerState};
 use crate::limits::{Allowance, Permit};
@@ -72,6 +73,8 @@ pub(super) struct CopyIn {
 pub(super) struct Prepared {
     pub(super) statements: Statements,
     pub(super) portals: Portals,
+    /// What SQL's PREPARE has made that may be there.
+    pub(super) by_sql: HashMap<Box<str>, Arc<Statement>, RandomState>,
     /// The epoch by which the first statement of SQL's PREPARE was decided that may be there.
     pub(super) decided: Option<u64>,
 }

@@ -70,6 +70,7 @@ impl Session {
         match statement.server {
             ServerStatement::Shared(id) => link.known.prepared.touch(id),
             ServerStatement::Unnamed(_) => link.unnamed == Some(statement.server),
+            ServerStatement::BySql => true,
         }
     }
 
@@ -124,6 +125,7 @@ impl Session {
                 }
                 Some(id)
             }
+            ServerStatement::BySql => None,
             ServerStatement::Shared(_) | ServerStatement::Unnamed(_) => {
                 link.unnamed = Some(statement.server);
                 None

@@ -80,6 +80,9 @@ impl Session {
     fn on_statement_end(&mut self, tag: u8, body: &[u8]) -> Option<&'static str> {
         self.record_statement_end(tag, body);
         self.record_dropped();
+        if tag == b'C' {
+            self.record_prepared_name();
+        }
         self.record_loaded(tag, body);
         let Some(Expected { kind: Kind::Query(run) | Kind::Execute(run), .. }) = self.server.replies.head() else {
             return None;
@@ -145,7 +148,7 @@ impl Session {
             match effect {
                 Effect::ResetOwn => self.context.settings.reset(),
                 Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
-                Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
+                Effect::Prepare(_) | Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
                 // Noted before: see `record_dropped`.
                 Effect::Deallocate(_) | Effect::DiscardAll => {}
             }

@@ -187,6 +187,8 @@ pub enum Closes {
     Portal(PortalUndo),
     /// A shared statement, for another one to take its place.
     Evicted(StatementId),
+    /// A statement of SQL's PREPARE.
+    BySql(Arc<Statement>),
     /// Something that need not exist.
     Own,
 }

@@ -25,6 +25,7 @@ impl Session {
             self.answer_ready();
             return Ok(());
         }
+        self.check_new_names(&planned.guarded)?;
         if let Some(error) = self.over_quota(&planned) {
             return Err(error.into());
         }

@@ -13,8 +13,8 @@ use super::circumstances::Circumstances;
 use super::switching::Change;
 use super::tenant_context::CurrentTenant;
 use crate::base::{Oid, PgError, SqlState};
-use crate::guard::Guarded;
 use crate::guard::context::Step;
+use crate::guard::{Guarded, SQL_PREPARED_PREFIX};
 use crate::pool::{ServerName, StatementId};
 
 /// Bytes of text in the table of shared statements, over all clients of a process.
@@ -33,14 +33,25 @@ pub enum ServerStatement {
     Unnamed(u64),
     /// A statement shared by all clients that prepare the same text.
     Shared(StatementId),
+    /// One that SQL's PREPARE made, under the client's name.
+    BySql,
 }
 
-impl ServerStatement {
-    /// The name in protocol messages.
-    pub fn wire_name(self) -> ServerName {
+/// The name of a statement in protocol messages to the server.
+pub enum WireName {
+    /// One that pgwarden gives.
+    OfOurs(ServerName),
+    /// The client's, in SQL.
+    BySql(String),
+}
+
+impl std::ops::Deref for WireName {
+    type Target = str;
+
+    fn deref(&self) -> &str {
         match self {
-            ServerStatement::Unnamed(_) => ServerName::default(),
-            ServerStatement::Shared(id) => id.server_name(),
+            WireName::OfOurs(name) => name,
+            WireName::BySql(name) => name,
         }
     }
 }
@@ -150,6 +161,15 @@ impl Portals {
 }
 
 impl Statement {
+    /// Its name in protocol messages to the server.
+    pub fn wire_name(&self) -> WireName {
+        match self.server {
+            ServerStatement::Unnamed(_) => WireName::OfOurs(ServerName::default()),
+            ServerStatement::Shared(id) => WireName::OfOurs(id.server_name()),
+            ServerStatement::BySql => WireName::BySql(format!("{SQL_PREPARED_PREFIX}{}", self.name)),
+        }
+    }
+
     /// The number of parameters that a Bind must have, where pgwarden has to know: where it appends some. Otherwise the
     /// number given, for the server to judge.
     pub fn expected_params(&self, given: u16) -> u16 {
@@ -166,7 +186,7 @@ impl Statement {
     pub fn text(&self) -> std::borrow::Cow<'_, str> {
         match self.server {
             _ if self.tag.is_some() => "".into(),
-            ServerStatement::Unnamed(_) => self.guarded.text(),
+            ServerStatement::Unnamed(_) | ServerStatement::BySql => self.guarded.text(),
             ServerStatement::Shared(_) => self.shared_text(),
         }
     }

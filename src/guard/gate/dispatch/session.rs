@@ -10,10 +10,7 @@ use super::{Gated, Parts, Sent, refused, unsupported};
 use crate::base::{Mode, Refusal};
 use crate::guard::gate::names::{MAX_IDENTIFIER_BYTES, foreign_schema, schema_is_own};
 use crate::guard::gate::{settings, types};
-use crate::guard::{Deallocate, Effect, PinReason, Policy, StatementKind, nodes};
-
-/// Prefix of the names that clients give to prepared statements in SQL: never a name of the proxy's own.
-pub(crate) const SQL_PREPARED_PREFIX: &str = "client_";
+use crate::guard::{Deallocate, Effect, PinReason, Policy, SQL_PREPARED_PREFIX, StatementKind, nodes};
 
 /// `CURSOR_OPT_HOLD` of parsenodes.h.
 const CURSOR_OPT_HOLD: i32 = 0x0020;
@@ -88,6 +85,7 @@ fn transaction(mode: &Mode, stmt: &TransactionStmt) -> Result<Gated, Refusal> {
 
 fn prepare(policy: &Policy, mode: &Mode, stmt: &mut PrepareStmt, parts: &mut impl Parts) -> Result<Gated, Refusal> {
     let PrepareStmt { name, argtypes, query } = stmt;
+    let effects = vec![Effect::Pin(PinReason::Prepare), Effect::Prepare(name.clone())];
     prefix(name)?;
     for argtype in argtypes {
         if let Some(NodeEnum::TypeName(argtype)) = argtype.node.as_ref() {
@@ -95,7 +93,7 @@ fn prepare(policy: &Policy, mode: &Mode, stmt: &mut PrepareStmt, parts: &mut imp
         }
     }
     guard_inner(query.as_deref_mut(), parts)?;
-    Ok(changed().pinned(PinReason::Prepare))
+    Ok(changed().effects(effects))
 }
 
 /// The query of PREPARE, DECLARE or EXPLAIN.

@@ -354,7 +354,7 @@ fn names_of_prepared_statements_get_a_prefix_everywhere() {
     for mode in [Mode::Shared, schema_mode(), Mode::Database, Mode::Operator] {
         let verdict = ok(&mode, "PREPARE p (int) AS SELECT $1");
         assert_eq!(verdict.text, "PREPARE client_p(int) AS SELECT $1");
-        assert_eq!(verdict.gated.effects, [Effect::Pin(PinReason::Prepare)]);
+        assert_eq!(verdict.gated.effects, [Effect::Pin(PinReason::Prepare), Effect::Prepare("p".to_owned())]);
         assert_eq!((verdict.gated.text, verdict.fake.queries.len()), (Sent::Changed, 1));
         let verdict = ok(&mode, "EXECUTE p(1, 2)");
         assert_eq!((verdict.text.as_str(), verdict.fake.expressions), ("EXECUTE client_p(1, 2)", 2));
