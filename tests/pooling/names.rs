@@ -99,3 +99,39 @@ fn what_sql_has_prepared_is_its_tenants() {
     names(&mut app, "own", "0").refused("25001");
     app.simple("DISCARD ALL").ok();
 }
+
+/// Resets of pooled connections put a role back that nobody has changed.
+#[test]
+fn a_role_that_is_not_set_can_be_put_back() {
+    let proxy = proxy("names_role", 1);
+    for login in ["tenant_a", "schema_a", "database_a", "operator"] {
+        let (mut client, mut alone) = (proxy.login(login).connect(), Lab::general().owner("names_role").connect());
+        let role = client.simple("SELECT current_user").ok().value();
+        for sql in [
+            "RESET ROLE",
+            "SET ROLE NONE",
+            "SET ROLE 'none'",
+            "SET SESSION AUTHORIZATION DEFAULT",
+            "RESET SESSION AUTHORIZATION",
+            "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; SELECT 1",
+            "BEGIN; SET LOCAL ROLE NONE; COMMIT",
+            "SET role TO DEFAULT",
+        ] {
+            for _ in 0..2 {
+                let [got, wanted] = [&mut client, &mut alone].map(|session| seen(&session.simple(sql)));
+                assert_eq!(got, wanted, "{login}: {sql}");
+                assert_eq!(client.simple("SELECT current_user").ok().value(), role, "{login}: {sql}");
+            }
+            let [got, wanted] = [&mut client, &mut alone].map(|session| {
+                let one = sql.split("; ").last().unwrap();
+                seen(&session.exchange(&[extended(one, &[]), sync()], 1))
+            });
+            assert_eq!(got, wanted, "{login}: {sql}");
+            assert_eq!(client.simple("SELECT current_user").ok().value(), role, "{login}: {sql}");
+        }
+        if login != "operator" {
+            client.simple("SET ROLE postgres").refused("42501");
+            client.simple("SET SESSION AUTHORIZATION postgres").refused("42501");
+        }
+    }
+}

@@ -48,6 +48,9 @@ fn changed() -> Gated {
 }
 
 fn set(policy: &Policy, mode: &Mode, stmt: &mut VariableSetStmt) -> Result<Gated, Refusal> {
+    if settings::puts_role_back(stmt) {
+        return Ok(role_is_back(mode, stmt));
+    }
     let shortened = settings::shorten_path(policy, mode, stmt);
     let effects = settings::set(policy, mode, stmt)?;
     let gated = if shortened {
@@ -61,6 +64,23 @@ fn set(policy: &Policy, mode: &Mode, stmt: &mut VariableSetStmt) -> Result<Gated
         Gated::printed(StatementKind::Utility)
     };
     Ok(gated.effects(effects))
+}
+
+/// A tenant has set no other role, so that none is to be put back: the one that it has is pgwarden's to set. What is sent in the
+/// place of the statement changes nothing, as only pgwarden could set it.
+fn role_is_back(mode: &Mode, stmt: &mut VariableSetStmt) -> Gated {
+    match mode {
+        Mode::Operator => Gated::printed(StatementKind::Utility).effects(settings::effect(&stmt.name)),
+        Mode::Database => Gated::printed(StatementKind::Utility),
+        Mode::Shared | Mode::Schema(_) => {
+            if stmt.kind() != VariableSetKind::VarReset {
+                stmt.set_kind(VariableSetKind::VarSetDefault);
+            }
+            stmt.name = "backslash_quote".to_owned();
+            stmt.args.clear();
+            changed()
+        }
+    }
 }
 
 fn transaction(mode: &Mode, stmt: &TransactionStmt) -> Result<Gated, Refusal> {

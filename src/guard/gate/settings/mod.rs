@@ -58,6 +58,21 @@ pub(crate) fn set(policy: &Policy, mode: &Mode, stmt: &VariableSetStmt) -> Resul
     }
 }
 
+/// SET ROLE NONE, RESET ROLE, SET SESSION AUTHORIZATION DEFAULT and the like: what resets of pooled connections consist of.
+pub(crate) fn puts_role_back(stmt: &VariableSetStmt) -> bool {
+    let name = canonical(&stmt.name);
+    match stmt.kind() {
+        VariableSetKind::VarReset | VariableSetKind::VarSetDefault => {
+            matches!(name.as_str(), "role" | "session_authorization")
+        }
+        VariableSetKind::VarSetValue => name == "role" && values::of_args(&name, &stmt.args).as_deref() == Some("none"),
+        VariableSetKind::VarSetMulti
+        | VariableSetKind::VarSetCurrent
+        | VariableSetKind::VarResetAll
+        | VariableSetKind::Undefined => false,
+    }
+}
+
 /// `SET TRANSACTION ...` (of the transaction alone) and `SET SESSION CHARACTERISTICS AS TRANSACTION ...` (three defaults).
 fn multi(mode: &Mode, name: &str, args: &[Node]) -> Result<Vec<Effect>, Refusal> {
     match name {
@@ -108,7 +123,7 @@ fn allow_value(policy: &Policy, mode: &Mode, name: &str, value: Option<&str>) ->
 }
 
 /// Settings of the transaction alone need no following. Where the seed of random() has come to cannot be asked.
-fn effect(name: &str) -> Vec<Effect> {
+pub(crate) fn effect(name: &str) -> Vec<Effect> {
     match name {
         "seed" => vec![Effect::Pin(PinReason::Seed)],
         "transaction_isolation" | "transaction_read_only" | "transaction_deferrable" => Vec::new(),
