@@ -73,6 +73,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
         is_partition: false,
         columns: columns.collect(),
         parents: vec![],
+        foreign_keys: Vec::new(),
         row_security: false,
         force_row_security: false,
         row_security_active: false,
@@ -87,6 +88,7 @@ fn tenant(column: &str, type_oid: u32, type_name: &str, key: Option<&str>) -> Ta
     let [column, type_name] = [column, type_name].map(str::to_owned);
     TableRule::Tenant(TenantTable {
         null_is_shared: false,
+        through: None,
         access: pgwarden::base::Access::Write,
         column,
         type_oid,

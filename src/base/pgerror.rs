@@ -32,6 +32,8 @@ sqlstates! {
     CHARACTER_NOT_IN_REPERTOIRE = b"22021";
     /// invalid_text_representation
     INVALID_TEXT_REPRESENTATION = b"22P02";
+    /// foreign_key_violation
+    FOREIGN_KEY_VIOLATION = b"23503";
     /// bad_copy_file_format
     BAD_COPY_FILE_FORMAT = b"22P04";
     /// invalid_parameter_value

@@ -54,6 +54,9 @@ impl RefusalKind {
 /// compared only when it runs.
 pub const OWN_VALUE_ONLY: &str = "may hold only the tenant's own value";
 
+/// What the server is made to say of a foreign key that leads to no row of the tenant's, with a prefix.
+pub const FOREIGN_PARENT: &str = "violates foreign key constraint";
+
 /// A statement that was not let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

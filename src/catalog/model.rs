@@ -72,6 +72,19 @@ pub struct Column {
     pub identity: Identity,
 }
 
+/// A foreign key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ForeignKey {
+    /// Name of the constraint.
+    pub name: String,
+    /// Its columns.
+    pub columns: Vec<String>,
+    /// The relation that they refer to.
+    pub parent: Oid,
+    /// The columns there, in the same order.
+    pub parent_columns: Vec<String>,
+}
+
 /// What a policy applies to (`pg_policy.polcmd`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PolicyCommand {
@@ -131,6 +144,8 @@ pub struct Relation {
     pub columns: Vec<Column>,
     /// Direct parents (`pg_inherits`): of partitions and of inheritance children.
     pub parents: Vec<Oid>,
+    /// Foreign keys, by name.
+    pub foreign_keys: Vec<ForeignKey>,
     /// Row-level security is enabled.
     pub row_security: bool,
     /// ... and binds the owner too.

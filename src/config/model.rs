@@ -443,6 +443,13 @@ pub enum TableOverride {
         /// What tenants may do with their own rows.
         access: Access,
     },
+    /// Rows of whom the rows are that a foreign key leads to.
+    Through {
+        /// The column of the foreign key.
+        column: String,
+        /// What tenants may do with their own rows.
+        access: Access,
+    },
     /// Rows of all tenants together.
     Shared(Access),
 }
@@ -452,7 +459,7 @@ impl TableOverride {
     pub fn key(&self) -> Option<&Arc<str>> {
         match self {
             Self::Tenant { key, .. } => key.as_ref(),
-            Self::Shared(_) => None,
+            Self::Through { .. } | Self::Shared(_) => None,
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Policy, Protection, TableRule, TenantTable};
+use super::{Policy, Protection, TableRule, TenantTable, Through};
 use crate::base::oid::{INT4, TEXT};
 use crate::base::{Access, Oid, QualifiedName};
 use crate::catalog::{
@@ -41,6 +41,7 @@ pub(crate) fn relation(name: &str, kind: RelKind, columns: impl IntoIterator<Ite
         is_partition: false,
         columns: columns.into_iter().zip(1..).map(|(column, attnum)| Column { attnum, ..column }).collect(),
         parents: Vec::new(),
+        foreign_keys: Vec::new(),
         row_security: false,
         force_row_security: false,
         row_security_active: false,
@@ -125,9 +126,23 @@ pub(crate) fn tenant_table(column: &str) -> TenantTable {
         type_name: "pg_catalog.int4".to_owned(),
         key: None,
         null_is_shared: false,
+        through: None,
         access: Access::Write,
         protection: Protection::Predicate,
     }
+}
+
+/// The rule of a table whose int8 column leads to another's.
+pub(crate) fn through(table: &str, column: &str, parent: &str, key: &str, rule: TenantTable) -> TenantTable {
+    let through = Through {
+        parent: named(parent),
+        key: key.to_owned(),
+        rule: rule.clone(),
+        child: table.to_owned(),
+        constraint: format!("{table}_{column}_fkey"),
+        type_name: "pg_catalog.int8".to_owned(),
+    };
+    TenantTable { column: column.to_owned(), through: Some(Arc::new(through)), ..rule }
 }
 
 /// A policy with these rules, by the tables' names.

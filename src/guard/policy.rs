@@ -20,10 +20,27 @@ pub enum Protection {
     Missing(Arc<str>),
 }
 
+/// A foreign key that says whose a row is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Through {
+    /// The table that it leads to.
+    pub parent: QualifiedName,
+    /// The column there.
+    pub key: String,
+    /// How that table is guarded.
+    pub rule: TenantTable,
+    /// The table that it is of.
+    pub child: String,
+    /// The key's name.
+    pub constraint: String,
+    /// The type of its column (of a domain: the base type) as SQL text.
+    pub type_name: String,
+}
+
 /// How a tenant table is guarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantTable {
-    /// The tenant column.
+    /// The tenant column; of a table that belongs through a foreign key, the key's column.
     pub column: String,
     /// Its type (of a domain: the base type), which the tenant's value is sent as.
     pub type_oid: Oid,
@@ -31,8 +48,12 @@ pub struct TenantTable {
     pub type_name: String,
     /// Which of the tenant's keys stands in it.
     pub key: KeyName,
-    /// Rows whose tenant column is NULL are read by all, and written by none.
+    /// Rows whose tenant column is NULL are read by all, and written by none. Of a table that belongs through a foreign key: those
+    /// that lead to such a row.
     pub null_is_shared: bool,
+    /// It has no tenant column: a row is whose the row is that this leads to. Type and key above are those of the column at the
+    /// end of the way.
+    pub through: Option<Arc<Through>>,
     /// What tenants may do with their own rows.
     pub access: Access,
     /// What keeps its rows apart.
@@ -46,6 +67,23 @@ pub enum TableRule {
     Tenant(TenantTable),
     /// A shared table: read by all, and what else they may do with it.
     Shared(Access),
+}
+
+impl TenantTable {
+    /// The tenant column is there, and tells of each row that a tenant reads whether it is its own.
+    pub fn tells_own_rows(&self) -> bool {
+        self.through.is_none() && !self.null_is_shared
+    }
+}
+
+impl TableRule {
+    /// The column and the key of a table that belongs through a foreign key.
+    pub fn through(&self) -> Option<(&str, &Through)> {
+        match self {
+            Self::Tenant(table) => Some((&table.column, table.through.as_deref()?)),
+            Self::Shared(_) => None,
+        }
+    }
 }
 
 /// The rules of one upstream.

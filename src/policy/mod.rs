@@ -18,7 +18,7 @@ use std::sync::Arc;
 pub use note::{NoteLevel, PolicyNote};
 
 use crate::base::{Enforcement, UpstreamName, is_tenant_name};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Relation};
 use crate::config::{Config, Layout, PatternLayout, Tenancy, Tenant};
 use crate::guard::{NEWEST_TESTED, Policy};
 use crate::sql::StatementLimits;
@@ -47,6 +47,11 @@ pub fn tenants_of(config: &Config, upstream: &UpstreamName) -> Vec<Arc<Tenant>> 
 pub fn derives_shared(config: &Config, upstream: &UpstreamName) -> bool {
     let pattern = config.tenancy.pattern.as_ref();
     pattern.is_some_and(|pattern| pattern.layout == PatternLayout::Shared && pattern.upstream == *upstream)
+}
+
+/// The column of a foreign key by which a table without a rule could belong to a tenant table.
+pub fn proposed_key(policy: &Policy, relation: &Relation) -> Option<String> {
+    rules::proposal(&policy.catalog, relation, &policy.tables)
 }
 
 impl<'a> PolicyInput<'a> {

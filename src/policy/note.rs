@@ -38,6 +38,17 @@ pub enum PolicyNote {
         /// The column.
         column: String,
     },
+    /// No foreign key leads from it to a tenant table.
+    #[error(
+        "[tenancy.tables] {name} has no foreign key of \"{column}\" alone that leads to a tenant table (one without inheritance children, \
+         or one that belongs through a foreign key itself): it is refused"
+    )]
+    LeadsNowhere {
+        /// The table.
+        name: QualifiedName,
+        /// The column.
+        column: String,
+    },
     /// In `allow_functions`, not there.
     #[error("allow_functions names {name}, which does not exist")]
     MissingFunction {
@@ -226,10 +237,12 @@ pub enum PolicyNote {
         major: u32,
     },
     /// Neither tenant table nor shared.
-    #[error("{name} has no tenant column and is not listed: refused for tenants")]
+    #[error("{name} has no tenant column and is not listed: refused for tenants{}", proposed(name, through.as_deref()))]
     Unconfigured {
         /// The relation.
         name: QualifiedName,
+        /// A column that leads to a tenant table.
+        through: Option<String>,
     },
     /// A view or its like that exposes the tenant column, but is not listed.
     #[error("{name} is a view or foreign table and is not listed in [tenancy.tables]: refused for tenants")]
@@ -237,6 +250,14 @@ pub enum PolicyNote {
         /// The relation.
         name: QualifiedName,
     },
+}
+
+fn proposed(name: &QualifiedName, through: Option<&str>) -> String {
+    through.map_or_else(String::new, |column| {
+        format!(
+            " (it could belong through its foreign key: \"{name}\" = {{ through = \"{column}\" }} in [tenancy.tables])"
+        )
+    })
 }
 
 fn consequence(served: bool) -> &'static str {
@@ -255,6 +276,7 @@ impl PolicyNote {
             | PolicyNote::MissingRelation { .. }
             | PolicyNote::NotATable { .. }
             | PolicyNote::MissingColumn { .. }
+            | PolicyNote::LeadsNowhere { .. }
             | PolicyNote::MissingPathSchema { .. }
             | PolicyNote::MissingTenantSchema { .. }
             | PolicyNote::PrivateSchemaInPath { .. }

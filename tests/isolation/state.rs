@@ -41,6 +41,10 @@ impl Layout {
 
 fn own_in_shop(table: &str) -> String {
     let condition = match table {
+        "order_labels" => "order_id < 1000",
+        "profile_notes" => "profile_id < 1000",
+        "profile_note_marks" => "note_id < 1000",
+        "template_parts" => "template_id < 500",
         "countries" | "plans" => "false",
         "web_sessions" => "true",
         // Rows may be added, and this one not be changed.

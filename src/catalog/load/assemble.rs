@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::queries::{ColumnRow, FunctionRow, ParentRow, PolicyRow, Raw, ReadRow, RelationRow, Server, TypeRow};
+use super::queries::{
+    ColumnRow, ForeignKeyRow, FunctionRow, ParentRow, PolicyRow, Raw, ReadRow, RelationRow, Server, TypeRow,
+};
 use crate::base::{Oid, QualifiedName};
-use crate::catalog::model::{Catalog, Column, Function, Operator, Relation, RowPolicy, TypeInfo};
+use crate::catalog::model::{Catalog, Column, ForeignKey, Function, Operator, Relation, RowPolicy, TypeInfo};
 
 /// Domains may stand on domains; Postgres allows no cycle, and a bound keeps a broken catalog from hanging us.
 const MAX_DOMAIN_DEPTH: usize = 100;
@@ -21,7 +23,7 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         schemas: raw.schemas.into_iter().collect(),
         creators: lists(raw.creators),
         memberships: lists(raw.memberships),
-        relations: relations(raw.relations, raw.parents, raw.policies, raw.columns, &types),
+        relations: relations(raw.relations, raw.parents, raw.foreign_keys, raw.policies, raw.columns, &types),
         functions: functions(raw.functions, &types),
         operators: operators(raw.operators),
         casts: raw.casts,
@@ -65,6 +67,7 @@ fn types(rows: Vec<TypeRow>) -> HashMap<Oid, TypeInfo> {
 fn relations(
     rows: Vec<RelationRow>,
     parents: Vec<ParentRow>,
+    foreign_keys: Vec<ForeignKeyRow>,
     policies: Vec<PolicyRow>,
     columns: Vec<ColumnRow>,
     types: &HashMap<Oid, TypeInfo>,
@@ -72,6 +75,10 @@ fn relations(
     let mut parents_of: HashMap<Oid, Vec<Oid>> = HashMap::new();
     for row in parents {
         parents_of.entry(row.child).or_default().push(row.parent);
+    }
+    let mut keys_of: HashMap<Oid, Vec<ForeignKey>> = HashMap::new();
+    for row in foreign_keys {
+        keys_of.entry(row.relation).or_default().push(row.key);
     }
     let mut policies_of: HashMap<Oid, Vec<RowPolicy>> = HashMap::new();
     for row in policies {
@@ -91,6 +98,7 @@ fn relations(
                 is_partition: row.is_partition,
                 columns: columns_of.remove(&row.oid).unwrap_or_default(),
                 parents: parents_of.remove(&row.oid).unwrap_or_default(),
+                foreign_keys: keys_of.remove(&row.oid).unwrap_or_default(),
                 row_security: row.row_security,
                 force_row_security: row.force_row_security,
                 row_security_active: row.row_security_active,

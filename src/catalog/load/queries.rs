@@ -5,7 +5,8 @@ use tokio_postgres::{Row, Transaction};
 use super::{LoadError, code, row};
 use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{
-    Cast, Catalog, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader, UpstreamRole,
+    Cast, Catalog, ForeignKey, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader,
+    UpstreamRole,
 };
 
 /// What the server says of itself and of our role.
@@ -58,6 +59,12 @@ pub(super) struct ParentRow {
     pub(super) parent: Oid,
 }
 
+/// A row of `pg_constraint`.
+pub(super) struct ForeignKeyRow {
+    pub(super) relation: Oid,
+    pub(super) key: ForeignKey,
+}
+
 /// A row of `pg_attribute`.
 pub(super) struct ColumnRow {
     pub(super) relation: Oid,
@@ -87,6 +94,7 @@ pub(super) struct Raw {
     pub(super) types: Vec<TypeRow>,
     pub(super) relations: Vec<RelationRow>,
     pub(super) parents: Vec<ParentRow>,
+    pub(super) foreign_keys: Vec<ForeignKeyRow>,
     pub(super) policies: Vec<PolicyRow>,
     pub(super) columns: Vec<ColumnRow>,
     pub(super) functions: Vec<FunctionRow>,
@@ -123,6 +131,13 @@ const RELATIONS: &str = r"
     LEFT JOIN pg_extension e ON e.oid = d.refobjid
     WHERE n.nspname !~ '^pg_(toast_)?temp_'";
 const PARENTS: &str = "SELECT inhrelid, inhparent, inhseqno FROM pg_inherits ORDER BY inhrelid, inhseqno";
+const FOREIGN_KEYS: &str = "
+    SELECT c.conrelid, c.conname, c.confrelid,
+           ARRAY(SELECT a.attname::text FROM unnest(c.conkey) WITH ORDINALITY k(n, i)
+                 JOIN pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = k.n ORDER BY k.i) AS columns,
+           ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k(n, i)
+                 JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.n ORDER BY k.i) AS parent_columns
+    FROM pg_constraint c WHERE c.contype = 'f' ORDER BY c.conrelid, c.conname";
 const POLICIES: &str = "
     SELECT p.polrelid, p.polname, p.polpermissive, p.polcmd,
            pg_get_expr(p.polqual, p.polrelid) AS using, pg_get_expr(p.polwithcheck, p.polrelid) AS check
@@ -160,13 +175,14 @@ const CASTS: &str = r"
     WHERE n.nspname <> 'pg_catalog'";
 
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 16] = [
+pub(super) const PARTS: [&str; 17] = [
     SCHEMAS,
     code::CREATORS,
     code::MEMBERSHIPS,
     TYPES,
     RELATIONS,
     PARENTS,
+    FOREIGN_KEYS,
     POLICIES,
     COLUMNS,
     FUNCTIONS,
@@ -274,6 +290,20 @@ pub(super) async fn relations(transaction: &Transaction<'_>) -> Result<Vec<Relat
 pub(super) async fn parents(transaction: &Transaction<'_>) -> Result<Vec<ParentRow>, LoadError> {
     let read = |row: &Row| Ok(ParentRow { child: row.try_get(0)?, parent: row.try_get(1)? });
     query(transaction, PARENTS, read).await
+}
+
+/// In the order of their names.
+pub(super) async fn foreign_keys(transaction: &Transaction<'_>) -> Result<Vec<ForeignKeyRow>, LoadError> {
+    let read = |row: &Row| {
+        let key = ForeignKey {
+            name: row.try_get("conname")?,
+            columns: row.try_get("columns")?,
+            parent: row.try_get("confrelid")?,
+            parent_columns: row.try_get("parent_columns")?,
+        };
+        Ok(ForeignKeyRow { relation: row.try_get("conrelid")?, key })
+    };
+    query(transaction, FOREIGN_KEYS, read).await
 }
 
 /// Those that apply to the role, of relations with row-level security, in the order of their names.

@@ -90,6 +90,7 @@ pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, 
             Layout::Schema { schema, .. } => (it.name.schema == **schema).then_some((it, None)),
             Layout::Database => (!is_system(&it.name.schema)).then_some((it, None)),
             Layout::Shared => match policy.tables.get(&it.name)? {
+                TableRule::Tenant(rule) if !rule.tells_own_rows() => None,
                 TableRule::Tenant(rule) => Some((it, Some((rule.column.as_str(), &**tenant.keys.get(&rule.key)?)))),
                 TableRule::Shared(_) => None,
             },
@@ -103,7 +104,11 @@ pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, 
 pub fn readable<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<(&'p str, &'p str)>)> {
     let mut tables = tables(policy, tenant);
     if matches!(tenant.layout, Layout::Shared | Layout::Schema { .. }) {
-        let shared = policy.tables.iter().filter(|(_, rule)| matches!(rule, TableRule::Shared(_)));
+        // Of the attacker's own session all that it shows is by right.
+        let shared = policy.tables.iter().filter(|(_, rule)| match rule {
+            TableRule::Tenant(rule) => !rule.tells_own_rows() && tenant.layout == Layout::Shared,
+            TableRule::Shared(_) => true,
+        });
         tables.extend(shared.filter_map(|(name, _)| Some((policy.catalog.relations.get(name)?, None))));
     }
     tables

@@ -154,6 +154,10 @@ impl Run {
         let mut subjects: Vec<Subject<'_>> = Vec::new();
         for (name, rule) in &policy.tables {
             let TableRule::Tenant(rule) = rule else { continue };
+            // It has no tenant column to tell rows by, or some rows of it are everybody's.
+            if !rule.tells_own_rows() {
+                continue;
+            }
             let keys = (attacker.keys.get(&rule.key), other.keys.get(&rule.key));
             let (Some(relation), (Some(own_key), Some(other_key))) = (policy.catalog.relations.get(name), keys) else {
                 continue;

@@ -34,7 +34,7 @@ const TENANCY: Keys = Keys {
     ],
     later: &[],
 };
-const TABLE: Keys = Keys { known: &["column", "key", "null", "write", "access"], later: &[] };
+const TABLE: Keys = Keys { known: &["column", "key", "null", "through", "write", "access"], later: &[] };
 
 /// Longest identifier of Postgres, in bytes (NAMEDATALEN - 1).
 pub(super) const MAX_IDENTIFIER: usize = 63;
@@ -287,21 +287,46 @@ fn read_tables(
         };
         let title = format!("[tenancy.tables] \"{}\"", name.value);
         let entry = Section::new(title, value.span, inner, context.findings).expect_keys(&TABLE);
-        let over = match entry.has("access") {
-            true => read_shared(context, &entry, &table),
-            false => TableOverride::Tenant {
+        let over = match (entry.has("access"), entry.has("through")) {
+            (true, _) => read_shared(context, &entry, &table),
+            (false, true) => read_through(context, &entry),
+            (false, false) => TableOverride::Tenant {
                 column: identifier(context, &entry, "column"),
                 key: entry.nonempty("key").map(|k| Arc::from(k.value)),
                 null_is_shared: read_null(context, &entry),
-                access: match entry.bool("write").is_none_or(|write| write.value) {
-                    true => Access::Write,
-                    false => Access::Read,
-                },
+                access: read_write(&entry),
             },
         };
         tables.insert(table, over);
     }
     tables
+}
+
+/// `write = false`
+fn read_write(entry: &Section<'_>) -> Access {
+    match entry.bool("write").is_none_or(|write| write.value) {
+        true => Access::Write,
+        false => Access::Read,
+    }
+}
+
+/// `through = "order_id"`
+fn read_through(context: &Context<'_>, entry: &Section<'_>) -> TableOverride {
+    for key in ["column", "key", "null"] {
+        if entry.has(key) {
+            context.findings.error_hint(
+                &entry.span_of(key),
+                format!(
+                    "\"{key}\" goes with a table that has the tenant column, and \"through\" with one that has not"
+                ),
+                "which tenant a row belongs to, and by which key, is said of the table that the foreign key leads to",
+            );
+        }
+    }
+    TableOverride::Through {
+        column: identifier(context, entry, "through").unwrap_or_default(),
+        access: read_write(entry),
+    }
 }
 
 /// `null = "shared"`
@@ -319,7 +344,7 @@ fn read_null(context: &Context<'_>, entry: &Section<'_>) -> bool {
 
 /// A table without tenants' rows, and what they may do with it.
 fn read_shared(context: &Context<'_>, entry: &Section<'_>, table: &QualifiedName) -> TableOverride {
-    for key in ["column", "key", "null", "write"] {
+    for key in ["column", "key", "null", "through", "write"] {
         if entry.has(key) {
             context.findings.error_hint(
                 &entry.span_of(key),

@@ -481,6 +481,12 @@ fn tenancy() {
     replaced(line, &table("{ access = \"all\" }"), &["8:20 ", "one of \"read\", \"insert\", \"write\""]);
     replaced(line, &table("{ access = \"write\", key = \"k\" }"), &["\"key\" goes with a table of tenants"]);
     replaced(line, &table("{ null = \"all\" }"), &["8:18 ", "\"shared\": all tenants read them"]);
+    replaced(
+        line,
+        &table("{ through = \"x\", column = \"y\" }"),
+        &["\"column\" goes with a table that has the tenant"],
+    );
+    replaced(line, &table("{ through = \"x\", access = \"read\" }"), &["\"through\" goes with a table of tenants"]);
     let warnings = |entry: &str| parse_text(&BASE.replacen(line, &table(entry), 1)).unwrap().warnings;
     assert!(warnings("{ access = \"read\" }").is_empty() && warnings("{ write = false }").is_empty());
     for (access, said) in [("insert", "may add rows to a.b"), ("write", "change and delete every row of a.b")] {

@@ -44,16 +44,9 @@ enum Cover {
 }
 
 impl<'p> Rewriter<'p> {
-    /// `t.tenant_id OPERATOR(pg_catalog.=) $n`, and where rows of everybody may be read `OR t.tenant_id IS NULL`
+    /// `t.tenant_id OPERATOR(pg_catalog.=) $n`, or what [`Rewriter::is_own`] makes of it.
     pub(super) fn predicate(&mut self, guard: &Guard<'p>) -> Result<Node, Refusal> {
-        let slot = self.tenant_slot(guard.table)?;
-        let value = tree::param(self.param_number(slot));
-        let column = tree::column(&guard.prefix, &guard.column);
-        let own = tree::system_operator(column.clone(), "=", value);
-        if !guard.has_nulls() {
-            return Ok(own);
-        }
-        tree::either(own, tree::is_null(column)).ok_or_else(|| unsupported("this predicate"))
+        self.is_own(tree::column(&guard.prefix, &guard.column), guard.table, guard.reads)
     }
 
     /// What holds of every row of the item that the statement may see: its predicate, or that an outer join made the row

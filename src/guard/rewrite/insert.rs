@@ -2,17 +2,18 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    Alias, IndexElem, InferClause, InsertStmt, List, Node, OnConflictAction, OnConflictClause, ResTarget, SelectStmt,
-    SetOperation,
+    Alias, IndexElem, InferClause, InsertStmt, List, Node, OnConflictAction, OnConflictClause, OverridingKind,
+    ResTarget, SelectStmt, SetOperation,
 };
 
 use super::from::alias_of;
 use super::outputs::gives_many;
+use super::parent::foreign_parent;
 use super::scope::{Item, Output, Source};
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
-use crate::base::{Access, Refusal, RefusalKind, SqlState};
-use crate::catalog::Relation;
+use crate::base::{Access, OWN_VALUE_ONLY, Refusal, RefusalKind, SqlState};
+use crate::catalog::{Identity, Relation};
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
 
@@ -28,8 +29,9 @@ impl<'p> Rewriter<'p> {
             on_conflict_clause,
             returning_clause,
             with_clause,
-            r#override: _,
+            r#override: overriding,
         } = insert;
+        let given = OverridingKind::try_from(*overriding) == Ok(OverridingKind::OverridingSystemValue);
         let depth = self.open_with(with_clause.as_mut())?;
         // The source sees neither the target nor its level.
         let source = match select_stmt.as_deref_mut() {
@@ -48,8 +50,15 @@ impl<'p> Rewriter<'p> {
         }
         match target {
             Target::Tenant(table, found) => {
+                if !given {
+                    not_generated(table, found)?;
+                }
                 self.force(table, found, cols, select_stmt, source)?;
                 self.note(format!("{}: the tenant's value in every row", found.name));
+            }
+            Target::Policed(table, found) if table.through.is_some() => {
+                self.rewritten = true;
+                self.force(table, found, cols, select_stmt, source)?;
             }
             Target::Policed(table, found) => self.fill(table, found, cols, select_stmt, source.as_deref())?,
             Target::Free => {}
@@ -87,6 +96,9 @@ impl<'p> Rewriter<'p> {
             *cols = found.columns.iter().take(width).map(|c| tree::target(&c.name, None)).collect();
         }
         let at = position(cols, &table.column)?;
+        if let (None, Some(through)) = (at, &table.through) {
+            return Err(foreign_parent(through));
+        }
         if at.is_none() {
             cols.push(tree::target(&table.column, None));
         }
@@ -102,7 +114,9 @@ impl<'p> Rewriter<'p> {
         };
         match at {
             None => append(select, &own),
-            Some(at) if has_star(select) => self.wrap(select, cols.len(), at, table),
+            Some(at) if has_star(select) || (table.through.is_some() && is_computed(select, at)) => {
+                self.wrap(select, cols.len(), at, table)
+            }
             Some(at) => self.check_column(select, at, table),
         }
     }
@@ -262,6 +276,19 @@ impl<'p> Rewriter<'p> {
     }
 }
 
+/// A value that the server makes up names nobody, or another tenant.
+fn not_generated(table: &TenantTable, found: &Relation) -> Result<(), Refusal> {
+    match found.column(&table.column).map(|column| column.identity) {
+        Some(Identity::Always) => Err(Refusal::new(
+            RefusalKind::ForeignTenant,
+            SqlState::INSUFFICIENT_PRIVILEGE,
+            format!("column \"{}\" {OWN_VALUE_ONLY}, and is generated", table.column),
+        )
+        .hint("A row that makes a tenant is inserted by an operator; the tenant's own with OVERRIDING SYSTEM VALUE.")),
+        Some(Identity::No | Identity::ByDefault) | None => Ok(()),
+    }
+}
+
 /// Where the tenant column stands in the column list.
 fn position(cols: &[Node], column: &str) -> Result<Option<usize>, Refusal> {
     for (i, col) in cols.iter().enumerate() {
@@ -360,6 +387,30 @@ fn has_star(select: &SelectStmt) -> bool {
     select.target_list.iter().any(star)
         || select.larg.as_deref().is_some_and(has_star)
         || select.rarg.as_deref().is_some_and(has_star)
+}
+
+/// Whether the column of a query without `*` is more than a column, a constant or a parameter in any of its arms: it may hold
+/// aggregates, which belong to this query and to none inside.
+fn is_computed(select: &SelectStmt, at: usize) -> bool {
+    let arms = [select.larg.as_deref(), select.rarg.as_deref()];
+    if arms.iter().any(Option::is_some) {
+        return arms.into_iter().flatten().any(|arm| is_computed(arm, at));
+    }
+    let Some(NodeEnum::ResTarget(target)) = select.target_list.get(at).and_then(|it| it.node.as_ref()) else {
+        return false;
+    };
+    !target.val.as_deref().is_some_and(is_simple)
+}
+
+fn is_simple(value: &Node) -> bool {
+    match value.node.as_ref() {
+        Some(NodeEnum::ColumnRef(_) | NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => true,
+        Some(NodeEnum::TypeCast(cast)) => cast
+            .arg
+            .as_deref()
+            .is_some_and(|arg| matches!(arg.node.as_ref(), Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)))),
+        Some(_) | None => false,
+    }
 }
 
 /// `VALUES (own)`

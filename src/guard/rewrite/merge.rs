@@ -5,6 +5,7 @@ use pg_query::protobuf::{CmdType, MergeMatchKind, MergeStmt, MergeWhenClause, No
 
 use super::from::{Place, alias_of};
 use super::insert::in_their_places;
+use super::parent::foreign_parent;
 use super::scope::Output;
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
@@ -92,6 +93,10 @@ impl<'p> Rewriter<'p> {
                 self.exprs(values)?;
                 match target {
                     Target::Tenant(table, found) => self.force_row(table, found, target_list, values),
+                    Target::Policed(table, found) if table.through.is_some() => {
+                        self.rewritten = true;
+                        self.force_row(table, found, target_list, values)
+                    }
                     Target::Policed(table, found) => self.fill_row(table, found, target_list, values),
                     Target::Free => Ok(()),
                 }
@@ -128,6 +133,9 @@ impl<'p> Rewriter<'p> {
             // More columns than values: the server's error.
             Some(None) => Ok(()),
             None => {
+                if let Some(through) = &table.through {
+                    return Err(foreign_parent(through));
+                }
                 let slot = self.tenant_slot(table)?;
                 columns.push(tree::target(&table.column, None));
                 values.push(tree::param(self.param_number(slot)));

@@ -15,6 +15,7 @@ mod merge;
 mod outputs;
 mod own;
 mod own_part;
+mod parent;
 mod plain;
 mod scope;
 mod select;

@@ -71,7 +71,7 @@ pub(super) struct Guard<'p> {
 impl Guard<'_> {
     /// Whether rows whose tenant column is NULL pass.
     pub(super) fn has_nulls(&self) -> bool {
-        self.reads && self.table.null_is_shared
+        self.reads && self.table.null_is_shared && self.table.through.is_none()
     }
 }
 

@@ -138,6 +138,7 @@ impl Rewriter<'_> {
             pending.clear();
         }
         *condition = self.conditions(condition.take(), &pending)?;
+        self.semi_joins(condition, &pending)?;
         self.rows_are_filtered();
         Ok(())
     }

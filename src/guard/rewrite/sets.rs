@@ -4,10 +4,12 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AConst, MultiAssignRef, Node, ResTarget, TypeCast, TypeName, a_const};
 
 use super::insert::in_their_places;
+use super::parent::{foreign_parent, violation};
 use super::tree::{self, as_string};
 use super::{Rewriter, foreign_value, unsupported};
 use crate::base::{OWN_VALUE_ONLY, Refusal};
 use crate::guard::fault::{Fault, planted};
+use crate::guard::policy::Through;
 use crate::guard::{TenantCheck, TenantTable, nodes};
 use crate::sql::parse;
 
@@ -54,6 +56,9 @@ impl Rewriter<'_> {
         if planted(Fault::OwnValue) {
             return Ok(());
         }
+        if let Some(through) = &table.through {
+            return self.own_parent_value(value, table, through);
+        }
         let slot = self.tenant_slot(table)?;
         let own = tree::param(self.param_number(slot));
         match self.given(value, table) {
@@ -72,13 +77,37 @@ impl Rewriter<'_> {
         Ok(())
     }
 
-    /// `CASE WHEN computed = $n THEN $n ELSE <error> END`: a value that only shows when the statement runs.
+    /// Makes a row's value for the column of its foreign key one that is checked when the statement runs.
+    fn own_parent_value(&mut self, value: &mut Node, table: &TenantTable, through: &Through) -> Result<(), Refusal> {
+        let given = match self.given(value, table) {
+            Given::Default | Given::Null => return Err(foreign_parent(through)),
+            Given::Literal(_) | Given::Param(_) | Given::Computed => std::mem::take(value),
+        };
+        let given = match given.node.as_ref() {
+            Some(NodeEnum::ColumnRef(_)) => given,
+            // As it would be in the column's place.
+            Some(_) | None => tree::cast(given, type_named(&through.type_name)?),
+        };
+        *value = self.checked_parent(given, table)?;
+        self.rewritten = true;
+        Ok(())
+    }
+
+    /// `CASE WHEN computed = $n THEN $n ELSE <error> END`: a value that only shows when the statement runs. Of a column that leads
+    /// to the tenant's row, `computed` is a column.
     pub(super) fn checked(&mut self, computed: Node, table: &TenantTable) -> Result<Node, Refusal> {
+        if let Some(through) = &table.through {
+            let is_own = self.is_own(computed.clone(), table, false)?;
+            self.note(format!("the row that {} leads to is looked at when the statement runs", table.column));
+            let message = violation(through);
+            return Ok(tree::case(is_own, computed, failure(&message, &through.type_name)?));
+        }
         let slot = self.tenant_slot(table)?;
         let number = self.param_number(slot);
         let is_own = tree::system_operator(computed, "=", tree::param(number));
         self.note(format!("the value for {} is compared with the tenant's when the statement runs", table.column));
-        Ok(tree::case(is_own, tree::param(number), failure(table)?))
+        let message = format!("column {} {OWN_VALUE_ONLY}", table.column);
+        Ok(tree::case(is_own, tree::param(number), failure(&message, &table.type_name)?))
     }
 
     /// Walks the assignments of an UPDATE. `target`: the tenant table, and the names under which its columns go.
@@ -164,6 +193,7 @@ impl Rewriter<'_> {
         };
         let (targets, rows) = self.checked_columns(std::mem::take(query), width, at, table)?;
         **query = tree::select(targets, tree::one_row_at_least(rows), None, false);
+        self.rewritten = true;
         Ok(())
     }
 
@@ -171,8 +201,9 @@ impl Rewriter<'_> {
         if is_itself(value, table, names) || planted(Fault::Assignment) {
             return self.expr(value);
         }
-        if let Given::Computed = self.given(value, table) {
-            self.expr(value)?;
+        match self.given(value, table) {
+            Given::Literal(_) | Given::Param(_) | Given::Default | Given::Null if table.through.is_none() => {}
+            _ => self.expr(value)?,
         }
         self.own_value(value, table)
     }
@@ -207,7 +238,7 @@ fn is_itself(value: &Node, table: &TenantTable, names: &[&str]) -> bool {
 /// Whether a cast is to the tenant column's own type.
 fn is_of_column(cast: &TypeCast, table: &TenantTable) -> bool {
     let same = |name: &TypeName| {
-        column_type(table).is_ok_and(|own| {
+        type_named(&table.type_name).is_ok_and(|own| {
             let TypeName { names, setof, pct_type, typmods, array_bounds, type_oid: _, typemod: _, location: _ } = name;
             *names == own.names && !setof && !pct_type && typmods.is_empty() && array_bounds.is_empty()
         })
@@ -230,19 +261,18 @@ fn literal(constant: &AConst) -> Given {
 
 /// An expression of the column's type that fails when it is evaluated, and not before: `concat` is not immutable, so the
 /// planner does not try it.
-fn failure(table: &TenantTable) -> Result<Node, Refusal> {
-    let message = format!("column {} {OWN_VALUE_ONLY}", table.column);
-    let call = tree::system_call("concat", vec![tree::text(&message)]);
+fn failure(message: &str, type_name: &str) -> Result<Node, Refusal> {
+    let call = tree::system_call("concat", vec![tree::text(message)]);
     let concat = tree::node(NodeEnum::FuncCall(Box::new(call)));
     let failing = tree::cast(tree::cast(concat, tree::system_type("bool")), tree::system_type("text"));
-    Ok(tree::cast(failing, column_type(table)?))
+    Ok(tree::cast(failing, type_named(type_name)?))
 }
 
-fn column_type(table: &TenantTable) -> Result<TypeName, Refusal> {
-    let null = parse::expression(&format!("NULL::{}", table.type_name)).ok().and_then(|e| e.node);
+fn type_named(type_name: &str) -> Result<TypeName, Refusal> {
+    let null = parse::expression(&format!("NULL::{type_name}")).ok().and_then(|e| e.node);
     let mut name = None;
     if let Some(NodeEnum::TypeCast(cast)) = null {
         name = cast.type_name;
     }
-    name.ok_or_else(|| unsupported(format_args!("the type {} of a tenant column", table.type_name)))
+    name.ok_or_else(|| unsupported(format_args!("the type {type_name} of a tenant column")))
 }

@@ -172,9 +172,10 @@ pub(super) fn case(condition: Node, result: Node, otherwise: Node) -> Node {
     })))
 }
 
-fn select_true() -> SelectStmt {
+/// `SELECT value`
+pub(super) fn select_one(value: Node) -> SelectStmt {
     SelectStmt {
-        target_list: vec![target("", Some(boolean(true)))],
+        target_list: vec![target("", Some(value))],
         limit_option: protobuf::LimitOption::Default.into(),
         op: protobuf::SetOperation::SetopNone.into(),
         ..SelectStmt::default()
@@ -187,7 +188,7 @@ pub(super) fn one_row_at_least(rows: Node) -> Node {
     node(NodeEnum::JoinExpr(Box::new(JoinExpr {
         jointype: JoinType::JoinLeft.into(),
         is_natural: false,
-        larg: Some(Box::new(subselect(select_true(), alias, false))),
+        larg: Some(Box::new(subselect(select_one(boolean(true)), alias, false))),
         rarg: Some(Box::new(rows)),
         using_clause: vec![],
         join_using_alias: None,
@@ -199,10 +200,14 @@ pub(super) fn one_row_at_least(rows: Node) -> Node {
 
 /// `(SELECT true)`, which Postgres runs once and the planner does not know the value of.
 pub(super) fn query_of_true() -> Node {
-    let query = select_true();
+    sublink(protobuf::SubLinkType::ExprSublink, select_one(boolean(true)))
+}
+
+/// `(query)`, `EXISTS (query)`
+pub(super) fn sublink(kind: protobuf::SubLinkType, query: SelectStmt) -> Node {
     node(NodeEnum::SubLink(Box::new(protobuf::SubLink {
         xpr: None,
-        sub_link_type: protobuf::SubLinkType::ExprSublink.into(),
+        sub_link_type: kind.into(),
         sub_link_id: 0,
         testexpr: None,
         oper_name: vec![],

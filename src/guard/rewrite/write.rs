@@ -27,6 +27,8 @@ impl<'p> Target<'p> {
     pub(super) fn table(&self) -> Option<&'p TenantTable> {
         match self {
             Target::Tenant(table, _) => Some(table),
+            // A key that leads to no own row is the error that it is without policies.
+            Target::Policed(table, _) if table.through.is_some() => Some(table),
             Target::Policed(..) | Target::Free => None,
         }
     }
@@ -163,6 +165,7 @@ impl<'p> Rewriter<'p> {
             return Ok(());
         }
         *condition = self.conditions(condition.take(), &pending)?;
+        self.semi_joins(condition, &pending)?;
         self.rows_are_filtered();
         Ok(())
     }

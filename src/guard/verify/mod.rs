@@ -12,6 +12,7 @@ mod derived;
 mod from;
 mod leak;
 mod level;
+mod parent;
 mod plain;
 mod predicate;
 mod query;
@@ -45,7 +46,7 @@ pub(crate) fn verify(
     slots: &[TenantSlot],
     checks: &[TenantCheck],
 ) -> Result<(), Refusal> {
-    let predicates = Predicates { client_params, slots };
+    let predicates = Predicates { policy, client_params, slots };
     let verifier = Verifier { policy, predicates, checks, survey: Survey::of(policy, statement) };
     verifier.walk(statement, &Scope::outermost()).map_err(|what| refusal(&what))
 }

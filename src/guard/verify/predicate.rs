@@ -5,7 +5,7 @@ use pg_query::protobuf::{AExprKind, BoolExprType, ColumnRef, NullTestType, Range
 
 use super::tree::{node, strings};
 use crate::guard::plan::TenantSlot;
-use crate::guard::policy::TenantTable;
+use crate::guard::policy::{Policy, TenantTable};
 
 /// How the columns of a relation in FROM are named at its level.
 #[derive(Clone, Copy, Debug)]
@@ -33,7 +33,7 @@ impl<'v> Reference<'v> {
     }
 
     /// Whether a column reference is this relation's column of that name, qualified.
-    fn has_column(&self, column_ref: &ColumnRef, column: &str) -> bool {
+    pub fn has_column(&self, column_ref: &ColumnRef, column: &str) -> bool {
         match (self, strings(&column_ref.fields).as_deref()) {
             (Self::Alias(name) | Self::Name { name, .. }, Some([qualifier, named])) => {
                 qualifier == name && *named == column
@@ -47,6 +47,7 @@ impl<'v> Reference<'v> {
 /// What a predicate compares with: the parameters after the client's.
 #[derive(Clone, Copy)]
 pub(super) struct Predicates<'p> {
+    pub policy: &'p Policy,
     pub client_params: u16,
     pub slots: &'p [TenantSlot],
 }
@@ -73,6 +74,10 @@ impl Predicates<'_> {
         table: &TenantTable,
         reads: bool,
     ) -> bool {
+        if let Some(through) = &table.through {
+            let column = self.leads_to_own(conjunct, through, reads);
+            return column.is_some_and(|column| reference.has_column(column, &table.column));
+        }
         let own = if reads && table.null_is_shared { or_null(conjunct).unwrap_or(conjunct) } else { conjunct };
         compared(own).is_some_and(|(column_ref, value)| {
             reference.has_column(column_ref, &table.column) && self.is_value(value, table)
@@ -82,11 +87,15 @@ impl Predicates<'_> {
     /// Whether an expression compares any column with a tenant value: what the split guard's CASE may test.
     pub fn is_any_predicate(&self, conjunct: &NodeEnum) -> bool {
         compared(conjunct).is_some_and(|(_, value)| self.slot_of(value).is_some_and(|i| i < self.slots.len()))
+            || self.leads_to_any(conjunct).is_some()
     }
 
     /// The name by which a predicate's column is qualified.
     pub fn qualifier<'v>(&self, conjunct: &'v NodeEnum) -> Option<&'v str> {
-        let (column_ref, _) = compared(conjunct).filter(|_| self.is_any_predicate(conjunct))?;
+        let column_ref = match compared(conjunct) {
+            Some((column_ref, _)) => self.is_any_predicate(conjunct).then_some(column_ref)?,
+            None => self.leads_to_any(conjunct)?,
+        };
         strings(&column_ref.fields)?.iter().rev().nth(1).copied()
     }
 }

@@ -12,7 +12,8 @@ thread_local! {
 fn policy() -> Policy {
     let columns = [("id", INT4), ("cid", INT4), ("note", INT4), ("tenant_id", INT4)];
     let names = ["orders", "customers", "countries", "sessions", "feedback", "accounts", "templates"];
-    let relations = names.map(|name| fixture::table(name, &columns));
+    let tags = fixture::table("order_tags", &[("order_id", INT4), ("tag", INT4)]);
+    let relations = names.map(|name| fixture::table(name, &columns)).into_iter().chain([tags]);
     let operators = [("=", true), ("<", true), ("/", false)]
         .map(|(name, leakproof)| fixture::operator(&format!("pg_catalog.{name}"), INT4, INT4, leakproof));
     let tenant = || TableRule::Tenant(fixture::tenant_table("tenant_id"));
@@ -21,6 +22,16 @@ fn policy() -> Policy {
         ("customers", tenant()),
         ("sessions", TableRule::Shared(Access::Write)),
         ("feedback", TableRule::Shared(Access::Insert)),
+        (
+            "order_tags",
+            TableRule::Tenant(fixture::through(
+                "order_tags",
+                "order_id",
+                "orders",
+                "id",
+                fixture::tenant_table("tenant_id"),
+            )),
+        ),
         ("templates", TableRule::Tenant(TenantTable { null_is_shared: true, ..fixture::tenant_table("tenant_id") })),
         ("accounts", TableRule::Tenant(TenantTable { access: Access::Read, ..fixture::tenant_table("tenant_id") })),
         ("countries", TableRule::Shared(Access::Read)),
@@ -443,6 +454,50 @@ fn rows_of_everybody_are_read_only() {
         "MERGE INTO public.templates t USING public.countries s ON P(t) OR t.tenant_id IS NULL WHEN MATCHED THEN DELETE",
         "INSERT INTO public.templates (id, tenant_id) VALUES (5, NULL)",
         "INSERT INTO public.templates (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE P(templates) OR templates.tenant_id IS NULL",
+    ] {
+        assert!(check(sql).is_err(), "{sql}");
+    }
+}
+
+#[test]
+fn tables_that_belong_through_a_foreign_key() {
+    for sql in [
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) THEN f(t.tag) ELSE false END AND EXISTS (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) public.order_tags.order_id)",
+        "SELECT * FROM public.orders o LEFT JOIN public.order_tags t ON (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND t.order_id = o.id WHERE P(o) AND CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) OR (t.*) IS NULL THEN f(t.tag) ELSE false END",
+        "UPDATE public.order_tags SET tag = tag, order_id = order_tags.order_id WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) order_tags.order_id)",
+        "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT true) x LEFT JOIN (SELECT 5) q(c) ON true))",
+        "INSERT INTO public.order_tags (order_id) SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT 5) q(c)",
+        "DELETE FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+    ] {
+        assert_eq!(check(sql), Ok(()), "{sql}");
+    }
+    for sql in [
+        "SELECT * FROM public.order_tags",
+        "SELECT * FROM public.order_tags t WHERE EXISTS (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p))",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) p.id)",
+        "SELECT * FROM public.order_tags p WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) p.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.customers p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.cid OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id LIMIT 1)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) OR p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t, public.order_tags u WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND f(t.tag)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND CASE WHEN true THEN f(t.tag) ELSE false END",
+        "SELECT * FROM public.order_tags t WHERE NOT (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "DELETE FROM public.order_tags t WHERE EXISTS (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "UPDATE public.order_tags t SET order_id = 5 WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "UPDATE public.order_tags t SET order_id = $2 WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "INSERT INTO public.order_tags (order_id) VALUES (5)",
+        "INSERT INTO public.order_tags (order_id) VALUES ($2)",
+        "INSERT INTO public.order_tags (tag) VALUES ('x')",
+        "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.d ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT true) x LEFT JOIN (SELECT 5, 6) q(c, d) ON true))",
+        "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE q.c END FROM (SELECT true) x LEFT JOIN (SELECT 5) q(c) ON true))",
+        "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT 5) q(c)))",
+        "INSERT INTO public.order_tags (order_id) SELECT CASE WHEN (SELECT true FROM public.orders p WHERE p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT 5) q(c)",
+        "COPY public.order_tags (order_id, tag) FROM STDIN",
     ] {
         assert!(check(sql).is_err(), "{sql}");
     }

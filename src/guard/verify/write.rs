@@ -102,6 +102,9 @@ impl<'v, 'p> Verifier<'v, 'p> {
             may(self.policy, target, Access::Insert)?;
         }
         if let Some(table) = relation.as_ref().and_then(|target| self.tenant_table(target)) {
+            if table.through.is_some() {
+                return Err("COPY into a table that belongs through a foreign key".to_owned());
+            }
             let named = strings(attlist).is_some_and(|names| names.contains(&table.column.as_str()));
             if !(*is_from && filename.is_empty() && named) {
                 return Err("COPY of a tenant table without its tenant column".to_owned());
@@ -255,6 +258,9 @@ impl<'v, 'p> Verifier<'v, 'p> {
                 TenantCheck::Param { .. } | TenantCheck::Lifted { .. } => false,
             })
         };
+        if table.through.is_some() {
+            return value.is_some_and(|value| self.leads_to_parent(value, table));
+        }
         match value {
             Some(NodeEnum::ParamRef(param)) => self.predicates.is_value(value, table) || checked(param.number),
             Some(NodeEnum::AConst(constant)) => constant_text(constant).is_some_and(|text| literal(&text)),
@@ -262,6 +268,23 @@ impl<'v, 'p> Verifier<'v, 'p> {
             Some(case @ NodeEnum::CaseExpr(_)) => self.is_compared(case, table),
             _ => false,
         }
+    }
+
+    /// A value that leads to a row of the tenant's, or is an error.
+    fn leads_to_parent(&self, value: &NodeEnum, table: &TenantTable) -> bool {
+        let value = match value {
+            NodeEnum::SubLink(link) if link.sub_link_type() == SubLinkType::ExprSublink => {
+                match node(&link.subselect) {
+                    Some(NodeEnum::SelectStmt(select)) if has_one_row(select) => match select.target_list.as_slice() {
+                        [only] => target_value(only),
+                        _ => None,
+                    },
+                    Some(_) | None => None,
+                }
+            }
+            value => Some(value),
+        };
+        value.is_some_and(|value| self.predicates.is_checked_parent(value, table, always_fails))
     }
 
     /// `CASE WHEN x = $n THEN $n ELSE <an error> END`

@@ -94,12 +94,12 @@ impl<'p> Checker<'p> {
         Shape { columns: None, tenants: target.has_tenants() }
     }
 
-    fn inserts_own(&self, columns: &[ObjectName], source: Option<&Query>, table: &TenantTable) -> bool {
+    fn inserts_own(&self, columns: &[ObjectName], source: Option<&Query>, table: &'p TenantTable) -> bool {
         let Some(at) = place(columns, table) else { return false };
         source.is_some_and(|source| self.gives_own(&source.body, at, columns.len(), table))
     }
 
-    fn gives_own(&self, body: &SetExpr, at: usize, width: usize, table: &TenantTable) -> bool {
+    fn gives_own(&self, body: &SetExpr, at: usize, width: usize, table: &'p TenantTable) -> bool {
         match body {
             SetExpr::Query(query) => self.gives_own(&query.body, at, width, table),
             SetExpr::SetOperation { left, op: _, set_quantifier: _, right } => {

@@ -17,6 +17,7 @@ mod insert;
 mod level;
 mod merge;
 mod names;
+mod parent;
 mod plain;
 mod predicate;
 mod read;
@@ -173,7 +174,7 @@ fn testify_by(policy: &Policy, plan: &Plan, rules: Rules) -> Testimony {
         let mut checker = Checker {
             policy,
             rules,
-            values: Values { client_params: plan.client_params, slots: &plan.slots, checks: &plan.checks },
+            values: Values { policy, client_params: plan.client_params, slots: &plan.slots, checks: &plan.checks },
             ctes: Vec::new(),
             around: Vec::new(),
             seen: 0,

@@ -5,11 +5,12 @@ use sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArg, FunctionArgExp
 use super::level::{Behind, Item};
 use super::names::path;
 use crate::guard::plan::{TenantCheck, TenantSlot};
-use crate::guard::policy::TenantTable;
+use crate::guard::policy::{Policy, TenantTable};
 
 /// The parameters that carry the tenant's values: those after the client's.
 #[derive(Clone, Copy)]
 pub(super) struct Values<'p> {
+    pub policy: &'p Policy,
     pub client_params: u16,
     pub slots: &'p [TenantSlot],
     /// Values of the client's that are compared with the tenant's before the statement is sent.
@@ -82,6 +83,9 @@ impl<'p> Values<'p> {
     /// own.
     pub fn is_predicate_of(&self, test: &Expr, item: &Item<'_>, reads: bool) -> bool {
         let Behind::Tenant(table) = item.behind else { return false };
+        if let Some(through) = &table.through {
+            return self.leads_to_own(test, through, reads).is_some_and(|column| item.owns(column, &table.column));
+        }
         let own = if reads && table.null_is_shared { or_null(test).unwrap_or(test) } else { test };
         self.predicate(own).is_some_and(|(column, slot)| {
             slot.key == table.key && slot.type_oid == table.type_oid && item.owns(column, &table.column)
@@ -90,7 +94,7 @@ impl<'p> Values<'p> {
 
     /// Whether a condition compares any column with the tenant's value.
     pub fn is_predicate(&self, test: &Expr) -> bool {
-        self.predicate(test).is_some()
+        self.predicate(test).is_some() || self.leads_to_any(test).is_some()
     }
 
     /// The predicate, or that an outer join made the row up: `own OR t.* IS NULL`.

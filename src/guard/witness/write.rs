@@ -152,7 +152,7 @@ impl<'p> Checker<'p> {
         }
     }
 
-    fn stays(&self, value: &Expr, target: &Item<'_>, table: &TenantTable, excluded: bool) -> bool {
+    fn stays(&self, value: &Expr, target: &Item<'_>, table: &'p TenantTable, excluded: bool) -> bool {
         let is_itself = match bare(value) {
             Expr::Identifier(column) => name(column) == table.column,
             Expr::CompoundIdentifier(path) => {
@@ -164,7 +164,14 @@ impl<'p> Checker<'p> {
     }
 
     /// Whether an expression is the tenant's value: our parameter, or the client's value under a check.
-    pub(super) fn is_own(&self, value: &Expr, table: &TenantTable) -> bool {
+    pub(super) fn is_own(&self, value: &Expr, table: &'p TenantTable) -> bool {
+        if table.through.is_some() {
+            let value = match bare(value) {
+                Expr::Subquery(query) => value_of(query, 0, 1),
+                value => Some(value),
+            };
+            return value.is_some_and(|value| self.values.is_checked_parent(value, table, always_fails));
+        }
         match bare(value) {
             Expr::Value(_) => self.values.is_value(value, table) || self.values.is_checked(value),
             Expr::Cast { kind: CastKind::Cast | CastKind::DoubleColon, expr, data_type: _, format: None } => {
@@ -210,7 +217,7 @@ fn value_of(query: &Query, at: usize, width: usize) -> Option<&Expr> {
     }
 }
 
-fn is_true(value: &Expr) -> bool {
+pub(super) fn is_true(value: &Expr) -> bool {
     matches!(bare(value), Expr::Value(value) if value.value == Value::Boolean(true))
 }
 

@@ -7,23 +7,40 @@ use pg_query::protobuf::{
 
 use crate::base::QualifiedName;
 use crate::catalog::{Catalog, Relation};
-use crate::guard::TenantTable;
+use crate::guard::{TenantTable, Through};
 use crate::sql::parse;
 
 /// The comparison that a sound policy makes: the tenant column with the setting that pgwarden seals.
 pub(super) struct Comparison<'a> {
+    /// By which its columns are named, if they must be; in a table's own expression they need not.
+    qualifier: Option<String>,
+    table: &'a str,
     column: &'a str,
     setting: &'a str,
     /// Types that both sides may be cast to without two tenants becoming one.
     types: Vec<QualifiedName>,
+    catalog: &'a Catalog,
+    /// Rows of everybody may pass as well.
+    nulls: bool,
+    /// Of a table that belongs through a foreign key.
+    through: Option<&'a Through>,
 }
 
 impl<'a> Comparison<'a> {
-    pub(super) fn new(catalog: &Catalog, relation: &Relation, table: &'a TenantTable, setting: &'a str) -> Self {
+    pub(super) fn new(catalog: &'a Catalog, relation: &'a Relation, table: &'a TenantTable, setting: &'a str) -> Self {
         let own = relation.column(&table.column).map(|column| [column.type_oid, column.base_type_oid]);
         let own = own.into_iter().flatten().filter_map(|oid| catalog.types.get(&oid)).map(|it| it.name.clone());
         let texts = ["text", "varchar"].map(|name| QualifiedName::new("pg_catalog", name));
-        Self { column: &table.column, setting, types: own.chain(texts).collect() }
+        Self {
+            qualifier: None,
+            table: &relation.name.name,
+            column: &table.column,
+            setting,
+            types: own.chain(texts).collect(),
+            catalog,
+            nulls: false,
+            through: table.through.as_deref(),
+        }
     }
 
     /// Whether an expression, as the server prints it, is the comparison, or makes it and then asks for more.
@@ -31,36 +48,93 @@ impl<'a> Comparison<'a> {
         read(expression, |condition| self.holds(condition))
     }
 
-    /// Whether it is a test for NULL of the column.
-    pub(super) fn is_null_test(&self, expression: &str) -> bool {
-        read(expression, |condition| match condition.node.as_ref() {
+    /// Whether it shows rows of everybody, and perhaps the tenant's: a test for NULL of the column, or of that which a foreign
+    /// key leads to.
+    pub(super) fn is_of_everybody(&self, expression: &str) -> bool {
+        let lenient = Self { nulls: true, types: self.types.clone(), qualifier: self.qualifier.clone(), ..*self };
+        read(expression, |condition| lenient.holds(condition))
+    }
+
+    fn is_null_test(&self, condition: &Node) -> bool {
+        match condition.node.as_ref() {
             Some(NodeEnum::NullTest(it)) if it.nulltesttype() == NullTestType::IsNull => {
                 it.arg.as_deref().is_some_and(|arg| self.is_column(arg))
             }
             Some(_) | None => false,
-        })
+        }
     }
 
     fn holds(&self, condition: &Node) -> bool {
         match condition.node.as_ref() {
+            Some(NodeEnum::SubLink(it)) if it.sub_link_type() == SubLinkType::ExistsSublink => {
+                match (self.through, it.subselect.as_deref().and_then(|query| query.node.as_ref())) {
+                    (Some(through), Some(NodeEnum::SelectStmt(select))) => self.leads_to_own(select, through),
+                    _ => false,
+                }
+            }
             Some(NodeEnum::BoolExpr(it)) if it.boolop() == BoolExprType::AndExpr => {
                 it.args.iter().any(|part| self.holds(part))
             }
-            Some(NodeEnum::AExpr(it)) if is_equality(it) => match (it.lexpr.as_deref(), it.rexpr.as_deref()) {
-                (Some(left), Some(right)) => {
-                    (self.is_column(left) && self.is_setting(right)) || (self.is_setting(left) && self.is_column(right))
+            Some(NodeEnum::NullTest(_)) => self.nulls && self.through.is_none() && self.is_null_test(condition),
+            Some(NodeEnum::BoolExpr(it)) if it.boolop() == BoolExprType::OrExpr => {
+                self.nulls && self.through.is_none() && it.args.iter().all(|part| self.holds(part))
+            }
+            Some(NodeEnum::AExpr(it)) if is_equality(it) && self.through.is_none() => {
+                match (it.lexpr.as_deref(), it.rexpr.as_deref()) {
+                    (Some(left), Some(right)) => {
+                        (self.is_column(left) && self.is_setting(right))
+                            || (self.is_setting(left) && self.is_column(right))
+                    }
+                    _ => false,
                 }
-                _ => false,
-            },
+            }
             Some(_) | None => false,
         }
     }
 
+    /// `SELECT ... FROM parent p WHERE p.key = column AND <p's row is the tenant's>`
+    fn leads_to_own(&self, select: &SelectStmt, through: &'a Through) -> bool {
+        let [Node { node: Some(NodeEnum::RangeVar(from)) }] = select.from_clause.as_slice() else { return false };
+        let bare = SelectStmt {
+            target_list: select.target_list.clone(),
+            from_clause: select.from_clause.clone(),
+            where_clause: select.where_clause.clone(),
+            limit_option: select.limit_option,
+            op: select.op,
+            ..SelectStmt::default()
+        };
+        let named = from.schemaname == through.parent.schema && from.relname == through.parent.name;
+        let Some(parent) = self.catalog.relations.get(&through.parent).filter(|_| named && bare == *select) else {
+            return false;
+        };
+        let alias = from.alias.as_ref().map_or(&from.relname, |alias| &alias.aliasname);
+        let child = self.qualifier.as_deref().unwrap_or(self.table);
+        let outer = |value: &Node| is_named(value, child, self.column);
+        let inner = |value: &Node| is_named(value, alias, &through.key);
+        let own = Self {
+            qualifier: Some(alias.clone()),
+            nulls: self.nulls,
+            ..Self::new(self.catalog, parent, &through.rule, self.setting)
+        };
+        let mut parts = Vec::new();
+        select.where_clause.iter().for_each(|condition| conjuncts(condition, &mut parts));
+        let leads = |part: &&Node| match part.node.as_ref() {
+            Some(NodeEnum::AExpr(it)) if is_equality(it) => match (it.lexpr.as_deref(), it.rexpr.as_deref()) {
+                (Some(left), Some(right)) => (inner(left) && outer(right)) || (outer(left) && inner(right)),
+                _ => false,
+            },
+            Some(_) | None => false,
+        };
+        alias != child && parts.iter().any(leads) && parts.iter().any(|part| own.holds(part))
+    }
+
     fn is_column(&self, value: &Node) -> bool {
         match value.node.as_ref() {
-            Some(NodeEnum::ColumnRef(it)) => {
-                matches!(it.fields.as_slice(), [name] if text(name) == Some(self.column))
-            }
+            Some(NodeEnum::ColumnRef(it)) => match (it.fields.as_slice(), self.qualifier.as_deref()) {
+                ([name], None) => text(name) == Some(self.column),
+                (_, Some(qualifier)) => is_named(value, qualifier, self.column),
+                (_, None) => false,
+            },
             Some(NodeEnum::TypeCast(it)) => {
                 self.keeps_apart(it.type_name.as_ref()) && it.arg.as_deref().is_some_and(|arg| self.is_column(arg))
             }
@@ -108,6 +182,22 @@ impl<'a> Comparison<'a> {
             [schema, name] => known(schema, name),
             _ => false,
         }
+    }
+}
+
+/// `qualifier.column`
+fn is_named(value: &Node, qualifier: &str, column: &str) -> bool {
+    let Some(NodeEnum::ColumnRef(it)) = value.node.as_ref() else { return false };
+    matches!(it.fields.as_slice(), [q, c] if text(q) == Some(qualifier) && text(c) == Some(column))
+}
+
+/// The parts of nested ANDs.
+fn conjuncts<'v>(condition: &'v Node, into: &mut Vec<&'v Node>) {
+    match condition.node.as_ref() {
+        Some(NodeEnum::BoolExpr(it)) if it.boolop() == BoolExprType::AndExpr => {
+            it.args.iter().for_each(|part| conjuncts(part, into));
+        }
+        Some(_) | None => into.push(condition),
     }
 }
 

@@ -123,7 +123,7 @@ pub fn shortfalls(catalog: &Catalog, relation: &Relation, table: &TenantTable, s
         }
         let restricted = of_command().any(|policy| !policy.permissive && good(policy));
         let of_everybody = |policy: &RowPolicy| {
-            let nulls = || policy.using.as_deref().is_some_and(|it| comparison.is_null_test(it));
+            let nulls = || policy.using.as_deref().is_some_and(|it| comparison.is_of_everybody(it));
             command == PolicyCommand::Select && table.null_is_shared && nulls()
         };
         let loose = |policy: &&RowPolicy| policy.permissive && !good(policy) && !of_everybody(policy);

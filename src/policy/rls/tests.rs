@@ -169,3 +169,55 @@ fn what_protects_a_table() {
     assert_eq!(protection(RewriteAndRls, sound(), false), (Protection::Predicate, 0, 0));
     assert_eq!(protection(RewriteAndRls, bare(), false), (Protection::Predicate, 0, 1));
 }
+
+/// As Postgres prints the generated one.
+const THROUGH: &str = "(EXISTS ( SELECT\n   FROM public.orders pgwarden_parent1\n  WHERE ((pgwarden_parent1.id = tags.order_id) AND (pgwarden_parent1.tenant_id = ( SELECT (NULLIF(current_setting('app.tenant_id'::text, true), ''::text))::integer AS \"nullif\")))))";
+
+#[test]
+fn policies_of_tables_that_belong_through_a_foreign_key() {
+    let mut catalog = catalog();
+    let orders = fixture::table("orders", &[("id", INT4), ("tenant_id", INT4), ("other", INT4)]);
+    catalog.relations.insert(orders.name.clone(), orders);
+    let table = fixture::through("tags", "order_id", "orders", "id", fixture::tenant_table("tenant_id"));
+    let ask = |expression: &str| {
+        let policies = vec![policy(PolicyCommand::All, Some(expression), None)];
+        let tags = fixture::table("tags", &[("order_id", INT4)]);
+        let tags = Relation { row_security: true, force_row_security: true, policies, ..tags };
+        shortfalls(&catalog, &tags, &table, "app.tenant_id")
+    };
+    assert_eq!(ask(THROUGH), Vec::<String>::new());
+    assert_eq!(ask(&format!("({THROUGH} AND (tag IS NOT NULL))")), Vec::<String>::new());
+    for (part, instead) in [
+        ("public.orders", "public.customers"),
+        ("pgwarden_parent1.id", "pgwarden_parent1.other"),
+        ("tags.order_id", "tags.other"),
+        ("tags.order_id", "pgwarden_parent1.id"),
+        ("pgwarden_parent1.tenant_id", "pgwarden_parent1.other"),
+        (") AND (", ") OR ("),
+        ("app.tenant_id", "app.other"),
+        ("EXISTS", "NOT EXISTS"),
+        ("EXISTS", "TRUE OR EXISTS"),
+    ] {
+        let weak = THROUGH.replacen(part, instead, 1);
+        assert!(weak != THROUGH && !ask(&weak).is_empty(), "{weak}");
+    }
+    assert!(!ask(OURS).is_empty());
+    // Where the parent's rows without a tenant are everybody's, so are those that lead there, for reading.
+    let nulls = THROUGH.replace(
+        "(pgwarden_parent1.tenant_id = ",
+        "((pgwarden_parent1.tenant_id IS NULL) OR (pgwarden_parent1.tenant_id = ",
+    );
+    let nulls = format!("{nulls})");
+    let everybody = TenantTable { null_is_shared: true, ..fixture::tenant_table("tenant_id") };
+    let table = fixture::through("tags", "order_id", "orders", "id", everybody);
+    let ask = |command, expression: &str| {
+        let policies = vec![policy(PolicyCommand::All, Some(THROUGH), None), policy(command, Some(expression), None)];
+        let tags = fixture::table("tags", &[("order_id", INT4)]);
+        let tags = Relation { row_security: true, force_row_security: true, policies, ..tags };
+        shortfalls(&catalog, &tags, &table, "app.tenant_id")
+    };
+    assert_eq!(ask(PolicyCommand::Select, &nulls), Vec::<String>::new());
+    assert_eq!(ask(PolicyCommand::All, &nulls).len(), 3);
+    assert_eq!(ask(PolicyCommand::Select, "(order_id IS NULL)").len(), 1);
+    assert_eq!(ask(PolicyCommand::Select, &nulls.replace("tenant_id IS NULL", "other IS NULL")).len(), 1);
+}

@@ -9,7 +9,10 @@ use crate::config::{Layout, TableOverride, Tenancy};
 use crate::guard::{Protection, TableRule, TenantTable};
 use crate::sql::quote_qualified;
 
+mod through;
 mod views;
+
+pub(in crate::policy) use through::proposal;
 
 /// Rules by relation, while they are made. `None`: there must be none, whatever the parents say.
 type Draft = HashMap<Oid, Option<TableRule>>;
@@ -43,9 +46,11 @@ pub(super) fn table_rules(
     let family = Family::new(catalog);
     let private = input.private_schemas(catalog);
     let mut draft = own_rules(input, catalog, &private, notes);
+    through::resolve(input.tenancy, catalog, &family.by_oid, &mut draft, notes);
     inherit(input, &family, &mut draft, notes);
     withdraw_shared_parents(&family, &mut draft, notes);
     views::withdraw(input.enforcement, catalog, &family.by_oid, &mut draft, notes);
+    through::withdraw(catalog, &mut draft);
     let named = draft.into_iter().filter_map(|(oid, rule)| {
         let relation = family.by_oid.get(&oid)?;
         // A partition in a tenant's own schema is reached through its parent only.
@@ -88,6 +93,10 @@ fn own_rules(
                     notes.push(PolicyNote::MissingColumn { name: name.clone(), column: column.clone() });
                 }
                 draft.insert(relation.oid, rule.map(TableRule::Tenant));
+            }
+            // When those are known that they lead to.
+            TableOverride::Through { .. } => {
+                draft.insert(relation.oid, None);
             }
             TableOverride::Shared(access) => share(tenancy, relation, *access, &mut draft, notes),
         }
@@ -138,6 +147,7 @@ fn tenant_rule(catalog: &Catalog, relation: &Relation, column: &str, key: &KeyNa
         type_name: type_text(catalog, column.base_type_oid)?,
         key: key.clone(),
         null_is_shared: false,
+        through: None,
         access: Access::Write,
         protection: Protection::Predicate,
     })
@@ -308,7 +318,10 @@ pub(super) fn note_unconfigured(
     for (name, relation) in open {
         let name = name.clone();
         notes.push(match is_table(relation.kind) {
-            true => PolicyNote::Unconfigured { name },
+            true => {
+                let through = through::proposal(catalog, relation, tables);
+                PolicyNote::Unconfigured { name, through }
+            }
             false => PolicyNote::UnlistedView { name },
         });
     }

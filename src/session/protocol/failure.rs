@@ -7,7 +7,7 @@ use super::replies::{Closes, Disposition, Expected, InternalQuery, Kind, Run, Su
 use super::server_bytes::Broken;
 use super::statements::{Statement, Undo};
 use super::{Batch, Intake, Session};
-use crate::base::{Mode, OWN_VALUE_ONLY, PgError, SqlState};
+use crate::base::{FOREIGN_PARENT, Mode, OWN_VALUE_ONLY, PgError, SqlState};
 use crate::guard::SQL_PREPARED_PREFIX;
 use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
 use crate::wire::encode::backend;
@@ -177,11 +177,15 @@ impl Session {
 /// it ran. The server can only say it as a cast that failed.
 fn foreign_value(report: &Report<'_>) -> Option<PgError> {
     let text = report.log_text(code::MESSAGE);
-    if report.sqlstate() != Some(SqlState::INVALID_TEXT_REPRESENTATION) || !text.contains(OWN_VALUE_ONLY) {
-        return None;
-    }
+    let state = match report.sqlstate() {
+        Some(SqlState::INVALID_TEXT_REPRESENTATION) if text.contains(OWN_VALUE_ONLY) => {
+            SqlState::INSUFFICIENT_PRIVILEGE
+        }
+        Some(SqlState::INVALID_TEXT_REPRESENTATION) if text.contains(FOREIGN_PARENT) => SqlState::FOREIGN_KEY_VIOLATION,
+        Some(_) | None => return None,
+    };
     let message = text.split_once('"').and_then(|(_, rest)| rest.rsplit_once('"')).map_or(&*text, |(inner, _)| inner);
-    Some(PgError::error(SqlState::INSUFFICIENT_PRIVILEGE, message.to_owned()))
+    Some(PgError::error(state, message.to_owned()))
 }
 
 /// Whether the server failed for the reason that it was given: a statement that must fail, or a CopyFail of ours.

@@ -40,6 +40,10 @@ impl Schema {
         let mut schema = Self { oids: Vec::new(), columns: Vec::new() };
         for (name, rule) in &policy.tables {
             let TableRule::Tenant(table) = rule else { continue };
+            // It has no tenant column.
+            if table.through.is_some() {
+                continue;
+            }
             let Some(relation) = policy.catalog.relations.get(name) else { continue };
             if matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable) {
                 schema.oids.push(relation.oid);

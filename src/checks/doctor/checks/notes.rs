@@ -61,6 +61,7 @@ pub fn noted(note: &PolicyNote) -> Option<Finding> {
         PolicyNote::MissingRelation { .. }
         | PolicyNote::NotATable { .. }
         | PolicyNote::MissingColumn { .. }
+        | PolicyNote::LeadsNowhere { .. }
         | PolicyNote::MissingFunction { .. }
         | PolicyNote::MissingPathSchema { .. }
         | PolicyNote::MissingTenantSchema { .. }

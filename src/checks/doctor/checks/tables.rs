@@ -5,6 +5,7 @@ use tokio_postgres::{Client, Error};
 use super::{Finding, Schema, Severity};
 use crate::catalog::RelKind;
 use crate::guard::Policy;
+use crate::policy::proposed_key;
 
 /// Ordinary tables that are neither tenant tables nor shared: tenants cannot use them.
 pub fn unconfigured(policy: &Policy) -> Vec<Finding> {
@@ -19,11 +20,14 @@ pub fn unconfigured(policy: &Policy) -> Vec<Finding> {
             object: r.name.to_string(),
             what: "has no tenant column and is not listed as shared".into(),
             why: "tenants are refused every statement on it",
-            fix: format!(
+            fix: proposed_key(policy, r).map(|column| format!(
+                "\"{}\" = {{ through = \"{column}\" }} in [tenancy.tables]: its rows belong to whom the rows belong that the key leads to",
+                r.name
+            )).unwrap_or_else(|| format!(
                 "ALTER TABLE {0} ADD COLUMN ... (the tenant column, NOT NULL once it is filled); or list \"{0}\" in [tenancy] shared_tables \
                  if all tenants may read all of it",
                 r.name
-            ),
+            )),
         })
         .collect()
 }

@@ -1,23 +1,58 @@
 //! Functions in FROM, with their column definitions, and XMLTABLE.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Alias, ColumnDef, FuncCall, List, Node, RangeFunction, RangeTableFunc, RangeTableFuncCol};
+use pg_query::protobuf::{
+    Alias, ColumnDef, FuncCall, List, Node, RangeFunction, RangeTableFunc, RangeTableFuncCol, TypeName,
+};
 
 use crate::base::Refusal;
-use crate::guard::rewrite::outputs::construct;
-use crate::guard::rewrite::scope::{Item, Merges};
+use crate::catalog::Relation;
+use crate::guard::gate::names::search_path;
+use crate::guard::rewrite::outputs::{alias_columns, construct, renamed};
+use crate::guard::rewrite::scope::{Item, Merges, Output, Shape, Source};
 use crate::guard::rewrite::tree::as_string;
 use crate::guard::rewrite::{Rewriter, unsupported};
 
-impl Rewriter<'_> {
+/// Functions that give the columns of their first argument's type.
+const POPULATE: [&str; 4] =
+    ["json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset"];
+
+impl<'p> Rewriter<'p> {
     pub(super) fn function(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
         let refs = self.looking_at(|this| this.function_parts(function))?;
         let alias = function.alias.clone().or_else(|| function_name(function));
         let private = self.may_be_inlined(function);
         self.leaf();
         let merges = if self.is_of_sql(function) { Merges::Always } else { Merges::Never };
-        self.add(Item { looks_at: refs, private, merges, ..Item::unknown(alias.map(|a| a.aliasname)) });
+        let source = self.populated(function).map_or(Source::Other, |relation| {
+            let columns = relation.columns.iter().map(|c| Output { name: Some(c.name.clone()), passed_on: None });
+            let outputs = renamed(Some(columns.collect()), &alias_columns(function.alias.as_ref()));
+            Source::Query(Shape { outputs, ..Shape::default() })
+        });
+        self.add(Item { looks_at: refs, private, merges, source, ..Item::unknown(alias.map(|a| a.aliasname)) });
         Ok(())
+    }
+
+    /// The relation whose columns `jsonb_populate_record(NULL::relation, ...)` and its kin give.
+    fn populated(&self, function: &RangeFunction) -> Option<&'p Relation> {
+        let [entry] = function.functions.as_slice() else { return None };
+        let call = called(entry).filter(|_| !function.ordinality && function.coldeflist.is_empty())?;
+        let names: Vec<&str> = call.funcname.iter().filter_map(as_string).collect();
+        let ([name] | ["pg_catalog", name]) = names.as_slice() else { return None };
+        let Some(NodeEnum::TypeCast(cast)) = call.args.first().and_then(|arg| arg.node.as_ref()) else { return None };
+        let TypeName { names, setof: false, pct_type: false, typmods, array_bounds, .. } = cast.type_name.as_ref()?
+        else {
+            return None;
+        };
+        let plain = typmods.is_empty() && array_bounds.is_empty() && POPULATE.contains(name);
+        let names: Vec<&str> = names.iter().filter_map(as_string).collect();
+        let catalog = &self.policy.catalog;
+        match names.as_slice() {
+            [name] => search_path(self.policy, self.mode).into_iter().find_map(|schema| catalog.relation(schema, name)),
+            [schema, name] => catalog.relation(schema, name),
+            _ => None,
+        }
+        .filter(|_| plain)
     }
 
     /// Whether a function of the operator's is called, which the planner may replace by the query that it is made of

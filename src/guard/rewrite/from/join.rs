@@ -65,6 +65,7 @@ impl Rewriter<'_> {
             let around = self.name_from(start);
             *quals =
                 if kind == JoinType::JoinFull { self.full_join_condition(on)? } else { self.conditions(on, &here)? };
+            self.semi_joins(quals, &here)?;
             self.name_from(around);
         }
         match kind {

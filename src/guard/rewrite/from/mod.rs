@@ -11,6 +11,7 @@ use crate::catalog::{RelKind, Relation};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{Mask, Resolved};
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
+use crate::guard::rewrite::parent::is_name_of_parent;
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Locking, Merges, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
@@ -363,6 +364,9 @@ impl<'p> Rewriter<'p> {
     ) -> Result<Guard<'p>, Refusal> {
         if found.column(&table.column).is_none() {
             return Err(unsupported(format_args!("relation \"{}\" without its tenant column", found.name)));
+        }
+        if written.alias.as_ref().is_some_and(|alias| is_name_of_parent(&alias.aliasname)) {
+            return Err(unsupported("an alias of pgwarden's own"));
         }
         let prefix = match &written.alias {
             Some(alias) => vec![alias.aliasname.clone()],

@@ -2,7 +2,9 @@
 
 use crate::base::oid::{BOOL, INT4, INT8, NUMERIC, TEXT, TIMESTAMPTZ, UUID};
 use crate::base::{Access, Mode, Oid, Refusal};
-use crate::catalog::{Catalog, Column, Function, FunctionKind, Generated, Operator, RelKind, Relation, Volatility};
+use crate::catalog::{
+    Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, RelKind, Relation, Volatility,
+};
 use crate::guard::{Piece, Plan, Policy, Protocol, TableRule, TenantTable, fixture, plan_statements};
 
 /// Name, kind and columns (name, type).
@@ -30,15 +32,20 @@ const SHAPES: &[Shape] = &[
     ("feedback", RelKind::Table, &[("note", TEXT)]),
     ("accounts", RelKind::Table, &[("tenant_id", INT4), ("plan", TEXT)]),
     ("templates", RelKind::Table, &[("id", INT8), ("tenant_id", INT4), ("name", TEXT)]),
+    ("order_tags", RelKind::Table, &[("order_id", INT8), ("tag", TEXT)]),
+    ("tag_notes", RelKind::Table, &[("id", INT8), ("tag_order", INT8), ("note", TEXT)]),
+    ("template_parts", RelKind::Table, &[("template_id", INT8), ("part", TEXT)]),
+    ("orgs", RelKind::Table, &[("id", INT4), ("name", TEXT)]),
     ("loose", RelKind::Table, &[("id", INT8)]),
 ];
 
-fn relation((name, kind, columns): &Shape) -> Relation {
+fn relation((table, kind, columns): &Shape) -> Relation {
     let columns = columns.iter().map(|(name, type_oid)| {
         let generated = if *name == "doubled" { Generated::Stored } else { Generated::No };
-        Column { generated, ..fixture::column(name, *type_oid) }
+        let identity = if (*table, *name) == ("orgs", "id") { Identity::Always } else { Identity::No };
+        Column { generated, identity, ..fixture::column(name, *type_oid) }
     });
-    fixture::relation(name, *kind, columns)
+    fixture::relation(table, *kind, columns)
 }
 
 fn operators() -> Vec<Operator> {
@@ -81,6 +88,7 @@ pub(in crate::guard) fn policy() -> Policy {
         ("max", FunctionKind::Aggregate, Volatility::Immutable),
         ("lower", FunctionKind::Function, Volatility::Immutable),
         ("concat", FunctionKind::Function, Volatility::Stable),
+        ("jsonb_populate_record", FunctionKind::Function, Volatility::Stable),
         ("generate_series", FunctionKind::Function, Volatility::Immutable),
         ("query_to_xml", FunctionKind::Function, Volatility::Volatile),
     ];
@@ -99,14 +107,23 @@ pub(in crate::guard) fn policy() -> Policy {
         key: Some("uuid".into()),
         ..fixture::tenant_table("org_id")
     };
+    let template = || TenantTable { null_is_shared: true, ..fixture::tenant_table("tenant_id") };
+    let tag = || fixture::through("order_tags", "order_id", "orders", "id", fixture::tenant_table("tenant_id"));
     let rules = [
+        ("order_tags", TableRule::Tenant(tag())),
+        ("tag_notes", TableRule::Tenant(fixture::through("tag_notes", "tag_order", "order_tags", "order_id", tag()))),
+        (
+            "template_parts",
+            TableRule::Tenant(fixture::through("template_parts", "template_id", "templates", "id", template())),
+        ),
         ("orders", tenant()),
         ("customers", tenant()),
         ("items", tenant()),
         ("invoices", TableRule::Tenant(by_uuid)),
         ("sessions", TableRule::Shared(Access::Write)),
         ("feedback", TableRule::Shared(Access::Insert)),
-        ("templates", TableRule::Tenant(TenantTable { null_is_shared: true, ..fixture::tenant_table("tenant_id") })),
+        ("templates", TableRule::Tenant(template())),
+        ("orgs", TableRule::Tenant(fixture::tenant_table("id"))),
         ("accounts", TableRule::Tenant(TenantTable { access: Access::Read, ..fixture::tenant_table("tenant_id") })),
         ("countries", TableRule::Shared(Access::Read)),
     ];

@@ -49,6 +49,40 @@ fn refusals_name_what_is_wrong() {
             "42501 column \"tenant_id\" may hold only the tenant's own value",
         ),
         ("UPDATE templates SET tenant_id = NULL", "42501 column \"tenant_id\" may hold only the tenant's own value"),
+        (
+            "INSERT INTO order_tags (tag) VALUES ('x')",
+            "23503 insert or update on table \"order_tags\" violates foreign key constraint \"order_tags_order_id_fkey\"",
+        ),
+        (
+            "INSERT INTO order_tags DEFAULT VALUES",
+            "23503 insert or update on table \"order_tags\" violates foreign key constraint \"order_tags_order_id_fkey\"",
+        ),
+        (
+            "INSERT INTO order_tags VALUES (DEFAULT, 'x')",
+            "23503 insert or update on table \"order_tags\" violates foreign key constraint \"order_tags_order_id_fkey\"",
+        ),
+        (
+            "INSERT INTO order_tags VALUES (NULL, 'x')",
+            "23503 insert or update on table \"order_tags\" violates foreign key constraint \"order_tags_order_id_fkey\"",
+        ),
+        (
+            "UPDATE order_tags SET order_id = NULL",
+            "23503 insert or update on table \"order_tags\" violates foreign key constraint \"order_tags_order_id_fkey\"",
+        ),
+        (
+            "UPDATE order_tags SET order_id = DEFAULT",
+            "23503 insert or update on table \"order_tags\" violates foreign key constraint \"order_tags_order_id_fkey\"",
+        ),
+        (
+            "MERGE INTO order_tags t USING orders o ON false WHEN NOT MATCHED THEN INSERT (tag) VALUES ('x')",
+            "23503 insert or update on table \"order_tags\" violates foreign key constraint \"order_tags_order_id_fkey\"",
+        ),
+        ("COPY order_tags FROM STDIN", "0A000 COPY FROM is not supported for tables that belong through a foreign key"),
+        ("SELECT * FROM order_tags pgwarden_parent1", "0A000 an alias of pgwarden's own is not supported for tenants"),
+        (
+            "INSERT INTO orgs (name) VALUES ('x')",
+            "42501 column \"id\" may hold only the tenant's own value, and is generated",
+        ),
         ("UPDATE orders SET tenant_id = NULL", "42501 column \"tenant_id\" may hold only the tenant's own value"),
         (
             "UPDATE orders SET (tenant_id, status) = (NULL, 'a')",

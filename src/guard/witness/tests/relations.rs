@@ -157,3 +157,47 @@ fn rows_of_everybody_are_read_only() {
         assert!(matches!(says(sql), Testimony::Uncovered(_)), "{sql}: {:?}", says(sql));
     }
 }
+
+#[test]
+fn tables_that_belong_through_a_foreign_key() {
+    covered(
+        Rules::IN_FORCE,
+        &[
+            "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) THEN f(t.tag) ELSE false END AND EXISTS (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+            "SELECT * FROM public.order_tags WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) public.order_tags.order_id)",
+            "SELECT * FROM public.orders o LEFT JOIN public.order_tags t ON (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND t.order_id = o.id WHERE P(o) AND CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) OR (t.*) IS NULL THEN f(t.tag) ELSE false END",
+            "UPDATE public.order_tags SET tag = tag, order_id = order_tags.order_id WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) order_tags.order_id)",
+            "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT true) x LEFT JOIN (SELECT 5) q(c) ON true))",
+            "INSERT INTO public.order_tags (order_id) SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT 5) q(c)",
+            "DELETE FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        ],
+    );
+    for sql in [
+        "SELECT * FROM public.order_tags",
+        "SELECT * FROM public.order_tags t WHERE EXISTS (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p))",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) p.id)",
+        "SELECT * FROM public.order_tags p WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) p.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.customers p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.customer_id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id LIMIT 1)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) OR p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t, public.order_tags u WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND f(t.tag)",
+        "SELECT * FROM public.order_tags t WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id) AND CASE WHEN true THEN f(t.tag) ELSE false END",
+        "SELECT * FROM public.order_tags t WHERE NOT (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "DELETE FROM public.order_tags t WHERE EXISTS (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "UPDATE public.order_tags t SET order_id = 5 WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "UPDATE public.order_tags t SET order_id = $2 WHERE (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) t.order_id)",
+        "INSERT INTO public.order_tags (order_id) VALUES (5)",
+        "INSERT INTO public.order_tags (order_id) VALUES ($2)",
+        "INSERT INTO public.order_tags (tag) VALUES ('x')",
+        "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.d ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT true) x LEFT JOIN (SELECT 5, 6) q(c, d) ON true))",
+        "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE q.c END FROM (SELECT true) x LEFT JOIN (SELECT 5) q(c) ON true))",
+        "INSERT INTO public.order_tags (order_id) VALUES ((SELECT CASE WHEN (SELECT true FROM public.orders p WHERE P(p) AND p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT 5) q(c)))",
+        "INSERT INTO public.order_tags (order_id) SELECT CASE WHEN (SELECT true FROM public.orders p WHERE p.id OPERATOR(pg_catalog.=) q.c) THEN q.c ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::bigint END FROM (SELECT 5) q(c)",
+    ] {
+        assert!(matches!(says(sql), Testimony::Uncovered(_)), "{sql}");
+    }
+}

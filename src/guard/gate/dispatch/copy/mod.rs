@@ -118,6 +118,10 @@ fn copy_from(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Part
     if table.access < Access::Insert {
         return read_only(relation);
     }
+    if table.through.is_some() {
+        return Err(unsupported("COPY FROM is not supported for tables that belong through a foreign key")
+            .hint("Use INSERT: whose a row is, the server looks up."));
+    }
     if stmt.where_clause.is_some() {
         return Err(unsupported("COPY FROM with WHERE is not supported for tenant tables"));
     }
