@@ -31,6 +31,9 @@ impl Rewriter<'_> {
         if part.fields(&mut |part| self.is_for_rewriter(part, &mut found)) {
             return false;
         }
+        if matches!(part.node, Some(NodeEnum::InsertStmt(_) | NodeEnum::MergeStmt(_))) {
+            found.effects.push(Effect::Draws);
+        }
         found.effects.into_iter().for_each(|effect| self.effect(effect));
         if found.touches_data {
             self.touches_data.set(true);
