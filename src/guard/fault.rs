@@ -56,6 +56,8 @@ faults! {
     OwnValue "own-value",
     /// The check of assignments to the tenant column.
     Assignment "assignment",
+    /// The tenant's key in the keys of advisory locks.
+    LockKeys "lock-keys",
     /// The masks of system relations.
     Mask "mask",
     /// The rules for functions.

@@ -146,6 +146,10 @@ pub enum Effect {
     Deallocate(Deallocate),
     /// DDL: the catalog is to be read again.
     CatalogChanged,
+    /// It takes so many advisory locks.
+    Locks(u16),
+    /// It gives advisory locks back.
+    Unlocks,
     /// It draws from a sequence.
     Draws,
     /// It runs what may draw from one, and is not looked into.
@@ -328,6 +332,8 @@ impl std::fmt::Display for Effect {
             }
             Effect::Prepare(name) => write!(f, "makes the prepared statement \"{name}\" of this client"),
             Effect::CatalogChanged => f.write_str("changes the schema: the catalog is read again"),
+            Effect::Locks(count) => write!(f, "takes advisory locks: {count}"),
+            Effect::Unlocks => f.write_str("gives advisory locks back"),
             Effect::Draws => f.write_str("draws from a sequence"),
             Effect::MayDraw => f.write_str("runs what may draw from a sequence"),
             Effect::AsksSequences => f.write_str("asks what this client drew from a sequence last"),

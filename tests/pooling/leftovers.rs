@@ -184,3 +184,40 @@ fn sequences_are_remembered_for_their_client() {
     a.simple("DISCARD ALL").ok();
     a.simple("SELECT lastval()").refused("55000");
 }
+
+/// Each tenant has a key space of its own. A lock of the session's keeps its server connection, until all are given back.
+#[test]
+fn advisory_locks_are_the_tenants_own() {
+    let value = |session: &mut Session, call: &str| session.simple(format!("SELECT {call}")).ok().value();
+    let alone = proxy("leftover_own_locks", 1);
+    let (mut a, mut b) = (alone.a().connect(), alone.b().connect());
+    for _ in 0..2 {
+        assert_eq!(value(&mut a, "pg_try_advisory_lock(7)"), "t");
+    }
+    assert_eq!(value(&mut a, "pg_advisory_unlock(7)"), "t");
+    b.simple("SELECT 1").refused("53300");
+    assert_eq!(value(&mut a, "pg_advisory_unlock(7)"), "t");
+    b.simple("SELECT 1").ok();
+    // Something else that stays is not given back with the locks.
+    assert_eq!(value(&mut a, "pg_try_advisory_lock(7)"), "t");
+    a.simple("PREPARE p AS SELECT 1").ok();
+    assert_eq!(value(&mut a, "pg_advisory_unlock(7)"), "t");
+    b.simple("SELECT 1").refused("53300");
+    a.simple("EXECUTE p").ok();
+    drop(alone);
+
+    let proxy = proxy("leftover_many_locks", 6);
+    let (mut a, mut again, mut b) = (proxy.a().connect(), proxy.a().connect(), proxy.b().connect());
+    assert_eq!(value(&mut a, "pg_try_advisory_lock(7)"), "t");
+    assert_eq!(value(&mut b, "pg_try_advisory_lock(7)"), "t");
+    assert_eq!(value(&mut again, "pg_try_advisory_lock(7)"), "f");
+    assert_eq!(value(&mut again, "pg_try_advisory_lock(0, 7)"), "t");
+    let many = "SELECT pg_advisory_xact_lock(1);".repeat(257);
+    a.simple(&many).refused("54000");
+    a.simple("BEGIN").ok();
+    a.simple(many.replacen("SELECT pg_advisory_xact_lock(1);", "", 2)).ok();
+    a.simple("SELECT pg_advisory_xact_lock(2)").refused("54000");
+    a.simple("ROLLBACK").ok();
+    a.simple("SELECT pg_advisory_unlock_all()").ok();
+    a.simple("SELECT pg_advisory_xact_lock(2)").ok();
+}

@@ -78,6 +78,7 @@ fn functions() -> Vec<Function> {
         function("extensions", "dblink", Volatile, Some("dblink"), false),
         function("extensions", "crosstab", Stable, Some("tablefunc"), false),
         function("pg_catalog", "pg_file_write", Volatile, Some("adminpack"), false),
+        function("public", "pg_advisory_note", Volatile, None, false),
         function("public", "customer_count", Volatile, None, false),
         function("public", "order_label", Stable, None, true),
         function("public", "lower", Stable, None, false),

@@ -254,7 +254,11 @@ impl Rewriter<'_> {
         }
         self.exprs(agg_order)?;
         self.maybe(agg_filter)?;
-        over.as_deref_mut().map_or(Ok(()), |window| self.window(window))
+        over.as_deref_mut().map_or(Ok(()), |window| self.window(window))?;
+        match functions::lock_call(funcname).filter(|_| self.guarding()) {
+            Some(which) => self.lock(call, which),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn window(&mut self, window: &mut WindowDef) -> Walk {

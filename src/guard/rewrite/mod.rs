@@ -11,6 +11,7 @@ mod from;
 mod guard;
 mod insert;
 mod json;
+mod locks;
 mod merge;
 mod outputs;
 mod own;
@@ -94,6 +95,8 @@ pub(crate) struct Rewriter<'p> {
     met: Met,
     /// A relation outside the system catalogs, or a function of the application, was met.
     touches_data: Cell<bool>,
+    /// Calls that take an advisory lock.
+    locks: u16,
     /// The client's text names `tableoid`, which masked relations leave out otherwise.
     tableoid: bool,
 }
@@ -135,6 +138,7 @@ impl<'p> Rewriter<'p> {
             locking: Locking::None,
             met: Met::default(),
             touches_data: Cell::new(false),
+            locks: 0,
             tableoid: statement.text.to_ascii_lowercase().contains("tableoid"),
         }
     }
@@ -144,8 +148,14 @@ impl<'p> Rewriter<'p> {
     /// # Errors
     /// 54000 if there are too many.
     fn tenant_slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {
-        let slot =
-            TenantSlot { key: table.key.clone(), type_oid: table.type_oid, type_name: table.type_name.as_str().into() };
+        self.slot_for(TenantSlot {
+            key: table.key.clone(),
+            type_oid: table.type_oid,
+            type_name: table.type_name.as_str().into(),
+        })
+    }
+
+    fn slot_for(&mut self, slot: TenantSlot) -> Result<usize, Refusal> {
         if let Some(index) = self.slots.iter().position(|s| *s == slot) {
             return Ok(index);
         }
@@ -202,7 +212,8 @@ impl<'p> Rewriter<'p> {
     ///
     /// # Errors
     /// 0A000 for what cannot be printed faithfully or guarded together; the verifier's refusal.
-    pub(crate) fn finish(self, statement: &Statement<'_>, tree: &Node, gated: Gated) -> Result<Plan, Refusal> {
+    pub(crate) fn finish(mut self, statement: &Statement<'_>, tree: &Node, gated: Gated) -> Result<Plan, Refusal> {
+        self.check_locks(tree)?;
         finish::plan(self, statement, tree, gated)
     }
 

@@ -12,6 +12,7 @@ mod derived;
 mod from;
 mod leak;
 mod level;
+mod locks;
 mod parent;
 mod plain;
 mod predicate;
@@ -47,6 +48,7 @@ pub(crate) fn verify(
     checks: &[TenantCheck],
 ) -> Result<(), Refusal> {
     let predicates = Predicates { policy, client_params, slots };
+    predicates.check_locks(statement).map_err(|what| refusal(&what))?;
     let verifier = Verifier { policy, predicates, checks, survey: Survey::of(policy, statement) };
     verifier.walk(statement, &Scope::outermost()).map_err(|what| refusal(&what))
 }

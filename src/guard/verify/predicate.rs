@@ -61,7 +61,7 @@ impl Predicates<'_> {
     }
 
     /// Which slot a parameter names.
-    fn slot_of(&self, expression: Option<&NodeEnum>) -> Option<usize> {
+    pub(super) fn slot_of(&self, expression: Option<&NodeEnum>) -> Option<usize> {
         let Some(NodeEnum::ParamRef(param)) = expression else { return None };
         usize::try_from(i64::from(param.number) - i64::from(self.client_params) - 1).ok()
     }

@@ -92,6 +92,7 @@ impl Session {
     /// Notes what a statement that is sent now, and was decided by the policy of this epoch, does to the session. What is only known afterwards is asked for then.
     pub(super) fn record_effects(&mut self, guarded: &Guarded, epoch: u64) {
         self.record_draws(guarded);
+        self.record_locks(guarded);
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
                 Effect::Setting(name) => {
@@ -127,12 +128,14 @@ impl Session {
                     self.record_tie(*reason);
                 }
                 Effect::CatalogChanged => self.context.catalog_changed = true,
-                // Names are noted when the statement has ended well.
+                // Names and locks are noted when the statement has ended well.
                 Effect::Deallocate(_)
                 | Effect::Prepare(_)
                 | Effect::Draws
                 | Effect::MayDraw
-                | Effect::AsksSequences => {}
+                | Effect::AsksSequences
+                | Effect::Locks(_)
+                | Effect::Unlocks => {}
             }
         }
     }
@@ -149,7 +152,13 @@ impl Session {
     }
 
     pub(super) fn pin_to(&mut self, reason: PinReason) {
-        if !matches!(self.server.pin, super::Pin::Statement(_)) {
+        let held = match self.server.pin {
+            super::Pin::No | super::Pin::Mode => false,
+            // It goes when the locks are given back: what else is there must not.
+            super::Pin::Statement(PinReason::AdvisoryLock) => reason == PinReason::AdvisoryLock,
+            super::Pin::Statement(_) => true,
+        };
+        if !held {
             self.env.observer.pinned(reason);
             self.server.pin = super::Pin::Statement(reason);
         }
@@ -183,7 +192,9 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::CatalogChanged
                     | Effect::Draws
                     | Effect::MayDraw
-                    | Effect::AsksSequences => false,
+                    | Effect::AsksSequences
+                    | Effect::Locks(_)
+                    | Effect::Unlocks => false,
                 })
         }
         (_, StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn) => false,

@@ -145,7 +145,12 @@ impl Session {
                 Effect::Deallocate(what) => self.deallocated(what, here),
                 Effect::DiscardAll => self.discarded(here),
                 Effect::Setting(_) | Effect::ResetAll | Effect::ResetOwn | Effect::Pin(_) | Effect::CatalogChanged => {}
-                Effect::Prepare(_) | Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
+                Effect::Prepare(_)
+                | Effect::Draws
+                | Effect::MayDraw
+                | Effect::AsksSequences
+                | Effect::Locks(_)
+                | Effect::Unlocks => {}
             }
         }
     }
@@ -171,6 +176,7 @@ impl Session {
         self.prepared.by_sql.clear();
         self.context.settings.discard();
         self.forget_sequences();
+        self.forget_locks();
         self.untie();
         self.server.pin = Pin::by(self.context.backend.pool_mode);
         if let Some(link) = self.server.link.as_mut().filter(|_| !here) {

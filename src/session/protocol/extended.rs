@@ -209,6 +209,9 @@ impl Session {
             let load = Self::load_of(&portal.statement.guarded, LoadProtocol::Extended)?;
             return load.map_or(Ok(()), |load| self.start_load(load));
         }
+        if let Some(statement) = self.prepared.portals.get(execute.portal).map(|it| Arc::clone(&it.statement)) {
+            self.settle_locks(&statement.guarded)?;
+        }
         frontend::execute(&mut self.server.out, execute.portal, execute.max_rows).map_err(|error| error.to_pg())?;
         self.server.sent_extended();
         // A portal that is not known here is a cursor that the guard let an SQL statement declare.

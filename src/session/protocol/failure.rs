@@ -79,6 +79,7 @@ impl Session {
             Some(Disposition::Swallow(
                 InternalQuery::Context(_)
                     | InternalQuery::Outcome(_)
+                    | InternalQuery::Locks(_)
                     | InternalQuery::Begin
                     | InternalQuery::Fail
                     | InternalQuery::Spoil

@@ -20,6 +20,7 @@ mod function_call;
 mod idle;
 mod intake;
 mod load;
+mod locks;
 mod metering;
 mod moving;
 mod not_ready;

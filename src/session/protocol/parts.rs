@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use super::copy::{CopyPart, CopyStream};
 use super::deferred_begin::DeferredBegin;
 use super::load::Load;
+use super::locks::Locks;
 use super::metering::Metered;
 use super::replies::Replies;
 use super::settings::Settings;
@@ -92,6 +93,8 @@ pub(super) struct Context {
     pub(super) catalog_changed: bool,
     /// Where what the client drew from sequences is remembered.
     pub(super) drawn: Drawn,
+    /// Advisory locks that it may hold.
+    pub(super) locks: Locks,
 }
 
 /// What the session may take.
@@ -148,6 +151,14 @@ impl CopyIn {
 
 impl Context {
     pub(super) fn new(backend: Arc<Backend>, settings: Settings) -> Self {
-        Self { backend, settings, switching: None, unsent: None, catalog_changed: false, drawn: Drawn::Nothing }
+        Self {
+            backend,
+            settings,
+            switching: None,
+            unsent: None,
+            catalog_changed: false,
+            drawn: Drawn::Nothing,
+            locks: Locks::default(),
+        }
     }
 }

@@ -148,7 +148,12 @@ impl Session {
             match effect {
                 Effect::ResetOwn => self.context.settings.reset(),
                 Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
-                Effect::Prepare(_) | Effect::Draws | Effect::MayDraw | Effect::AsksSequences => {}
+                Effect::Prepare(_)
+                | Effect::Draws
+                | Effect::MayDraw
+                | Effect::AsksSequences
+                | Effect::Locks(_)
+                | Effect::Unlocks => {}
                 // Noted before: see `record_dropped`.
                 Effect::Deallocate(_) | Effect::DiscardAll => {}
             }
@@ -166,10 +171,12 @@ impl Session {
     }
 
     pub(super) fn on_outcome_row(&mut self, body: &[u8]) -> Result<(), Broken> {
-        let Some(Expected { disposition: Disposition::Swallow(InternalQuery::Outcome(rows)), .. }) =
-            self.server.replies.head()
-        else {
-            return Err(Broken::unexpected(b'D'));
+        let rows = match self.server.replies.head() {
+            Some(Expected { disposition: Disposition::Swallow(InternalQuery::Outcome(rows)), .. }) => rows,
+            Some(Expected { disposition: Disposition::Swallow(InternalQuery::Locks(held)), .. }) => {
+                return Self::on_locks_row(held, &data_row(body)?);
+            }
+            Some(_) | None => return Err(Broken::unexpected(b'D')),
         };
         let values = data_row(body)?;
         if let [Some(name), value, is_default] = values.as_slice() {

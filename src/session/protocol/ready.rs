@@ -16,8 +16,10 @@ impl Session {
             self.server.tx_left = false;
         }
         // Around the client's transactions: portals of a batch that the server has not seen yet may be there already.
-        let between =
-            matches!(expected.disposition, Disposition::Swallow(InternalQuery::Context(_) | InternalQuery::Outcome(_)));
+        let between = matches!(
+            expected.disposition,
+            Disposition::Swallow(InternalQuery::Context(_) | InternalQuery::Outcome(_) | InternalQuery::Locks(_))
+        );
         match (expected.kind, expected.disposition) {
             (Kind::Query(run), Disposition::Swallow(internal)) => self.internal_query_done(internal, run.failed),
             (Kind::Query(run), disposition) => {
@@ -66,6 +68,7 @@ impl Session {
             InternalQuery::Context(_) if failed => self.context_failed(),
             InternalQuery::Context(changes) => self.context_applied(changes),
             InternalQuery::Outcome(rows) => self.outcome_known(rows, failed),
+            InternalQuery::Locks(held) => self.locks_known(held),
             InternalQuery::Begin => self.begun(failed),
             InternalQuery::Fail if failed => {}
             InternalQuery::Fail => self.context_failed(),
@@ -88,6 +91,7 @@ impl Session {
         }
         if self.server.replies.is_empty() && self.server.batch == super::Batch::Closed {
             self.ask_for_outcome();
+            self.ask_for_locks();
         }
     }
 

@@ -37,6 +37,8 @@ pub enum InternalQuery {
     Context(Vec<(String, Option<String>)>),
     /// The outcome of settings that the client's transaction touched is asked for.
     Outcome(Vec<SettingRow>),
+    /// How many advisory locks the session holds is asked for.
+    Locks(Option<u32>),
     /// Rows of a COPY that the server does not take as one.
     Load(LoadPart),
     /// A prepared statement that this server lacks, or one more than it may hold.

@@ -142,7 +142,9 @@ impl Session {
         match self.server.replies.head().map(|expected| &expected.disposition) {
             _ if !streamed => Handling::Hold,
             Some(Disposition::Forward) => Handling::Pass,
-            Some(Disposition::Swallow(InternalQuery::Outcome(_))) if tag == b'D' => Handling::Hold,
+            Some(Disposition::Swallow(InternalQuery::Outcome(_) | InternalQuery::Locks(_))) if tag == b'D' => {
+                Handling::Hold
+            }
             Some(Disposition::Swallow(_) | Disposition::Refused(_) | Disposition::Cut(_)) => Handling::Drop,
             // Told as unexpected.
             None => Handling::Hold,

@@ -31,7 +31,9 @@ impl Session {
         }
         let ready = self.settle_query(&planned.guarded).and_then(|()| self.ready(&planned.needs));
         let switches = planned.changes.iter().any(|change| matches!(change, Change::Switch { .. }));
-        let ready = ready.and_then(|()| self.settle_sequences(&planned.guarded, switches));
+        let ready = ready
+            .and_then(|()| self.settle_locks(&planned.guarded))
+            .and_then(|()| self.settle_sequences(&planned.guarded, switches));
         if let Err(not_ready) = ready {
             self.keep_plan(planned);
             return Err(not_ready);

@@ -98,7 +98,9 @@ fn prepared_name(effect: &Effect) -> Option<&str> {
         | Effect::CatalogChanged
         | Effect::Draws
         | Effect::MayDraw
-        | Effect::AsksSequences => None,
+        | Effect::AsksSequences
+        | Effect::Locks(_)
+        | Effect::Unlocks => None,
     }
 }
 

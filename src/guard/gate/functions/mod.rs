@@ -52,6 +52,33 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node], args: &[Node]) 
     }
 }
 
+/// What a call does with an advisory lock's key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LockCall {
+    /// It takes the lock, or tries to.
+    Take,
+    /// It gives the lock back.
+    Release,
+}
+
+impl LockCall {
+    /// Of a function by its name.
+    pub(crate) fn of(bare: &str) -> Option<Self> {
+        match bare {
+            "pg_advisory_unlock" | "pg_advisory_unlock_shared" => Some(Self::Release),
+            _ => lists::is_advisory_lock(bare).then_some(Self::Take),
+        }
+    }
+}
+
+/// Whether a call names the key of an advisory lock.
+pub(crate) fn lock_call(name: &[Node]) -> Option<LockCall> {
+    match parts(name).unwrap_or_default().as_slice() {
+        [bare] | ["pg_catalog", bare] | [_, "pg_catalog", bare] => LockCall::of(truncated(bare)),
+        _ => None,
+    }
+}
+
 /// Whether a call would show the operator's comments on shared tables. Its first argument, an oid, must then become NULL:
 /// the answer is that of a table without comments, so that psql's `\d+` and ORMs' introspection work.
 pub(crate) fn shows_comments(mode: &Mode, name: &[Node]) -> bool {
@@ -160,9 +187,6 @@ fn guarded(
     if found.is_empty() {
         return not_a_function(policy, mode, schema, bare, args);
     }
-    if lists::is_advisory_lock(bare) {
-        return advisory_lock(mode, bare);
-    }
     if let Some(function) = found.iter().find(|f| !may_call(policy, mode, f)) {
         return Err(refused_function(function));
     }
@@ -197,9 +221,7 @@ fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
     if lists::DENIED.contains(&bare) {
         return false;
     }
-    function.volatility == Volatility::Immutable
-        || lists::ALLOWED.contains(&bare)
-        || (lists::is_advisory_lock(bare) && !matches!(mode, Mode::Shared))
+    function.volatility == Volatility::Immutable || lists::ALLOWED.contains(&bare) || lists::is_advisory_lock(bare)
 }
 
 /// No function of that name: `name(x)` may still be a cast (`date(x)`) or a column (`email(t)`), which need no rule.
@@ -228,17 +250,6 @@ fn not_a_function(
     Err(undefined(bare))
 }
 
-fn advisory_lock(mode: &Mode, bare: &str) -> Result<Vec<Effect>, Refusal> {
-    match mode {
-        Mode::Shared => Err(denied(
-            RefusalKind::Function,
-            format!("permission denied for function {bare}"),
-            "Advisory locks are shared by all tenants of a database; lock a row of your own instead (SELECT ... FOR UPDATE).",
-        )),
-        Mode::Schema(_) | Mode::Database | Mode::Operator => Ok(effects(bare)),
-    }
-}
-
 /// Whether a function of that name, in whatever schema, reaches beyond its database.
 pub(crate) fn names_leave_database(policy: &Policy, bare: &str) -> bool {
     let known = policy.catalog.functions.get(truncated(bare)).into_iter().flatten();
@@ -251,6 +262,7 @@ fn effects(bare: &str) -> Vec<Effect> {
         return vec![Effect::Pin(PinReason::AdvisoryLock)];
     }
     match bare {
+        _ if bare.starts_with("pg_advisory_unlock") => vec![Effect::Unlocks],
         "nextval" => vec![Effect::Draws],
         "setval" => vec![Effect::MayDraw],
         "currval" | "lastval" => vec![Effect::AsksSequences],

@@ -39,6 +39,7 @@ pub(in crate::guard) const STATEMENTS: &[&str] = &[
     "MERGE INTO orders o USING customers c ON o.id = c.id WHEN MATCHED THEN UPDATE SET tenant_id = 2",
     "MERGE INTO orders o USING customers c ON o.id = c.id WHEN NOT MATCHED THEN INSERT (id, tenant_id) VALUES (1, 2)",
     "COPY (SELECT id FROM orders WHERE lower(status) = 'x') TO STDOUT",
+    "SELECT pg_advisory_xact_lock(1, 2)",
 ];
 
 /// What the verifier is not asked about: masks, functions and options are the gate's alone.
@@ -57,6 +58,7 @@ fn is_the_gates(fault: Fault) -> bool {
         | Fault::CaseOnQuery
         | Fault::Fence
         | Fault::Having
+        | Fault::LockKeys
         | Fault::Defer
         | Fault::OwnValue
         | Fault::Assignment => false,

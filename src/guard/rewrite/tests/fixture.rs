@@ -91,6 +91,10 @@ pub(in crate::guard) fn policy() -> Policy {
         ("jsonb_populate_record", FunctionKind::Function, Volatility::Stable),
         ("generate_series", FunctionKind::Function, Volatility::Immutable),
         ("query_to_xml", FunctionKind::Function, Volatility::Volatile),
+        ("hashtext", FunctionKind::Function, Volatility::Immutable),
+        ("pg_advisory_xact_lock", FunctionKind::Function, Volatility::Volatile),
+        ("pg_try_advisory_lock", FunctionKind::Function, Volatility::Volatile),
+        ("pg_advisory_unlock", FunctionKind::Function, Volatility::Volatile),
     ];
     let functions = functions.map(|(name, kind, volatility)| Function {
         kind,

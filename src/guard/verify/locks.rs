@@ -1,0 +1,86 @@
+//! The keys of advisory locks: whatever calls a function of theirs gives it the hash of a text that begins with the tenant's
+//! own key.
+
+use pg_query::NodeEnum;
+use pg_query::protobuf::{FuncCall, Node, RawStmt};
+
+use super::predicate::Predicates;
+use super::tree::{node, strings};
+use crate::base::oid::TEXT;
+use crate::sql::walk::{Part, Walk};
+
+impl Predicates<'_> {
+    /// Every call in a statement.
+    pub(super) fn check_locks(&self, statement: &RawStmt) -> Result<(), String> {
+        let mut wrong = None;
+        statement.fields(&mut |part| self.find_lock(part, &mut wrong));
+        wrong.map_or(Ok(()), |name| Err(format!("the key given to {name} is not the tenant's own")))
+    }
+
+    fn find_lock(&self, part: Part<'_>, wrong: &mut Option<String>) -> bool {
+        super::count_step();
+        if let Part::Node(NodeEnum::FuncCall(call)) = part
+            && let Some(name) = takes_key(call)
+            && !self.is_key(&call.args)
+        {
+            *wrong = Some(name.to_owned());
+            return true;
+        }
+        part.fields(&mut |inner| self.find_lock(inner, wrong))
+    }
+
+    /// `('x' || encode(substr(sha256(convert_to($n || ..., ..) || ...), 1, 8), 'hex'))::bit(64)::int8`, read from the outside in.
+    fn is_key(&self, args: &[Node]) -> bool {
+        let [Node { node: Some(key) }] = args else { return false };
+        let hashed = cast(key)
+            .and_then(cast)
+            .and_then(|digits| concatenated(digits, false))
+            .and_then(|hex| first_of(hex, "encode"))
+            .and_then(|head| first_of(head, "substr"))
+            .and_then(|hash| first_of(hash, "sha256"));
+        let Some(mut bytes) = hashed else { return false };
+        while let Some(before) = concatenated(bytes, true) {
+            bytes = before;
+        }
+        let space = first_of(bytes, "convert_to").and_then(|text| concatenated(text, true));
+        self.is_own_text(space)
+    }
+
+    /// The parameter that holds the tenant's key as a text.
+    fn is_own_text(&self, value: Option<&NodeEnum>) -> bool {
+        let slot = self.slot_of(value).and_then(|at| self.slots.get(at));
+        slot.is_some_and(|slot| slot.key.is_none() && slot.type_oid == TEXT)
+    }
+}
+
+/// The name of a function whose argument is a lock's key.
+fn takes_key(call: &FuncCall) -> Option<&str> {
+    let name = strings(&call.funcname)?;
+    let bare = match name.as_slice() {
+        [bare] | ["pg_catalog", bare] | [_, "pg_catalog", bare] => *bare,
+        _ => return None,
+    };
+    let names = ["pg_advisory_", "pg_try_advisory_"];
+    (names.iter().any(|start| bare.starts_with(start)) && bare != "pg_advisory_unlock_all").then_some(bare)
+}
+
+fn cast(value: &NodeEnum) -> Option<&NodeEnum> {
+    match value {
+        NodeEnum::TypeCast(cast) => node(&cast.arg),
+        _ => None,
+    }
+}
+
+/// One side of `left || right`.
+fn concatenated(value: &NodeEnum, left: bool) -> Option<&NodeEnum> {
+    let NodeEnum::AExpr(expr) = value else { return None };
+    let joins = strings(&expr.name)? == ["pg_catalog", "||"];
+    node(if left { &expr.lexpr } else { &expr.rexpr }).filter(|_| joins)
+}
+
+/// The first argument of a call of a function of the system's.
+fn first_of<'v>(value: &'v NodeEnum, name: &str) -> Option<&'v NodeEnum> {
+    let NodeEnum::FuncCall(call) = value else { return None };
+    let called = strings(&call.funcname)? == ["pg_catalog", name];
+    call.args.first()?.node.as_ref().filter(|_| called)
+}
