@@ -25,8 +25,6 @@ const REFUSED: &[(&str, &str)] = &[
     // Rules
     ("INSERT INTO legacy_notes VALUES (1, 'x')", "42501"),
     // Sequences: one for all tenants
-    ("SELECT currval('orders_id_seq')", "42501"),
-    ("SELECT lastval()", "42501"),
     ("SELECT setval('orders_id_seq', 1)", "42501"),
     ("SELECT last_value FROM orders_id_seq", "42501"),
     // Large objects
@@ -36,7 +34,6 @@ const REFUSED: &[(&str, &str)] = &[
     // Statistics and activity
     ("SELECT * FROM pg_stats", "42501"),
     ("SELECT query FROM pg_stat_activity", "42501"),
-    ("SELECT pg_relation_size('orders')", "42501"),
 ];
 
 /// What applications need all the same.
@@ -63,7 +60,7 @@ fn refused_by_default_and_allowed_by_the_lists() {
         it.simple(sql).ok();
     }
     for (sql, hint) in
-        [("SELECT currval('orders_id_seq')", "RETURNING"), ("SELECT setval('orders_id_seq', 1)", "all tenants")]
+        [("SELECT currval('orders_id' || '_seq')", "literal"), ("SELECT setval('orders_id_seq', 1)", "all tenants")]
     {
         assert!(it.simple(sql).errors[0][&'H'].contains(hint), "{sql}");
     }

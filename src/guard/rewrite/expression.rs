@@ -246,7 +246,7 @@ impl Rewriter<'_> {
             self.effect(effect);
         }
         self.exprs(args)?;
-        if functions::shows_comments(self.mode, funcname)
+        if functions::tells_of_shared_tables(self.mode, funcname)
             && let Some(object) = args.first_mut()
         {
             *object = tree::null_oid();

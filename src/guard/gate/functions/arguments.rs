@@ -118,8 +118,17 @@ fn looks_names_up(bare: &str) -> bool {
     (bare.starts_with("has_") && bare.ends_with("_privilege")) || bare == "pg_has_role" || bare.starts_with("to_reg")
 }
 
-/// Constants, parameters, session values and columns that are no tenant table's.
+/// Constants, parameters, session values and columns that are no tenant table's, and names put together of these.
 fn is_plain(policy: &Policy, node: &Node) -> bool {
+    if let Some(NodeEnum::AExpr(e)) = node.node.as_ref() {
+        let both = [&e.lexpr, &e.rexpr].into_iter().all(|side| side.as_deref().is_some_and(|s| is_plain(policy, s)));
+        return both && matches!(parts(&e.name).as_deref(), Some(["||"] | ["pg_catalog", "||"]));
+    }
+    if let Some(NodeEnum::FuncCall(call)) = node.node.as_ref() {
+        let quotes =
+            matches!(parts(&call.funcname).as_deref(), Some([name] | ["pg_catalog", name]) if QUOTES.contains(name));
+        return quotes && call.args.iter().all(|arg| is_plain(policy, arg));
+    }
     if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
         return cast.arg.as_deref().is_some_and(|a| is_plain(policy, a));
     }
@@ -129,6 +138,9 @@ fn is_plain(policy: &Policy, node: &Node) -> bool {
     }
     matches!(node.node, Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::SqlvalueFunction(_)))
 }
+
+/// Functions that put a name together.
+const QUOTES: &[&str] = &["quote_ident", "format", "concat"];
 
 /// A column of that name in any tenant table. (Without an alias list a column of the catalog keeps its name.)
 fn is_tenant_column(policy: &Policy, column: &str) -> bool {

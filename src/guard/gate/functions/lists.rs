@@ -162,11 +162,21 @@ pub(super) const ALLOWED: &[&str] = &[
     "pg_my_temp_schema",
     "pg_is_other_temp_schema",
     "pg_postmaster_start_time",
+    "pg_sleep",
+    "pg_sleep_for",
+    "pg_sleep_until",
     "pg_trigger_depth",
     "session_user",
     "version",
     "unicode_version",
     "icu_unicode_version",
+    // ids of transactions, which count for the whole server: they tell that others are at work, not what they do
+    "pg_current_snapshot",
+    "pg_current_xact_id",
+    "pg_current_xact_id_if_assigned",
+    "txid_current",
+    "txid_current_if_assigned",
+    "txid_current_snapshot",
     // what psql, drivers and ORMs ask of the catalog: names and definitions, no contents
     "aclexplode",
     "aclitemout",
@@ -293,9 +303,6 @@ pub(super) const DENIED: &[&str] = &[
     "pg_sequence_last_value",
     "pg_notify",
     "pg_listening_channels",
-    "pg_sleep",
-    "pg_sleep_for",
-    "pg_sleep_until",
     "setseed",
     "row_security_active",
     "pg_get_functiondef",
@@ -305,13 +312,12 @@ pub(super) const DENIED: &[&str] = &[
     "pg_cursor",
     "pg_lock_status",
     "pg_mcv_list_items",
-    "pg_relation_size",
-    "pg_table_size",
-    "pg_total_relation_size",
-    "pg_indexes_size",
     "pg_database_size",
     "pg_tablespace_size",
 ];
+
+/// Sizes of relations: in shared tables they count the rows of all tenants, and are made NULL there.
+pub(super) const SIZES: &[&str] = &["pg_relation_size", "pg_table_size", "pg_total_relation_size", "pg_indexes_size"];
 
 /// Extensions whose functions compute on their arguments alone, with the few that do not.
 const VALUE_EXTENSIONS: &[(&str, &[&str])] = &[

@@ -79,15 +79,16 @@ pub(crate) fn lock_call(name: &[Node]) -> Option<LockCall> {
     }
 }
 
-/// Whether a call would show the operator's comments on shared tables. Its first argument, an oid, must then become NULL:
-/// the answer is that of a table without comments, so that psql's `\d+` and ORMs' introspection work.
-pub(crate) fn shows_comments(mode: &Mode, name: &[Node]) -> bool {
+/// Whether a call would show the operator's comments on shared tables, or their size. Its first argument, an oid, must then
+/// become NULL: the answer is that of a table without comments, or none, so that psql's `\d+` and ORMs' introspection work.
+pub(crate) fn tells_of_shared_tables(mode: &Mode, name: &[Node]) -> bool {
     let names = parts(name).unwrap_or_default();
     let bare = match names.as_slice() {
         [bare] | ["pg_catalog", bare] => *bare,
         _ => return false,
     };
-    matches!(mode, Mode::Shared) && matches!(bare, "obj_description" | "col_description" | "shobj_description")
+    matches!(mode, Mode::Shared)
+        && (matches!(bare, "obj_description" | "col_description" | "shobj_description") || lists::SIZES.contains(&bare))
 }
 
 /// Functional notation: `x.name` calls `name(x)` when `x` is a row and has no such column.
@@ -221,7 +222,10 @@ fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
     if lists::DENIED.contains(&bare) {
         return false;
     }
-    function.volatility == Volatility::Immutable || lists::ALLOWED.contains(&bare) || lists::is_advisory_lock(bare)
+    function.volatility == Volatility::Immutable
+        || lists::ALLOWED.contains(&bare)
+        || lists::is_advisory_lock(bare)
+        || (lists::SIZES.contains(&bare) && matches!(mode, Mode::Shared))
 }
 
 /// No function of that name: `name(x)` may still be a cast (`date(x)`) or a column (`email(t)`), which need no rule.
