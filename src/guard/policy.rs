@@ -159,6 +159,17 @@ impl Policy {
         self.in_common(name).any(|relation| !self.is_shared(relation))
     }
 
+    /// What tenants may do with the relation that a bare name means in the common schemas; with any of several, since the server
+    /// passes by those that the role may not use.
+    pub(crate) fn access_in_common(&self, name: &str) -> Option<Access> {
+        let access = |relation: &Relation| match self.tables.get(&relation.name) {
+            Some(TableRule::Shared(access)) => Some(*access),
+            Some(TableRule::Tenant(_)) | None => None,
+        };
+        let all: Option<Vec<Access>> = self.in_common(name).map(access).collect();
+        all?.into_iter().min()
+    }
+
     /// Whether all tenants may read a relation.
     pub(crate) fn is_shared(&self, relation: &Relation) -> bool {
         matches!(self.tables.get(&relation.name), Some(TableRule::Shared(_)))

@@ -63,8 +63,10 @@ fn what_is_made_in_a_transaction_is_met_in_it() {
     let lab = Lab::general();
     schemas(lab, "common_made");
     lab.run("common_made", "GRANT CREATE ON SCHEMA t_a TO t_a_role");
+    lab.run("common_made", "CREATE TABLE public.board (memo text); GRANT ALL ON public.board TO PUBLIC");
     let port = free_port();
-    let text = Setup::default().text(lab, port).replace("/schemas\"", "/common_made\"");
+    let tables = "\"public.board\" = { access = \"write\" }".to_owned();
+    let text = Setup { tables, ..Setup::default() }.text(lab, port).replace("/schemas\"", "/common_made\"");
     let proxy = Proxy::launch(&text, port);
     let mut session = schema_a(&proxy).connect();
     session.simple("BEGIN").ok();
@@ -73,6 +75,15 @@ fn what_is_made_in_a_transaction_is_met_in_it() {
     assert_eq!(session.simple("SELECT memo FROM ledger").ok().value(), "mine");
     session.simple("CREATE TABLE countries (name text)").ok();
     assert_eq!(session.simple("SELECT count(*) FROM countries").ok().value(), "0");
+    // A table that all tenants write
+    session.simple("CREATE TABLE board (memo text)").ok();
+    session.simple("INSERT INTO board SELECT memo FROM ledger; UPDATE board SET memo = memo || '!'").ok();
+    session.copy("COPY board FROM STDIN", b"copied\n").ok();
+    assert_eq!(
+        session.simple("SELECT string_agg(memo, ',' ORDER BY memo) FROM t_a.board").ok().value(),
+        "copied,mine!"
+    );
+    assert_eq!(session.simple("SELECT count(*) FROM public.board").ok().value(), "0");
     session.simple("CREATE TYPE mood AS ENUM ('sad')").ok();
     session.simple("CREATE TABLE person (of int, feels mood DEFAULT 'sad')").ok();
     session
@@ -82,6 +93,9 @@ fn what_is_made_in_a_transaction_is_met_in_it() {
     assert_eq!(session.simple("SELECT * FROM ledger").sqlstate(), "42P01");
     session.simple("ROLLBACK").ok();
     assert_eq!(session.simple("SELECT count(*) FROM countries").ok().value(), "4");
+    session.simple("INSERT INTO board VALUES ('for all')").ok();
+    session.copy("COPY board FROM STDIN", b"copied\n").ok();
+    assert_eq!(session.simple("SELECT count(*) FROM public.board").ok().value(), "2");
 }
 
 /// By default it is the schemas that hold nothing but extensions; not one in which a tenant could create.

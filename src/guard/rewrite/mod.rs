@@ -177,26 +177,30 @@ impl<'p> Rewriter<'p> {
         }
     }
 
-    /// Rows are added to a relation: its columns may draw from sequences, whatever the statement gives for them.
+    /// Rows are added to a relation.
     fn adds_rows(&mut self, relation: &Option<RangeVar>) {
+        if self.draws(relation.as_ref()) {
+            self.effect(Effect::Draws);
+        }
+    }
+
+    /// Whether columns of a relation may draw from sequences where rows are added, whatever the statement gives for them.
+    fn draws(&self, relation: Option<&RangeVar>) -> bool {
         let serial = |column: &Column| match column.identity {
             Identity::Always | Identity::ByDefault => true,
             Identity::No => column.has_default && matches!(column.base_type_oid, INT2 | INT4 | INT8),
         };
-        let found = match relation.as_ref().map(|relation| self.resolve(relation)) {
+        match relation.map(|relation| self.resolve(relation)) {
             Some(Ok(
                 Resolved::Tenant(_, found)
                 | Resolved::Policed(_, found)
                 | Resolved::Shared(found, _)
                 | Resolved::Free(Some(found))
                 | Resolved::Own(Some(found)),
-            )) => found,
-            Some(Ok(Resolved::Free(None) | Resolved::Own(None))) => return self.effect(Effect::Draws),
+            )) => found.columns.iter().any(serial),
+            Some(Ok(Resolved::Free(None) | Resolved::Own(None))) => true,
             // Nobody writes there.
-            Some(Ok(Resolved::System(..)) | Err(_)) | None => return,
-        };
-        if found.columns.iter().any(serial) {
-            self.effect(Effect::Draws);
+            Some(Ok(Resolved::System(..)) | Err(_)) | None => false,
         }
     }
 

@@ -58,10 +58,19 @@ impl Rewriter<'_> {
                 | Err(_) => return true,
             }
         }
-        if let Part::Node(node) = part
-            && self.calls_beyond(node, found)
-        {
-            return true;
+        if let Part::Node(node) = part {
+            if self.calls_beyond(node, found) {
+                return true;
+            }
+            if let NodeEnum::InsertStmt(insert) = node
+                && self.draws(insert.relation.as_ref())
+            {
+                found.effects.push(Effect::Draws);
+            } else if let NodeEnum::MergeStmt(merge) = node
+                && self.draws(merge.relation.as_ref())
+            {
+                found.effects.push(Effect::Draws);
+            }
         }
         part.fields(&mut |inner| self.is_for_rewriter(inner, found))
     }

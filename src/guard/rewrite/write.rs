@@ -68,8 +68,11 @@ impl<'p> Rewriter<'p> {
                 Ok(Target::Policed(table, found))
             }
             Resolved::Shared(found, access) if access >= wanted => {
-                relation.schemaname.clone_from(&found.name.schema);
-                relation.relname.clone_from(&found.name.name);
+                // In the schema layout a bare name is the tenant's own first, which may have been made a moment ago.
+                if self.guarding() || !relation.schemaname.is_empty() {
+                    relation.schemaname.clone_from(&found.name.schema);
+                    relation.relname.clone_from(&found.name.name);
+                }
                 self.add_relation(relation, found, false, None);
                 Ok(Target::Free)
             }

@@ -111,8 +111,12 @@ fn in_schema<'p>(
         Some(relation) if is_system(relation) => system::rule(policy, mode, relation),
         None if is_system_schema(schema) => Err(undefined(schema, name)),
         // As for the server, a shared table stands behind the tenant's own of that name, which may have been made just now.
-        Some(relation) if schema.is_empty() && !is_in_own(mode, relation) && !policy.is_hidden_in_common(name) => {
-            shared_elsewhere(policy, found).ok_or_else(|| undefined(schema, name))
+        Some(relation)
+            if schema.is_empty()
+                && !is_in_own(mode, relation)
+                && let Some(access) = policy.access_in_common(name) =>
+        {
+            Ok(Resolved::Shared(relation, access))
         }
         Some(relation) if is_in_own(mode, relation) && relation.kind == RelKind::ForeignTable => {
             foreign_table(policy, relation)

@@ -9,7 +9,7 @@ use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeTableSample, RangeVar
 use crate::base::{Access, Mode, QualifiedName, Refusal};
 use crate::catalog::{RelKind, Relation};
 use crate::guard::fault::{Fault, planted};
-use crate::guard::gate::relations::{Mask, Resolved};
+use crate::guard::gate::relations::{self, Mask, Resolved};
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
 use crate::guard::rewrite::parent::is_name_of_parent;
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Locking, Merges, Refs, Shape, Source};
@@ -273,7 +273,8 @@ impl<'p> Rewriter<'p> {
     fn keep(&mut self, item: &mut Node, written: &RangeVar, found: &'p Relation, shared: bool) {
         self.add_relation(written, found, shared, None);
         // In the schema layout a tenant's own table of that name, made a moment ago, stands before a shared one.
-        if !(shared && written.schemaname.is_empty() && matches!(self.mode, Mode::Schema(_))) {
+        let own_first = written.schemaname.is_empty() && matches!(self.mode, Mode::Schema(_));
+        if !own_first || relations::is_system(found) {
             qualify(item, &found.name);
         }
     }

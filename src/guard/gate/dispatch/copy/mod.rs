@@ -46,7 +46,7 @@ pub(super) fn gate(
     {
         own.as_ref().clone_into(&mut relation.schemaname);
     }
-    if stmt.is_from { copy_from(stmt, &resolved, parts) } else { copy_to(stmt, &resolved, parts) }
+    if stmt.is_from { copy_from(mode, stmt, &resolved, parts) } else { copy_to(stmt, &resolved, parts) }
 }
 
 /// An operator's COPY, files of the server included.
@@ -97,7 +97,12 @@ fn copy_to(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts)
     Ok(gated())
 }
 
-fn copy_from(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts) -> Result<Gated, Refusal> {
+fn copy_from(
+    mode: &Mode,
+    stmt: &mut CopyStmt,
+    resolved: &Resolved<'_>,
+    parts: &mut impl Parts,
+) -> Result<Gated, Refusal> {
     let gated = || Gated::new(StatementKind::CopyIn, Sent::Printed);
     let read_only = |relation: &Relation| {
         let message = format!("permission denied for table {}", relation.name.name);
@@ -110,7 +115,10 @@ fn copy_from(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Part
             if stmt.where_clause.is_some() {
                 return Err(unsupported("COPY FROM with WHERE is not supported for shared tables"));
             }
-            qualify(stmt.relation.as_mut(), relation);
+            // As it was written where the path has the tenant's own schema first.
+            if stmt.relation.as_ref().is_some_and(|it| !it.schemaname.is_empty()) || !matches!(mode, Mode::Schema(_)) {
+                qualify(stmt.relation.as_mut(), relation);
+            }
             return Ok(gated());
         }
         Resolved::Shared(relation, Access::Read) | Resolved::System(relation, _) => return read_only(relation),
