@@ -26,12 +26,17 @@ fn queries_are_nobody_elses_business() {
         "CREATE TEMP TABLE numbered (id serial, n int)",
         "INSERT INTO numbered (n) VALUES (1), (2)",
         "SELECT lastval(), currval('numbered_id_seq')",
-        "DROP TABLE fresh, numbered",
+        "PREPARE numbers (int) AS SELECT n FROM generate_series(1, $1) n",
+        "CREATE TEMP TABLE taken AS EXECUTE numbers (3)",
+        "EXPLAIN (COSTS off) CREATE TEMP TABLE more AS EXECUTE numbers (3)",
+        "SELECT count(*) FROM taken",
+        "SELECT pg_stat_clear_snapshot()",
+        "DROP TABLE fresh, numbered, taken",
     ] {
         let wanted = directly.simple(sql).ok();
         let reply = through.simple(sql).ok();
         assert_eq!((reply.texts(), &reply.tags), (wanted.texts(), &wanted.tags), "{sql}");
-        if !sql.contains("TABLE") && !sql.starts_with("INSERT") {
+        if !sql.contains("TABLE") && !sql.starts_with("INSERT") && !sql.starts_with("PREPARE") {
             let reply = through.extended(sql, &[]).ok();
             assert_eq!(reply.texts(), wanted.texts(), "{sql}");
         }

@@ -45,7 +45,10 @@ fn inner(mode: &Mode, query: Option<&mut Node>, parts: &mut impl Parts) -> Resul
     } else {
         Some(query)
     };
-    session::guard_inner(query, parts).map(|()| false)
+    match query {
+        Some(Node { node: Some(NodeEnum::ExecuteStmt(stmt)) }) => session::execute(stmt, parts).map(|()| true),
+        query => session::guard_inner(query, parts).map(|()| false),
+    }
 }
 
 /// Leaves FORMAT and VERBOSE, takes what is switched off away, refuses the rest, and switches costs off.

@@ -412,7 +412,6 @@ const REACHING: &[&str] = &[
     "pg_show_all_file_settings",
     "pg_show_replication_origin_status",
     "pg_start_backup",
-    "pg_stat_clear_snapshot",
     "pg_stat_file",
     "pg_stat_get_activity",
     "pg_stat_get_archiver",
@@ -423,7 +422,8 @@ const REACHING: &[&str] = &[
     "pg_stat_get_slru",
     "pg_stat_get_subscription*",
     "pg_stat_get_wal*",
-    "pg_stat_reset*",
+    // pg_stat_reset() is for the database it is called in.
+    "pg_stat_reset_*",
     "pg_stat_statements*",
     "pg_stop_backup",
     "pg_switch_wal",

@@ -126,6 +126,7 @@ fn each_mode_has_its_path() {
         ("SET search_path TO anything", "ok"),
         ("SET work_mem = '1GB'", "ok"),
         ("SET app.other = 'x'", "ok"),
+        ("SET session_replication_role = replica", "ok"),
         ("SHOW ALL", "ok"),
         ("SET ROLE other", "42501"),
         ("SET client_encoding = 'LATIN1'", "42501"),

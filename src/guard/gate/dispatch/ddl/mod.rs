@@ -28,7 +28,7 @@ pub(super) fn gate(
         Mode::Database if database::names_beyond(node) => Err(refused(mode, name)),
         Mode::Database | Mode::Operator => {
             guard_query(node, parts)?;
-            let gated = with_effects(node, Sent::AsWritten);
+            let gated = with_effects(node, if executes(node) { Sent::Changed } else { Sent::AsWritten });
             if matches!(mode, Mode::Database) {
                 names::check(policy, mode, tree)?;
             }
@@ -142,6 +142,12 @@ fn guard_query(node: &mut NodeEnum, parts: &mut impl Parts) -> Result<(), Refusa
             Err(unsupported("this definition is not supported here"))
         }
     }
+}
+
+/// CREATE TABLE AS EXECUTE: the name of the prepared statement was changed.
+fn executes(node: &NodeEnum) -> bool {
+    let query = if let NodeEnum::CreateTableAsStmt(stmt) = node { stmt.query.as_deref() } else { None };
+    query.is_some_and(|query| matches!(query.node, Some(NodeEnum::ExecuteStmt(_))))
 }
 
 /// What a definition names besides relations, types and functions (those: `names::check`).
