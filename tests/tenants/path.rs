@@ -1,7 +1,9 @@
 //! The search path as what names the tenant: a login of several tenants of the schema layout, as Apartment, django-tenants and
 //! Hibernate have it.
 
+use crate::support::lab::Lab;
 use crate::support::message::{bind, execute, parse, sync};
+use crate::support::proxy::{Proxy, Setup};
 use crate::support::session::{Endpoint, Session};
 
 const NAME: &str = "SELECT min(name) FROM customers";
@@ -53,6 +55,21 @@ fn the_schema_that_stands_first_names_the_tenant() {
     assert_eq!(whose(&mut it), B);
     it.exchange(&[bind("", "to_a", &[], &[]), execute("", 0), sync()], 1).ok();
     assert_eq!(whose(&mut it), A);
+}
+
+/// The first that a proxy sees of a place may be a transaction in it: which schemas are common is known before it begins.
+#[test]
+fn a_place_that_was_not_needed_before() {
+    let lab = Lab::general();
+    let proxy = Proxy::start(lab, &Setup { database: "tenants".to_owned(), ..Setup::default() });
+    for begin in ["SET LOCAL search_path = t_a", "SET LOCAL app.tenant_id = 'sb'"] {
+        let mut it = Endpoint::new(proxy.port, "jobs", "jobs_pw", "tenants").connect();
+        it.simple("BEGIN").ok();
+        it.simple(begin).ok();
+        it.simple(NAME).ok();
+        assert_eq!(it.simple("SELECT 'A'::citext = 'a'").ok().value(), "t");
+        it.simple("COMMIT").ok();
+    }
 }
 
 #[test]

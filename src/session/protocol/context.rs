@@ -33,16 +33,21 @@ impl Session {
         if !self.starts() {
             return Ok(());
         }
-        self.follow_path();
+        self.follow_path()?;
         self.apply_context()?;
         self.send_unsent()
     }
 
     /// Which schemas stand behind a tenant's own is part of the rules that statements are decided by: the search path goes with them.
-    fn follow_path(&mut self) {
-        if let Mode::Schema(own) = &self.context.backend.mode {
-            self.context.settings.seal_path(self.context.backend.guard.policy().schema_path(own));
+    /// Of a place that was not needed before they are not known yet.
+    fn follow_path(&mut self) -> Result<(), NotReady> {
+        let backend = Arc::clone(&self.context.backend);
+        let Mode::Schema(own) = &backend.mode else { return Ok(()) };
+        if self.context.switching.is_some() && backend.guard.epoch() == 0 {
+            self.check_catalog(&backend)?;
         }
+        self.context.settings.seal_path(backend.guard.policy().schema_path(own));
+        Ok(())
     }
 
     fn apply_context(&mut self) -> Result<(), NotReady> {
