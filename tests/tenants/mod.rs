@@ -5,6 +5,7 @@ mod context;
 mod ddl;
 mod defaults;
 mod elsewhere;
+mod introspection;
 mod layouts;
 mod loads;
 mod modes;

@@ -1,4 +1,4 @@
-//! Functions of the server that a tenant with a database of its own may call on its part of it: its argument is held to that.
+//! Functions of the server that a tenant may call on its own part of it, or on nothing: their argument is held to that.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, SqlValueFunctionOp};
@@ -24,7 +24,13 @@ impl Rewriter<'_> {
             [bare] | ["pg_catalog", bare] if names.len() == call.funcname.len() => *bare,
             _ => return Ok(false),
         };
-        if !matches!(self.mode, Mode::Database) || !is_plain(call) {
+        if !is_plain(call) {
+            return Ok(false);
+        }
+        if matches!(self.mode, Mode::Shared | Mode::Schema(_)) {
+            return self.held_to_nothing(bare, &mut call.args);
+        }
+        if !matches!(self.mode, Mode::Database) {
             return Ok(false);
         }
         match (bare, call.args.as_mut_slice()) {
@@ -41,6 +47,22 @@ impl Rewriter<'_> {
         }
         // Its name could be another function's on the client's search path.
         call.funcname = vec![tree::string("pg_catalog"), tree::string(bare)];
+        self.rewritten = true;
+        Ok(true)
+    }
+}
+
+impl Rewriter<'_> {
+    /// How large a table is tells of all tenants that share it: the answer is NULL, as for a table that is not there, so that lists
+    /// of tables have their other columns.
+    fn held_to_nothing(&mut self, bare: &str, args: &mut [Node]) -> Result<bool, Refusal> {
+        let [object, others @ ..] = args else { return Ok(false) };
+        if !matches!(bare, "pg_relation_size" | "pg_table_size" | "pg_indexes_size" | "pg_total_relation_size") {
+            return Ok(false);
+        }
+        self.expr(object)?;
+        self.exprs(others)?;
+        *object = tree::null_oid();
         self.rewritten = true;
         Ok(true)
     }

@@ -1,11 +1,11 @@
 //! Functions that are harmless or not by their arguments.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, TypeName, a_const};
+use pg_query::protobuf::{AExprKind, Node, TypeName, a_const};
 
 use crate::base::{Mode, Refusal, RefusalKind};
 use crate::guard::gate::names::{ambiguous, denied, may_be_named, parts, schema_is_own};
-use crate::guard::{Policy, TableRule};
+use crate::guard::{Policy, TableRule, nodes};
 
 /// Checks the arguments of functions that look names up or advance sequences.
 ///
@@ -24,7 +24,7 @@ pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> 
         ));
     }
     if looks_names_up(bare) {
-        return match args.iter().find(|arg| !is_plain(policy, arg)) {
+        return match args.iter().find(|arg| !(is_plain(policy, arg) || is_built_name(policy, mode, arg))) {
             Some(_) => Err(denied(
                 RefusalKind::Function,
                 format!("permission denied for function {bare}"),
@@ -118,17 +118,8 @@ fn looks_names_up(bare: &str) -> bool {
     (bare.starts_with("has_") && bare.ends_with("_privilege")) || bare == "pg_has_role" || bare.starts_with("to_reg")
 }
 
-/// Constants, parameters, session values and columns that are no tenant table's, and names put together of these.
+/// Constants, parameters, session values and columns that are no tenant table's.
 fn is_plain(policy: &Policy, node: &Node) -> bool {
-    if let Some(NodeEnum::AExpr(e)) = node.node.as_ref() {
-        let both = [&e.lexpr, &e.rexpr].into_iter().all(|side| side.as_deref().is_some_and(|s| is_plain(policy, s)));
-        return both && matches!(parts(&e.name).as_deref(), Some(["||"] | ["pg_catalog", "||"]));
-    }
-    if let Some(NodeEnum::FuncCall(call)) = node.node.as_ref() {
-        let quotes =
-            matches!(parts(&call.funcname).as_deref(), Some([name] | ["pg_catalog", name]) if QUOTES.contains(name));
-        return quotes && call.args.iter().all(|arg| is_plain(policy, arg));
-    }
     if let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() {
         return cast.arg.as_deref().is_some_and(|a| is_plain(policy, a));
     }
@@ -139,8 +130,36 @@ fn is_plain(policy: &Policy, node: &Node) -> bool {
     matches!(node.node, Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_) | NodeEnum::SqlvalueFunction(_)))
 }
 
-/// Functions that put a name together.
-const QUOTES: &[&str] = &["quote_ident", "format", "concat"];
+/// A name that is put together of catalog columns: `quote_ident(schemaname) || '.' || quote_ident(tablename)`. What stands in it
+/// literally is no name.
+#[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
+fn is_built_name(policy: &Policy, mode: &Mode, node: &Node) -> bool {
+    let built = |node: &Node| is_built_name(policy, mode, node);
+    match node.node.as_ref() {
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(built),
+        Some(NodeEnum::ColumnRef(_)) => is_plain(policy, node),
+        Some(NodeEnum::AConst(_)) => {
+            let free = matches!(mode, Mode::Shared | Mode::Database | Mode::Operator);
+            free || matches!(literal(node), Some("." | "%I.%I" | "%s.%s"))
+        }
+        Some(NodeEnum::AExpr(e)) => {
+            let joins = e.kind() == AExprKind::AexprOp
+                && matches!(parts(&e.name).as_deref(), Some(["||"] | ["pg_catalog", "||"]));
+            joins && [&e.lexpr, &e.rexpr].into_iter().all(|side| side.as_deref().is_some_and(built))
+        }
+        Some(NodeEnum::FuncCall(call)) => {
+            let name = parts(&call.funcname);
+            let known = matches!(
+                name.as_deref(),
+                Some(["quote_ident" | "format" | "concat"] | ["pg_catalog", "quote_ident" | "format" | "concat"])
+            );
+            let plain =
+                call.agg_order.is_empty() && call.agg_filter.is_none() && call.over.is_none() && !call.func_variadic;
+            known && plain && call.args.iter().all(built)
+        }
+        Some(nodes::statement!() | nodes::part!()) | None => false,
+    }
+}
 
 /// A column of that name in any tenant table. (Without an alias list a column of the catalog keeps its name.)
 fn is_tenant_column(policy: &Policy, column: &str) -> bool {

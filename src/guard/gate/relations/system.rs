@@ -2,7 +2,7 @@
 //! Source: attacks measured on Postgres 15, and the introspection queries of psql, drivers and ORMs.
 
 use crate::base::{Mode, Refusal};
-use crate::catalog::Relation;
+use crate::catalog::{Column, Relation};
 use crate::guard::Policy;
 
 use super::{Resolved, system_denied, visible};
@@ -13,6 +13,8 @@ use crate::sql::quote_identifier;
 pub(crate) struct Mask {
     /// Columns that become an expression: name, SQL text. All others stay.
     pub(crate) columns: &'static [(&'static str, &'static str)],
+    /// Of the columns, only these are shown: all others become NULL. Empty: all are.
+    pub(crate) names_only: &'static [&'static str],
     /// Rows shown: a condition in SQL text over the relation's columns.
     pub(crate) rows: Option<String>,
 }
@@ -21,7 +23,7 @@ impl Mask {
     /// The subquery that stands for the relation: `SELECT "oid", ..., expr AS "reltuples" FROM pg_catalog.pg_class WHERE ...`.
     /// `tableoid` adds that system column (only when the statement names it, so that `*` keeps its width).
     pub(crate) fn subquery(&self, relation: &Relation, tableoid: bool) -> String {
-        let mut items: Vec<String> = relation.columns.iter().map(|column| self.item(&column.name)).collect();
+        let mut items: Vec<String> = relation.columns.iter().map(|column| self.item(column)).collect();
         if tableoid {
             items.push("tableoid".to_owned());
         }
@@ -38,10 +40,13 @@ impl Mask {
         sql
     }
 
-    fn item(&self, column: &str) -> String {
-        let name = quote_identifier(column);
-        match self.columns.iter().find(|(masked, _)| *masked == column) {
+    fn item(&self, column: &Column) -> String {
+        let name = quote_identifier(&column.name);
+        match self.columns.iter().find(|(masked, _)| *masked == column.name) {
             Some((_, expression)) => format!("{expression} AS {name}"),
+            None if !self.names_only.is_empty() && !self.names_only.contains(&column.name.as_str()) => {
+                format!("NULL::{} AS {name}", column.type_name)
+            }
             None => name,
         }
     }
@@ -201,6 +206,22 @@ const MASKED_CATALOG: &[Masked] = &[
     ),
 ];
 
+/// Views that count what all tenants do with a table or index: they list the relations, for whoever joins them, and NULL for the
+/// counts.
+const COUNTING: &[&str] = &[
+    "pg_stat_all_indexes",
+    "pg_stat_all_tables",
+    "pg_stat_user_indexes",
+    "pg_stat_user_tables",
+    "pg_statio_all_indexes",
+    "pg_statio_all_tables",
+    "pg_statio_user_indexes",
+    "pg_statio_user_tables",
+];
+
+/// What is no count in these.
+const NAMES_OF_COUNTED: &[&str] = &["relid", "indexrelid", "schemaname", "relname", "indexrelname"];
+
 /// The same of `information_schema`.
 const MASKED_INFORMATION_SCHEMA: &[Masked] = &[("routines", &[("routine_definition", "NULL::pg_catalog.text")], None)];
 
@@ -310,10 +331,13 @@ pub(super) fn rule<'p>(policy: &'p Policy, mode: &Mode, relation: &'p Relation) 
         // An extension's, or pg_toast: nothing is open in it.
         _ => (&[], &[]),
     };
-    let mask = masked
-        .iter()
-        .find(|(masked, _, _)| *masked == name)
-        .map(|(_, columns, rows)| Mask { columns, rows: rows.map(str::to_owned) });
+    let mask = masked.iter().find(|(masked, _, _)| *masked == name).map(|(_, columns, rows)| Mask {
+        columns,
+        names_only: &[],
+        rows: rows.map(str::to_owned),
+    });
+    let counting = relation.name.schema == "pg_catalog" && COUNTING.contains(&name);
+    let mask = mask.or_else(|| counting.then_some(Mask { columns: &[], names_only: NAMES_OF_COUNTED, rows: None }));
     match mode {
         Mode::Operator => Ok(Resolved::Free(Some(relation))),
         Mode::Database => in_database(relation, mask),
@@ -336,7 +360,7 @@ fn in_database(relation: &Relation, mask: Option<Mask>) -> Result<Resolved<'_>, 
     let name = relation.name.name.as_str();
     let own = OWN_PART.iter().find(|(of, _)| *of == name && relation.name.schema == "pg_catalog");
     if let Some((_, rows)) = own {
-        let mask = Mask { columns: &[], rows: Some((*rows).to_owned()) };
+        let mask = Mask { columns: &[], names_only: &[], rows: Some((*rows).to_owned()) };
         return Ok(Resolved::System(relation, Some(mask)));
     }
     if leaves_database(name) {
@@ -355,9 +379,10 @@ fn in_database(relation: &Relation, mask: Option<Mask>) -> Result<Resolved<'_>, 
 fn merge(mask: Option<Mask>, own: Option<String>) -> Option<Mask> {
     match (mask, own) {
         (mask, None) => mask,
-        (None, Some(own)) => Some(Mask { columns: &[], rows: Some(own) }),
+        (None, Some(own)) => Some(Mask { columns: &[], names_only: &[], rows: Some(own) }),
         (Some(mask), Some(own)) => Some(Mask {
             columns: mask.columns,
+            names_only: mask.names_only,
             rows: Some(match mask.rows {
                 Some(rows) => format!("({rows}) AND ({own})"),
                 None => own,

@@ -63,6 +63,7 @@ const NAMES: &[(&str, &str)] = &[
     ("schemaname", "tablename"),
     ("schemaname", "viewname"),
     ("schemaname", "matviewname"),
+    ("schemaname", "relname"),
 ];
 
 /// Columns with a schema's name, the most telling first.
