@@ -121,6 +121,7 @@ fn functions() -> HashMap<String, Vec<Function>> {
             language: "internal".to_owned(),
             body: None,
             arg_types: vec![TEXT],
+            returns: TEXT,
             takes_row: false,
             extension: None,
         };
@@ -135,6 +136,8 @@ fn operators() -> HashMap<String, Vec<Operator>> {
         left: oid,
         right: oid,
         leakproof,
+        result: if leakproof { BOOL } else { oid },
+        volatility: Volatility::Immutable,
         extension: None,
     };
     let comparisons = ["=", "<>", "<", "<=", ">", ">="]

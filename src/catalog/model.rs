@@ -214,6 +214,8 @@ pub struct Function {
     pub body: Option<String>,
     /// Types of the input arguments.
     pub arg_types: Vec<Oid>,
+    /// `prorettype`
+    pub returns: Oid,
     /// The only input argument is a composite type or `record`: reachable as `x.name` (functional notation).
     pub takes_row: bool,
     /// Name of the extension that owns it, if one does.
@@ -231,6 +233,10 @@ pub struct Operator {
     pub right: Oid,
     /// Its function is leakproof: it tells nothing of its operands but the result.
     pub leakproof: bool,
+    /// Type of what it gives.
+    pub result: Oid,
+    /// Volatility of its function.
+    pub volatility: Volatility,
     /// Name of the extension that owns it, if one does.
     pub extension: Option<String>,
 }
@@ -266,6 +272,8 @@ pub struct Catalog {
     pub server_version_num: u32,
     /// The upstream's role.
     pub role: UpstreamRole,
+    /// How texts are stored and compared.
+    pub texts: Texts,
     /// The upstream role's effective `search_path`, without `pg_catalog` unless it is listed explicitly; `"$user"` resolved.
     pub search_path: Vec<String>,
     /// All schemas.
@@ -332,6 +340,15 @@ impl std::fmt::Display for ReaderKind {
             ReaderKind::Function => f.write_str("the function"),
         }
     }
+}
+
+/// How a database stores and compares texts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Texts {
+    /// The encoding is UTF8.
+    pub utf8: bool,
+    /// Some column has a collation that is not deterministic.
+    pub loose_collations: bool,
 }
 
 /// A function that changes settings.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Policy, Protection, TableRule, TenantTable, Through};
-use crate::base::oid::{INT4, TEXT};
+use crate::base::oid::{BOOL, INT4, TEXT};
 use crate::base::{Access, Oid, QualifiedName};
 use crate::catalog::{
     Catalog, Column, Function, FunctionKind, Generated, Identity, Operator, RelKind, Relation, TypeInfo, Volatility,
@@ -68,6 +68,7 @@ pub(crate) fn function(name: &str, volatility: Volatility) -> Function {
         security_definer: false,
         language: "internal".to_owned(),
         arg_types: vec![TEXT],
+        returns: TEXT,
         body: None,
         takes_row: false,
         extension: None,
@@ -76,7 +77,15 @@ pub(crate) fn function(name: &str, volatility: Volatility) -> Function {
 
 /// An operator of two operands of these types.
 pub(crate) fn operator(name: &str, left: Oid, right: Oid, leakproof: bool) -> Operator {
-    Operator { name: named(name), left, right, leakproof, extension: None }
+    Operator {
+        name: named(name),
+        left,
+        right,
+        leakproof,
+        result: BOOL,
+        volatility: Volatility::Immutable,
+        extension: None,
+    }
 }
 
 /// A catalog of a server of major 15 with the schemas of what is in it.

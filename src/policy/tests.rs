@@ -345,6 +345,7 @@ fn casts_that_nobody_writes_are_named() {
         security_definer: false,
         language: "plpgsql".to_owned(),
         arg_types: vec![25],
+        returns: 25,
         body: None,
         takes_row: false,
         extension: None,

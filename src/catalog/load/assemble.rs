@@ -19,6 +19,7 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
     Catalog {
         server_version_num: server.version,
         role: server.role,
+        texts: server.texts,
         search_path: server.search_path,
         schemas: raw.schemas.into_iter().collect(),
         creators: lists(raw.creators),

@@ -5,7 +5,7 @@ use tokio_postgres::{Row, Transaction};
 use super::{LoadError, code, row};
 use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{
-    Cast, Catalog, ForeignKey, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader,
+    Cast, Catalog, ForeignKey, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader, Texts,
     UpstreamRole,
 };
 
@@ -14,13 +14,17 @@ pub(super) struct Server {
     pub(super) version: u32,
     pub(super) search_path: Vec<String>,
     pub(super) role: UpstreamRole,
+    pub(super) texts: Texts,
 }
 
 impl Server {
     /// Whether a catalog is of a server that says the same of itself and of our role.
     pub(super) fn says_the_same(&self, catalog: &Catalog) -> bool {
-        let Self { version, search_path, role } = self;
-        *version == catalog.server_version_num && *search_path == catalog.search_path && *role == catalog.role
+        let Self { version, search_path, role, texts } = self;
+        *version == catalog.server_version_num
+            && *search_path == catalog.search_path
+            && *role == catalog.role
+            && *texts == catalog.texts
     }
 }
 
@@ -153,7 +157,7 @@ const COLUMNS: &str = r"
     ORDER BY a.attrelid, a.attnum";
 const FUNCTIONS: &str = r"
     SELECT p.oid, n.nspname, p.proname AS name, p.prokind, p.provolatile, p.proleakproof, p.prosecdef, l.lanname,
-           p.proargtypes::oid[] AS arg_types,
+           p.proargtypes::oid[] AS arg_types, p.prorettype,
            CASE WHEN l.lanname = 'sql' AND p.prokind = 'f' AND n.nspname <> 'pg_catalog' AND e.extname IS NULL
                 THEN nullif(p.prosrc, '') END AS body, p.pronargs - p.pronargdefaults AS required_args, e.extname
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
@@ -161,7 +165,8 @@ const FUNCTIONS: &str = r"
     LEFT JOIN pg_extension e ON e.oid = d.refobjid
     WHERE n.nspname !~ '^pg_(toast_)?temp_'";
 const OPERATORS: &str = r"
-    SELECT n.nspname, o.oprname AS name, o.oprleft, o.oprright, coalesce(p.proleakproof, false) AS leakproof, e.extname
+    SELECT n.nspname, o.oprname AS name, o.oprleft, o.oprright, coalesce(p.proleakproof, false) AS leakproof, o.oprresult,
+           coalesce(p.provolatile, 'v') AS volatile, e.extname
     FROM pg_operator o JOIN pg_namespace n ON n.oid = o.oprnamespace
     LEFT JOIN pg_proc p ON p.oid = o.oprcode
     LEFT JOIN pg_depend d ON d.classid = 'pg_operator'::regclass AND d.objid = o.oid AND d.deptype = 'e'
@@ -235,7 +240,10 @@ pub(super) async fn server(transaction: &Transaction<'_>) -> Result<Server, Load
                               AND d.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, \
                                   (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())]) \
                               AND pg_catalog.strpos(pg_catalog.split_part(s.it, '=', 1), '.') OPERATOR(pg_catalog.>) 0 \
-                            ORDER BY 1) \
+                            ORDER BY 1), \
+                      pg_catalog.getdatabaseencoding()::pg_catalog.text OPERATOR(pg_catalog.=) 'UTF8', \
+                      EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation c \
+                              ON c.oid OPERATOR(pg_catalog.=) a.attcollation WHERE NOT c.collisdeterministic) \
                FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user";
     let row = transaction.query_one(sql, &[]).await?;
     let version: &str = row.try_get(0)?;
@@ -249,7 +257,8 @@ pub(super) async fn server(transaction: &Transaction<'_>) -> Result<Server, Load
         bypasses_rls: row.try_get(4)?,
         settings: row.try_get(5)?,
     };
-    Ok(Server { version, search_path, role })
+    let texts = Texts { utf8: row.try_get(6)?, loose_collations: row.try_get(7)? };
+    Ok(Server { version, search_path, role, texts })
 }
 
 pub(super) async fn schemas(transaction: &Transaction<'_>) -> Result<Vec<String>, LoadError> {
@@ -351,6 +360,7 @@ pub(super) async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Funct
             language: row.try_get("lanname")?,
             body: row.try_get("body")?,
             arg_types: row.try_get("arg_types")?,
+            returns: row.try_get("prorettype")?,
             takes_row: false,
             extension: row.try_get("extname")?,
         };
@@ -366,6 +376,8 @@ pub(super) async fn operators(transaction: &Transaction<'_>) -> Result<Vec<Opera
             left: row.try_get("oprleft")?,
             right: row.try_get("oprright")?,
             leakproof: row.try_get("leakproof")?,
+            result: row.try_get("oprresult")?,
+            volatility: row::volatility(letter(row, "volatile")?)?,
             extension: row.try_get("extname")?,
         })
     };
