@@ -52,6 +52,8 @@ faults! {
     Having "having",
     /// The late evaluation of a query that is compared with.
     Defer "defer",
+    /// The trial of an operand before any row is read.
+    Trial "trial",
     /// The comparison of a value for the tenant column.
     OwnValue "own-value",
     /// The check of assignments to the tenant column.

@@ -9,6 +9,7 @@ mod bind;
 pub mod context;
 pub mod copy_rows;
 pub mod copy_stream;
+mod facts;
 mod fault;
 #[cfg(test)]
 pub(crate) mod fixture;

@@ -3,6 +3,24 @@
 use pg_query::protobuf::Node;
 use serde_json::Value;
 
+/// A text that trees have in common if they are the same but for where their parts stood.
+pub(super) fn shape(tree: &Node) -> Option<String> {
+    let mut value = serde_json::to_value(tree).ok()?;
+    forget_places(&mut value);
+    Some(value.to_string())
+}
+
+fn forget_places(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            fields.retain(|key, _| !PLACES.contains(&key.as_str()));
+            fields.values_mut().for_each(forget_places);
+        }
+        Value::Array(items) => items.iter_mut().for_each(forget_places),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
 /// Fields that hold offsets into the text.
 const PLACES: [&str; 7] =
     ["location", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end", "name_location", "arg_location"];

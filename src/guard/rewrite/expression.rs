@@ -291,13 +291,18 @@ impl Rewriter<'_> {
     }
 
     fn sublink(&mut self, link: &mut SubLink) -> Walk {
+        let is_exists = link.sub_link_type() == SubLinkType::ExistsSublink;
         let SubLink { xpr: _, sub_link_type: _, sub_link_id: _, testexpr, oper_name, subselect, location } = link;
         if !oper_name.is_empty() {
             operators::check(self.policy, self.mode, oper_name)?;
         }
         self.maybe(testexpr)?;
         let query = subselect.as_deref_mut().ok_or_else(|| unsupported("this subquery"))?;
-        let shape = self.any_query(query)?;
+        let around = self.in_exists;
+        self.in_exists |= is_exists;
+        let shape = self.any_query(query);
+        self.in_exists = around;
+        let shape = shape?;
         if shape.looks_at.is_empty() {
             let passed_on = match shape.outputs.as_deref() {
                 Some([only]) => only.passed_on,

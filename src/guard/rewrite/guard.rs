@@ -18,13 +18,15 @@
 //! predicate or, where no table with a predicate can be named (a fenced subquery, a common table expression, a join with an
 //! alias, a masked system relation), on a subquery, `CASE WHEN (SELECT true) THEN ...`, which is not folded away.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node};
 
-use super::plain::{Plain, Verdict, becomes_join, deferred};
+use super::plain::{Plain, Trials, Verdict, becomes_join, deferred};
 use super::scope::{self, Fence, Guard, Item, Merges, Refs, at_stake};
+use super::trial::Held;
 use super::{Rewriter, tree, unsupported};
 use crate::base::Refusal;
 use crate::guard::fault::{Fault, planted};
@@ -90,7 +92,10 @@ impl<'p> Rewriter<'p> {
         &mut self,
         condition: Option<Box<Node>>,
         pending: &[usize],
+        held: Held,
     ) -> Result<Option<Box<Node>>, Refusal> {
+        let stake = self.any_at_stake_around();
+        let mut tried = Vec::new();
         let mut parts = Vec::with_capacity(pending.len());
         for item in pending {
             parts.extend(self.own_predicate(*item)?);
@@ -104,10 +109,16 @@ impl<'p> Rewriter<'p> {
             let queries = self.closed.len();
             let refs = self.looking_at(|this| this.expr(&mut conjunct))?;
             let queries = self.closed.len() > queries;
-            let cover = match self.judge_in(&conjunct, true) {
-                Verdict::Plain => Cover::None,
-                Verdict::Fenced => {
-                    self.looked_at(&refs);
+            self.rewritten |= stake && self.judge(true, Trials::Nowhere).spell_out(&mut conjunct);
+            let asked = RefCell::default();
+            let trials =
+                if held == Held::Once && !self.in_exists { Trials::Once(&asked) } else { Trials::Folded(&asked) };
+            let cover = match self.judge_in(&conjunct, true, trials) {
+                verdict @ (Verdict::Plain | Verdict::Fenced) => {
+                    if verdict == Verdict::Fenced {
+                        self.looked_at(&refs);
+                    }
+                    tried.append(&mut asked.take());
                     Cover::None
                 }
                 Verdict::Guarded => self.cover(&refs)?,
@@ -130,6 +141,7 @@ impl<'p> Rewriter<'p> {
                 parts.push(self.behind(&cover, theirs, tree::boolean(false))?);
             }
         }
+        self.try_ahead(tried, &mut parts);
         Ok(tree::all_of(parts).map(Box::new))
     }
 
@@ -149,7 +161,7 @@ impl<'p> Rewriter<'p> {
             for side in [&mut equality.lexpr, &mut equality.rexpr].into_iter().flatten() {
                 sides.push(self.looking_at(|this| this.expr(side))?);
             }
-            let verdict = self.judge_in(&conjunct, true);
+            let verdict = self.judge_in(&conjunct, true, Trials::Nowhere);
             self.defer_queries(&mut conjunct);
             let Some(NodeEnum::AExpr(equality)) = conjunct.node.as_mut() else { continue };
             for (side, refs) in [&mut equality.lexpr, &mut equality.rexpr].into_iter().flatten().zip(&sides) {
@@ -164,15 +176,19 @@ impl<'p> Rewriter<'p> {
             parts.push(conjunct);
         }
         if let Some(others) = tree::all_of(others) {
-            parts.extend(self.conditions(Some(Box::new(others)), &[])?.map(|it| *it));
+            parts.extend(self.conditions(Some(Box::new(others)), &[], Held::Folded)?.map(|it| *it));
         }
         Ok(tree::all_of(parts).map(Box::new))
     }
 
+    /// Whether values of others stand behind anything here or around.
+    pub(super) fn any_at_stake_around(&self) -> bool {
+        self.levels.iter().any(|level| level.items.iter().any(at_stake))
+    }
+
     /// A condition that stays beside the predicates is evaluated behind them. Returns whether it compares with a query.
     fn defer_queries(&mut self, conjunct: &mut Node) -> bool {
-        let stake = self.levels.iter().any(|level| level.items.iter().any(at_stake));
-        let deferred = stake && !planted(Fault::Defer) && deferred::defer(conjunct);
+        let deferred = self.any_at_stake_around() && !planted(Fault::Defer) && deferred::defer(conjunct);
         if deferred {
             self.note("a query that is compared with a column is evaluated on the tenant's own rows only");
             self.rewritten = true;
@@ -196,7 +212,7 @@ impl<'p> Rewriter<'p> {
         let at_stake = !planted(Fault::Having) && self.levels.last().is_some_and(|l| l.items.iter().any(at_stake));
         for mut conjunct in given {
             self.expr(&mut conjunct)?;
-            if self.judge_in(&conjunct, false) == Verdict::Plain || !at_stake {
+            if self.judge_in(&conjunct, false, Trials::Nowhere) == Verdict::Plain || !at_stake {
                 parts.push(conjunct);
             } else {
                 held.push(conjunct);
@@ -231,16 +247,21 @@ impl<'p> Rewriter<'p> {
     }
 
     /// How a condition of the innermost level, which was walked, may stand; with `queries` in it, or without.
-    fn judge_in(&self, condition: &Node, queries: bool) -> Verdict {
-        let judge = Plain {
+    fn judge_in(&self, condition: &Node, queries: bool, trials: Trials<'_>) -> Verdict {
+        self.judge(queries, trials).condition(condition)
+    }
+
+    fn judge<'a>(&'a self, queries: bool, trials: Trials<'a>) -> Plain<'a, 'p> {
+        Plain {
             policy: self.policy,
             mode: self.mode,
             levels: &self.levels,
             param_types: &self.param_types,
             closed: &self.closed,
             queries,
-        };
-        judge.condition(condition)
+            top: true,
+            trials,
+        }
     }
 
     fn item(&self, (level, item): Place) -> Option<&Item<'p>> {

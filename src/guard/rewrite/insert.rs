@@ -10,6 +10,7 @@ use super::from::alias_of;
 use super::outputs::gives_many;
 use super::parent::foreign_parent;
 use super::scope::{Item, Output, Source};
+use super::trial::Held;
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
 use crate::base::{Access, OWN_VALUE_ONLY, Refusal, RefusalKind, SqlState};
@@ -268,7 +269,7 @@ impl<'p> Rewriter<'p> {
                     Target::Tenant(..) if !planted(Fault::ConflictWhere) => &[0],
                     Target::Tenant(..) | Target::Policed(..) | Target::Free => &[],
                 };
-                *where_clause = self.conditions(where_clause.take(), pending)?;
+                *where_clause = self.conditions(where_clause.take(), pending, Held::Folded)?;
                 Ok(())
             }
             OnConflictAction::Undefined | OnConflictAction::OnconflictNone => Err(unsupported("this ON CONFLICT")),

@@ -7,6 +7,7 @@ use super::from::{Place, alias_of};
 use super::insert::in_their_places;
 use super::parent::foreign_parent;
 use super::scope::Output;
+use super::trial::Held;
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
 use crate::base::{Access, Mode, Refusal};
@@ -37,7 +38,7 @@ impl<'p> Rewriter<'p> {
             Target::Policed(..) | Target::Free => &[],
         };
         let on = if planted(Fault::MergeOn) { &[] } else { own };
-        *join_condition = self.conditions(join_condition.take(), on)?;
+        *join_condition = self.conditions(join_condition.take(), on, Held::Folded)?;
         let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
         for clause in merge_when_clauses {
             let Some(NodeEnum::MergeWhenClause(clause)) = clause.node.as_mut() else {
@@ -68,11 +69,11 @@ impl<'p> Rewriter<'p> {
         let (kind, command) = (clause.match_kind(), clause.command_type());
         let MergeWhenClause { match_kind: _, command_type: _, r#override: _, condition, target_list, values } = clause;
         match kind {
-            MergeMatchKind::MergeWhenMatched => *condition = self.conditions(condition.take(), own)?,
+            MergeMatchKind::MergeWhenMatched => *condition = self.conditions(condition.take(), own, Held::Folded)?,
             MergeMatchKind::MergeWhenNotMatchedBySource => {
                 self.since(170_000, "WHEN NOT MATCHED BY SOURCE")?;
                 let own = if planted(Fault::MergeBySource) { &[] } else { own };
-                *condition = self.conditions(condition.take(), own)?;
+                *condition = self.conditions(condition.take(), own, Held::Folded)?;
             }
             MergeMatchKind::MergeWhenNotMatchedByTarget => self.maybe(condition)?,
             MergeMatchKind::Undefined => return Err(unsupported("this branch of MERGE")),

@@ -24,6 +24,7 @@ mod sets;
 #[cfg(test)]
 pub(super) mod tests;
 mod tree;
+mod trial;
 mod write;
 
 use std::cell::Cell;
@@ -40,6 +41,8 @@ use crate::catalog::{Column, Identity};
 use crate::sql::parse::Statement;
 use plain::Closed;
 use scope::{CteFrame, Level, Locking, Refs};
+#[cfg(test)]
+pub(in crate::guard) use trial::trial_text;
 
 /// The greatest number of parameters in a statement (a 16-bit count in the protocol).
 const MAX_PARAMS: usize = 65_535;
@@ -87,6 +90,8 @@ pub(crate) struct Rewriter<'p> {
     refs: Vec<Refs>,
     /// Subqueries in expressions that look at nothing outside of themselves.
     closed: Vec<Closed>,
+    /// The walk is in an EXISTS, whose WHERE may become the condition of a join.
+    in_exists: bool,
     /// The client names a system column that is lost, or would mean another table's, behind a subquery of the guard's.
     loses_system_column: bool,
     /// What the query being walked locks.
@@ -134,6 +139,7 @@ impl<'p> Rewriter<'p> {
             levels: Vec::new(),
             refs: Vec::new(),
             closed: Vec::new(),
+            in_exists: false,
             loses_system_column: false,
             locking: Locking::None,
             met: Met::default(),

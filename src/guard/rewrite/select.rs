@@ -12,6 +12,7 @@ use super::from::Place;
 use super::outputs::{self, of_targets};
 use super::scope::{Cte, CteFrame, Item, Level, Locking, Merges, Output, Refs, Shape, Source};
 use super::tree::{self, as_string};
+use super::trial::Held;
 use super::{Met, Rewriter, unsupported};
 use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
@@ -137,7 +138,7 @@ impl Rewriter<'_> {
         if planted(Fault::Where) {
             pending.clear();
         }
-        *condition = self.conditions(condition.take(), &pending)?;
+        *condition = self.conditions(condition.take(), &pending, Held::Once)?;
         self.semi_joins(condition, &pending)?;
         self.rows_are_filtered();
         Ok(())

@@ -6,6 +6,7 @@ use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, ReturningO
 use super::from::{Place, alias_of};
 use super::outputs::of_targets;
 use super::scope::{Guard, Level, Output};
+use super::trial::Held;
 use super::{Rewriter, unsupported};
 use crate::base::{Access, Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
@@ -167,7 +168,7 @@ impl<'p> Rewriter<'p> {
             }
             return Ok(());
         }
-        *condition = self.conditions(condition.take(), &pending)?;
+        *condition = self.conditions(condition.take(), &pending, Held::Once)?;
         self.semi_joins(condition, &pending)?;
         self.rows_are_filtered();
         Ok(())

@@ -7,6 +7,7 @@ use super::level::Level;
 use super::predicate::Reference;
 use super::scope::Scope;
 use super::tree::{conjuncts, node};
+use super::trial::Held;
 use super::{Outcome, Verifier};
 use crate::guard::nodes;
 use crate::sql::walk::kind;
@@ -82,7 +83,8 @@ impl<'v, 'p> Verifier<'v, 'p> {
             rtindex: _,
         } = join;
         let on = conjuncts(node(quals));
-        self.no_leaks(&on, level.of_join(join), scope)?;
+        let held = if join.jointype() == JoinType::JoinInner { Held::Once } else { Held::Folded };
+        self.no_leaks(&on, level.of_join(join), scope, held)?;
         // An alias over the join hides the names inside: no outer condition can mean them.
         let outer = if alias.is_none() { conditions.clone() } else { Conditions::new() };
         let (left, right) = match join.jointype() {

@@ -14,6 +14,7 @@ use super::plain::may_stand_beside;
 use super::predicate::or_null;
 use super::scope::Scope;
 use super::tree::{conjuncts, is_bool, is_null, node, single_case, starred, strings};
+use super::trial::{Beside, Held};
 use super::{Outcome, Verifier};
 use crate::sql::walk::kind;
 
@@ -27,13 +28,16 @@ impl<'v, 'p> Verifier<'v, 'p> {
         conjuncts: &[&NodeEnum],
         level: Items<'_, 'v, 'p>,
         scope: &Scope<'_, 'v, 'p>,
+        held: Held,
     ) -> Outcome {
+        let held = if held == Held::Once && scope.in_exists() { Held::Folded } else { held };
+        let beside = Beside::new(conjuncts, held);
         conjuncts.iter().try_for_each(|conjunct| {
             let kind = kind(conjunct);
             if self.predicates.is_any_predicate(conjunct) {
                 return Ok(());
             }
-            if may_stand_beside(self.policy, conjunct) {
+            if may_stand_beside(self.policy, conjunct, &beside) {
                 return match level.is_moved_by(conjunct) {
                     true => Err(format!("a condition of kind {kind} may be moved beside the tenant predicate")),
                     false => Ok(()),

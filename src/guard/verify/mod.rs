@@ -20,6 +20,7 @@ mod query;
 mod scope;
 mod survey;
 mod tree;
+mod trial;
 mod write;
 
 #[cfg(test)]

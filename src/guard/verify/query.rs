@@ -1,10 +1,11 @@
 //! The walk over every field, and SELECT.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{RangeVar, SelectStmt};
+use pg_query::protobuf::{RangeVar, SelectStmt, SubLinkType};
 
 use super::scope::Scope;
 use super::tree::{conjuncts, node, nodes as nodes_of};
+use super::trial::Held;
 use super::{Outcome, Verifier};
 use crate::guard::nodes;
 use crate::sql::walk::{Part, Walk, kind};
@@ -40,6 +41,9 @@ impl<'v, 'p> Verifier<'v, 'p> {
             NodeEnum::MergeStmt(merge) => self.merge(merge, scope),
             NodeEnum::CopyStmt(copy) => self.copy(copy, scope),
             NodeEnum::RangeVar(relation) => self.bare_relation(relation, scope),
+            NodeEnum::SubLink(link) if link.sub_link_type() == SubLinkType::ExistsSublink => {
+                self.walk(node, &scope.exists())
+            }
             // `FOR UPDATE OF name`: names of FROM items, not of relations
             NodeEnum::LockingClause(_) => Ok(()),
             // Statements that may hold a query, or that tenants may send without one; with COPY, and the queries themselves,
@@ -103,9 +107,9 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let scope = scope.with(&ctes);
         let conditions = conjuncts(node(where_clause));
         let level = self.level(None, nodes_of(from_clause), &scope);
-        self.no_leaks(&conditions, level.items(), &scope)?;
+        self.no_leaks(&conditions, level.items(), &scope, Held::Once)?;
         // The planner moves conditions of HAVING that hold no aggregate into WHERE.
-        self.no_leaks(&conjuncts(node(having_clause)), level.items(), &scope)?;
+        self.no_leaks(&conjuncts(node(having_clause)), level.items(), &scope, Held::Nowhere)?;
         let inside = scope.within(&level);
         self.from_clause(from_clause, &conditions, &level, &inside)?;
         self.walk(where_clause, &inside)?;

@@ -42,6 +42,8 @@ enum Here<'s, 'v, 'p> {
     With(&'s Ctes<'v>),
     /// In a level's WHERE, ON or FROM.
     Level(&'s Level<'v, 'p>),
+    /// In an EXISTS, whose WHERE may become the condition of a join.
+    Exists,
 }
 
 impl<'v, 'p> Scope<'_, 'v, 'p> {
@@ -60,6 +62,16 @@ impl<'v, 'p> Scope<'_, 'v, 'p> {
         Scope { around: Some(self), here: Here::Level(level) }
     }
 
+    /// The scope of what stands in an EXISTS.
+    pub fn exists<'s>(&'s self) -> Scope<'s, 'v, 'p> {
+        Scope { around: Some(self), here: Here::Exists }
+    }
+
+    /// Whether the place is in an EXISTS.
+    pub fn in_exists(&self) -> bool {
+        self.frames().any(|here| matches!(here, Here::Exists))
+    }
+
     fn frames(&self) -> impl Iterator<Item = &Here<'_, 'v, 'p>> {
         std::iter::successors(Some(self), |scope| scope.around).map(|scope| &scope.here)
     }
@@ -67,7 +79,7 @@ impl<'v, 'p> Scope<'_, 'v, 'p> {
     fn withs(&self) -> impl Iterator<Item = &Ctes<'v>> {
         self.frames().filter_map(|here| match here {
             Here::With(ctes) => Some(*ctes),
-            Here::Level(_) | Here::Statement => None,
+            Here::Level(_) | Here::Exists | Here::Statement => None,
         })
     }
 
@@ -75,7 +87,7 @@ impl<'v, 'p> Scope<'_, 'v, 'p> {
     pub fn levels(&self) -> impl Iterator<Item = &Level<'v, 'p>> {
         self.frames().filter_map(|here| match here {
             Here::Level(level) => Some(*level),
-            Here::With(_) | Here::Statement => None,
+            Here::With(_) | Here::Exists | Here::Statement => None,
         })
     }
 

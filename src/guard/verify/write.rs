@@ -12,6 +12,7 @@ use super::level::Level;
 use super::predicate::Reference;
 use super::scope::Scope;
 use super::tree::{conjuncts, is_bool, node, nodes, single_case, strings, target, targets};
+use super::trial::Held;
 use super::{Outcome, Verifier, may};
 use crate::base::Access;
 use crate::guard::plan::TenantCheck;
@@ -81,7 +82,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         may(self.policy, target, Access::Write)?;
         let level = self.level(Some(target), node(source_relation), &scope);
         let on = conjuncts(node(join_condition));
-        self.no_leaks(&on, level.items(), &scope)?;
+        self.no_leaks(&on, level.items(), &scope, Held::Folded)?;
         self.behind_predicate(target, &on, false)?;
         if let Some(table) = self.tenant_table(target) {
             for clause in merge_when_clauses {
@@ -124,7 +125,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
     ) -> Result<Conditions<'v>, String> {
         let conditions = conjuncts(condition);
         if !matches!(condition, Some(NodeEnum::CurrentOfExpr(_))) {
-            self.no_leaks(&conditions, level.items(), scope)?;
+            self.no_leaks(&conditions, level.items(), scope, Held::Once)?;
             self.behind_predicate(target, &conditions, false)?;
         } else if self.tenant_table(target).is_some_and(|table| table.null_is_shared) {
             return Err(format!("WHERE CURRENT OF may point at rows of {} that are everybody's", target.relname));
@@ -176,7 +177,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
             OnConflictAction::OnconflictNothing => Ok(()),
             OnConflictAction::OnconflictUpdate => {
                 let conditions = conjuncts(node(&clause.where_clause));
-                self.no_leaks(&conditions, self.level(Some(target), None, scope).items(), scope)?;
+                self.no_leaks(&conditions, self.level(Some(target), None, scope).items(), scope, Held::Folded)?;
                 self.behind_predicate(target, &conditions, false)?;
                 self.assignments(&clause.target_list, target, true, table)
             }
@@ -198,7 +199,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
             MergeMatchKind::MergeWhenMatched | MergeMatchKind::MergeWhenNotMatchedByTarget => {}
             MergeMatchKind::MergeWhenNotMatchedBySource => {
                 let conditions = conjuncts(node(&clause.condition));
-                self.no_leaks(&conditions, level.items(), scope)?;
+                self.no_leaks(&conditions, level.items(), scope, Held::Folded)?;
                 self.behind_predicate(target, &conditions, false)?;
             }
             MergeMatchKind::Undefined => return Err("a MERGE branch of an unknown kind".to_owned()),

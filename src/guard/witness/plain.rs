@@ -2,7 +2,9 @@
 //! parameters, tests for NULL, queries of their own, and AND, OR and NOT of these. More lenient than the rewriter, which knows
 //! types: what this calls a leak clearly is none of these.
 
-use sqlparser::ast::{BinaryOperator, CaseWhen, Expr, InTarget, UnaryOperator};
+use sqlparser::ast::{
+    BinaryOperator, CaseWhen, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, InTarget, UnaryOperator,
+};
 
 use super::Checker;
 use super::condition::is_nothing;
@@ -10,6 +12,7 @@ use super::expression::{Part, parts};
 use super::level::{Level, Seen};
 use super::names::{name, path};
 use super::predicate::{bare, row};
+use crate::guard::facts::{self, VALUE_FUNCTIONS};
 
 impl<'p> Checker<'p> {
     /// What in a condition could tell of the rows of others; `None`: it is plain.
@@ -46,6 +49,15 @@ impl<'p> Checker<'p> {
                 }
                 Expr::In { expr, target: InTarget::Subquery(_), negated: _, global: _ } => rest.push(expr),
                 Expr::Array(array) => rest.extend(&array.elem),
+                // A pattern of the client's, and none from a column.
+                Expr::Like { expr, pattern, .. } | Expr::ILike { expr, pattern, .. }
+                    if self.policy.catalog.texts.utf8 && self.looked_at(pattern, level).is_empty() =>
+                {
+                    rest.push(expr);
+                }
+                Expr::Function(call) if self.policy.catalog.texts.utf8 && is_harmless(call) => {
+                    rest.extend(arguments(call))
+                }
                 case @ Expr::Case { case_token: _, end_token: _, operand, conditions, else_result } => {
                     if self.is_fence(case, level) {
                         continue;
@@ -94,7 +106,8 @@ impl<'p> Checker<'p> {
         found
     }
 
-    /// AND, OR, comparisons, and what else the system has a leakproof operator for under that name.
+    /// AND, OR, comparisons, and what else there is a leakproof or a listed operator for under that name. `%` is that of an
+    /// extension, or fails on a zero.
     fn is_plain_operator(&self, op: &BinaryOperator) -> bool {
         use BinaryOperator as Op;
         let name = match op {
@@ -108,7 +121,13 @@ impl<'p> Checker<'p> {
         };
         let named = self.policy.catalog.operators.get(&name);
         ["=", "<>", "!=", "<", "<=", ">", ">="].contains(&name.as_str())
-            || named.is_some_and(|all| all.iter().any(|it| it.leakproof && it.name.schema == "pg_catalog"))
+            || facts::is_listed(&name) && name != "%"
+            || named.is_some_and(|all| {
+                all.iter().any(|it| {
+                    let is_listed = it.extension.is_some() && facts::is_listed(&name);
+                    is_listed || (it.leakproof && it.name.schema == "pg_catalog")
+                })
+            })
     }
 
     /// A query, or a comparison with one, which may stand there; all else is looked at.
@@ -121,6 +140,29 @@ impl<'p> Checker<'p> {
             other => rest.push(other),
         }
     }
+}
+
+/// A function that fails on no value of a column.
+fn is_harmless(call: &Function) -> bool {
+    let listed = |name: &str| VALUE_FUNCTIONS.iter().any(|it| it.0 == name);
+    let Function { name, over: None, filter: None, null_treatment: None, within_group, .. } = call else {
+        return false;
+    };
+    match path(name).unwrap_or_default().iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [name] | ["pg_catalog", name] => within_group.is_empty() && listed(name),
+        _ => false,
+    }
+}
+
+fn arguments(call: &Function) -> impl Iterator<Item = &Expr> {
+    let args = match &call.args {
+        FunctionArguments::List(list) => list.args.as_slice(),
+        FunctionArguments::None | FunctionArguments::Subquery(_) => &[],
+    };
+    args.iter().filter_map(|arg| match arg {
+        FunctionArg::Unnamed(FunctionArgExpr::Expr(expr)) => Some(expr),
+        FunctionArg::Unnamed(_) | FunctionArg::Named { .. } | FunctionArg::ExprNamed { .. } => None,
+    })
 }
 
 fn is_query(expression: &Expr) -> bool {

@@ -9,6 +9,7 @@ use crate::base::Refusal;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::rewrite::scope::{Fence, Item, Refs, Source, at_stake};
 use crate::guard::rewrite::tree::as_string;
+use crate::guard::rewrite::trial::Held;
 use crate::guard::rewrite::{Rewriter, unsupported};
 
 impl Rewriter<'_> {
@@ -63,8 +64,19 @@ impl Rewriter<'_> {
         if quals.is_some() || !here.is_empty() {
             let on = quals.take();
             let around = self.name_from(start);
-            *quals =
-                if kind == JoinType::JoinFull { self.full_join_condition(on)? } else { self.conditions(on, &here)? };
+            *quals = match kind {
+                JoinType::JoinFull => self.full_join_condition(on)?,
+                JoinType::JoinInner => self.conditions(on, &here, Held::Once)?,
+                JoinType::JoinLeft
+                | JoinType::JoinRight
+                | JoinType::Undefined
+                | JoinType::JoinSemi
+                | JoinType::JoinAnti
+                | JoinType::JoinRightSemi
+                | JoinType::JoinRightAnti
+                | JoinType::JoinUniqueOuter
+                | JoinType::JoinUniqueInner => self.conditions(on, &here, Held::Folded)?,
+            };
             self.semi_joins(quals, &here)?;
             self.name_from(around);
         }

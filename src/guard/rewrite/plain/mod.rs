@@ -13,8 +13,11 @@
 
 pub(super) mod deferred;
 mod exists;
+mod free;
+mod listed;
 mod operators;
 
+pub(in crate::guard::rewrite) use listed::Trials;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AExpr, AExprKind, BoolExpr, BoolExprType, ColumnRef, Node, ParamRef, SqlValueFunctionOp, SubLink, SubLinkType,
@@ -26,6 +29,7 @@ use crate::base::oid::{
 };
 use crate::base::{Mode, Oid};
 use crate::catalog::Catalog;
+use crate::guard::facts::Trial;
 use crate::guard::gate::names::search_path;
 use crate::guard::rewrite::scope::{self, Level};
 use crate::guard::rewrite::tree::as_string;
@@ -94,6 +98,10 @@ pub(in crate::guard::rewrite) struct Plain<'a, 'p> {
     pub(in crate::guard::rewrite) closed: &'a [Closed],
     /// Whether subqueries may be plain: at the top of a WHERE or ON.
     pub(in crate::guard::rewrite) queries: bool,
+    /// It is one of the conditions that AND joins at the top.
+    pub(in crate::guard::rewrite) top: bool,
+    /// What the condition needs tried.
+    pub(in crate::guard::rewrite) trials: Trials<'a>,
 }
 
 impl Plain<'_, '_> {
@@ -103,15 +111,19 @@ impl Plain<'_, '_> {
         let Some(inner) = condition.node.as_ref() else { return Verdict::Guarded };
         match inner {
             NodeEnum::BoolExpr(b) if b.boolop() != BoolExprType::Undefined => {
-                let inside = Plain { queries: self.queries && is_negated_exists(b), ..*self };
+                let inside = Plain { queries: self.queries && is_negated_exists(b), top: false, ..*self };
                 b.args.iter().map(|arg| inside.condition(arg)).max().unwrap_or(Verdict::Guarded)
             }
             NodeEnum::ColumnRef(column) => Verdict::of(self.column(column) == Some(BOOL)),
-            NodeEnum::NullTest(test) => Verdict::of(test.arg.as_deref().is_some_and(|a| self.column_node(a).is_some())),
-            NodeEnum::BooleanTest(test) => {
-                Verdict::of(test.arg.as_deref().is_some_and(|a| self.column_node(a) == Some(BOOL)))
+            NodeEnum::NullTest(test) => {
+                let told = |arg: &Node| self.value(arg).is_some() || self.is_constant(arg);
+                Verdict::of(test.arg.as_deref().is_some_and(told))
             }
-            NodeEnum::AExpr(e) => self.comparison(e),
+            NodeEnum::BooleanTest(test) => {
+                let told = |arg: &Node| self.value(arg) == Some(BOOL) || self.is_constant(arg);
+                Verdict::of(test.arg.as_deref().is_some_and(told))
+            }
+            NodeEnum::AExpr(e) => self.listed(e).unwrap_or_else(|| self.comparison(e)),
             NodeEnum::AConst(c) => Verdict::of(c.isnull || matches!(c.val, Some(a_const::Val::Boolval(_)))),
             NodeEnum::SubLink(link) => Verdict::of(self.sublink(link)),
             NodeEnum::ParamRef(p) => Verdict::of(matches!(declared_type(p, self.param_types), 0 | BOOL)),
@@ -140,11 +152,6 @@ impl Plain<'_, '_> {
             | SubLinkType::ArraySublink
             | SubLinkType::CteSublink => false,
         }
-    }
-
-    fn column_node(&self, node: &Node) -> Option<Oid> {
-        let NodeEnum::ColumnRef(column) = node.node.as_ref()? else { return None };
-        self.column(column)
     }
 
     fn column(&self, column: &ColumnRef) -> Option<Oid> {
@@ -254,7 +261,7 @@ impl Plain<'_, '_> {
     }
 
     fn is_constant(&self, node: &Node) -> bool {
-        matches!(self.operand(node), Some(Operand::Typed(_) | Operand::Untyped))
+        matches!(self.simple(node), Some(Operand::Typed(_) | Operand::Untyped))
     }
 
     /// A side of a comparison: an operand, or a query whose evaluation can be deferred.
@@ -269,8 +276,18 @@ impl Plain<'_, '_> {
         }
     }
 
-    #[allow(unreachable_patterns, reason = "the group of expressions names the kinds above too")]
+    /// A side of a comparison that is no query. What of it could fail is tried.
     fn operand(&self, node: &Node) -> Option<Operand> {
+        self.simple(node).or_else(|| self.value(node).map(Operand::Column)).or_else(|| {
+            let free = self.free(node)?;
+            let oid = free.oid.filter(|_| free.quiet || self.tries(Trial::Value, node))?;
+            Some(Operand::Typed(oid))
+        })
+    }
+
+    /// A column, or a constant: a literal, a parameter, a cast of one, the time of the statement.
+    #[allow(unreachable_patterns, reason = "the group of expressions names the kinds above too")]
+    fn simple(&self, node: &Node) -> Option<Operand> {
         match node.node.as_ref()? {
             NodeEnum::ColumnRef(column) => match self.column(column) {
                 Some(oid) => Some(Operand::Column(oid)),

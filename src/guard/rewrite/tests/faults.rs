@@ -26,6 +26,8 @@ pub(in crate::guard) const STATEMENTS: &[&str] = &[
     "SELECT * FROM (SELECT status FROM orders) o WHERE EXISTS (SELECT 1 FROM countries k WHERE lower(o.status) = k.code)",
     "SELECT status FROM orders GROUP BY status HAVING lower(status) = 'x'",
     "SELECT * FROM orders WHERE id = (SELECT max(id) FROM customers)",
+    "SELECT * FROM orders WHERE placed_at > now() - interval '1 day'",
+    "DELETE FROM orders WHERE placed_at BETWEEN now() - $1::interval AND now()",
     "SELECT * FROM orders WHERE (id, 1) >= (SELECT id, 1 FROM customers LIMIT 1)",
     "INSERT INTO orders (id, tenant_id) VALUES (1, 2)",
     "INSERT INTO orders (id, tenant_id) SELECT 1, 2",
@@ -60,6 +62,7 @@ fn is_the_gates(fault: Fault) -> bool {
         | Fault::Having
         | Fault::LockKeys
         | Fault::Defer
+        | Fault::Trial
         | Fault::OwnValue
         | Fault::Assignment => false,
     }

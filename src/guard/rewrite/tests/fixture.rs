@@ -7,6 +7,8 @@ use crate::catalog::{
 };
 use crate::guard::{Piece, Plan, Policy, Protocol, TableRule, TenantTable, fixture, plan_statements};
 
+const INTERVAL: Oid = 1186;
+
 /// Name, kind and columns (name, type).
 type Shape = (&'static str, RelKind, &'static [(&'static str, Oid)]);
 
@@ -64,6 +66,14 @@ fn operators() -> Vec<Operator> {
     for name in ["^@", "~<~", "~>=~"] {
         add(name, TEXT, TEXT, true);
     }
+    all.push(Operator {
+        result: TIMESTAMPTZ,
+        volatility: Volatility::Stable,
+        ..fixture::operator("pg_catalog.-", TIMESTAMPTZ, INTERVAL, false)
+    });
+    let mut add = |name: &str, left, right, leakproof| {
+        all.push(fixture::operator(&format!("pg_catalog.{name}"), left, right, leakproof));
+    };
     for name in ["+", "-", "*", "/", "~", "~~", "||"] {
         add(name, TEXT, TEXT, false);
     }
@@ -78,6 +88,7 @@ const TYPES: &[(Oid, &str)] = &[
     (NUMERIC, "numeric"),
     (TIMESTAMPTZ, "timestamptz"),
     (UUID, "uuid"),
+    (INTERVAL, "interval"),
     (1016, "_int8"),
 ];
 
@@ -100,6 +111,9 @@ pub(in crate::guard) fn policy() -> Policy {
         kind,
         ..fixture::function(&format!("pg_catalog.{name}"), volatility)
     });
+    let now =
+        Function { arg_types: vec![], returns: TIMESTAMPTZ, ..fixture::function("pg_catalog.now", Volatility::Stable) };
+    let functions = functions.into_iter().chain([now]);
     let catalog = Catalog {
         types: fixture::types(TYPES),
         ..fixture::catalog(SHAPES.iter().map(relation), functions, operators())

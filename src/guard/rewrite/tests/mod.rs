@@ -3,5 +3,6 @@
 pub(in crate::guard) mod faults;
 pub(in crate::guard) mod fixture;
 mod forms;
+mod plain;
 mod random;
 mod refusals;
