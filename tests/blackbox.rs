@@ -15,6 +15,7 @@ mod limits;
 mod model;
 mod operation;
 mod oracle;
+mod plans;
 mod plantime;
 mod pooling;
 mod property;
