@@ -5,8 +5,8 @@ use tokio_postgres::{Row, Transaction};
 use super::{LoadError, code, row};
 use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{
-    Cast, Catalog, ForeignKey, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader, Texts,
-    UpstreamRole,
+    Cast, Catalog, ForeignKey, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader,
+    Texts, UpstreamRole,
 };
 
 /// What the server says of itself and of our role.
