@@ -83,7 +83,7 @@ impl Session {
     /// For all that is known: policies and functions that tenants may call are not looked into, nor are views, nor what an
     /// operator runs, or a tenant in a schema or database of its own.
     fn may_draw(&self, plan: &Plan) -> bool {
-        let looked_into = match self.context.backend.mode {
+        let looked_into = || match self.context.backend.mode {
             Mode::Shared => {
                 let policy = self.context.backend.guard.policy();
                 !policy.enforcement.uses_rls() && policy.allow_functions.is_empty()
@@ -93,7 +93,7 @@ impl Session {
         let draws = plan.effects.iter().any(|effect| matches!(effect, Effect::Draws | Effect::MayDraw));
         match plan.kind {
             StatementKind::Empty | StatementKind::Transaction => draws,
-            StatementKind::Select | StatementKind::CopyOut => draws || plan.writes || !looked_into,
+            StatementKind::Select | StatementKind::CopyOut => draws || plan.writes || !looked_into(),
             StatementKind::Dml | StatementKind::CopyIn | StatementKind::Utility => draws || plan.writes,
         }
     }
