@@ -15,7 +15,10 @@ use crate::support::session::{CopyIn, Endpoint, Session};
 use pgwarden::test_cluster::Cluster;
 
 /// Of all statements, at most so many in a thousand may fail through pgwarden alone.
-const BOUND: usize = 30;
+const BOUND: usize = 20;
+
+/// Not of a database: what it makes keeps the server from dropping one.
+const SKIPPED: &str = "subscription";
 
 const SETTINGS: &str = "SET statement_timeout = '5s'; SET client_min_messages = error";
 
@@ -221,7 +224,7 @@ fn a_database_of_ones_own_takes_what_postgres_takes() {
     let mut figures = Figures::default();
     for path in scripts(Path::new(&tree)) {
         let name = path.file_stem().unwrap().to_str().unwrap().replace('.', "_");
-        if !only.is_empty() && !only.contains(&name.as_str()) {
+        if name == SKIPPED || (!only.is_empty() && !only.contains(&name.as_str())) {
             continue;
         }
         let statements = statements(&path);
@@ -243,5 +246,10 @@ fn a_database_of_ones_own_takes_what_postgres_takes() {
         }
     }
     let lost = figures.print();
-    assert!(figures.sent > 0 && lost * 1_000 <= figures.sent * BOUND, "{lost} of {} are lost", figures.sent);
+    // A few files may have more of what fails in them.
+    assert!(
+        figures.sent > 0 && (!only.is_empty() || lost * 1_000 <= figures.sent * BOUND),
+        "{lost} of {} are lost",
+        figures.sent
+    );
 }
