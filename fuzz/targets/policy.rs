@@ -74,6 +74,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
         columns: columns.collect(),
         parents: vec![],
         foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
         row_security: false,
         force_row_security: false,
         row_security_active: false,

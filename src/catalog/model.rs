@@ -146,6 +146,8 @@ pub struct Relation {
     pub parents: Vec<Oid>,
     /// Foreign keys, by name.
     pub foreign_keys: Vec<ForeignKey>,
+    /// Columns of unique indexes that hold for all rows at once: not deferrable, partial or of expressions.
+    pub unique_keys: Vec<Vec<String>>,
     /// Row-level security is enabled.
     pub row_security: bool,
     /// ... and binds the owner too.

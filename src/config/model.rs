@@ -333,6 +333,8 @@ pub struct Tenancy {
     pub domains: Vec<String>,
     /// Tables readable by all, written by none.
     pub shared_tables: Vec<QualifiedName>,
+    /// `ON CONFLICT (email)` means the unique index of the tenant column and `email`, where that is the only one.
+    pub complete_conflict_targets: bool,
     /// Functions outside `pg_catalog` that tenants may call.
     pub allow_functions: Vec<QualifiedName>,
     /// Settings that tenants may make something of, or not, whatever the rules say; single names come before prefixes.

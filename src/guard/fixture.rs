@@ -42,6 +42,7 @@ pub(crate) fn relation(name: &str, kind: RelKind, columns: impl IntoIterator<Ite
         columns: columns.into_iter().zip(1..).map(|(column, attnum)| Column { attnum, ..column }).collect(),
         parents: Vec::new(),
         foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
         row_security: false,
         force_row_security: false,
         row_security_active: false,

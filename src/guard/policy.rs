@@ -99,6 +99,8 @@ pub struct Policy {
     pub search_path: Vec<String>,
     /// Schemas that stand behind the tenant's own in the schema layout, in the order of its search path.
     pub common_schemas: Vec<String>,
+    /// The tenant column is added to `ON CONFLICT (columns)` where only that names a unique index.
+    pub complete_conflict_targets: bool,
     /// Functions outside `pg_catalog` that the operator allows, `schema.name`.
     pub allow_functions: HashSet<QualifiedName>,
     /// The sealed setting, `app.tenant_id`.
@@ -122,6 +124,7 @@ impl Policy {
             tables: HashMap::new(),
             search_path: Vec::new(),
             common_schemas: Vec::new(),
+            complete_conflict_targets: false,
             allow_functions: HashSet::new(),
             setting: "app.tenant_id".to_owned(),
             settings: SettingRules::default(),
@@ -184,6 +187,7 @@ impl Policy {
             tables,
             search_path,
             common_schemas,
+            complete_conflict_targets,
             allow_functions,
             setting,
             settings,
@@ -196,6 +200,7 @@ impl Policy {
             && *tables == other.tables
             && *search_path == other.search_path
             && *common_schemas == other.common_schemas
+            && *complete_conflict_targets == other.complete_conflict_targets
             && *allow_functions == other.allow_functions
             && *setting == other.setting
             && *settings == other.settings

@@ -110,6 +110,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         search_path,
         common_schemas,
         allow_functions,
+        complete_conflict_targets: input.tenancy.complete_conflict_targets,
         setting: input.tenancy.setting.clone(),
         settings,
         enforcement: input.enforcement,

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::queries::{
     ColumnRow, ForeignKeyRow, FunctionRow, ParentRow, PolicyRow, Raw, ReadRow, RelationRow, Server, TypeRow,
+    UniqueKeyRow,
 };
 use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{Catalog, Column, ForeignKey, Function, Operator, Relation, RowPolicy, TypeInfo};
@@ -24,7 +25,14 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         schemas: raw.schemas.into_iter().collect(),
         creators: lists(raw.creators),
         memberships: lists(raw.memberships),
-        relations: relations(raw.relations, raw.parents, raw.foreign_keys, raw.policies, raw.columns, &types),
+        relations: relations(
+            raw.relations,
+            raw.parents,
+            (raw.foreign_keys, raw.unique_keys),
+            raw.policies,
+            raw.columns,
+            &types,
+        ),
         functions: functions(raw.functions, &types),
         operators: operators(raw.operators),
         casts: raw.casts,
@@ -68,7 +76,7 @@ fn types(rows: Vec<TypeRow>) -> HashMap<Oid, TypeInfo> {
 fn relations(
     rows: Vec<RelationRow>,
     parents: Vec<ParentRow>,
-    foreign_keys: Vec<ForeignKeyRow>,
+    (foreign_keys, unique_keys): (Vec<ForeignKeyRow>, Vec<UniqueKeyRow>),
     policies: Vec<PolicyRow>,
     columns: Vec<ColumnRow>,
     types: &HashMap<Oid, TypeInfo>,
@@ -80,6 +88,10 @@ fn relations(
     let mut keys_of: HashMap<Oid, Vec<ForeignKey>> = HashMap::new();
     for row in foreign_keys {
         keys_of.entry(row.relation).or_default().push(row.key);
+    }
+    let mut unique_of: HashMap<Oid, Vec<Vec<String>>> = HashMap::new();
+    for row in unique_keys {
+        unique_of.entry(row.relation).or_default().push(row.columns);
     }
     let mut policies_of: HashMap<Oid, Vec<RowPolicy>> = HashMap::new();
     for row in policies {
@@ -100,6 +112,7 @@ fn relations(
                 columns: columns_of.remove(&row.oid).unwrap_or_default(),
                 parents: parents_of.remove(&row.oid).unwrap_or_default(),
                 foreign_keys: keys_of.remove(&row.oid).unwrap_or_default(),
+                unique_keys: unique_of.remove(&row.oid).unwrap_or_default(),
                 row_security: row.row_security,
                 force_row_security: row.force_row_security,
                 row_security_active: row.row_security_active,

@@ -12,7 +12,7 @@ use super::LoadError;
 
 /// What [`super::queries`] and [`super::code`] read, each with what is left out: temporary objects, which come and go, and
 /// stand for nothing.
-pub(super) const MARKED: [(&str, &str); 18] = [
+pub(super) const MARKED: [(&str, &str); 19] = [
     ("pg_namespace", ""),
     ("pg_class", "relpersistence <> 't' AND relkind <> 't' AND relkind <> 'i'"),
     ("pg_attribute", "attrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
@@ -22,6 +22,10 @@ pub(super) const MARKED: [(&str, &str); 18] = [
     ("pg_cast", ""),
     ("pg_inherits", ""),
     ("pg_constraint", "contype = 'f'"),
+    (
+        "pg_index",
+        "indisunique AND indrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't' OR relkind = 't')",
+    ),
     ("pg_policy", ""),
     ("pg_attrdef", "adrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
     ("pg_rewrite", ""),
@@ -202,6 +206,8 @@ mod tests {
             "DROP ROLE mark_role",
             "CREATE TABLE k (x int PRIMARY KEY); CREATE TABLE l (x int REFERENCES k, y text)",
             "ALTER TABLE l DROP CONSTRAINT l_x_fkey",
+            "CREATE UNIQUE INDEX u ON l (y)",
+            "DROP INDEX u",
             "CREATE TABLE e (x int, y text DEFAULT current_setting('a.b', true))",
             "ALTER TABLE e ALTER y SET DEFAULT current_setting('a.c', true)",
         ] {

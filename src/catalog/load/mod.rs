@@ -171,6 +171,7 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
         relations: queries::relations(&transaction).await?,
         parents: queries::parents(&transaction).await?,
         foreign_keys: queries::foreign_keys(&transaction).await?,
+        unique_keys: queries::unique_keys(&transaction).await?,
         policies: queries::policies(&transaction).await?,
         columns: queries::columns(&transaction).await?,
         functions: queries::functions(&transaction).await?,

@@ -69,6 +69,12 @@ pub(super) struct ForeignKeyRow {
     pub(super) key: ForeignKey,
 }
 
+/// A row of `pg_index`.
+pub(super) struct UniqueKeyRow {
+    pub(super) relation: Oid,
+    pub(super) columns: Vec<String>,
+}
+
 /// A row of `pg_attribute`.
 pub(super) struct ColumnRow {
     pub(super) relation: Oid,
@@ -99,6 +105,7 @@ pub(super) struct Raw {
     pub(super) relations: Vec<RelationRow>,
     pub(super) parents: Vec<ParentRow>,
     pub(super) foreign_keys: Vec<ForeignKeyRow>,
+    pub(super) unique_keys: Vec<UniqueKeyRow>,
     pub(super) policies: Vec<PolicyRow>,
     pub(super) columns: Vec<ColumnRow>,
     pub(super) functions: Vec<FunctionRow>,
@@ -142,6 +149,15 @@ const FOREIGN_KEYS: &str = "
            ARRAY(SELECT a.attname::text FROM unnest(c.confkey) WITH ORDINALITY k(n, i)
                  JOIN pg_attribute a ON a.attrelid = c.confrelid AND a.attnum = k.n ORDER BY k.i) AS parent_columns
     FROM pg_constraint c WHERE c.contype = 'f' ORDER BY c.conrelid, c.conname";
+const UNIQUE_KEYS: &str = "
+    SELECT i.indrelid, i.indexrelid,
+           ARRAY(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY k(n, i)
+                 JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n
+                 WHERE k.i <= indnkeyatts ORDER BY k.i) AS columns
+    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+    WHERE i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL AND i.indexprs IS NULL
+      AND i.indrelid >= 16384 AND c.relpersistence <> 't'
+    ORDER BY i.indrelid, i.indexrelid";
 const POLICIES: &str = "
     SELECT p.polrelid, p.polname, p.polpermissive, p.polcmd,
            pg_get_expr(p.polqual, p.polrelid) AS using, pg_get_expr(p.polwithcheck, p.polrelid) AS check
@@ -180,7 +196,7 @@ const CASTS: &str = r"
     WHERE n.nspname <> 'pg_catalog'";
 
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 17] = [
+pub(super) const PARTS: [&str; 18] = [
     SCHEMAS,
     code::CREATORS,
     code::MEMBERSHIPS,
@@ -188,6 +204,7 @@ pub(super) const PARTS: [&str; 17] = [
     RELATIONS,
     PARENTS,
     FOREIGN_KEYS,
+    UNIQUE_KEYS,
     POLICIES,
     COLUMNS,
     FUNCTIONS,
@@ -313,6 +330,12 @@ pub(super) async fn foreign_keys(transaction: &Transaction<'_>) -> Result<Vec<Fo
         Ok(ForeignKeyRow { relation: row.try_get("conrelid")?, key })
     };
     query(transaction, FOREIGN_KEYS, read).await
+}
+
+/// In the order of their indexes.
+pub(super) async fn unique_keys(transaction: &Transaction<'_>) -> Result<Vec<UniqueKeyRow>, LoadError> {
+    let read = |row: &Row| Ok(UniqueKeyRow { relation: row.try_get("indrelid")?, columns: row.try_get("columns")? });
+    query(transaction, UNIQUE_KEYS, read).await
 }
 
 /// Those that apply to the role, of relations with row-level security, in the order of their names.

@@ -22,6 +22,7 @@ const TENANCY: Keys = Keys {
         "identify",
         "shared_tables",
         "allow_functions",
+        "complete_conflict_targets",
         "settings",
         "catalog_refresh",
         "catalog_max_age",
@@ -74,6 +75,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
         identify,
         domains,
         shared_tables,
+        complete_conflict_targets: section.bool("complete_conflict_targets").is_some_and(|it| it.value),
         allow_functions: names(context, &section, "allow_functions", "public.slugify"),
         catalog_refresh: section.duration("catalog_refresh", Duration::from_secs(1)).unwrap_or(Duration::from_secs(60)),
         catalog_max_age: section

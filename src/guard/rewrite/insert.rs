@@ -2,21 +2,18 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    Alias, IndexElem, InferClause, InsertStmt, List, Node, OnConflictAction, OnConflictClause, OverridingKind,
-    ResTarget, SelectStmt, SetOperation,
+    Alias, InsertStmt, List, Node, OnConflictAction, OverridingKind, ResTarget, SelectStmt, SetOperation,
 };
 
 use super::from::alias_of;
 use super::outputs::gives_many;
 use super::parent::foreign_parent;
-use super::scope::{Item, Output, Source};
-use super::trial::Held;
+use super::scope::Output;
 use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
 use crate::base::{Access, OWN_VALUE_ONLY, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Identity, Relation};
 use crate::guard::TenantTable;
-use crate::guard::fault::{Fault, planted};
 
 /// The alias of the subquery that stands between a query and its INSERT.
 const WRAPPER: &str = "pgwarden_rows";
@@ -226,54 +223,6 @@ impl<'p> Rewriter<'p> {
         }
         let alias = Alias { aliasname: WRAPPER.to_owned(), colnames: names.iter().map(|n| tree::string(n)).collect() };
         Ok((targets, tree::subselect(query, alias, false)))
-    }
-
-    fn on_conflict(&mut self, clause: &mut OnConflictClause, target: Target<'p>, alias: &str) -> Result<(), Refusal> {
-        let action = clause.action();
-        let OnConflictClause { action: _, infer, target_list, where_clause, location: _ } = clause;
-        if let Target::Tenant(_, found) | Target::Policed(_, found) = target
-            && let Some(level) = self.levels.last_mut()
-        {
-            level.items.push(Item {
-                source: Source::Relation { relation: found, renamed: vec![] },
-                ..Item::unknown(Some("excluded".to_owned()))
-            });
-        }
-        if let Some(infer) = infer.as_deref_mut() {
-            let InferClause { index_elems, where_clause, conname: _, location: _ } = infer;
-            for element in index_elems {
-                let Some(NodeEnum::IndexElem(element)) = element.node.as_mut() else {
-                    return Err(unsupported("this ON CONFLICT"));
-                };
-                let IndexElem {
-                    name: _,
-                    expr,
-                    indexcolname: _,
-                    collation: _,
-                    opclass: _,
-                    opclassopts: _,
-                    ordering: _,
-                    nulls_ordering: _,
-                } = element.as_mut();
-                self.maybe(expr)?;
-            }
-            // It is matched with an index's predicate, and never evaluated.
-            self.maybe(where_clause)?;
-        }
-        match action {
-            OnConflictAction::OnconflictNothing => Ok(()),
-            OnConflictAction::OnconflictUpdate => {
-                let names = [alias, "excluded"];
-                self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))?;
-                let pending: &[usize] = match target {
-                    Target::Tenant(..) if !planted(Fault::ConflictWhere) => &[0],
-                    Target::Tenant(..) | Target::Policed(..) | Target::Free => &[],
-                };
-                *where_clause = self.conditions(where_clause.take(), pending, Held::Folded)?;
-                Ok(())
-            }
-            OnConflictAction::Undefined | OnConflictAction::OnconflictNone => Err(unsupported("this ON CONFLICT")),
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! the edited tree is printed, read again, compared with the edited one and verified. The walk is exhaustive: a node that it
 //! does not know is refused, so that nothing stands in a statement that was not looked at.
 
+mod conflict;
 mod equal;
 mod expression;
 mod finish;

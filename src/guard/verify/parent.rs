@@ -2,10 +2,11 @@
 //! same of a value that is written.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExprKind, ColumnRef, Node, RangeVar, SelectStmt, SubLinkType};
+use pg_query::protobuf::{AExprKind, ColumnRef, JoinType, Node, RangeVar, SelectStmt, SubLinkType};
 
 use super::predicate::{Predicates, Reference};
 use super::tree::{conjuncts, is_bool, node, single_case, strings, target};
+use super::write::{gives_many, target_value};
 use crate::guard::policy::{TenantTable, Through};
 
 /// `SELECT true FROM parent p WHERE <conditions>`
@@ -90,4 +91,31 @@ impl Predicates<'_> {
         let same = tested.and_then(|tested| Some(strings(&tested.fields)? == strings(&result.fields)?));
         same == Some(true) && otherwise.is_some_and(fails)
     }
+}
+
+/// `SELECT columns and CASEs FROM (SELECT true) x LEFT JOIN ... ON true`: not less than one row, and more are an error.
+pub(super) fn has_one_row(select: &SelectStmt) -> bool {
+    let [Node { node: Some(NodeEnum::JoinExpr(join)) }] = select.from_clause.as_slice() else { return false };
+    let first = match node(&join.larg) {
+        Some(NodeEnum::RangeSubselect(sub)) => node(&sub.subquery),
+        _ => None,
+    };
+    let values = |select: &SelectStmt, one: fn(&NodeEnum) -> bool| {
+        select.target_list.iter().all(|item| target_value(item).is_some_and(one))
+    };
+    let rows_stay = |select: &SelectStmt| {
+        let rest = SelectStmt { target_list: vec![], from_clause: vec![], ..select.clone() };
+        rest == SelectStmt { op: select.op, limit_option: select.limit_option, ..SelectStmt::default() }
+    };
+    let true_only = |value: &NodeEnum| is_bool(Some(value), true);
+    let one_each = |value: &NodeEnum| match value {
+        NodeEnum::ColumnRef(_) => !gives_many(value),
+        other => matches!(other, NodeEnum::CaseExpr(_)),
+    };
+    join.jointype() == JoinType::JoinLeft
+        && is_bool(node(&join.quals), true)
+        && matches!(first, Some(NodeEnum::SelectStmt(first))
+            if first.from_clause.is_empty() && rows_stay(first) && !first.target_list.is_empty() && values(first, true_only))
+        && rows_stay(select)
+        && values(select, one_each)
 }

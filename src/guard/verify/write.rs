@@ -2,16 +2,17 @@
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
-    AConst, CmdType, ColumnRef, CopyStmt, DeleteStmt, InsertStmt, JoinType, MergeMatchKind, MergeStmt, MergeWhenClause,
+    AConst, CmdType, ColumnRef, CopyStmt, DeleteStmt, InsertStmt, MergeMatchKind, MergeStmt, MergeWhenClause,
     MultiAssignRef, Node, OnConflictAction, OnConflictClause, RangeVar, SelectStmt, SetOperation, SubLinkType,
     UpdateStmt, a_const,
 };
 
 use super::from::Conditions;
 use super::level::Level;
+use super::parent::has_one_row;
 use super::predicate::Reference;
 use super::scope::Scope;
-use super::tree::{conjuncts, is_bool, node, nodes, single_case, strings, target, targets};
+use super::tree::{conjuncts, node, nodes, single_case, strings, target, targets};
 use super::trial::Held;
 use super::{Outcome, Verifier, may};
 use crate::base::Access;
@@ -311,7 +312,7 @@ fn when_clause(item: &Node) -> Result<&MergeWhenClause, String> {
     }
 }
 
-fn target_value(item: &Node) -> Option<&NodeEnum> {
+pub(super) fn target_value(item: &Node) -> Option<&NodeEnum> {
     node(&target(item.node.as_ref()?)?.val)
 }
 
@@ -333,7 +334,7 @@ fn value_at(row: &[Node], at: usize, width: usize) -> Option<&NodeEnum> {
 }
 
 /// `*`, `t.*`, `(x).*`
-fn gives_many(value: &NodeEnum) -> bool {
+pub(super) fn gives_many(value: &NodeEnum) -> bool {
     let parts = match value {
         NodeEnum::ColumnRef(column) => &column.fields,
         NodeEnum::AIndirection(indirection) => &indirection.indirection,
@@ -365,33 +366,6 @@ fn multi_assigned(multi: &MultiAssignRef) -> Option<&NodeEnum> {
         },
         _ => None,
     }
-}
-
-/// `SELECT columns and CASEs FROM (SELECT true) x LEFT JOIN ... ON true`: not less than one row, and more are an error.
-fn has_one_row(select: &SelectStmt) -> bool {
-    let [Node { node: Some(NodeEnum::JoinExpr(join)) }] = select.from_clause.as_slice() else { return false };
-    let first = match node(&join.larg) {
-        Some(NodeEnum::RangeSubselect(sub)) => node(&sub.subquery),
-        _ => None,
-    };
-    let values = |select: &SelectStmt, one: fn(&NodeEnum) -> bool| {
-        select.target_list.iter().all(|item| target_value(item).is_some_and(one))
-    };
-    let rows_stay = |select: &SelectStmt| {
-        let rest = SelectStmt { target_list: vec![], from_clause: vec![], ..select.clone() };
-        rest == SelectStmt { op: select.op, limit_option: select.limit_option, ..SelectStmt::default() }
-    };
-    let true_only = |value: &NodeEnum| is_bool(Some(value), true);
-    let one_each = |value: &NodeEnum| match value {
-        NodeEnum::ColumnRef(_) => !gives_many(value),
-        other => matches!(other, NodeEnum::CaseExpr(_)),
-    };
-    join.jointype() == JoinType::JoinLeft
-        && is_bool(node(&join.quals), true)
-        && matches!(first, Some(NodeEnum::SelectStmt(first))
-            if first.from_clause.is_empty() && rows_stay(first) && !first.target_list.is_empty() && values(first, true_only))
-        && rows_stay(select)
-        && values(select, one_each)
 }
 
 fn constant_text(constant: &AConst) -> Option<String> {

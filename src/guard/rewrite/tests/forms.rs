@@ -1,8 +1,8 @@
 //! The final text of each form.
 
-use super::fixture::{plan, sent, text};
+use super::fixture::{self, plan, sent, text};
 use crate::base::Mode;
-use crate::guard::{Piece, Protocol, TenantCheck, plan_statements};
+use crate::guard::{Piece, Policy, Protocol, TenantCheck, plan_statements};
 
 /// Pairs of the client's text and the final one. `=T=` stands for `OPERATOR(pg_catalog.=)`, `FAILS` for the expression that
 /// fails when it is evaluated.
@@ -270,6 +270,41 @@ fn columns_that_are_not_listed() {
             "INSERT INTO public.orgs (name, id) OVERRIDING SYSTEM VALUE VALUES ('x', $1)",
         ),
     ]);
+}
+
+/// Opted in: the tenant column makes the columns a unique key.
+#[test]
+fn conflict_targets_are_completed() {
+    let mut policy = Policy { complete_conflict_targets: true, ..fixture::policy() };
+    let catalog = std::sync::Arc::make_mut(&mut policy.catalog);
+    let key = |columns: &[&str]| columns.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>();
+    for (name, relation) in &mut catalog.relations {
+        match name.name.as_str() {
+            "orders" => relation.unique_keys = vec![key(&["tenant_id", "status", "id"]), key(&["id"])],
+            "customers" => relation.unique_keys = vec![key(&["name", "tenant_id"])],
+            _ => {}
+        }
+    }
+    let sent = |policy: &Policy, sql: &str| {
+        let plans = plan_statements(policy, &Mode::Shared, Protocol::Extended { param_types: &[] }, sql).unwrap();
+        text(&plans[0]).split_once("ON CONFLICT").unwrap().1.to_owned()
+    };
+    let insert = |table: &str, conflict: &str| format!("INSERT INTO {table} (id) VALUES (1) ON CONFLICT {conflict}");
+    for (table, given, wanted) in [
+        ("customers", "(name) DO NOTHING", " (name, tenant_id) DO NOTHING"),
+        ("orders", "(id, status) DO NOTHING", " (id, status, tenant_id) DO NOTHING"),
+        ("orders", "(id) DO NOTHING", " (id) DO NOTHING"),
+        ("orders", "(status) DO NOTHING", " (status) DO NOTHING"),
+        ("customers", "(name, tenant_id) DO NOTHING", " (name, tenant_id) DO NOTHING"),
+        ("customers", "(lower(name)) DO NOTHING", " (lower(name)) DO NOTHING"),
+        ("customers", "(name) WHERE id = 1 DO NOTHING", " (name) WHERE id = 1 DO NOTHING"),
+        ("customers", "ON CONSTRAINT name DO NOTHING", " ON CONSTRAINT name DO NOTHING"),
+        ("customers", "DO NOTHING", " DO NOTHING"),
+    ] {
+        assert_eq!(sent(&policy, &insert(table, given)), wanted, "{table} {given}");
+    }
+    policy.complete_conflict_targets = false;
+    assert_eq!(sent(&policy, &insert("customers", "(name) DO NOTHING")), " (name) DO NOTHING");
 }
 
 /// Rows of everybody are read; they are neither written nor locked.
