@@ -203,6 +203,8 @@ pub const DATABASE_ATTACKS: &[Template] = &[
     simple("server", &["SELECT schema_to_xml('public', true, false, '')"], Refused),
     simple("server", &["CREATE FUNCTION pgwarden_attack() RETURNS int LANGUAGE sql AS 'SELECT 1'"], Refused),
     simple("server", &["LISTEN pgwarden_attack"], Refused),
+    simple("server", &["SELECT pg_terminate_backend(0)"], Refused),
+    simple("server", &["SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query <> ''"], NoRows),
 ];
 
 /// Attacks that are about no table.
@@ -212,8 +214,9 @@ pub const GENERAL_ATTACKS: &[Template] = &[
     simple("server", &["SELECT pg_read_file('PG_VERSION')"], Refused),
     simple("server", &["SELECT pg_ls_dir('.')"], Refused),
     simple("server", &["SELECT lo_import('/etc/hostname')"], Refused),
-    simple("server", &["SELECT pg_terminate_backend(0)"], Refused),
-    simple("server", &["SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query <> ''"], NoRows),
+    // Of a process that is not one's own it is to give NULL, which is not counted.
+    simple("server", &["SELECT count(pg_terminate_backend(0))"], Zero),
+    simple("server", &["SELECT query FROM pg_stat_activity WHERE datname IS DISTINCT FROM current_database()"], NoRows),
     simple("server", &["CREATE ROLE pgwarden_attack"], Refused),
     simple("server", &["ALTER SYSTEM SET work_mem = '4MB'"], Refused),
     simple("server", &["SET SESSION AUTHORIZATION postgres"], Refused),

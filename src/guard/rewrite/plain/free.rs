@@ -3,6 +3,8 @@
 //! `at >= now() - interval '1 hour'`: the right side has one value for a statement and tells nothing of rows. But Postgres
 //! evaluates it when the first row comes that far (or, of two indexes, when the first one had any), so that an error of it
 //! would tell that there was such a row, of anybody. So what could fail is tried once, ahead ([`Trial::Value`]).
+//!
+//! [`Trial::Value`]: crate::guard::facts::Trial::Value
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, FuncCall, Node, TypeCast};
