@@ -69,7 +69,7 @@ fn sql_and_protocol_give_names_in_one_space() {
 /// What is bound is the tenant's own, and nobody else's.
 #[test]
 fn what_sql_has_prepared_is_its_tenants() {
-    let proxy = proxy("names_own", 2);
+    let proxy = proxy("names_own", 3);
     let names = |session: &mut Session, name: &str, value: &str| session.exchange(&[run(name, &[value]), sync()], 1);
     let mut a = proxy.a().connect();
     a.simple("PREPARE own AS SELECT DISTINCT left(name, 5) FROM customers WHERE id > $1").ok();

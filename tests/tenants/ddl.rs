@@ -83,10 +83,10 @@ fn a_table_takes_anothers_name() {
             a.simple("SET app.tenant_id = 'a'").ok();
         }
         let sql = "SELECT v FROM plain";
-        a.exchange(&[parse("known", sql, &[]), sync()], 1).ok();
-        if how == "EXECUTE" {
-            a.simple(format!("PREPARE known AS {sql}")).ok();
-        }
+        match how {
+            "EXECUTE" => a.simple(format!("PREPARE known AS {sql}")).ok(),
+            _ => a.exchange(&[parse("known", sql, &[]), sync()], 1).ok(),
+        };
         bounded(lab, &database, SWAP, || match how {
             "Query" => a.simple(sql).text(),
             "EXECUTE" => a.simple("EXECUTE known").text(),

@@ -1,6 +1,7 @@
 //! Who a client is, which tenant it acts for, and what each layout gives it.
 
 mod common_schemas;
+mod conflict_targets;
 mod context;
 mod ddl;
 mod defaults;
