@@ -48,6 +48,11 @@ impl Shares {
         self.parties.is_empty()
     }
 
+    /// Whether it need not be told of who takes a connection.
+    pub fn counts_nobody(&self) -> bool {
+        self.is_empty() && self.kept == 0
+    }
+
     /// A party asks for a connection and says what it may have, which a reload may have changed. A guarantee begins here.
     pub fn introduce(&mut self, party: &Party, share: Share) {
         match self.parties.get_mut(party) {

@@ -123,7 +123,7 @@ impl State {
     pub(super) fn next_waiter(&mut self, server: &mut Server, free: usize) -> Option<Waiter<Reach>> {
         let home = server.home();
         let near = |reach: &Reach| reach.home == home;
-        if self.shares.is_empty() {
+        if self.shares.counts_nobody() {
             return self.waiters.pop(near);
         }
         let Self { waiters, shares, .. } = self;

@@ -164,6 +164,26 @@ async fn a_guaranteed_connection_is_kept() {
     drop((two, third, own));
 }
 
+/// Where nobody has a connection yet, those who come all at once and wait for them to be opened are counted too.
+#[tokio::test]
+async fn some_are_kept_for_those_who_have_none_from_the_first_on() {
+    let (_, pool) = one_pool(PoolSettings { kept_for_others: 1, ..settings(4) });
+    let (quiet, noisy) = (party("quiet"), party("noisy"));
+    let common = Share { in_common: true, ..Share::default() };
+    let flood: Vec<_> = (0..6)
+        .map(|_| {
+            let (pool, noisy) = (pool.clone(), noisy.clone());
+            tokio::spawn(async move { pool.checkout(&noisy, common).await.unwrap() })
+        })
+        .collect();
+    eventually("the noisy one has what it may", || pool.stats().active == 3).await;
+    let own = tokio::time::timeout(Duration::from_secs(5), pool.checkout(&quiet, common)).await;
+    let own = own.expect("the one that is kept was given away").unwrap();
+    assert_eq!((pool.stats().active, pool.stats().waiting), (4, 3));
+    flood.iter().for_each(tokio::task::JoinHandle::abort);
+    drop(own);
+}
+
 #[tokio::test]
 async fn a_maximum_holds_though_connections_are_idle() {
     let (_, pool) = one_pool(settings(4));
