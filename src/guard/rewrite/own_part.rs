@@ -19,14 +19,8 @@ impl Rewriter<'_> {
     /// # Errors
     /// That of its argument.
     pub(super) fn held_to_own_part(&mut self, call: &mut FuncCall) -> Result<bool, Refusal> {
-        let names: Vec<&str> = call.funcname.iter().filter_map(as_string).collect();
-        let bare = match names.as_slice() {
-            [bare] | ["pg_catalog", bare] if names.len() == call.funcname.len() => *bare,
-            _ => return Ok(false),
-        };
-        if !is_plain(call) {
-            return Ok(false);
-        }
+        let Some(bare) = plain_name(call).map(str::to_owned) else { return Ok(false) };
+        let bare = bare.as_str();
         if matches!(self.mode, Mode::Shared | Mode::Schema(_)) {
             return self.held_to_nothing(bare, &mut call.args);
         }
@@ -68,14 +62,10 @@ impl Rewriter<'_> {
     }
 }
 
-/// Arguments by place, and nothing besides.
-fn is_plain(call: &FuncCall) -> bool {
+/// The name of a call whose arguments stand by their places.
+fn plain_name(call: &FuncCall) -> Option<&str> {
     let named = |arg: &Node| matches!(arg.node, Some(NodeEnum::NamedArgExpr(_)));
-    call.agg_order.is_empty()
-        && call.agg_filter.is_none()
-        && call.over.is_none()
-        && !(call.agg_within_group || call.agg_star || call.agg_distinct || call.func_variadic)
-        && !call.args.iter().any(named)
+    tree::system_name(call).filter(|_| !call.args.iter().any(named))
 }
 
 fn own_pid(pid: Node) -> Option<Node> {
@@ -100,8 +90,5 @@ fn is_current_database(node: &Node) -> bool {
         return value.op() == SqlValueFunctionOp::SvfopCurrentCatalog;
     }
     let Some(NodeEnum::FuncCall(call)) = node.node.as_ref() else { return false };
-    let names: Vec<&str> = call.funcname.iter().filter_map(as_string).collect();
-    matches!(names.as_slice(), ["current_database"] | ["pg_catalog", "current_database"])
-        && call.args.is_empty()
-        && is_plain(call)
+    call.args.is_empty() && tree::system_name(call) == Some("current_database")
 }

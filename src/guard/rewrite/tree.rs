@@ -109,6 +109,31 @@ pub(super) fn text(value: &str) -> Node {
     }))
 }
 
+/// The name of a plain call of a function, without a schema or with `pg_catalog`.
+pub(super) fn system_name(call: &FuncCall) -> Option<&str> {
+    let FuncCall {
+        funcname,
+        args: _,
+        agg_order,
+        agg_filter: None,
+        over: None,
+        agg_within_group: false,
+        agg_star: false,
+        agg_distinct: false,
+        func_variadic: false,
+        funcformat: _,
+        location: _,
+    } = call
+    else {
+        return None;
+    };
+    let names: Option<Vec<&str>> = funcname.iter().map(as_string).collect();
+    match names?.as_slice() {
+        [name] | ["pg_catalog", name] if agg_order.is_empty() => Some(name),
+        _ => None,
+    }
+}
+
 /// `pg_catalog.name(args)`
 pub(super) fn system_call(name: &str, args: Vec<Node>) -> FuncCall {
     FuncCall {

@@ -16,7 +16,7 @@ use crate::catalog::{Function, FunctionKind, Operator, Volatility};
 use crate::guard::facts::{FREE_FUNCTIONS, QUIET_FUNCTIONS};
 use crate::guard::gate::names::search_path;
 use crate::guard::nodes;
-use crate::guard::rewrite::tree::as_string;
+use crate::guard::rewrite::tree::{as_string, system_name};
 
 /// An operand without columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,31 +175,6 @@ impl Plain<'_, '_> {
             it.name.schema == name.schema && it.name.name.strip_prefix('_') == Some(name.name.as_str())
         };
         types.values().find(array).map(|it| it.oid)
-    }
-}
-
-/// The name of a plain call of a function, without a schema or with `pg_catalog`.
-pub(super) fn system_name(call: &FuncCall) -> Option<&str> {
-    let FuncCall {
-        funcname,
-        args: _,
-        agg_order,
-        agg_filter: None,
-        over: None,
-        agg_within_group: false,
-        agg_star: false,
-        agg_distinct: false,
-        func_variadic: false,
-        funcformat: _,
-        location: _,
-    } = call
-    else {
-        return None;
-    };
-    let names: Option<Vec<&str>> = funcname.iter().map(as_string).collect();
-    match names?.as_slice() {
-        [name] | ["pg_catalog", name] if agg_order.is_empty() => Some(name),
-        _ => None,
     }
 }
 

@@ -6,14 +6,14 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::a_const::Val;
 use pg_query::protobuf::{AExpr, AExprKind, BoolExpr, FuncCall, Node};
 
-use super::free::{Free, system_name};
+use super::free::Free;
 use super::{Plain, Verdict, declared_type, element_of};
 use crate::base::Oid;
 use crate::base::oid::{INT4, TEXT, VARCHAR};
 use crate::catalog::{Operator, TypeInfo};
 use crate::guard::facts::{self, POLYMORPHIC, Trial, VALUE_FUNCTIONS};
 use crate::guard::nodes;
-use crate::guard::rewrite::tree::{self, as_string};
+use crate::guard::rewrite::tree::{self, as_string, system_name};
 use crate::guard::rewrite::trial::Tried;
 
 const JSONB: Oid = 3802;
