@@ -56,6 +56,8 @@ sqlstates! {
     INVALID_CATALOG_NAME = b"3D000";
     /// invalid_cursor_name
     INVALID_CURSOR_NAME = b"34000";
+    /// object_not_in_prerequisite_state
+    OBJECT_NOT_IN_PREREQUISITE_STATE = b"55000";
     /// syntax_error
     SYNTAX_ERROR = b"42601";
     /// insufficient_privilege

@@ -141,16 +141,10 @@ impl Session {
         let Some(plan) = run.plan().filter(|plan| plan.drops_statements()).cloned() else { return };
         let here = run.tag_now().is_some();
         for effect in &plan.effects {
-            match effect {
-                Effect::Deallocate(what) => self.deallocated(what, here),
-                Effect::DiscardAll => self.discarded(here),
-                Effect::Setting(_) | Effect::ResetAll | Effect::ResetOwn | Effect::Pin(_) | Effect::CatalogChanged => {}
-                Effect::Prepare(_)
-                | Effect::Draws
-                | Effect::MayDraw
-                | Effect::AsksSequences
-                | Effect::Locks(_)
-                | Effect::Unlocks => {}
+            if let Effect::Deallocate(what) = effect {
+                self.deallocated(what, here);
+            } else if *effect == Effect::DiscardAll {
+                self.discarded(here);
             }
         }
     }

@@ -143,20 +143,9 @@ impl Session {
 
     /// A run ended well: what it did to settings.
     pub(super) fn ran(&mut self, run: &Run) {
-        let Some(guarded) = run.subject.guarded() else { return };
-        for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
-            match effect {
-                Effect::ResetOwn => self.context.settings.reset(),
-                Effect::Setting(_) | Effect::ResetAll | Effect::Pin(_) | Effect::CatalogChanged => {}
-                Effect::Prepare(_)
-                | Effect::Draws
-                | Effect::MayDraw
-                | Effect::AsksSequences
-                | Effect::Locks(_)
-                | Effect::Unlocks => {}
-                // Noted before: see `record_dropped`.
-                Effect::Deallocate(_) | Effect::DiscardAll => {}
-            }
+        let resets = |guarded: &Guarded| guarded.plans().iter().any(|plan| plan.effects.contains(&Effect::ResetOwn));
+        if run.subject.guarded().is_some_and(resets) {
+            self.context.settings.reset();
         }
     }
 

@@ -112,8 +112,8 @@ impl Session {
 }
 
 fn undefined(drawn: Drawn) -> PgError {
-    let error =
-        PgError::error(SqlState(*b"55000"), "the value last drawn from a sequence is not yet defined in this session");
+    let message = "the value last drawn from a sequence is not yet defined in this session";
+    let error = PgError::error(SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, message);
     match drawn {
         Drawn::Nothing => error,
         Drawn::At(_) | Drawn::Lost => error

@@ -87,21 +87,7 @@ impl Session {
 }
 
 fn prepared_name(effect: &Effect) -> Option<&str> {
-    match effect {
-        Effect::Prepare(name) => Some(name),
-        Effect::Setting(_)
-        | Effect::ResetAll
-        | Effect::ResetOwn
-        | Effect::Pin(_)
-        | Effect::DiscardAll
-        | Effect::Deallocate(_)
-        | Effect::CatalogChanged
-        | Effect::Draws
-        | Effect::MayDraw
-        | Effect::AsksSequences
-        | Effect::Locks(_)
-        | Effect::Unlocks => None,
-    }
+    if let Effect::Prepare(name) = effect { Some(name) } else { None }
 }
 
 /// 42P05, in Postgres's words.
