@@ -131,7 +131,6 @@ fn read_suite(path: &Path) -> Result<(String, Vec<suite::Block>), String> {
 
 /// Which tenant a connection is: as it is told, else as pgwarden itself would read it.
 fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str>) -> Result<Arc<Tenant>, String> {
-    let registry = Registry::new(config);
     if let Some(name) = told {
         return tenants::find(config, name).ok_or_else(|| format!("--tenant-{who}: no tenant \"{name}\""));
     }
@@ -143,6 +142,7 @@ fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str
         host: connection.server_name(),
         ..StartupParams::default()
     };
+    let registry = Registry::new(config);
     let identity = registry.identify(&params).outcome().map_err(|error| format!("--as-{who}: {error}"))?;
     identity
         .target

@@ -54,8 +54,8 @@ impl<'a> Import<'a> {
 
     /// A line `key = "15s"` of a number of seconds.
     fn seconds(&mut self, key: &str, text: Option<&str>) -> fmt::Result {
-        let Some(text) = text.map(str::to_owned) else { return Ok(()) };
-        match duration(&text) {
+        let Some(text) = text else { return Ok(()) };
+        match duration(text) {
             Some(duration) => writeln!(self.out.toml, "{key} = \"{duration}\""),
             None => {
                 self.note(format!("{text} is no number of seconds: {key} was left out"));
@@ -65,7 +65,7 @@ impl<'a> Import<'a> {
     }
 
     fn number(&mut self, key: &str, text: Option<&str>) -> fmt::Result {
-        let Some(text) = text.map(str::to_owned) else { return Ok(()) };
+        let Some(text) = text else { return Ok(()) };
         match text.parse::<u64>() {
             // No bound, to PgBouncer.
             Ok(0) => Ok(()),
@@ -106,8 +106,8 @@ impl<'a> Import<'a> {
     }
 
     fn listen(&mut self) -> fmt::Result {
-        let port = self.setting("listen_port").unwrap_or("6432").to_owned();
-        let hosts = self.setting("listen_addr").unwrap_or("localhost").to_owned();
+        let port = self.setting("listen_port").unwrap_or("6432");
+        let hosts = self.setting("listen_addr").unwrap_or("localhost");
         let mut addresses = Vec::new();
         for host in hosts.split(',').map(str::trim) {
             match host {
@@ -130,22 +130,22 @@ impl<'a> Import<'a> {
     }
 
     fn listen_tls(&mut self) -> fmt::Result {
-        let mode = self.setting("client_tls_sslmode").unwrap_or("disable").to_owned();
+        let mode = self.setting("client_tls_sslmode").unwrap_or("disable");
         if mode == "disable" {
             return Ok(());
         }
         self.out.toml.push_str("\n[listen.tls]\n");
         for (key, from) in [("cert", "client_tls_cert_file"), ("key", "client_tls_key_file")] {
-            match self.setting(from).map(str::to_owned) {
-                Some(path) => writeln!(self.out.toml, "{key} = {}", Quoted(&path))?,
+            match self.setting(from) {
+                Some(path) => writeln!(self.out.toml, "{key} = {}", Quoted(path))?,
                 None => self.note(format!("client_tls_sslmode = {mode} needs {from}: [listen.tls] {key} is missing")),
             }
         }
-        writeln!(self.out.toml, "required = {}", !matches!(mode.as_str(), "allow" | "prefer"))?;
+        writeln!(self.out.toml, "required = {}", !matches!(mode, "allow" | "prefer"))?;
         let verifies = mode.starts_with("verify");
         if verifies {
-            if let Some(path) = self.setting("client_tls_ca_file").map(str::to_owned) {
-                writeln!(self.out.toml, "client_ca = {}\nclient_cert = \"require\"", Quoted(&path))?;
+            if let Some(path) = self.setting("client_tls_ca_file") {
+                writeln!(self.out.toml, "client_ca = {}\nclient_cert = \"require\"", Quoted(path))?;
             }
             self.note("client certificates are asked for: client_patterns of [listen.tls] say whom they name");
         }
@@ -160,12 +160,11 @@ impl<'a> Import<'a> {
             self.note(format!("database {name}: of several hosts the first was taken"));
         }
         let port = word("port").unwrap_or("5432");
-        let encoded = |text: &str| percent(text);
         let url = if host.starts_with('/') {
-            format!("postgres://{}@localhost:{port}/{}?host={host}", encoded(&user), encoded(database))
+            format!("postgres://{}@localhost:{port}/{}?host={host}", percent(&user), percent(database))
         } else {
             let host = if host.contains(':') { format!("[{host}]") } else { host };
-            format!("postgres://{}@{host}:{port}/{}", encoded(&user), encoded(database))
+            format!("postgres://{}@{host}:{port}/{}", percent(&user), percent(database))
         };
         writeln!(self.out.toml, "\n[upstream.{}]\nurl = {}", Quoted(name), Quoted(&url))?;
         let known = self.users.iter().find(|(known, _)| *known == user).map(|(_, secret)| secret.clone());
@@ -200,13 +199,13 @@ impl<'a> Import<'a> {
     }
 
     fn upstream_tls(&mut self) -> fmt::Result {
-        let Some(mode) = self.setting("server_tls_sslmode").map(str::to_owned) else { return Ok(()) };
-        let mode = if mode == "allow" { "prefer".to_owned() } else { mode };
-        match self.setting("server_tls_ca_file").map(str::to_owned) {
+        let Some(mode) = self.setting("server_tls_sslmode") else { return Ok(()) };
+        let mode = if mode == "allow" { "prefer" } else { mode };
+        match self.setting("server_tls_ca_file") {
             Some(path) => {
-                writeln!(self.out.toml, "tls = {{ mode = {}, root_cert = {} }}", Quoted(&mode), Quoted(&path))
+                writeln!(self.out.toml, "tls = {{ mode = {}, root_cert = {} }}", Quoted(mode), Quoted(path))
             }
-            None => writeln!(self.out.toml, "tls = {{ mode = {} }}", Quoted(&mode)),
+            None => writeln!(self.out.toml, "tls = {{ mode = {} }}", Quoted(mode)),
         }
     }
 
@@ -255,7 +254,7 @@ impl<'a> Import<'a> {
     }
 
     fn logins(&mut self) -> fmt::Result {
-        let admins: Vec<String> = self.admins().map(str::to_owned).collect();
+        let admins: Vec<&str> = self.admins().collect();
         let trusts = matches!(self.setting("auth_type"), Some("trust" | "any"));
         for (name, secret) in self.users {
             writeln!(self.out.toml, "\n[[login]]\nname = {}", Quoted(name))?;
@@ -265,7 +264,7 @@ impl<'a> Import<'a> {
                 ));
             }
             self.password(name, secret)?;
-            if admins.contains(name) {
+            if admins.contains(&name.as_str()) {
                 self.out.toml.push_str("role = \"admin\"\n");
                 self.note(format!("login {name}: it uses the console (database \"pgwarden\") and nothing else"));
                 continue;
@@ -276,7 +275,7 @@ impl<'a> Import<'a> {
             }
         }
         let listed = |name: &str| self.users.iter().any(|(known, _)| known == name);
-        let missing: Vec<String> = admins.iter().filter(|name| !listed(name)).cloned().collect();
+        let missing = admins.into_iter().filter(|name| !listed(name));
         for name in missing {
             self.note(format!("admin_users names {name}, whose password is not in the userlist: no login was made"));
         }
