@@ -11,7 +11,7 @@ use crate::tenant::LoginQuery;
 /// Between two rounds at least, and where there is no auth query.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// Looks up again and again, until the gateway is gone. Must be called within a tokio runtime.
+/// Looks up again and again, until the shared state is gone. Must be called within a tokio runtime.
 pub(super) fn watch(shared: &Arc<SharedState>) {
     let shared = Arc::downgrade(shared);
     tokio::spawn(async move {

@@ -104,7 +104,7 @@ impl Proxy {
         let console = Console::new(Arc::clone(&shared), pools.clone(), Arc::new(control.clone()))
             .show(RegistryTable(source))
             .show(RejectedTable(reloader));
-        // The gateway is new: there is none yet.
+        // The shared state is new: there is none yet.
         let _ = shared.console.set(Arc::new(console));
         let keeper = config
             .quota

@@ -100,8 +100,8 @@ impl Console {
                     self.operations.resume(upstream.as_ref()).map(|()| Outcome::done("RESUME"))
                 }
                 Command::KillTenant(name) => {
-                    let seats = self.shared.directory.all().into_iter().filter(|handle| handle.acts_for(name));
-                    let killed = seats.map(|handle| handle.tell(Order::Now)).count();
+                    let handles = self.shared.directory.all().into_iter().filter(|handle| handle.acts_for(name));
+                    let killed = handles.map(|handle| handle.tell(Order::Now)).count();
                     Ok(Outcome::done(&format!("KILL {killed}")))
                 }
                 Command::KillClient(id) => match self.shared.directory.get(*id) {

@@ -17,7 +17,7 @@ pub struct ConsoleSession {
     pub conn: Conn,
     /// Who it is.
     pub login: Arc<Login>,
-    /// Its seat: when to stop.
+    /// Its place in the registry: when to stop.
     pub handle: Arc<SessionHandle>,
 }
 

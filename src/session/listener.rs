@@ -55,7 +55,7 @@ pub enum Ending {
 /// Boxed: moved about, it would be part of the session's future more than once.
 type ClientRelay = Relay<PoolSource>;
 
-/// What the sessions of a process share besides the gateway.
+/// What the sessions of a process share besides the shared state.
 struct Sessions {
     shared: Arc<SharedState>,
     /// One permit for each client that is there, in whatever state.
@@ -155,8 +155,8 @@ impl Sessions {
             turn_away(&client);
             return;
         };
-        let place = Backend {
-            handle: self.shared.directory.take_seat(Some(peer)),
+        let place = Presence {
+            handle: self.shared.directory.register(Some(peer)),
             placement: self.workers.place(),
             _present: present,
         };
@@ -172,7 +172,7 @@ impl Sessions {
         }
     }
 
-    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Backend, login: LoginPlace) {
+    async fn run(self: Arc<Self>, client: TcpStream, peer: SocketAddr, place: Presence, login: LoginPlace) {
         let handle = place.handle.handle();
         let span = SessionSpan::new(handle.id(), Some(peer));
         // The future of a login is large and short-lived: it must not be part of every idle session.
@@ -278,13 +278,13 @@ async fn sleep_for(limit: Option<Duration>) {
 }
 
 /// What a client takes up, free again when its task has ended, in whatever way.
-struct Backend {
+struct Presence {
     handle: Taken,
     placement: Placement,
     _present: OwnedSemaphorePermit,
 }
 
-impl Drop for Backend {
+impl Drop for Presence {
     fn drop(&mut self) {
         if std::thread::panicking() {
             error!(

@@ -54,7 +54,7 @@ pub enum Doing {
     Active,
 }
 
-/// Who sits in a seat.
+/// Whose session it is.
 #[derive(Clone, Debug)]
 pub struct Occupant {
     /// The login.
@@ -232,7 +232,7 @@ impl SessionHandle {
 #[derive(Debug)]
 pub struct SessionRegistry {
     registry: SharedRegistry,
-    seats: DashMap<SessionId, Arc<SessionHandle>, foldhash::fast::RandomState>,
+    handles: DashMap<SessionId, Arc<SessionHandle>, foldhash::fast::RandomState>,
     next: AtomicU64,
     order: AtomicU8,
 }
@@ -242,14 +242,14 @@ impl SessionRegistry {
     pub fn new(registry: SharedRegistry) -> Arc<Self> {
         Arc::new(Self {
             registry,
-            seats: DashMap::default(),
+            handles: DashMap::default(),
             next: AtomicU64::new(1),
             order: AtomicU8::new(Order::Run as u8),
         })
     }
 
-    /// A seat for a new client, given up when the returned value is dropped.
-    pub fn take_seat(self: &Arc<Self>, peer: Option<SocketAddr>) -> Taken {
+    /// A session for a new client, which ends when the returned value is dropped.
+    pub fn register(self: &Arc<Self>, peer: Option<SocketAddr>) -> Taken {
         let id = SessionId(self.next.fetch_add(1, Ordering::Relaxed));
         let handle = Arc::new(SessionHandle {
             id,
@@ -263,22 +263,22 @@ impl SessionRegistry {
             occupant: Mutex::default(),
             acts: Mutex::default(),
         });
-        self.seats.insert(id, Arc::clone(&handle));
-        // Read after the seat can be found: an order to all is seen either here or there.
+        self.handles.insert(id, Arc::clone(&handle));
+        // Read after the session can be found: an order to all is seen either here or there.
         handle.tell(Order::from_u8(self.order.load(Ordering::SeqCst)));
         Taken { directory: Arc::clone(self), handle }
     }
 
     /// All sessions, in the order of their arrival.
     pub fn all(&self) -> Vec<Arc<SessionHandle>> {
-        let mut all: Vec<_> = self.seats.iter().map(|handle| Arc::clone(&handle)).collect();
+        let mut all: Vec<_> = self.handles.iter().map(|handle| Arc::clone(&handle)).collect();
         all.sort_unstable_by_key(|handle| handle.id.0);
         all
     }
 
     /// One session.
     pub fn get(&self, id: SessionId) -> Option<Arc<SessionHandle>> {
-        self.seats.get(&id).map(|handle| Arc::clone(&handle))
+        self.handles.get(&id).map(|handle| Arc::clone(&handle))
     }
 
     /// Gives an order to all sessions, those to come included.
@@ -315,7 +315,7 @@ impl SessionRegistry {
     }
 }
 
-/// A seat that is taken; given up when dropped.
+/// A session in the registry; it is taken out when this is dropped.
 #[derive(Debug)]
 pub struct Taken {
     directory: Arc<SessionRegistry>,
@@ -323,7 +323,7 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// The seat.
+    /// The session.
     pub fn handle(&self) -> &Arc<SessionHandle> {
         &self.handle
     }
@@ -331,6 +331,6 @@ impl Taken {
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.directory.seats.remove(&self.handle.id);
+        self.directory.handles.remove(&self.handle.id);
     }
 }

@@ -71,7 +71,7 @@ pub struct SharedState {
 }
 
 impl SharedState {
-    /// A gateway for this configuration. Reads the files of `[listen.tls]`.
+    /// The state for this configuration. Reads the files of `[listen.tls]`.
     ///
     /// # Errors
     /// What of the configuration cannot be used.

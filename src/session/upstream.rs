@@ -73,7 +73,7 @@ pub struct PoolSource {
 
 impl PoolSource {
     /// Server connections for the client with this cancel key, which waits for them as `party`; what it has stands
-    /// in its seat. They are from `place`, whose parts are given, until others are asked for.
+    /// in its handle. They are from `place`, whose parts are given, until others are asked for.
     pub fn new(
         upstreams: Arc<dyn Upstreams>,
         upstream: &Upstream,

@@ -122,7 +122,7 @@ pub struct Relay<S: Source> {
     server: Option<S::Server>,
     session: Session,
     handle: Arc<SessionHandle>,
-    /// What the seat knows.
+    /// What the registry knows of it.
     acts: Acts,
     heard: Order,
     /// It has had a server connection.
@@ -245,7 +245,7 @@ impl<S: Source> Relay<S> {
         self.session.overdue() == Some(Overdue::Session) || self.gives_way() || self.overstays()
     }
 
-    /// Tells the seat whom the session acts for, if that is another now.
+    /// Tells the registry whom the session acts for, if that is another now.
     fn note_acts(&mut self) {
         let (set, works) = (self.session.acting(), self.session.works_for());
         let same =
