@@ -3,7 +3,7 @@
 //! The planner orders the conjuncts of a scan by cost, whatever their order in the text. So of the conditions that look at
 //! a tenant relation only plain ones (columns, constants and leakproof operators) may stand beside its predicate; the
 //! others must be inside a CASE whose condition is the tenant predicate. Subqueries are levels of their own, with their own
-//! predicates: what is inside them is not looked at here. What looks at no tenant relation by name, but at what is derived
+//! predicates: of what is inside them only the columns of this level count here (see [`super::correlated`]). What looks at no tenant relation by name, but at what is derived
 //! from one (see [`super::derived`]), must be inside a CASE as well, on a predicate or on `(SELECT true)`.
 
 use pg_query::NodeEnum;
@@ -43,13 +43,15 @@ impl<'v, 'p> Verifier<'v, 'p> {
                     false => Ok(()),
                 };
             }
-            if level.is_looked_at_by(conjunct)
+            if (level.is_looked_at_by(conjunct) || self.queries_look_at(conjunct, level))
                 && !self.is_guard(conjunct, level)
                 && !self.is_equality_of_own_values(conjunct, level)
             {
                 return Err(format!("a condition of kind {kind} runs beside the tenant predicate"));
             }
-            if level.is_near(conjunct, scope) && !self.is_shielded(conjunct, level, scope) {
+            if (level.is_near(conjunct, scope) || self.queries_are_near(conjunct, level))
+                && !self.is_shielded(conjunct, level, scope)
+            {
                 return Err(format!("a condition of kind {kind} may be tried on values of others"));
             }
             Ok(())
@@ -105,7 +107,11 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let Some((tests, result)) = case_of(value, otherwise) else { return false };
         let own = |test: &&NodeEnum| self.is_own_row(test) || is_count(test);
         let tested = |seen: &Seen<'_, '_>| tests.iter().any(|test| is_count(test) || self.is_own_row_of(test, seen));
-        !tests.is_empty() && tests.iter().all(own) && result.is_none_or(|result| level.is_covered(result, &tested))
+        !tests.is_empty()
+            && tests.iter().all(own)
+            && result.is_none_or(|result| {
+                level.is_covered(result, &tested) && self.queries_are_covered(result, level, &tested)
+            })
     }
 
     /// The predicate, or the predicate OR the relation's whole row IS NULL (a row that an outer join made up).

@@ -7,6 +7,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, JoinExpr, RangeSubselect, RangeVar};
 
 use super::Verifier;
+use super::correlated::{Key, Numbered};
 use super::derived::Derived;
 use super::predicate::Reference;
 use super::scope::Scope;
@@ -25,6 +26,8 @@ pub(super) struct Level<'v, 'p> {
     names: Vec<&'v str>,
     /// What stands in each join, by the join's place in memory. The three lists are filled from left to right.
     joins: HashMap<*const JoinExpr, Range<[usize; 3]>>,
+    /// Columns of these items that queries in the statement name.
+    correlated: Vec<Numbered<'v>>,
 }
 
 /// Items of a level that a condition can name: all of them, or those in a join.
@@ -33,7 +36,11 @@ pub(super) struct Items<'l, 'v, 'p> {
     relations: &'l [Seen<'v, 'p>],
     pub(super) derived: &'l [Derived<'v>],
     names: &'l [&'v str],
+    pub(super) correlated: &'l [Numbered<'v>],
 }
+
+/// Whether a tenant relation is tested.
+pub(super) type Test<'t, 'v, 'p> = &'t dyn Fn(&Seen<'v, 'p>) -> bool;
 
 /// A tenant relation of a level.
 pub(super) struct Seen<'v, 'p> {
@@ -50,14 +57,15 @@ impl Seen<'_, '_> {
 }
 
 impl<'v, 'p> Verifier<'v, 'p> {
-    /// The tenant relations among FROM items, joins included, and what is derived from such.
+    /// The tenant relations among the FROM items of a statement, joins included, and what is derived from such.
     pub(super) fn level(
         &self,
+        statement: Key,
         target: Option<&'v RangeVar>,
         from: impl IntoIterator<Item = &'v NodeEnum>,
         scope: &Scope<'_, 'v, 'p>,
     ) -> Level<'v, 'p> {
-        let mut level = Level::default();
+        let mut level = Level { correlated: self.survey.correlated(statement).to_vec(), ..Level::default() };
         if let Some(target) = target {
             self.collect_relation(target, &mut level, scope);
         }
@@ -147,6 +155,7 @@ impl<'v, 'p> Level<'v, 'p> {
             relations: self.relations.get(r0..r1).unwrap_or_default(),
             derived: self.derived.get(d0..d1).unwrap_or_default(),
             names: self.names.get(n0..n1).unwrap_or_default(),
+            correlated: &self.correlated,
         }
     }
 
@@ -155,13 +164,13 @@ impl<'v, 'p> Level<'v, 'p> {
     }
 }
 
-impl Items<'_, '_, '_> {
+impl<'v, 'p> Items<'_, 'v, 'p> {
     /// Whether an expression names a column, or the whole row, of a tenant relation among these.
     pub(super) fn is_looked_at_by(&self, value: &NodeEnum) -> bool {
         any_column(Part::Node(value), &mut |column| self.holds(column))
     }
 
-    fn holds(&self, column_ref: &ColumnRef) -> bool {
+    pub(super) fn holds(&self, column_ref: &ColumnRef) -> bool {
         // A star, or anything else that is no plain name, may mean every relation.
         let Some(parts) = column_parts(column_ref) else { return !self.relations.is_empty() };
         self.relations.iter().any(|seen| match parts.as_slice() {
@@ -186,7 +195,7 @@ impl Items<'_, '_, '_> {
     }
 
     /// Whether a column reference names something derived.
-    fn is_derived_column(&self, column: &ColumnRef) -> bool {
+    pub(super) fn is_derived_column(&self, column: &ColumnRef) -> bool {
         match column_parts(column).unwrap_or_default().as_slice() {
             [_, qualifier, _] | [qualifier, _] => self.is_derived(qualifier),
             [_, _, _, _, ..] => true,
@@ -216,13 +225,13 @@ impl Items<'_, '_, '_> {
     }
 
     /// Whether all that an expression looks at passes a test.
-    pub(super) fn is_covered(&self, value: &NodeEnum, tested: &dyn Fn(&Seen<'_, '_>) -> bool) -> bool {
+    pub(super) fn is_covered(&self, value: &NodeEnum, tested: Test<'_, 'v, 'p>) -> bool {
         !any_column(Part::Node(value), &mut |column| !self.is_column_covered(column, tested))
     }
 
-    fn is_column_covered(&self, column_ref: &ColumnRef, tested: &dyn Fn(&Seen<'_, '_>) -> bool) -> bool {
+    pub(super) fn is_column_covered(&self, column_ref: &ColumnRef, tested: Test<'_, 'v, 'p>) -> bool {
         let parts = column_parts(column_ref).unwrap_or_default();
-        let means = |seen: &&Seen<'_, '_>| match parts.as_slice() {
+        let means = |seen: &&Seen<'v, 'p>| match parts.as_slice() {
             [name] => seen.is_named(name),
             [relation, _] | [_, relation, _] => seen.reference.is(relation),
             [] | [_, _, _, _, ..] => true,

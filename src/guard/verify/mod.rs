@@ -8,6 +8,7 @@
 //! A statement is walked once by [`survey`], and once by the rules: the work grows with its size, however deep it is nested.
 
 mod common;
+mod correlated;
 mod derived;
 mod from;
 mod leak;

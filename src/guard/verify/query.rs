@@ -3,6 +3,7 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{RangeVar, SelectStmt, SubLinkType};
 
+use super::correlated::key;
 use super::scope::Scope;
 use super::tree::{conjuncts, node, nodes as nodes_of};
 use super::trial::Held;
@@ -46,11 +47,12 @@ impl<'v, 'p> Verifier<'v, 'p> {
             }
             // `FOR UPDATE OF name`: names of FROM items, not of relations
             NodeEnum::LockingClause(_) => Ok(()),
+            // Names of constraints
+            NodeEnum::ConstraintsSetStmt(_) => Ok(()),
             // Statements that may hold a query, or that tenants may send without one; with COPY, and the queries themselves,
             // these are all that leave in the shared layout.
             NodeEnum::CallStmt(_)
             | NodeEnum::ClosePortalStmt(_)
-            | NodeEnum::ConstraintsSetStmt(_)
             | NodeEnum::DeallocateStmt(_)
             | NodeEnum::DeclareCursorStmt(_)
             | NodeEnum::DiscardStmt(_)
@@ -106,7 +108,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let ctes = self.with_clause(with_clause.as_ref(), scope)?;
         let scope = scope.with(&ctes);
         let conditions = conjuncts(node(where_clause));
-        let level = self.level(None, nodes_of(from_clause), &scope);
+        let level = self.level(key(select), None, nodes_of(from_clause), &scope);
         self.no_leaks(&conditions, level.items(), &scope, Held::Once)?;
         // The planner moves conditions of HAVING that hold no aggregate into WHERE.
         self.no_leaks(&conjuncts(node(having_clause)), level.items(), &scope, Held::Nowhere)?;

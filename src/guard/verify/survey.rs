@@ -7,6 +7,7 @@ use std::ops::Range;
 use pg_query::NodeEnum;
 use pg_query::protobuf::{ColumnRef, RangeVar, RawStmt};
 
+use super::correlated::{Correlated, Frames, Key, Numbered};
 use super::derived::Holds;
 use crate::guard::nodes;
 use crate::guard::policy::Policy;
@@ -22,6 +23,7 @@ pub(super) struct Survey<'v> {
     tenant: usize,
     /// Those, and the system's.
     private: usize,
+    correlated: Correlated<'v>,
     /// By the place of the query's node in memory.
     queries: HashMap<*const NodeEnum, Range<Marks>>,
 }
@@ -38,20 +40,31 @@ struct Marks {
 impl<'v> Survey<'v> {
     pub(super) fn of(policy: &Policy, statement: &'v RawStmt) -> Self {
         let mut survey = Self::default();
-        statement.fields(&mut |part| survey.see(policy, part));
+        let mut frames = Frames::default();
+        statement.fields(&mut |part| survey.see(policy, part, &mut frames));
         survey
     }
 
-    fn see(&mut self, policy: &Policy, part: Part<'v>) -> bool {
+    fn see<'s>(&mut self, policy: &'s Policy, part: Part<'v>, frames: &mut Frames<'s>) -> bool
+    where
+        'v: 's,
+    {
         super::count_step();
         let start = self.marks();
+        let entered = frames.enter(policy, part);
         if let Some(relation) = part.range_var() {
             self.relation(policy, relation);
         }
         if let Part::Node(NodeEnum::ColumnRef(column)) = part {
+            if let Some(statement) = frames.meant_by(column) {
+                self.correlated.entry(statement).or_default().push((self.columns.len(), column));
+            }
             self.columns.push(column);
         }
-        part.fields(&mut |inner| self.see(policy, inner));
+        part.fields(&mut |inner| self.see(policy, inner, frames));
+        if entered {
+            frames.leave();
+        }
         if let Part::Node(query @ nodes::query!()) = part {
             self.queries.insert(query, start..self.marks());
         }
@@ -88,6 +101,17 @@ impl<'v> Survey<'v> {
     pub(super) fn bare_names(&self, query: &NodeEnum) -> &[&'v str] {
         let query = self.queries.get(&std::ptr::from_ref(query));
         query.and_then(|at| self.bare.get(at.start.bare..at.end.bare)).unwrap_or_default()
+    }
+
+    /// Which of the statement's columns, by their number, stand in a query.
+    pub(super) fn column_numbers(&self, query: &NodeEnum) -> Range<usize> {
+        let query = self.queries.get(&std::ptr::from_ref(query));
+        query.map_or(0..usize::MAX, |at| at.start.columns..at.end.columns)
+    }
+
+    /// The columns that queries in a statement or query name of it.
+    pub(super) fn correlated(&self, statement: Key) -> &[Numbered<'v>] {
+        self.correlated.get(&statement).map(Vec::as_slice).unwrap_or_default()
     }
 
     /// The columns that a query names.

@@ -7,6 +7,7 @@ use pg_query::protobuf::{
     UpdateStmt, a_const,
 };
 
+use super::correlated::{Key, key};
 use super::from::Conditions;
 use super::level::Level;
 use super::parent::has_one_row;
@@ -38,7 +39,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         if let Some(table) = self.tenant_table(target) {
             let at = column_index(cols, table)?;
             self.inserted(node(select_stmt), at, cols.len(), table)?;
-            self.on_conflict(on_conflict_clause.as_deref(), target, table, &scope)?;
+            self.on_conflict(on_conflict_clause.as_deref(), key(insert), target, table, &scope)?;
         }
         self.walk_all(&[cols, select_stmt, on_conflict_clause, returning_clause], &scope)
     }
@@ -49,7 +50,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let scope = scope.with(&ctes);
         let target = target_of(relation.as_ref())?;
         may(self.policy, target, Access::Write)?;
-        let level = self.level(Some(target), nodes(from_clause), &scope);
+        let level = self.level(key(update), Some(target), nodes(from_clause), &scope);
         let conditions = self.target_conditions(target, node(where_clause), &level, &scope)?;
         let inside = scope.within(&level);
         if let Some(table) = self.tenant_table(target) {
@@ -66,7 +67,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let scope = scope.with(&ctes);
         let target = target_of(relation.as_ref())?;
         may(self.policy, target, Access::Write)?;
-        let level = self.level(Some(target), nodes(using_clause), &scope);
+        let level = self.level(key(delete), Some(target), nodes(using_clause), &scope);
         let conditions = self.target_conditions(target, node(where_clause), &level, &scope)?;
         let inside = scope.within(&level);
         self.from_clause(using_clause, &conditions, &level, &inside)?;
@@ -81,7 +82,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let scope = scope.with(&ctes);
         let target = target_of(relation.as_ref())?;
         may(self.policy, target, Access::Write)?;
-        let level = self.level(Some(target), node(source_relation), &scope);
+        let level = self.level(key(merge), Some(target), node(source_relation), &scope);
         let on = conjuncts(node(join_condition));
         self.no_leaks(&on, level.items(), &scope, Held::Folded)?;
         self.behind_predicate(target, &on, false)?;
@@ -169,6 +170,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
     fn on_conflict(
         &self,
         clause: Option<&'v OnConflictClause>,
+        statement: Key,
         target: &'v RangeVar,
         table: &TenantTable,
         scope: &Scope<'_, 'v, 'p>,
@@ -178,7 +180,8 @@ impl<'v, 'p> Verifier<'v, 'p> {
             OnConflictAction::OnconflictNothing => Ok(()),
             OnConflictAction::OnconflictUpdate => {
                 let conditions = conjuncts(node(&clause.where_clause));
-                self.no_leaks(&conditions, self.level(Some(target), None, scope).items(), scope, Held::Folded)?;
+                let level = self.level(statement, Some(target), None, scope);
+                self.no_leaks(&conditions, level.items(), scope, Held::Folded)?;
                 self.behind_predicate(target, &conditions, false)?;
                 self.assignments(&clause.target_list, target, true, table)
             }

@@ -1,3 +1,5 @@
+mod correlated;
+
 use super::*;
 use crate::base::Access;
 use crate::base::oid::INT4;
@@ -343,7 +345,15 @@ fn only_statements_of_known_kinds_pass() {
         let outcome = check(sql);
         assert!(outcome.as_ref().is_err_and(|what| what.contains("has no place")), "{sql}: {outcome:?}");
     }
-    for sql in ["SHOW timezone", "BEGIN", "FETCH c", "EXPLAIN SELECT 1", "SET timezone = 'UTC'", "DEALLOCATE ALL"] {
+    for sql in [
+        "SHOW timezone",
+        "BEGIN",
+        "FETCH c",
+        "EXPLAIN SELECT 1",
+        "SET timezone = 'UTC'",
+        "DEALLOCATE ALL",
+        "SET CONSTRAINTS orders DEFERRED",
+    ] {
         assert_eq!(check(sql), Ok(()), "{sql}");
     }
 }
@@ -358,12 +368,16 @@ fn work_grows_with_the_size_of_a_statement() {
     };
     let own = "SELECT id FROM public.orders WHERE P(orders)";
     type Statement<'s> = &'s dyn Fn(usize) -> String;
-    let statements: [(&str, usize, Statement<'_>); 11] = [
+    let statements: [(&str, usize, Statement<'_>); 12] = [
         ("subqueries in FROM", 20, &|n| nested("SELECT * FROM (", own, ") o", n)),
         ("lateral ones", 8, &|n| {
             nested("SELECT * FROM public.countries k, LATERAL (SELECT k.id, l.* FROM (", own, ") l) m", n)
         }),
         ("in WHERE", 20, &|n| nested("SELECT 1 FROM public.countries WHERE EXISTS (", own, ")", n)),
+        ("that look at the outermost", 20, &|n| {
+            let inner = "SELECT o.id";
+            format!("SELECT 1 FROM public.countries o WHERE {} = 1", nested("(SELECT o.id + (", inner, "))", n))
+        }),
         ("in the target list", 20, &|n| nested("SELECT (", own, ")", n)),
         ("WITH in WITH", 20, &|n| nested("WITH w AS (", own, ") SELECT * FROM w", n)),
         ("WITH RECURSIVE in WITH RECURSIVE", 20, &|n| nested("WITH RECURSIVE w AS (", own, ") SELECT * FROM w", n)),
