@@ -15,6 +15,7 @@ const TEXTS: Oid = 1009;
 const TSTZRANGE: Oid = 3910;
 const NUMRANGE: Oid = 3906;
 const CITEXT: Oid = 20_001;
+const BOX: Oid = 603;
 
 const TYPES: &[(Oid, &str)] = &[
     (JSONB, "jsonb"),
@@ -25,6 +26,7 @@ const TYPES: &[(Oid, &str)] = &[
     (NUMRANGE, "numrange"),
     (BPCHAR, "bpchar"),
     (1186, "interval"),
+    (BOX, "box"),
 ];
 
 /// Of `event`, a tenant table with columns of many types.
@@ -44,6 +46,8 @@ fn world(texts: Texts) -> Policy {
         ("during", TSTZRANGE),
         ("price", NUMRANGE),
         ("login", CITEXT),
+        ("area", BOX),
+        ("place", BOX),
     ];
     let catalog = Arc::make_mut(&mut policy.catalog);
     catalog.texts = texts;
@@ -65,6 +69,7 @@ fn world(texts: Texts) -> Policy {
         add(name, JSONB, JSONB, BOOL, None);
         add(name, 2277, 2277, BOOL, None);
         add(name, 3831, 3831, BOOL, None);
+        add(name, BOX, BOX, BOOL, None);
     }
     add("@>", 3831, 2283, BOOL, None);
     add("&&", 2277, 2277, BOOL, None);
@@ -196,6 +201,7 @@ fn what_fails_by_a_value_stays_behind_the_case() {
         "doc @> (doc -> 'x')",
         "other <@ doc",
         "tags @> labels",
+        "area @> place",
         // not known when the planner tries it on statistics
         "email LIKE concat('%', $1)",
         "email LIKE now()::text",
