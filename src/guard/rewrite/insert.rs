@@ -1,5 +1,7 @@
 //! Walks INSERT: the column list made explicit, the tenant's value in every row.
 
+use std::cmp::Ordering;
+
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     Alias, InsertStmt, List, Node, OnConflictAction, OverridingKind, ResTarget, SelectStmt, SetOperation,
@@ -85,13 +87,16 @@ impl<'p> Rewriter<'p> {
                     .hint("Name the columns: INSERT INTO table (column, ...) SELECT ...")
             })?;
             if width > found.columns.len() {
-                return Err(Refusal::new(
-                    RefusalKind::Syntax,
-                    SqlState::SYNTAX_ERROR,
-                    "INSERT has more expressions than target columns",
-                ));
+                return Err(too_many());
             }
             *cols = found.columns.iter().take(width).map(|c| tree::target(&c.name, None)).collect();
+        }
+        if let (Some(_), Some(outputs)) = (&source, &outputs) {
+            match outputs.len().cmp(&cols.len()) {
+                Ordering::Less => return Err(too_few()),
+                Ordering::Greater => return Err(too_many()),
+                Ordering::Equal => {}
+            }
         }
         let at = position(cols, &table.column)?;
         if let (None, Some(through)) = (at, &table.through) {
@@ -299,6 +304,10 @@ fn replace_defaults(query: &mut Node, at: usize, own: &Node) {
 
 fn is_default(value: &Node) -> bool {
     matches!(value.node.as_ref(), Some(NodeEnum::SetToDefault(_)))
+}
+
+fn too_many() -> Refusal {
+    Refusal::new(RefusalKind::Syntax, SqlState::SYNTAX_ERROR, "INSERT has more expressions than target columns")
 }
 
 fn too_few() -> Refusal {
