@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
-use pgwarden::base::{Mode, QualifiedName, Witness};
+use pgwarden::base::{Mode, QualifiedName, RefusalKind, Witness};
 use pgwarden::catalog::{self, Catalog};
 use pgwarden::config::{self, Config};
 use pgwarden::guard::{Abstention, Piece, Plan, Policy, Protocol, Testimony, plan_statements, testify};
@@ -115,6 +115,8 @@ struct Figures {
     /// With one statement each.
     reasons: BTreeMap<String, (usize, String)>,
     uncovered: Vec<String>,
+    /// What the verifier did not let out, and why.
+    unproved: Vec<String>,
     panics: Vec<String>,
 }
 
@@ -127,7 +129,12 @@ impl Figures {
                 Err(_) => self.panics.push(sql.to_owned()),
                 Ok(Err(refusal)) if counts => match refusal.kind.as_str() {
                     "syntax" => self.unread += 1,
-                    kind => *self.refused.entry(kind).or_default() += 1,
+                    kind => {
+                        if refusal.kind == RefusalKind::Verifier {
+                            self.unproved.push(format!("{:?}: {sql}", refusal.error.detail));
+                        }
+                        *self.refused.entry(kind).or_default() += 1;
+                    }
                 },
                 Ok(Err(_)) => {}
                 Ok(Ok(plans)) => {
@@ -181,6 +188,8 @@ impl Figures {
             let example: String = example.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(110).collect();
             println!("    {count:>5} {reason}   {example}");
         }
+        println!("  refused by the verifier: {}", self.unproved.len());
+        self.unproved.iter().for_each(|it| println!("    {it}"));
         println!("  false alarms:            {}", self.uncovered.len());
         self.uncovered.iter().for_each(|it| println!("    {it}"));
         assert!(self.panics.is_empty(), "planning panicked: {:#?}", self.panics);
