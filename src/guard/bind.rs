@@ -9,7 +9,7 @@ use super::plan::{Effect, Piece, PinReason, Plan, TenantCheck};
 use super::service::Script;
 use super::value::TenantValue;
 use crate::base::{Oid, Refusal, RefusalKind, SqlState, TenantKeys};
-use crate::sql::literal_pieces;
+use crate::sql::{literal_pieces, position_in};
 
 /// A statement may end in a comment that was not taken out: what separates it from the next must not stand in it.
 const SEPARATOR: &str = "\n;";
@@ -128,6 +128,12 @@ impl Guarded {
             // `written` is made of the client's text where nothing of that is rewritten.
             [] | [_, _, ..] => self.script.written.is_some(),
         }
+    }
+
+    /// Where in the client's text the token stands that a position in the text that was sent is of; both in characters and
+    /// counted from 1.
+    pub fn client_position(&self, sent: &str, position: usize) -> Option<usize> {
+        position_in(sent, position, self.script.client_text()?)
     }
 
     /// Whether [`Guarded::plain_text`] is not [`Guarded::text`].

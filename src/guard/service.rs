@@ -31,24 +31,30 @@ pub struct Script {
     /// The client's text, where that is what is sent and the plans' own texts differ from it: in comments, or in what stands
     /// between statements.
     pub(super) written: Option<Box<str>>,
+    /// The client's text, where it is kept for the positions of errors and for nothing else.
+    pub(super) source: Option<Box<str>>,
 }
 
 impl Script {
     pub(super) fn new(statements: Vec<Plan>, extended: bool) -> Self {
         let statements = statements.into_iter().map(Arc::new).collect();
-        Self { statements, extended, literals: None, written: None }
+        Self { statements, extended, literals: None, written: None, source: None }
     }
 
     /// The plans of statements that were guarded one by one, with the values in the text.
     pub(super) fn of_plans(statements: Vec<Arc<Plan>>) -> Arc<Self> {
-        Arc::new(Self { statements: statements.into(), extended: false, literals: None, written: None })
+        Arc::new(Self::of(statements.into(), None))
+    }
+
+    fn of(statements: Arc<[Arc<Plan>]>, literals: Option<Literals>) -> Self {
+        Self { statements, extended: false, literals, written: None, source: None }
     }
 
     /// The template's plans with the literals of a text that fits it.
     fn of_shape(template: &Template, sql: &str, lifted: Lifted) -> Arc<Self> {
         let statements = Arc::clone(&template.statements);
         let literals = Some(Literals::new(sql, lifted));
-        Arc::new(Self { statements, extended: false, literals, written: None }.or_written(sql))
+        Arc::new(Self::of(statements, literals).or_written(sql))
     }
 
     /// The plans of this very text. Where theirs begin elsewhere in it, positions would not be those that the client knows.
@@ -58,16 +64,26 @@ impl Script {
         if !matches!(&*self.statements, [plan] if begins_with(plan)) && !self.is_rewritten() {
             self.written = Some(sql.into());
         }
+        if self.literals.is_none() && self.is_rewritten() {
+            self.source = Some(sql.into());
+        }
         self
     }
 
     /// The same plans for a text that differs from theirs in comments: it is sent as the client wrote it, unless something of
     /// it was rewritten.
     fn with_comments(self: Arc<Self>, sql: &str) -> Arc<Self> {
-        if self.is_rewritten() {
-            return self;
-        }
-        Arc::new(Self { written: Some(sql.into()), ..Arc::unwrap_or_clone(self) })
+        let rewritten = self.is_rewritten();
+        let mut script = Arc::unwrap_or_clone(self);
+        let text = if rewritten { &mut script.source } else { &mut script.written };
+        *text = Some(sql.into());
+        Arc::new(script)
+    }
+
+    /// The client's text, where it is known still.
+    pub(super) fn client_text(&self) -> Option<&str> {
+        let kept = self.source.as_deref().or(self.written.as_deref());
+        kept.or_else(|| self.literals.as_ref().map(Literals::text))
     }
 
     fn is_rewritten(&self) -> bool {
@@ -248,8 +264,8 @@ struct ByText;
 
 impl Weighter<Key, Verdict> for ByText {
     fn weight(&self, key: &Key, _: &Verdict) -> u64 {
-        // Text, final text and trees of about the same size, and what an entry costs by itself.
-        3 * key.sql.len() as u64 + 512
+        // The text twice, final text and trees of about the same size, and what an entry costs by itself.
+        4 * key.sql.len() as u64 + 512
     }
 }
 

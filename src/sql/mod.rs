@@ -4,6 +4,7 @@ mod fingerprint;
 mod limits;
 mod names;
 pub(crate) mod parse;
+mod positions;
 mod quote;
 pub(crate) mod walk;
 
@@ -11,4 +12,5 @@ pub use fingerprint::fingerprint;
 pub use limits::StatementLimits;
 pub use names::{Named, QueryNames, names_of_select};
 pub(crate) use parse::split;
+pub use positions::position_in;
 pub use quote::{literal_pieces, push_literal, quote_identifier, quote_literal, quote_qualified, quote_setting};

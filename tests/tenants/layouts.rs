@@ -71,16 +71,45 @@ fn comments_arrive_where_nothing_is_rewritten() {
             let wanted = directly.simple(&sql).errors;
             assert_eq!(through.simple(&sql).errors[0].get(&'P'), wanted[0].get(&'P'), "{sql}");
         }
-        // Under a name the server has the text without the comment: a position in it would be another.
+        // Under a name the server has the text without the comment, in which the position is another.
         let named = format!("/* ä{round} */ SELECT nosuch");
         let reply = through.exchange(&[parse("s", &named, &[]), sync()], 1).refused("42703");
-        assert_eq!(reply.errors[0].get(&'P'), None);
+        assert_eq!(reply.errors[0].get(&'P'), directly.simple(&named).errors[0].get(&'P'));
     }
     let mut tenant = proxy.login("tenant_a").connect();
     for round in 0..3 {
         let sql = format!("SELECT /*{round} '*/ min(name) /*--*/ FROM customers -- {round}\n WHERE id > 0 /*{round}*/");
         assert_eq!(tenant.simple(&sql).ok().value(), "ALPHA_name_1");
         assert_eq!(tenant.extended(&sql, &[]).ok().value(), "ALPHA_name_1");
+    }
+}
+
+/// A statement that is rewritten before it is sent: the server's position is one in another text.
+#[test]
+fn errors_point_into_the_text_of_the_client() {
+    let mut tenant = PROXY.get().login("tenant_a").connect();
+    let mut owner = Lab::general().owner("shop").connect();
+    for sql in [
+        "SELECT name, nosuch FROM customers WHERE name = 'ä'",
+        "SELECT name FROM customers c WHERE c.id = 1 AND c.nosuch > 2",
+        "SELECT name FROM customers WHERE lower(name) = lower(nosuch)",
+        "SELECT o.id FROM customers c JOIN orders o ON o.customer_id = c.nosuch WHERE c.id = 1",
+        "SELECT 'ä', (SELECT max(id) FROM orders WHERE nosuch = 1) FROM customers",
+        "UPDATE customers SET name = 'x', nosuch = 1 WHERE id = 1",
+        "SELECT name FROM customers WHERE id = 'abc'",
+        "/* ä */ SELECT id FROM customers /* b */ WHERE nosuch",
+        "SELECT id FROM customers WHERE id = 1; SELECT nosuch FROM customers",
+    ] {
+        let wanted = owner.simple(sql).errors;
+        for round in 0..3 {
+            let found = tenant.simple(sql).errors;
+            assert_eq!(found[0].get(&'C'), wanted[0].get(&'C'), "{sql}: {:?}", found[0]);
+            assert_eq!(found[0].get(&'P'), wanted[0].get(&'P'), "{sql}, round {round}");
+        }
+        if !sql.contains(';') {
+            let named = tenant.exchange(&[parse("s", sql, &[]), sync()], 1);
+            assert_eq!(named.errors[0].get(&'P'), wanted[0].get(&'P'), "{sql}");
+        }
     }
 }
 

@@ -129,6 +129,11 @@ impl Literals {
         Self { sql: sql.into(), literals: lifted.literals }
     }
 
+    /// The text that they stand in.
+    pub fn text(&self) -> &str {
+        &self.sql
+    }
+
     /// A literal's token, quotes included.
     pub fn token(&self, i: usize) -> Option<&str> {
         self.sql.get(self.literals.get(i)?.span.clone())

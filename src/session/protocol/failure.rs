@@ -166,7 +166,7 @@ impl Session {
         rewrite_report(&mut self.client.out, b'E', report, added, |field, value| match field {
             code::WHERE if added.is_some() => FieldChange::Drop,
             code::DETAIL if telling => FieldChange::Drop,
-            code::POSITION if rewritten => FieldChange::Drop,
+            code::POSITION if rewritten => moved(value, expected),
             code::MESSAGE => names.as_ref().map_or(FieldChange::Keep, |names| rename(value, names)),
             _ => FieldChange::Keep,
         })?;
@@ -236,6 +236,23 @@ fn rename(value: &[u8], names: &Names) -> FieldChange {
         }
         Ok(_) | Err(_) => FieldChange::Keep,
     }
+}
+
+/// A position in the text that the server got, as one in the client's; none where what stands there is not the client's.
+fn moved(value: &[u8], expected: &Expected) -> FieldChange {
+    let forwarded = matches!(expected.disposition, Disposition::Forward);
+    let position = std::str::from_utf8(value).ok().filter(|_| forwarded).and_then(|digits| digits.parse().ok());
+    let of_client = position.and_then(|position: usize| match &expected.kind {
+        Kind::Query(run) if run.tag.is_none() && run.tags.is_empty() => {
+            let guarded = run.subject.guarded()?;
+            guarded.client_position(&guarded.text(), position)
+        }
+        _ => {
+            let statement = statement_of(expected)?;
+            statement.guarded.client_position(&statement.text(), position)
+        }
+    });
+    of_client.map_or(FieldChange::Drop, |position| FieldChange::Replace(position.to_string()))
 }
 
 /// Positions count characters of the text that the server got.
