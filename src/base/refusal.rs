@@ -62,6 +62,8 @@ pub const FOREIGN_PARENT: &str = "violates foreign key constraint";
 pub struct Refusal {
     /// For the audit log.
     pub kind: RefusalKind,
+    /// What it is about, for the audit log: the relation, function, setting, column or kind of statement.
+    pub object: Option<Box<str>>,
     /// For the client.
     pub error: Box<PgError>,
 }
@@ -69,7 +71,12 @@ pub struct Refusal {
 impl Refusal {
     /// A refusal with any SQLSTATE; add detail and hint with [`Refusal::detail`] and [`Refusal::hint`].
     pub fn new(kind: RefusalKind, code: SqlState, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, error: Box::new(PgError::error(code, message)) }
+        Self { kind, object: None, error: Box::new(PgError::error(code, message)) }
+    }
+
+    /// Names what it is about.
+    pub fn about(self, object: impl ToString) -> Self {
+        Self { object: Some(object.to_string().into()), ..self }
     }
 
     /// Adds a detail.

@@ -625,4 +625,6 @@ pub struct LogConfig {
     pub level: String,
     /// Where audit events go.
     pub audit: AuditSink,
+    /// The texts of refused statements stand in it, without their literals.
+    pub statements: bool,
 }

@@ -273,6 +273,7 @@ fn foreign_value() -> Refusal {
         "the value for the tenant column is not this tenant's",
     )
     .hint("Leave the tenant column out, or give it the tenant's own key: pgwarden fills it in.")
+    .about("tenant column")
 }
 
 fn missing_key(name: Option<&str>) -> Refusal {
@@ -283,6 +284,7 @@ fn missing_key(name: Option<&str>) -> Refusal {
         format!("this tenant has {which}, which a table of this statement is keyed by"),
     )
     .hint("An operator adds it to the tenant's entry in the configuration (key = ..., keys = { ... }).")
+    .about(name.unwrap_or("key"))
 }
 
 #[cfg(test)]

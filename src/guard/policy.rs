@@ -95,6 +95,8 @@ pub struct Policy {
     pub catalog: Arc<Catalog>,
     /// Relations that tenants may touch in the shared layout. Partitions and inheritance children of tenant tables are in it.
     pub tables: HashMap<QualifiedName, TableRule>,
+    /// Why relations that somebody might expect among them are not: for hints.
+    pub left_out: HashMap<QualifiedName, Arc<str>>,
     /// The pinned search path of the shared layout.
     pub search_path: Vec<String>,
     /// Schemas that stand behind the tenant's own in the schema layout, in the order of its search path.
@@ -122,6 +124,7 @@ impl Policy {
             epoch: 0,
             catalog: Arc::default(),
             tables: HashMap::new(),
+            left_out: HashMap::new(),
             search_path: Vec::new(),
             common_schemas: Vec::new(),
             complete_conflict_targets: false,
@@ -185,6 +188,7 @@ impl Policy {
             epoch,
             catalog,
             tables,
+            left_out,
             search_path,
             common_schemas,
             complete_conflict_targets,
@@ -198,6 +202,7 @@ impl Policy {
         (*epoch == 0) == (other.epoch == 0)
             && (Arc::ptr_eq(catalog, &other.catalog) || **catalog == *other.catalog)
             && *tables == other.tables
+            && *left_out == other.left_out
             && *search_path == other.search_path
             && *common_schemas == other.common_schemas
             && *complete_conflict_targets == other.complete_conflict_targets

@@ -5,7 +5,7 @@
 
 use std::fmt::Display;
 
-use super::refusals;
+use super::refusals::{self, Enforced, Shape, Whose};
 use super::span::loggable;
 use crate::base::{LoginName, PgError, Refusal, RefusalKind, TenantName};
 use crate::sql::fingerprint;
@@ -27,14 +27,17 @@ pub fn login_refused(login: &str, reason: &dyn Display) {
 }
 
 /// A statement was refused. A mere syntax error or unknown name is everyday life and not audited.
-pub fn refusal(refusal: &Refusal, sql: &str) {
+pub fn refusal(refusal: &Refusal, sql: &str, whose: &Whose<'_>) {
     use RefusalKind as Kind;
-    refusals::count(refusal.error.code);
+    let shape = Shape::of(sql);
+    refusals::count(Enforced::Refused, refusal, &shape, whose);
     let kind = refusal.kind.as_str();
     let code = refusal.error.code.as_str();
+    let object = refusal.object.as_deref().map(loggable);
+    let Shape { fingerprint, statement } = shape;
     match refusal.kind {
         Kind::Syntax | Kind::Undefined => {
-            tracing::debug!(kind, code, fingerprint = fingerprint(sql), "statement not understood");
+            tracing::debug!(kind, code, object, fingerprint, "statement not understood");
         }
         Kind::Relation
         | Kind::Function
@@ -43,18 +46,18 @@ pub fn refusal(refusal: &Refusal, sql: &str) {
         | Kind::ForeignTenant
         | Kind::Unsupported
         | Kind::Limit => {
-            tracing::warn!(target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql), "statement refused");
+            tracing::warn!(target: TARGET, event = "refusal", kind, code, object, fingerprint, statement, "statement refused");
         }
         Kind::Witness => {
             let witness = refusal.error.detail.as_deref();
             tracing::error!(
-                target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql), verifier = "covered", witness,
+                target: TARGET, event = "refusal", kind, code, fingerprint, statement, verifier = "covered", witness,
                 "the readings of a statement disagree, and it was refused: a defect of pgwarden, please report it"
             );
         }
         Kind::Verifier => {
             tracing::error!(
-                target: TARGET, event = "refusal", kind, code, fingerprint = fingerprint(sql),
+                target: TARGET, event = "refusal", kind, code, fingerprint, statement,
                 "statement refused by the verifier: a defect of pgwarden, please report it"
             );
         }

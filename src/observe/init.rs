@@ -14,6 +14,7 @@ use tracing_subscriber::reload;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 use super::audit;
+use super::refusals::keep_statements;
 use super::span::Fields;
 use crate::config::{AuditSink, LogConfig, LogFormat};
 
@@ -42,6 +43,7 @@ pub enum InitError {
 /// As [`InitError`] says.
 pub fn init(config: &LogConfig) -> Result<(), InitError> {
     let audit = open_audit(&config.audit)?;
+    keep_statements(config.statements);
     let (subscriber, handle) = subscriber(config.format, filter(&level(config), audit.is_some())?, io::stderr, audit);
     subscriber.try_init()?;
     // The first one is the process's.
@@ -49,11 +51,12 @@ pub fn init(config: &LogConfig) -> Result<(), InitError> {
     Ok(())
 }
 
-/// Changes the level of the process's log, unless `RUST_LOG` is set.
+/// Changes the level of the process's log, unless `RUST_LOG` is set, and whether statements are kept.
 ///
 /// # Errors
 /// A level that is none.
 pub fn set_level(config: &LogConfig) -> Result<(), ParseError> {
+    keep_statements(config.statements);
     let Some(handle) = FILTER.get() else { return Ok(()) };
     let filter = filter(&level(config), matches!(config.audit, AuditSink::File(_)))?;
     // It fails only when the subscriber is gone, and the log with it.
@@ -123,6 +126,7 @@ mod tests {
     use crate::base::SqlState;
     use crate::base::{LoginName, SessionId, TenantName};
     use crate::base::{Refusal, RefusalKind};
+    use crate::observe::refusals::Whose;
     use crate::observe::{SessionSpan, record_tenant};
 
     #[derive(Clone, Default)]
@@ -151,8 +155,10 @@ mod tests {
             span.record_tenant(&TenantName::new("acme"));
             span.span().in_scope(|| {
                 tracing::info!("inside");
-                let denied = Refusal::new(RefusalKind::Relation, SqlState::INSUFFICIENT_PRIVILEGE, "no");
-                audit::refusal(&denied, "SELECT 'hunter2' FROM secrets");
+                let denied =
+                    Refusal::new(RefusalKind::Relation, SqlState::INSUFFICIENT_PRIVILEGE, "no").about("public.secrets");
+                let whose = Whose { login: &LoginName::new("app"), tenant: None };
+                audit::refusal(&denied, "SELECT 'hunter2' FROM secrets", &whose);
                 audit::login_refused("mallory\u{1b}", &"no such login");
                 audit::operator_statement("DROP TABLE t");
             });
@@ -173,6 +179,7 @@ mod tests {
             assert_eq!(span["login"], "app\\n");
         }
         assert_eq!((&lines[1]["kind"], &lines[1]["code"]), (&"relation".into(), &"42501".into()));
+        assert_eq!(lines[1]["object"], "public.secrets");
         assert_eq!(lines[1]["fingerprint"].as_str().unwrap().len(), 16);
         assert_eq!(lines[1]["target"], audit::TARGET);
         assert_eq!((&lines[4]["event"], &lines[4]["role"]), (&"login".into(), &"operator".into()));

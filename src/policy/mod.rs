@@ -103,10 +103,13 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
     }
     notes.sort_by_key(PolicyNote::level);
     let settings = settings::rules(input, &catalog, &tables);
+    let left_out =
+        notes.iter().filter_map(PolicyNote::left_out).map(|(name, why)| (name.clone(), why.into())).collect();
     let policy = Policy {
         epoch,
         catalog,
         tables,
+        left_out,
         search_path,
         common_schemas,
         allow_functions,

@@ -2,27 +2,34 @@
 //! trail. Each line stands in the session's span, which names session, login and tenant; the span is entered for these
 //! lines only, since a relay is polled several times for each statement.
 
+use parking_lot::Mutex;
 use tracing::Span;
 
 use super::protocol::Observer;
-use crate::base::{Refusal, TenantName};
+use crate::base::{LoginName, Refusal, TenantName};
 use crate::guard::PinReason;
+use crate::observe::refusals::Whose;
 use crate::observe::{audit, record_tenant};
 
 /// Observes one session.
 pub(super) struct Watcher {
     span: Span,
+    login: LoginName,
+    tenant: Mutex<Option<TenantName>>,
 }
 
 impl Watcher {
-    pub fn new(span: Span) -> Self {
-        Self { span }
+    /// Of a session of this login; the tenant is the one that it acts for from the start.
+    pub fn new(span: Span, login: LoginName, tenant: Option<TenantName>) -> Self {
+        Self { span, login, tenant: Mutex::new(tenant) }
     }
 }
 
 impl Observer for Watcher {
     fn refused(&self, refusal: &Refusal, sql: &str) {
-        self.span.in_scope(|| audit::refusal(refusal, sql));
+        let tenant = self.tenant.lock().clone();
+        let whose = Whose { login: &self.login, tenant: tenant.as_ref() };
+        self.span.in_scope(|| audit::refusal(refusal, sql, &whose));
     }
 
     fn objected(&self, objection: &str, sql: &str) {
@@ -40,5 +47,6 @@ impl Observer for Watcher {
     fn acts_for(&self, tenant: Option<&TenantName>) {
         // The session's span: every line of the log carries who is acted for.
         record_tenant(&self.span, tenant);
+        *self.tenant.lock() = tenant.cloned();
     }
 }

@@ -1,6 +1,6 @@
 //! What stands for a statement in logs: a hash of its shape.
 
-use pg_query::protobuf::Token;
+use pg_query::protobuf::{ScanToken, Token};
 use sha2::{Digest, Sha256};
 
 use crate::sql::parse;
@@ -20,6 +20,51 @@ pub fn fingerprint(sql: &str) -> String {
         return hex;
     }
     token_hash(sql).unwrap_or_else(|| "-".to_owned())
+}
+
+/// A statement's text without its literals and comments, for logs, and SQL still: literals are parameters, or, where the grammar
+/// takes none somewhere, `'?'` and `0`. None for what the grammar does not accept, and for long texts.
+pub fn normalized(sql: &str) -> Option<String> {
+    if sql.len() > MAX_SCANNED {
+        return None;
+    }
+    parse::reparse(sql).ok()?;
+    let tokens = parse::scan(sql).ok()?;
+    let params = tokens.iter().filter(|token| token.token() == Token::Param);
+    let numbers =
+        params.filter_map(|token| range(token).and_then(|range| sql.get(range)?.get(1..)?.parse::<u32>().ok()));
+    let mut last = numbers.max().unwrap_or(0);
+    let with_parameters = without_literals(sql, &tokens, |_| {
+        last = last.saturating_add(1);
+        format!("${last}")
+    })?;
+    if parse::reparse(&with_parameters).is_ok() {
+        return Some(with_parameters);
+    }
+    let text = without_literals(sql, &tokens, |is_number| if is_number { "0" } else { "'?'" }.to_owned())?;
+    parse::reparse(&text).ok().map(|_| text)
+}
+
+fn range(token: &ScanToken) -> Option<std::ops::Range<usize>> {
+    Some(usize::try_from(token.start).ok()?..usize::try_from(token.end).ok()?)
+}
+
+/// The text with something else for each literal, which may be a number, and nothing for comments.
+fn without_literals(sql: &str, tokens: &[ScanToken], mut stand_in: impl FnMut(bool) -> String) -> Option<String> {
+    let mut text = String::with_capacity(sql.len());
+    let mut at = 0;
+    for token in tokens {
+        let range = range(token)?;
+        text.push_str(sql.get(at..range.start)?);
+        at = range.end;
+        match token.token() {
+            Token::SqlComment | Token::CComment => text.push(' '),
+            Token::Iconst | Token::Fconst => text.push_str(&stand_in(true)),
+            Token::Sconst | Token::Bconst | Token::Xconst | Token::Usconst => text.push_str(&stand_in(false)),
+            _ => text.push_str(sql.get(range)?),
+        }
+    }
+    Some(text)
 }
 
 /// A hash of the tokens, with `?` for each run of literals.
@@ -79,6 +124,20 @@ mod tests {
         assert_ne!(one, fingerprint("selec 'b' from u"));
         let large = format!("SELECT {}", "1,".repeat(MAX_PARSED));
         assert_eq!(fingerprint(&large), fingerprint("SELECT 1,,"));
+    }
+
+    #[test]
+    fn a_normalized_text_is_sql_without_literals_and_comments() {
+        let of = |sql: &str| normalized(sql).unwrap_or_default();
+        assert_eq!(
+            of("SELECT 'a', $2 /* b */ FROM t WHERE c = E'\\'d' LIMIT 5 -- e"),
+            "SELECT $3, $2   FROM t WHERE c = $4 LIMIT $5  "
+        );
+        assert_eq!(of("SET x.y = 'secret'"), "SET x.y = '?'");
+        assert_eq!(of("SELECT interval '1 day', 7"), "SELECT interval '?', 0");
+        assert_eq!(of("SELECT $$secret$$, U&'secret', B'1', X'f', 1.5e3, -1"), "SELECT $1, $2, $3, $4, $5, -$6");
+        assert_eq!(normalized("SELECT FROM WHERE 'secret'"), None);
+        assert_eq!(fingerprint(&of("SELECT a FROM t WHERE b = 'x'")), fingerprint("SELECT a FROM t WHERE b = 'y'"));
     }
 
     #[test]

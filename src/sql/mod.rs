@@ -8,7 +8,7 @@ mod positions;
 mod quote;
 pub(crate) mod walk;
 
-pub use fingerprint::fingerprint;
+pub use fingerprint::{fingerprint, normalized};
 pub use limits::StatementLimits;
 pub use names::{Named, QueryNames, names_of_select};
 pub(crate) use parse::split;

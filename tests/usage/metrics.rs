@@ -63,7 +63,7 @@ fn prometheus_reads_what_happened() {
         ("pgwarden_rows_read_total{tenant=\"a\"}".to_owned(), 2.0),
         ("pgwarden_rows_read_total{tenant=\"(none)\"}".to_owned(), 1.0),
         ("pgwarden_quota_state{tenant=\"a\"}".to_owned(), 0.0),
-        ("pgwarden_refusals_total{sqlstate=\"42501\"}".to_owned(), 1.0),
+        ("pgwarden_refusals_total{sqlstate=\"42501\",kind=\"function\"}".to_owned(), 1.0),
         ("pgwarden_logins_refused_total".to_owned(), 1.0),
         ("pgwarden_witness_readings_total{said=\"uncovered\"}".to_owned(), 0.0),
         ("pgwarden_witness_abstentions_total{reason=\"grammar\"}".to_owned(), 0.0),

@@ -5,10 +5,11 @@ use crate::config::diagnostics::did_you_mean;
 use crate::config::model::{AuditSink, LogConfig, LogFormat};
 use crate::config::section::{Keys, Section};
 
-const LOG: Keys = Keys { known: &["format", "level", "audit"], later: &["file"] };
+const LOG: Keys = Keys { known: &["format", "level", "audit", "statements"], later: &["file"] };
 
 pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<LogConfig> {
-    let mut log = LogConfig { format: LogFormat::Text, level: "info".to_owned(), audit: AuditSink::Log };
+    let mut log =
+        LogConfig { format: LogFormat::Text, level: "info".to_owned(), audit: AuditSink::Log, statements: false };
     let Some(section) = root.table("log", &LOG) else {
         return (!root.has("log")).then_some(log);
     };
@@ -41,6 +42,9 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<LogConfi
             "log" => AuditSink::Log,
             path => AuditSink::File(context.path(path)),
         };
+    }
+    if let Some(statements) = section.bool("statements") {
+        log.statements = statements.value;
     }
     Some(log)
 }

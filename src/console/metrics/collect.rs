@@ -9,7 +9,7 @@ use prometheus_client::metrics::MetricType;
 
 use crate::config::{Config, Measure, Upstream};
 use crate::guard::{WitnessCounts, witness_counts};
-use crate::observe::refusals;
+use crate::observe::refusals::{self, Enforced};
 use crate::pool::{PoolStats, Pools};
 use crate::session::{Doing, SharedState};
 use crate::usage::{Account, Counts};
@@ -72,9 +72,7 @@ impl Sources {
         )?;
         let limit = u64::try_from(self.shared.max_connections).unwrap_or(u64::MAX);
         out.gauges("clients_limit", "Client connections that are accepted at one time", [(NO_LABELS, limit)])?;
-        let refused = refusals::counts();
-        let by_code = refused.iter().map(|(code, count)| ([("sqlstate", code.as_str())], *count));
-        out.counters("refusals", "Statements that pgwarden refused", by_code)?;
+        refused(out)?;
         out.counters("logins_refused", "Logins that were turned away", [(NO_LABELS, refusals::logins())])?;
         witness(out)
     }
@@ -188,6 +186,41 @@ impl Collector for Sources {
         self.usage(&mut out)?;
         self.limits(&mut out)
     }
+}
+
+/// So many refusals have series of their own.
+const MAX_OBJECTS: usize = 100;
+
+/// Name and help of three families: by SQLSTATE, by login, by object.
+type Refusals = [(&'static str, &'static str); 3];
+
+const REFUSED: Refusals = [
+    ("refusals", "Statements that pgwarden refused"),
+    ("refusals_by_login", "The same by login and tenant"),
+    ("refusals_by_object", "The same by what they are about and the statement: the most frequent"),
+];
+
+/// What was refused.
+fn refused(out: &mut Out<'_>) -> fmt::Result {
+    refusals_of(out, Enforced::Refused, &REFUSED)
+}
+
+fn refusals_of(out: &mut Out<'_>, enforced: Enforced, [by_code, by_login, by_object]: &Refusals) -> fmt::Result {
+    let codes = refusals::by_code(enforced);
+    let samples = codes.iter().map(|(code, kind, count)| ([("sqlstate", code.as_str()), ("kind", kind)], *count));
+    out.counters(by_code.0, by_code.1, samples)?;
+    let parties = refusals::by_party(enforced);
+    let samples = parties.iter().map(|(login, tenant, kind, count)| {
+        let tenant = if tenant.is_empty() { NOBODY } else { tenant.as_str() };
+        ([("login", login.as_str()), ("tenant", tenant), ("kind", kind)], *count)
+    });
+    out.counters(by_login.0, by_login.1, samples)?;
+    let seen: Vec<_> =
+        refusals::most_frequent().into_iter().filter(|it| it.enforced == enforced).take(MAX_OBJECTS).collect();
+    let samples = seen
+        .iter()
+        .map(|it| ([("kind", it.kind.as_str()), ("object", &*it.object), ("fingerprint", &*it.fingerprint)], it.count));
+    out.counters(by_object.0, by_object.1, samples)
 }
 
 /// What the second grammar said of statements that were planned.

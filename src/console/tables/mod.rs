@@ -3,6 +3,7 @@
 mod clients;
 mod limits;
 mod pools;
+mod refusals;
 mod settings;
 mod tenants;
 mod usage;
@@ -23,6 +24,8 @@ pub(super) fn all() -> Vec<Box<dyn ShowTable>> {
         Box::new(pools::STATS),
         Box::new(limits::LIMITS),
         Box::new(usage::USAGE),
+        Box::new(refusals::REFUSALS),
+        Box::new(refusals::LAST_REFUSALS),
         Box::new(settings::CONFIG),
         Box::new(settings::VERSION),
     ]

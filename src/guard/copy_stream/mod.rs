@@ -115,6 +115,7 @@ fn foreign_row() -> Refusal {
         "a row of the COPY data belongs to another tenant",
     )
     .hint("Leave the tenant column out of the column list, or send the tenant's own key in every row.")
+    .about("COPY")
 }
 
 fn malformed(message: impl Into<std::borrow::Cow<'static, str>>) -> Refusal {

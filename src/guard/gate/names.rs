@@ -63,6 +63,7 @@ pub(crate) fn ambiguous(own: &str, name: &str) -> Refusal {
         format!("\"{name}\" is a name that a schema common to all tenants has too"),
         format!("Write it with your own schema, {own}.{name}, or take another name."),
     )
+    .about(name)
 }
 
 /// 42501 with a hint.
@@ -81,6 +82,7 @@ pub(crate) fn foreign_schema(schema: &str) -> Refusal {
         format!("permission denied for schema {schema}"),
         "A tenant of the schema layout may name its own schema, pg_catalog and information_schema.",
     )
+    .about(schema)
 }
 
 #[cfg(test)]

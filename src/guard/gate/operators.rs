@@ -54,13 +54,15 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node]) -> Result<(), R
             RefusalKind::Function,
             format!("permission denied for operator {}", operator.name),
             "If its function is safe for every tenant, list the operator as schema.name in tenancy.allow_functions.",
-        )),
+        )
+        .about(&operator.name)),
         // Unknown to the catalog: made a moment ago, or not there. Only pg_catalog's are sure not to run anybody's code.
         None if found.is_empty() && schema != Some("pg_catalog") => Err(denied(
             RefusalKind::Function,
             format!("operator does not exist: {bare}"),
             "pgwarden's catalog has no such operator.",
-        )),
+        )
+        .about(bare)),
         None => Ok(()),
     }
 }

@@ -118,7 +118,8 @@ pub(super) fn check_lookup(policy: &Policy, mode: &Mode, cast: &TypeCast) -> Res
                 RefusalKind::Relation,
                 "permission denied to look up this name",
                 "A tenant of the schema layout may name its own schema, pg_catalog and information_schema.",
-            ))
+            )
+            .about(text))
         }
         // A computed name could be anybody's.
         Some((arg, None)) if is_computed(arg) => Err(denied(

@@ -239,7 +239,8 @@ fn not_generated(table: &TenantTable, found: &Relation) -> Result<(), Refusal> {
             SqlState::INSUFFICIENT_PRIVILEGE,
             format!("column \"{}\" {OWN_VALUE_ONLY}, and is generated", table.column),
         )
-        .hint("A row that makes a tenant is inserted by an operator; the tenant's own with OVERRIDING SYSTEM VALUE.")),
+        .hint("A row that makes a tenant is inserted by an operator; the tenant's own with OVERRIDING SYSTEM VALUE.")
+        .about(&found.name)),
         Some(Identity::No | Identity::ByDefault) | None => Ok(()),
     }
 }

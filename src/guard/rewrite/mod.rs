@@ -271,6 +271,7 @@ fn unsupported(what: impl std::fmt::Display) -> Refusal {
     .hint(
         "pgwarden cannot tell for certain which rows this would touch. Write it another way, or use an operator login.",
     )
+    .about(what)
 }
 
 /// 42501: a value for another tenant.
@@ -281,4 +282,5 @@ fn foreign_value(column: &str) -> Refusal {
         format!("column \"{column}\" {OWN_VALUE_ONLY}"),
     )
     .hint("Leave the column out, or give the tenant's own value as a literal or a parameter.")
+    .about(column)
 }

@@ -101,6 +101,7 @@ impl Rewriter<'_> {
 pub(super) fn foreign_parent(through: &Through) -> Refusal {
     Refusal::new(RefusalKind::ForeignTenant, SqlState::FOREIGN_KEY_VIOLATION, violation(through))
         .hint("The row belongs to whom the row belongs that this column names: it must name one of the tenant's own.")
+        .about(&through.constraint)
 }
 
 /// The message of both.

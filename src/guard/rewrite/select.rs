@@ -60,6 +60,7 @@ impl Rewriter<'_> {
                 SqlState::INSUFFICIENT_PRIVILEGE,
                 "permission denied to create a table",
             )
+            .about("SELECT INTO")
             .hint("SELECT INTO makes a table that would be shared by all tenants."));
         }
         let mut with = select.with_clause.take();

@@ -197,4 +197,5 @@ fn read_only(relation: &Relation, why: &str) -> Refusal {
         format!("permission denied for table {}", relation.name.name),
     )
     .hint(format!("\"{}\" is {why}.", relation.name))
+    .about(&relation.name)
 }

@@ -182,8 +182,7 @@ async fn open(
         }
     };
     greet(&mut conn, &reported, &source).await?;
-    let account = account(shared, &identity.target);
-    let mut session = session(shared, &opening, reported, account, span);
+    let mut session = session(shared, &identity, &opening, reported, span);
     if let Target::Unbound { .. } = &identity.target {
         session = session.switching(Arc::new(LoginTenants {
             registry: Arc::clone(&shared.registry),
@@ -303,18 +302,19 @@ fn account(shared: &SharedState, target: &Target) -> Arc<usage::Account> {
 
 fn session(
     shared: &SharedState,
+    identity: &Identity,
     opening: &Opening,
     reported: Arc<BTreeMap<String, String>>,
-    account: Arc<usage::Account>,
     span: &SessionSpan,
 ) -> Session {
+    let tenant = identity.target.tenant().map(|tenant| tenant.name.clone());
     let env = Env {
         keys: opening.keys.clone(),
         shared: Arc::clone(&shared.statements),
         planners: shared.planners.clone(),
         limits: shared.manners.load().limits,
-        account,
-        observer: Arc::new(Watcher::new(span.span())),
+        account: account(shared, &identity.target),
+        observer: Arc::new(Watcher::new(span.span(), identity.login.name.clone(), tenant)),
     };
     Session::new(env, Arc::clone(&opening.place), opening.settings(), reported)
 }

@@ -64,6 +64,6 @@ impl Session {
     pub(super) fn outlives_its_decision(&self, backend: &Backend, sql: &str) -> Option<Refusal> {
         self.prepared.decided.filter(|epoch| backend.goes_by_catalog() && *epoch != backend.guard.epoch())?;
         let executes = sql.as_bytes().windows(7).any(|it| it.eq_ignore_ascii_case(b"execute"));
-        executes.then(|| Refusal { kind: RefusalKind::Statement, error: Box::new(outlived()) })
+        executes.then(|| Refusal { kind: RefusalKind::Statement, object: None, error: Box::new(outlived()) })
     }
 }

@@ -156,7 +156,7 @@ fn ties(guarded: &Guarded) -> bool {
 
 /// 28000 as a refusal.
 pub(super) fn no_tenant(setting: &str) -> Refusal {
-    Refusal { kind: RefusalKind::ForeignTenant, error: Box::new(tenant_required(setting)) }
+    Refusal { kind: RefusalKind::ForeignTenant, object: None, error: Box::new(tenant_required(setting)) }
 }
 
 /// SHOW is answered by a SELECT.

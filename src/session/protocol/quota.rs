@@ -48,7 +48,7 @@ impl Session {
             return None;
         }
         let error = account.refusal()?;
-        let refusal = Refusal { kind: RefusalKind::Limit, error: Box::new(error) };
+        let refusal = Refusal { kind: RefusalKind::Limit, object: Some("quota".into()), error: Box::new(error) };
         self.env.observer.refused(&refusal, &guarded.text());
         Some(*refusal.error)
     }

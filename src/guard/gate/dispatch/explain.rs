@@ -68,7 +68,8 @@ fn plain(options: &mut Vec<Node>) -> Result<(), Refusal> {
                     RefusalKind::Statement,
                     format!("permission denied: EXPLAIN option {}", name.to_uppercase()),
                     "It would count rows of other tenants; tenants may use plain EXPLAIN with FORMAT and VERBOSE.",
-                ));
+                )
+                .about(format_args!("EXPLAIN {}", name.to_uppercase())));
             }
         }
     }

@@ -188,7 +188,7 @@ fn refused(mode: &Mode, name: &'static str) -> Refusal {
         Mode::Schema(_) => "It reaches beyond the tenant's schema: use an operator login.",
         Mode::Database | Mode::Operator => "It reaches beyond the tenant's database: use an operator login.",
     };
-    denied(RefusalKind::Statement, format!("permission denied: {name} is not allowed here"), hint)
+    denied(RefusalKind::Statement, format!("permission denied: {name} is not allowed here"), hint).about(name)
 }
 
 /// 0A000: legal SQL that the gate does not let through yet.

@@ -21,7 +21,8 @@ pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> 
             RefusalKind::Function,
             format!("permission denied for function {bare}"),
             format!("\"{text}\" is not in the tenant's own schema."),
-        ));
+        )
+        .about(bare));
     }
     if looks_names_up(bare) {
         return match args.iter().find(|arg| !(is_plain(policy, arg) || is_built_name(policy, mode, arg))) {
@@ -29,7 +30,8 @@ pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> 
                 RefusalKind::Function,
                 format!("permission denied for function {bare}"),
                 format!("{bare}() may only be asked about constants and catalog columns here."),
-            )),
+            )
+            .about(bare)),
             None => Ok(()),
         };
     }
@@ -59,6 +61,7 @@ fn own_object(policy: &Policy, mode: &Mode, bare: &str, node: &Node) -> Result<(
             format!("permission denied for function {bare}"),
             format!("{bare}() may only be asked about objects of the tenant's own schema."),
         )
+        .about(bare)
     };
     if let Some(NodeEnum::ColumnRef(_)) = node.node.as_ref() {
         return Ok(());
@@ -180,6 +183,7 @@ fn sequence(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> Result<(
             format!("permission denied for function {bare}"),
             format!("{bare}() needs the sequence's name as a literal here."),
         )
+        .about(bare)
     };
     let [arg] = args else { return Ok(()) };
     let arg = serial_table(arg).unwrap_or(arg);

@@ -132,7 +132,8 @@ pub(crate) fn check_cast(policy: &Policy, mode: &Mode, schema: Option<&str>, nam
             RefusalKind::Function,
             format!("permission denied for cast to type {name}: it calls function {}", cast.function),
             "If the function is safe for every tenant, list it as schema.name in tenancy.allow_functions.",
-        )),
+        )
+        .about(&cast.function)),
         None => Ok(()),
     }
 }
@@ -286,7 +287,7 @@ fn refused(bare: &str) -> Refusal {
              An operator login may call it."
         ),
     };
-    denied(RefusalKind::Function, format!("permission denied for function {bare}"), hint)
+    denied(RefusalKind::Function, format!("permission denied for function {bare}"), hint).about(bare)
 }
 
 fn refused_function(function: &Function) -> Refusal {
@@ -301,11 +302,13 @@ fn refused_function(function: &Function) -> Refusal {
             function.name
         ),
     )
+    .about(&function.name)
 }
 
 fn undefined(bare: &str) -> Refusal {
     Refusal::new(RefusalKind::Undefined, SqlState::UNDEFINED_FUNCTION, format!("function {bare} does not exist"))
         .hint("No function matches the given name and argument types. You might need to add explicit type casts.")
+        .about(bare)
 }
 
 #[cfg(test)]

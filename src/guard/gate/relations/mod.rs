@@ -46,7 +46,8 @@ pub(crate) fn resolve<'p>(
             RefusalKind::Relation,
             SqlState::FEATURE_NOT_SUPPORTED,
             format!("cross-database references are not implemented: \"{catalog}.{schema}.{name}\""),
-        ));
+        )
+        .about(format_args!("{catalog}.{schema}.{name}")));
     }
     let found = lookup(policy, mode, schema, name);
     match mode {
@@ -93,7 +94,7 @@ fn in_shared<'p>(
             Protection::Missing(what) => Err(unprotected(relation, what)),
         },
         Some(TableRule::Shared(access)) => Ok(Resolved::Shared(relation, *access)),
-        None => Err(unconfigured(&relation.name, relation.kind)),
+        None => Err(unconfigured(policy, relation)),
     }
 }
 
@@ -165,7 +166,7 @@ fn in_database<'p>(
 fn foreign_table<'p>(policy: &Policy, relation: &'p Relation) -> Result<Resolved<'p>, Refusal> {
     match policy.tables.get(&relation.name) {
         Some(TableRule::Shared(access)) => Ok(Resolved::Shared(relation, *access)),
-        Some(TableRule::Tenant(_)) | None => Err(unconfigured(&relation.name, relation.kind)),
+        Some(TableRule::Tenant(_)) | None => Err(unconfigured(policy, relation)),
     }
 }
 
@@ -177,6 +178,7 @@ fn is_temporary(schema: &str) -> bool {
 fn undefined(schema: &str, name: &str) -> Refusal {
     let shown = if schema.is_empty() { name.to_owned() } else { format!("{schema}.{name}") };
     Refusal::new(RefusalKind::Undefined, SqlState::UNDEFINED_TABLE, format!("relation \"{shown}\" does not exist"))
+        .about(shown)
 }
 
 /// Policies alone should keep tenants apart, and do not.
@@ -188,41 +190,29 @@ fn unprotected(relation: &Relation, what: &str) -> Refusal {
          check says what is missing, pgwarden rls generate prints what mends it.",
     )
     .detail(what.to_owned())
+    .about(&relation.name)
 }
 
-fn unconfigured(name: &QualifiedName, kind: RelKind) -> Refusal {
-    let what = match kind {
-        RelKind::View => "view",
-        RelKind::MaterializedView => "materialized view",
-        RelKind::ForeignTable => "foreign table",
-        RelKind::Sequence => "sequence",
+fn unconfigured(policy: &Policy, relation: &Relation) -> Refusal {
+    let name = &relation.name;
+    let (what, is_sequence) = match relation.kind {
+        RelKind::View => ("view", false),
+        RelKind::MaterializedView => ("materialized view", false),
+        RelKind::ForeignTable => ("foreign table", false),
+        RelKind::Sequence => ("sequence", true),
         RelKind::Table | RelKind::PartitionedTable | RelKind::Index | RelKind::Toast | RelKind::CompositeType => {
-            "table"
+            ("table", false)
         }
     };
-    let refusal = denied(
-        RefusalKind::Relation,
-        format!("permission denied for {what} {}", name.name),
-        format!(
+    let hint = match policy.left_out.get(name) {
+        Some(why) => why.to_string(),
+        None if is_sequence => "A sequence shows how much other tenants insert: use nextval() on it.".to_owned(),
+        None => format!(
             "pgwarden has no rule for \"{name}\". If it holds no tenant's data, list it in tenancy.shared_tables; \
              if a column tells the tenant, configure it in [tenancy.tables]."
         ),
-    );
-    match kind {
-        RelKind::Sequence => denied(
-            RefusalKind::Relation,
-            format!("permission denied for sequence {}", name.name),
-            "A sequence shows how much other tenants insert: use nextval() on it.",
-        ),
-        RelKind::Table
-        | RelKind::PartitionedTable
-        | RelKind::View
-        | RelKind::MaterializedView
-        | RelKind::ForeignTable
-        | RelKind::Index
-        | RelKind::Toast
-        | RelKind::CompositeType => refusal,
-    }
+    };
+    denied(RefusalKind::Relation, format!("permission denied for {what} {}", name.name), hint).about(name)
 }
 
 fn system_denied(name: &QualifiedName) -> Refusal {
@@ -231,6 +221,7 @@ fn system_denied(name: &QualifiedName) -> Refusal {
         format!("permission denied for view {}", name.name),
         format!("\"{name}\" shows other tenants' data or activity: use an operator login."),
     )
+    .about(name)
 }
 
 #[cfg(test)]

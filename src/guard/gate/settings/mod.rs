@@ -54,7 +54,7 @@ pub(crate) fn set(policy: &Policy, mode: &Mode, stmt: &VariableSetStmt) -> Resul
             Mode::Database | Mode::Operator => vec![Effect::ResetAll],
         }),
         VariableSetKind::VarSetMulti => multi(mode, &name, args),
-        VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => Err(sealed(&name)),
+        VariableSetKind::VarSetCurrent | VariableSetKind::Undefined => Err(sealed(policy, &name)),
     }
 }
 
@@ -79,8 +79,12 @@ fn multi(mode: &Mode, name: &str, args: &[Node]) -> Result<Vec<Effect>, Refusal>
         "transaction" => Ok(Vec::new()),
         "session characteristics" => Ok(args.iter().filter_map(default_of).collect()),
         _ if matches!(mode, Mode::Operator) => Ok(Vec::new()),
-        // TRANSACTION SNAPSHOT: another session's snapshot
-        _ => Err(sealed(name)),
+        // TRANSACTION SNAPSHOT
+        _ => {
+            let message = format!("permission denied to set parameter \"{name}\"");
+            Err(denied(RefusalKind::Setting, message, "A snapshot is another session's: use an operator login.")
+                .about(name))
+        }
     }
 }
 
@@ -101,7 +105,7 @@ fn change_to_default(policy: &Policy, mode: &Mode, name: &str) -> Result<Vec<Eff
         // The server's own default may be another encoding or another path than the one that the proxy pinned.
         Rule::Only(_, hint) if name == "search_path" || name == "client_encoding" => Err(sealed_value(name, hint)),
         Rule::Only(_, _) | Rule::UpTo(_) => Ok(effect(name)),
-        Rule::Sealed => Err(sealed(name)),
+        Rule::Sealed => Err(sealed(policy, name)),
         Rule::Decides(what) => Err(decides(name, &what)),
     }
 }
@@ -117,7 +121,7 @@ fn allow_value(policy: &Policy, mode: &Mode, name: &str, value: Option<&str>) ->
             Some(value) if amount.holds(name, value) => Ok(()),
             Some(_) | None => Err(sealed_value(name, "The greatest value for tenants is set in [tenancy.settings].")),
         },
-        Rule::Sealed => Err(sealed(name)),
+        Rule::Sealed => Err(sealed(policy, name)),
         Rule::Decides(what) => Err(decides(name, &what)),
     }
 }
@@ -265,12 +269,20 @@ fn canonical(name: &str) -> String {
     }
 }
 
-fn sealed(name: &str) -> Refusal {
-    denied(
-        RefusalKind::Setting,
-        format!("permission denied to set parameter \"{name}\""),
-        "pgwarden seals this setting for tenants. An operator login may set it; most can be opened under [tenancy.settings].",
-    )
+fn sealed(policy: &Policy, name: &str) -> Refusal {
+    let setting = policy.setting.to_ascii_lowercase();
+    let hint = if name.strip_prefix(&*setting).is_some_and(|rest| rest.is_empty() || rest.starts_with('_')) {
+        "It says whom a session acts for, and pgwarden sets it itself. Only a login of several tenants that names none when it \
+         connects may set it, to a tenant's name."
+            .to_owned()
+    } else if lists::SEALED.contains(&name) {
+        "No key of the configuration opens it for tenants: it decides as whom, or by which code, statements run. An operator \
+         login may set it."
+            .to_owned()
+    } else {
+        format!("If tenants may choose it, list \"{name}\" = true, or its greatest value, under [tenancy.settings].")
+    };
+    denied(RefusalKind::Setting, format!("permission denied to set parameter \"{name}\""), hint).about(name)
 }
 
 fn decides(name: &str, what: &str) -> Refusal {
@@ -281,10 +293,12 @@ fn decides(name: &str, what: &str) -> Refusal {
             "It may decide what {what} does. If tenants may choose that, list \"{name}\" = true under [tenancy.settings]."
         ),
     )
+    .about(name)
 }
 
 fn sealed_value(name: &str, hint: &'static str) -> Refusal {
     denied(RefusalKind::Setting, format!("permission denied to set parameter \"{name}\" to this value"), hint)
+        .about(name)
 }
 
 fn unreadable(name: &str) -> Refusal {
@@ -293,6 +307,7 @@ fn unreadable(name: &str) -> Refusal {
         format!("permission denied to examine \"{name}\""),
         "Tenants may read settings of their own session only.",
     )
+    .about(name)
 }
 
 fn needs_literal(function: &str) -> Refusal {
@@ -302,6 +317,7 @@ fn needs_literal(function: &str) -> Refusal {
         format!("permission denied for function {function}"),
     )
     .hint(format!("{function}() needs the setting's name as a literal here."))
+    .about(function)
 }
 
 #[cfg(test)]

@@ -29,7 +29,8 @@ pub(super) fn gate(
             RefusalKind::Statement,
             "permission denied: COPY to or from a file or program of the server is not allowed here",
             "Use COPY ... TO STDOUT or FROM STDIN; psql's \\copy does.",
-        ));
+        )
+        .about("COPY"));
     }
     stmt.options.iter().try_for_each(options::check)?;
     stmt.options.iter_mut().for_each(options::normalise);
@@ -106,7 +107,7 @@ fn copy_from(
     let gated = || Gated::new(StatementKind::CopyIn, Sent::Printed);
     let read_only = |relation: &Relation| {
         let message = format!("permission denied for table {}", relation.name.name);
-        Err(denied(RefusalKind::Relation, message, "Tenants may read it, but not write it."))
+        Err(denied(RefusalKind::Relation, message, "Tenants may read it, but not write it.").about(&relation.name))
     };
     let (table, relation) = match resolved {
         Resolved::Tenant(table, relation) | Resolved::Policed(table, relation) => (*table, *relation),

@@ -97,7 +97,8 @@ fn shared_table(mode: &Mode, name: &'static str, temporary: bool) -> Refusal {
             RefusalKind::Statement,
             "permission denied: temporary tables are not allowed here",
             "Tenants share server connections; use a CTE or VALUES, or an operator login.",
-        );
+        )
+        .about("CREATE TEMPORARY TABLE");
     }
     refused(mode, name)
 }

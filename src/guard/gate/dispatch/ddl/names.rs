@@ -118,7 +118,8 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
             RefusalKind::Function,
             format!("permission denied for function {}", names.last().copied().unwrap_or_default()),
             "What it leaves behind in the server's session cannot be followed from a definition. Call it in a statement.",
-        ));
+        )
+        .about(names.join(".")));
     }
     if names.last() == Some(&"nextval") && matches!(mode, Mode::Schema(_)) {
         let name = args.and_then(only_literal).filter(|text| !functions::is_oid(text)).and_then(functions::split_name);
@@ -130,7 +131,8 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
                 RefusalKind::Function,
                 "permission denied for function nextval",
                 "nextval() needs the sequence's name as a literal here.",
-            )),
+            )
+            .about("nextval")),
         };
     }
     Ok(())
