@@ -80,6 +80,7 @@ fn policy(config: &Config, catalog: Arc<Catalog>) -> Arc<Policy> {
         tenancy: &config.tenancy,
         tenants: &tenants,
         derives_shared: false,
+        usage_table: None,
         limits: StatementLimits::default(),
         enforcement: pgwarden::base::Enforcement::default(),
     };

@@ -19,7 +19,7 @@ use crate::base::{PgError, TenantName, UpstreamName};
 use crate::catalog::{Catalog, CatalogSource, Known, RefreshTimes};
 use crate::config::{self, Layout};
 use crate::guard::{Guard, Policy};
-use crate::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy, derives_shared};
+use crate::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy, derives_shared, usage_table};
 use crate::session::CatalogHook;
 use crate::sql::StatementLimits;
 
@@ -174,6 +174,16 @@ impl Keeper {
         }
     }
 
+    /// Looks at the database, and reads the catalog anew if that has changed.
+    ///
+    /// # Errors
+    /// What a client is told if that cannot be done.
+    pub async fn look(self: Arc<Self>, max_age: Duration) -> Result<(), PgError> {
+        self.catalogs().look(max_age).await?;
+        self.catch_up().await;
+        Ok(())
+    }
+
     /// Applies what is known now.
     fn apply_known(&self) {
         let _turn = self.making.lock();
@@ -228,6 +238,7 @@ impl Keeper {
             tenants: rules.tenants_of(&upstream),
             derives_shared: derives_shared(&rules.config, &upstream.name),
             enforcement: upstream.enforcement,
+            usage_table: usage_table(&rules.config, &upstream.name),
             limits: StatementLimits::default(),
         };
         let epoch = self.epoch.fetch_add(1, Ordering::Relaxed) + 1;
@@ -331,10 +342,7 @@ impl CatalogHook for Hook {
 
     fn look(&self) -> Pin<Box<dyn Future<Output = Result<(), PgError>> + Send>> {
         let keeper = Arc::clone(&self.0);
-        Box::pin(async move {
-            keeper.catalogs().look(keeper.age.max()).await?;
-            keeper.catch_up().await;
-            Ok(())
-        })
+        let max_age = keeper.age.max();
+        Box::pin(keeper.look(max_age))
     }
 }

@@ -13,8 +13,11 @@ use super::check_policies;
 use super::rules::Rules;
 use super::tenants::TenantSource;
 use super::upstreams::OpenUpstreams;
-use crate::config::{Config, ConfigErrors, Loaded, QuotaConfig, Upstream, load};
+use crate::catalog::{self, Catalog};
+use crate::checks::policy_of;
+use crate::config::{Config, ConfigErrors, Layout, Loaded, QuotaConfig, Tenant, Upstream, load};
 use crate::observe;
+use crate::policy::{PolicyNote, tenants_of};
 use crate::pool::Pools;
 use crate::session::{Access, AccessError, Manners, SharedState};
 use crate::tenant::Registry;
@@ -35,6 +38,9 @@ pub enum ReloadError {
     /// Policies that are to keep tenants apart do not.
     #[error("{0}")]
     Policies(String),
+    /// Its rules do not fit what the upstreams contain, a line each.
+    #[error("{}", .0.first().map(String::as_str).unwrap_or_default())]
+    Rules(Vec<String>),
     /// The task that did it ended.
     #[error("the reload was interrupted")]
     Interrupted,
@@ -45,6 +51,7 @@ impl ReloadError {
     pub fn lines(&self) -> Vec<String> {
         match self {
             ReloadError::Config(errors) => errors.errors.iter().map(ToString::to_string).collect(),
+            ReloadError::Rules(lines) => lines.clone(),
             ReloadError::SharedState(_) | ReloadError::Policies(_) | ReloadError::Interrupted => vec![self.to_string()],
         }
     }
@@ -57,7 +64,7 @@ pub struct Reloaded {
     pub needs_restart: Vec<&'static str>,
     /// Sessions that may have to end.
     pub concerned: usize,
-    /// Tenants of the file.
+    /// Tenants that there are now, those of the table included.
     pub tenants: usize,
 }
 
@@ -186,6 +193,31 @@ impl Reloader {
         outcome
     }
 
+    /// Whether the rules of a new configuration fit what the upstreams contain at this moment. What of the old one did not fit
+    /// either is no reason to go on with that. An upstream that cannot be reached is left for later.
+    ///
+    /// # Errors
+    /// What `pgwarden check` would say of it.
+    async fn check_rules(&self, config: &Config) -> Result<(), ReloadError> {
+        let (old, new) = {
+            let state = self.state.lock();
+            (beside_rows(&state.file, &state.rows), beside_rows(config, &state.rows))
+        };
+        let mut lines = Vec::new();
+        for upstream in new.upstreams.values() {
+            let is_for_many = |tenant: &Arc<Tenant>| tenant.layout != Layout::Database;
+            let serves =
+                upstream.name == new.tenancy.upstream || tenants_of(&new, &upstream.name).iter().any(is_for_many);
+            let catalog = if serves { catalog::load(upstream).await.ok() } else { None };
+            let Some(catalog) = catalog else { continue };
+            let known = misfits(&old, upstream, &catalog);
+            let now = misfits(&new, upstream, &catalog);
+            lines.extend(now.difference(&known).map(|note| format!("upstream \"{}\": {note}", upstream.name)));
+        }
+        lines.sort();
+        if lines.is_empty() { Ok(()) } else { Err(ReloadError::Rules(lines)) }
+    }
+
     fn run(&self) -> Result<Reloaded, ReloadError> {
         let Loaded { config, warnings } = load(&self.path).map_err(ReloadError::Config)?;
         for warning in &warnings {
@@ -193,6 +225,9 @@ impl Reloader {
         }
         let checked = self.runtime.block_on(check_policies(&config));
         checked.map_err(|error| ReloadError::Policies(error.to_string()))?;
+        self.runtime.block_on(self.check_rules(&config))?;
+        // What was made since the catalogs were read last is there.
+        self.runtime.block_on(self.upstreams.look());
         let mut state = self.state.lock();
         let (config, needs_restart) = keep_what_needs_a_restart(config, &state.file);
         let config = Arc::new(config);
@@ -214,9 +249,21 @@ impl Reloader {
         if let Err(error) = observe::set_level(&config.log) {
             error!(%error, "log level");
         }
-        let tenants = config.tenants.len();
+        let tenants = self.config().tenants.len();
         Ok(Reloaded { needs_restart, concerned, tenants })
     }
+}
+
+/// A configuration of the file with the tenants of the table's rows.
+fn beside_rows(file: &Config, rows: &[Row]) -> Config {
+    let rows = if file.tenants_from.is_some() { rows } else { &[] };
+    Config { tenants: merge(file, rows).tenants, ..file.clone() }
+}
+
+/// What of a configuration's rules for tables and schemas does not fit a catalog.
+fn misfits(config: &Config, upstream: &Upstream, catalog: &Arc<Catalog>) -> HashSet<PolicyNote> {
+    let (_, notes) = policy_of(config, upstream, Arc::clone(catalog));
+    notes.into_iter().filter(PolicyNote::is_of_rules).collect()
 }
 
 /// Logs what was not said before.

@@ -134,6 +134,16 @@ impl OpenUpstreams {
         main.is_some_and(|main| main.name == *upstream && main.database == *database)
     }
 
+    /// Looks at the databases that are in use, and reads anew the catalogs of those that have changed. One that cannot be looked at is
+    /// left as it is known.
+    pub async fn look(&self) {
+        let keepers: Vec<_> = self.open.iter().map(|open| Arc::clone(&open.keeper)).collect();
+        let looks = keepers.into_iter().map(|keeper| keeper.look(Duration::ZERO));
+        for failed in futures_util::future::join_all(looks).await.into_iter().filter_map(Result::err) {
+            debug!(error = %failed, "a catalog could not be looked at before the reload");
+        }
+    }
+
     /// Tenants whose keys fit no column, and why.
     pub fn unfit(&self) -> Vec<(TenantName, String)> {
         let keepers: Vec<_> = self.open.iter().map(|open| Arc::clone(&open.keeper)).collect();

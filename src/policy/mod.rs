@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 pub use note::{NoteLevel, PolicyNote};
 
-use crate::base::{Enforcement, UpstreamName, is_tenant_name};
+use crate::base::{Enforcement, QualifiedName, UpstreamName, is_tenant_name};
 use crate::catalog::{Catalog, Relation};
 use crate::config::{Config, Layout, PatternLayout, Tenancy, Tenant};
 use crate::guard::{NEWEST_TESTED, Policy};
@@ -34,8 +34,15 @@ pub struct PolicyInput<'a> {
     pub derives_shared: bool,
     /// What keeps tenants of the shared layout apart there.
     pub enforcement: Enforcement,
+    /// pgwarden's own table there, beside `pgwarden_...`.
+    pub usage_table: Option<&'a QualifiedName>,
     /// Bounds on a statement.
     pub limits: StatementLimits,
+}
+
+/// The table on an upstream that usage is kept in.
+pub fn usage_table<'a>(config: &'a Config, upstream: &UpstreamName) -> Option<&'a QualifiedName> {
+    config.quota.as_ref().filter(|quota| quota.upstream.name == *upstream).map(|quota| &quota.table)
 }
 
 /// The tenants of a configuration that live on an upstream.

@@ -130,6 +130,7 @@ impl World {
             tenants: &self.tenants,
             derives_shared: false,
             enforcement: self.enforcement,
+            usage_table: Some(&q("billing.usage")),
             limits: StatementLimits::default(),
         };
         build_policy(&input, Arc::new(self.catalog.clone()), 7)

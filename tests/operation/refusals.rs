@@ -81,3 +81,20 @@ fn a_listed_relation_says_why_it_is_refused() {
     assert!(reply.text().contains("reads the tenant table public.orders"), "{}", reply.text());
     assert!(!reply.text().contains("has no rule"), "{}", reply.text());
 }
+
+/// An operator may take `SET app.tenant_id` for a guard.
+#[test]
+fn an_operator_is_told_that_nothing_is_guarded() {
+    let proxy = proxy("op_unguarded");
+    let mut operator = proxy.login("operator").connect();
+    let told = |reply: &crate::support::reply::Reply| {
+        reply.notices.iter().filter(|it| it[&'M'].contains("not guarded")).count()
+    };
+    assert_eq!(told(&operator.simple("SET work_mem = '5MB'").ok()), 0);
+    assert_eq!(told(&operator.simple("SET app.tenant_id = 'a'").ok()), 1);
+    assert_eq!(told(&operator.simple("SET app.tenant_id = 'b'").ok()), 0, "once");
+    let mut other = proxy.login("operator").connect();
+    assert_eq!(told(&other.extended("SELECT set_config('app.tenant_id', 'a', false)", &[]).ok()), 1);
+    let mut app = proxy.login("app").connect();
+    assert_eq!(told(&app.simple("SET app.tenant_id = 'a'").ok()), 0);
+}

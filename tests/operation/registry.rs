@@ -111,6 +111,15 @@ fn tenants_come_and_go_with_their_rows() {
     assert_eq!((end.sqlstate(), end.closed), ("28000", true), "{}", end.text());
     tenant(&proxy, "carol").try_connect().1.refused("28000");
     assert_eq!(count(&mut a), of_a);
+    // A reload counts those of the table too, and pgwarden's own tables are nothing to warn of.
+    proxy.reload(|text| text);
+    let log = proxy.log();
+    let line = log.lines().rfind(|line| line.contains("configuration reloaded")).unwrap();
+    let file = std::fs::read_to_string(proxy.config()).unwrap().matches("[[tenant]]").count();
+    let (_, rows) = psql(&console(&proxy).url(), "SHOW TENANTS");
+    assert!(rows.lines().count() > file, "{rows}");
+    assert!(line.contains(&format!("tenants={}", rows.lines().count())), "{line}\n{rows}");
+    assert!(!log.contains("public.pgwarden_tenants has no tenant column"), "{log}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! SIGHUP: a new configuration without dropping a client.
 
 use super::proxy;
+use crate::support::lab::Lab;
 use crate::support::message;
 use crate::support::proxy::Proxy;
 use crate::support::session::Session;
@@ -204,4 +205,42 @@ fn what_needs_a_restart_is_said_and_left() {
     proxy.reload(|text| format!("{text}\n[log]\nlevel = \"debug\"\n"));
     proxy.a().connect().quit();
     proxy.wait_for("debug line", |proxy| proxy.log().contains("DEBUG"));
+}
+
+/// What `pgwarden check --connect` would call wrong changes nothing, and no part of the file is in force.
+#[test]
+fn a_misspelt_table_changes_nothing() {
+    let proxy = proxy("op_reload_misspelt");
+    let mut session = proxy.a().connect();
+    let login = "\n[[login]]\nname = \"late\"\npassword = \"late_pw\"\ntenants = [\"a\"]\n";
+    proxy.reload(|text| {
+        format!("{}{login}", text.replace("\"public.countries\"", "\"public.countries\", \"public.contries\""))
+    });
+    let log = proxy.log();
+    assert!(log.contains("shared_tables names public.contries, which does not exist"), "{log}");
+    assert!(log.contains("configuration not reloaded"), "{log}");
+    orders(&mut session);
+    proxy.login("late").try_connect().1.refused("28P01");
+    proxy.reload(|text| text.replace(", \"public.contries\"", ""));
+    orders(&mut proxy.login("late").connect());
+}
+
+/// A name that the catalog does not know yet is not called wrong: it is looked up anew.
+#[test]
+fn a_table_that_was_made_just_now_is_known_to_a_reload() {
+    let proxy = proxy("op_reload_new_table");
+    let mut session = proxy.a().connect();
+    orders(&mut session);
+    Lab::general().run(
+        "op_reload_new_table",
+        "CREATE TABLE public.made_late (code int); GRANT ALL ON public.made_late TO PUBLIC",
+    );
+    proxy.reload(|text| text.replace("\"public.countries\"", "\"public.countries\", \"public.made_late\""));
+    let log = proxy.log();
+    assert!(log.contains("configuration reloaded") && !log.contains("made_late, which does not exist"), "{log}");
+    assert_eq!(session.simple("SELECT count(*) FROM made_late").ok().value(), "0");
+    // What is gone by now is no reason to keep an old configuration in force.
+    Lab::general().run("op_reload_new_table", "DROP TABLE public.made_late");
+    proxy.reload(|text| text.replace("key = \"2\"", "key = \"2\"\nsuspended = true"));
+    proxy.b().try_connect().1.refused("28000");
 }

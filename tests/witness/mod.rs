@@ -43,6 +43,7 @@ fn policy(enforcement: Enforcement) -> Policy {
         tenants: &tenants,
         derives_shared: false,
         enforcement,
+        usage_table: None,
         limits: StatementLimits::default(),
     };
     let (policy, _) = build_policy(&input, Arc::clone(&catalog), 1);

@@ -79,6 +79,7 @@ fn policy(lab: &Lab, database: &str) -> Policy {
         tenants: &tenants,
         derives_shared: false,
         enforcement: upstream.enforcement,
+        usage_table: None,
         limits,
     };
     let (policy, _) = build_policy(&input, catalog, 1);

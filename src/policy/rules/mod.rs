@@ -294,6 +294,15 @@ pub(super) fn check_schemas(input: &PolicyInput<'_>, catalog: &Catalog, notes: &
     }
 }
 
+/// A table of pgwarden's own: by its name, or the one that usage is kept in, with that of its writers.
+fn is_own(input: &PolicyInput<'_>, name: &QualifiedName) -> bool {
+    let is_usage = |usage: &QualifiedName| {
+        usage.schema == name.schema
+            && name.name.strip_prefix(&usage.name).is_some_and(|rest| matches!(rest, "" | "_writers"))
+    };
+    name.name.starts_with("pgwarden_") || input.usage_table.is_some_and(is_usage)
+}
+
 /// Relations that tenants of the shared layout might look for in vain. Those of extensions are not meant for them.
 pub(super) fn note_unconfigured(
     input: &PolicyInput<'_>,
@@ -311,6 +320,7 @@ pub(super) fn note_unconfigured(
                 && r.extension.is_none()
                 && !tables.contains_key(name)
                 && !told.contains(name)
+                && !is_own(input, name)
                 && !is_system_schema(&name.schema)
                 && !private.contains(name.schema.as_str())
         })

@@ -96,6 +96,7 @@ impl Session {
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
                 Effect::Setting(name) => {
+                    self.note_unguarded(name);
                     let waits = self.context.settings.touch(name);
                     self.hold_if(waits);
                 }

@@ -51,6 +51,7 @@ mod tenant_context;
 #[cfg(test)]
 mod tests;
 mod ties;
+mod unguarded;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -15,6 +15,7 @@ use super::replies::Replies;
 use super::settings::Settings;
 use super::statements::{Portals, Statement, Statements};
 use super::switching::Switching;
+use super::unguarded::UnguardedNotice;
 use super::{Backend, Batch, Hold, Intake, Pin, ServerState};
 use crate::limits::{Allowance, Permit};
 use crate::pool::Drawn;
@@ -89,6 +90,8 @@ pub(super) struct Context {
     pub(super) switching: Option<Box<Switching>>,
     /// A transaction that the server does not know of yet.
     pub(super) unsent: Option<DeferredBegin>,
+    /// What an operator who names a tenant to the server is told.
+    pub(super) unguarded: UnguardedNotice,
     /// DDL went through in the transaction.
     pub(super) catalog_changed: bool,
     /// Where what the client drew from sequences is remembered.
@@ -156,6 +159,7 @@ impl Context {
             settings,
             switching: None,
             unsent: None,
+            unguarded: UnguardedNotice::default(),
             catalog_changed: false,
             drawn: Drawn::Nothing,
             locks: Locks::default(),

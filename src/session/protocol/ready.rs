@@ -57,6 +57,7 @@ impl Session {
             self.stats.transaction_ended();
         }
         self.warn_of_quota();
+        self.tell_unguarded();
         self.batch_is_over();
         if !self.spoils(status) {
             backend::ready_for_query(&mut self.client.out, status);
