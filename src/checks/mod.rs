@@ -3,6 +3,7 @@
 
 pub mod assess;
 pub mod doctor;
+pub mod plans;
 pub mod rls;
 pub mod tenants;
 pub mod verify_isolation;

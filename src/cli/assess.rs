@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{ConfigArgs, Progress, conclude, runtime};
-use crate::checks::assess::{Assessment, LogFormat, Observed, assess, from_log, from_pg_stat_statements, from_sql};
+use crate::checks::assess::{
+    Assessment, LogFormat, Observed, add_plans, assess, from_log, from_pg_stat_statements, from_sql,
+};
 use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Tenant};
 use crate::control;
@@ -41,6 +43,9 @@ pub struct AssessArgs {
     /// What pg_stat_statements on the tenant's upstream has seen in its database
     #[arg(short, long)]
     pg_stat_statements: bool,
+    /// Have the server plan what is rewritten, without the guard and with it (EXPLAIN, nothing is executed): which lose an index?
+    #[arg(long)]
+    plans: bool,
     /// How to print the report
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -88,7 +93,16 @@ async fn assessed(config: &Config, args: &AssessArgs) -> Result<Assessment, Stri
     let guard = Guard::new(Arc::new(policy), plan_statements);
     let progress = Progress::new();
     let all = observed.len();
-    Ok(assess(&guard, &tenant, observed, |done| progress.say(format!("planning statement {} of {all}", done + 1))))
+    let mut found =
+        assess(&guard, &tenant, observed, |done| progress.say(format!("planning statement {} of {all}", done + 1)));
+    if args.plans {
+        let client = control::connect(upstream, "pgwarden assess")
+            .await
+            .map_err(|error| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address))?;
+        let tell = |done| progress.say(format!("the server plans statement {} of {all}", done + 1));
+        add_plans(&mut found, &client, &guard, &tenant, tell).await;
+    }
+    Ok(found)
 }
 
 async fn observed(tenant: &Tenant, args: &AssessArgs) -> Result<Observed, String> {

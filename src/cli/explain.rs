@@ -1,25 +1,32 @@
-//! `pgwarden explain`: what the guard makes of a statement, and why.
+//! `pgwarden explain`: what the guard makes of statements, and why.
 
 use std::fmt::{self, Write as _};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{ConfigArgs, conclude, runtime};
 use crate::base::Refusal;
-use crate::catalog::LoadError;
+use crate::checks::plans::{Compared, compare, has_plan};
 use crate::checks::{load_policy, tenants};
-use crate::config::{Config, Layout, Tenant};
-use crate::guard::{Guard, Guarded, Plan, Protocol, plan_statements};
+use crate::config::{AuditSink, Config, Layout, Tenant};
+use crate::control;
+use crate::guard::{Guard, Guarded, Plan, Policy, Protocol, plan_statements};
+use crate::sql;
 
 /// Options of `pgwarden explain`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    long_about = "Show what pgwarden would do with a statement of a tenant: forward it as it is, rewrite it (with the final \
+    long_about = "Show what pgwarden would do with each statement of a tenant: forward it as it is, rewrite it (with the final \
                   text), or refuse it (with the error that the client would get), and why. Reads the catalog of the \
-                  tenant's upstream; sends it nothing else.",
+                  tenant's upstream; with --plan asks it for plans; executes nothing.",
     after_help = "Examples:\n  pgwarden explain --tenant acme \"SELECT * FROM orders WHERE status = 'open'\"\n  \
-                  pgwarden explain --tenant acme --extended 'SELECT * FROM orders WHERE id = $1'\n\n\
-                  Exit code: 0 if it would be forwarded, 1 if it would be refused."
+                  pgwarden explain --tenant acme --extended 'SELECT * FROM orders WHERE id = $1'\n  \
+                  pgwarden explain --tenant acme --plan --file queries.sql\n  \
+                  pgwarden explain --tenant acme --fingerprint 1b0ad1d4e5b3e4f1\n\n\
+                  Several statements are told of one by one. In one message of a client, one that is refused keeps the others from \
+                  running too.\n\nExit code: 0 if all would be forwarded, 1 if one would be refused."
 )]
 pub struct ExplainArgs {
     #[command(flatten)]
@@ -30,8 +37,22 @@ pub struct ExplainArgs {
     /// As in the extended protocol (Parse, Bind): the tenant's value is a parameter, not a literal
     #[arg(short, long)]
     extended: bool,
-    /// The statement, or several with semicolons
-    sql: String,
+    /// The server's plan of each statement without the guard and with it (EXPLAIN, nothing is executed), and the tables that lose an
+    /// index
+    #[arg(short, long)]
+    plan: bool,
+    /// A file of statements; - is standard input
+    #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
+    file: Option<PathBuf>,
+    /// The refused statement of this fingerprint, from the audit trail: where its text is kept ([log] statements = true)
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["sql", "file"])]
+    fingerprint: Option<String>,
+    /// The audit trail that has it, as text or JSON; by default the file that [log] audit names
+    #[arg(long, value_name = "FILE", requires = "fingerprint")]
+    audit: Option<PathBuf>,
+    /// The statement, or several with semicolons; - is standard input
+    #[arg(required_unless_present_any = ["file", "fingerprint"])]
+    sql: Option<String>,
 }
 
 /// Explains on standard output.
@@ -40,40 +61,161 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    let Some(tenant) = tenants::find(&config, &args.tenant) else {
-        eprintln!("pgwarden: no tenant \"{}\" in {}", args.tenant, config.path.display());
-        return ExitCode::FAILURE;
-    };
-    let tenant = tenant.as_ref();
-    let guard = match runtime().map(|runtime| runtime.block_on(guard(&config, tenant))) {
-        Ok(Ok(guard)) => guard,
-        Ok(Err(error)) => {
-            eprintln!("pgwarden: upstream \"{}\" at {}: {error}", tenant.upstream.name, tenant.upstream.address);
-            return ExitCode::FAILURE;
-        }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
         Err(code) => return code,
+    };
+    match runtime.block_on(explained(&config, args)) {
+        Ok((said, passes)) => conclude(said, passes),
+        Err(error) => {
+            eprintln!("pgwarden: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What is to be said, and whether nothing would be refused.
+async fn explained(config: &Config, args: &ExplainArgs) -> Result<(String, bool), String> {
+    let tenant = tenants::find(config, &args.tenant)
+        .ok_or_else(|| format!("no tenant \"{}\" in {}", args.tenant, config.path.display()))?;
+    let text = text(config, args)?;
+    let upstream = &tenant.upstream;
+    let of_upstream =
+        |error: &dyn fmt::Display| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
+    let (policy, _) = load_policy(config, upstream).await.map_err(|error| of_upstream(&error))?;
+    let policy = Arc::new(policy);
+    let guard = Guard::new(Arc::clone(&policy), plan_statements);
+    let planner = match args.plan {
+        true => Some(control::connect(upstream, "pgwarden explain").await.map_err(|error| of_upstream(&error))?),
+        false => None,
     };
     let mut said = format!("tenant   {} ({})\n", tenant.name, layout(&tenant.layout));
     if tenant.layout == Layout::Shared {
-        said.push_str(&format!("mode     enforcement {}\n", tenant.upstream.enforcement.as_str()));
+        said.push_str(&format!("mode     enforcement {}\n", upstream.enforcement.as_str()));
     }
-    let verdict = verdict(&guard, tenant, args);
-    // Writing to a String cannot fail.
-    let _ = match &verdict {
-        Ok(guarded) => forwarded(&mut said, guarded, args.extended),
-        Err(refusal) => refused(&mut said, refusal),
+    let statements = statements(&text);
+    // Literals of the audit trail's statements are parameters.
+    let extended = args.extended || args.fingerprint.is_some();
+    let mut passes = true;
+    for (statement, number) in statements.iter().zip(1..) {
+        if statements.len() > 1 {
+            said.push_str(&format!("\nstatement {number} of {}: {}\n", statements.len(), one_line(statement)));
+        }
+        let verdict = verdict(&guard, &tenant, extended, statement);
+        passes &= verdict.is_ok();
+        // Writing to a String cannot fail.
+        let _ = match &verdict {
+            Ok(guarded) => forwarded(&mut said, guarded, extended),
+            Err(refusal) => refused(&mut said, refusal),
+        };
+        if let (Some(client), Ok(guarded)) = (&planner, &verdict) {
+            said.push_str(&plans(client, &policy, &tenant, statement, guarded).await);
+        }
+    }
+    Ok((said, passes))
+}
+
+/// The statements' text.
+fn text(config: &Config, args: &ExplainArgs) -> Result<String, String> {
+    match (&args.sql, &args.file, &args.fingerprint) {
+        (Some(sql), _, _) if sql != "-" => Ok(sql.clone()),
+        (Some(_), _, _) => read(Path::new("-")),
+        (None, Some(path), _) => read(path),
+        (None, None, Some(fingerprint)) => audited(config, args, fingerprint),
+        (None, None, None) => Err("no statement is given".to_owned()),
+    }
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let outcome = match path.to_str() {
+        Some("-") => std::io::stdin().read_to_end(&mut bytes),
+        Some(_) | None => std::fs::File::open(path).and_then(|mut file| file.read_to_end(&mut bytes)),
     };
-    conclude(said, verdict.is_ok())
+    outcome.map_err(|error| format!("{}: {error}", path.display()))?;
+    String::from_utf8(bytes).map_err(|_| format!("{}: it is not UTF-8", path.display()))
 }
 
-async fn guard(config: &Config, tenant: &Tenant) -> Result<Guard, LoadError> {
-    let (policy, _) = load_policy(config, &tenant.upstream).await?;
-    Ok(Guard::new(Arc::new(policy), plan_statements))
+/// The last statement of this fingerprint in the audit trail: SQL, without its literals.
+fn audited(config: &Config, args: &ExplainArgs, fingerprint: &str) -> Result<String, String> {
+    let path = match (&args.audit, &config.log.audit) {
+        (Some(path), _) => path,
+        (None, AuditSink::File(path)) => path,
+        (None, AuditSink::Log) => return Err("name the log that has the audit trail: --audit FILE".to_owned()),
+    };
+    let log = read(path)?;
+    let found =
+        log.lines().rev().filter(|line| line.contains(fingerprint)).find_map(|line| statement_of(line, fingerprint));
+    found.ok_or_else(|| {
+        format!(
+            "{}: it has no statement of fingerprint {fingerprint} (texts are kept from [log] statements = true on)",
+            path.display()
+        )
+    })
 }
 
-fn verdict(guard: &Guard, tenant: &Tenant, args: &ExplainArgs) -> Result<Guarded, Refusal> {
-    let protocol = if args.extended { Protocol::Extended { param_types: &[] } } else { Protocol::Simple };
-    guard.plan(&tenant.layout.mode(), protocol, &args.sql)?.bind(&tenant.keys)
+/// The statement of a line of the audit trail, if it is of this fingerprint.
+fn statement_of(line: &str, fingerprint: &str) -> Option<String> {
+    if let Ok(line) = serde_json::from_str::<serde_json::Value>(line) {
+        let field = |name: &str| line.get(name).and_then(serde_json::Value::as_str);
+        return field("statement").filter(|_| field("fingerprint") == Some(fingerprint)).map(str::to_owned);
+    }
+    // Fields of text lines are written as Rust's strings are.
+    let (before, rest) = line.split_once(" statement=\"")?;
+    let (text, _) = rest.rsplit_once('"')?;
+    before.contains(&format!("fingerprint=\"{fingerprint}\"")).then(|| text.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
+/// One by one; a text that cannot be taken apart is one, and the guard says why.
+fn statements(text: &str) -> Vec<String> {
+    let all = sql::split(text).unwrap_or_else(|_| vec![text]);
+    let all: Vec<String> = all.into_iter().map(|it| it.trim().to_owned()).filter(|it| !it.is_empty()).collect();
+    if all.is_empty() { vec![text.to_owned()] } else { all }
+}
+
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ").chars().take(100).collect()
+}
+
+fn verdict(guard: &Guard, tenant: &Tenant, extended: bool, sql: &str) -> Result<Guarded, Refusal> {
+    let protocol = if extended { Protocol::Extended { param_types: &[] } } else { Protocol::Simple };
+    guard.plan(&tenant.layout.mode(), protocol, sql)?.bind(&tenant.keys)
+}
+
+async fn plans(
+    client: &tokio_postgres::Client,
+    policy: &Policy,
+    tenant: &Tenant,
+    statement: &str,
+    guarded: &Guarded,
+) -> String {
+    if !has_plan(guarded) {
+        return "plan     none: it is no query\n".to_owned();
+    }
+    match compare(client, policy, tenant, statement, guarded).await {
+        Ok(compared) => compared_text(&compared),
+        Err(error) => format!("plan     none: {error}\n"),
+    }
+}
+
+fn compared_text(compared: &Compared) -> String {
+    let Compared { without, with } = compared;
+    let indented = |text: &str| text.trim_end().replace('\n', "\n         ");
+    if without.text == with.text {
+        return format!("plan     the same without the guard:\n         {}\n", indented(&with.text));
+    }
+    let mut said = format!(
+        "plan     without the guard: cost {:.2}\n         {}\nplan     with the guard: cost {:.2}\n         {}\n",
+        without.cost,
+        indented(&without.text),
+        with.cost,
+        indented(&with.text)
+    );
+    for table in compared.lost() {
+        said.push_str(&format!("plan     {table} LOSES ITS INDEX: with the guard it is read from end to end\n"));
+    }
+    said
 }
 
 fn layout(layout: &Layout) -> String {
@@ -114,6 +256,9 @@ fn explain_plan(said: &mut String, plan: &Plan, guarded: &Guarded, statement: us
 fn refused(said: &mut String, refusal: &Refusal) -> fmt::Result {
     let error = &refusal.error;
     writeln!(said, "verdict  refused ({})", refusal.kind.as_str())?;
+    if let Some(object) = &refusal.object {
+        writeln!(said, "object   {object}")?;
+    }
     writeln!(said, "error    {} (SQLSTATE {})", error.message, error.code)?;
     if let Some(detail) = &error.detail {
         writeln!(said, "detail   {detail}")?;

@@ -2,6 +2,7 @@
 //! for tenants that stand in a table or are made by a pattern.
 
 mod assess;
+mod explain;
 mod import;
 mod tenants;
 

@@ -50,6 +50,7 @@ impl Assessment {
             writeln!(page, "<p>{} calls of further statements were not looked at.</p>", self.not_looked_at)?;
         }
         self.refused(page)?;
+        self.slower_statements(page)?;
         self.listed(page)?;
         page.push_str("</body>\n</html>\n");
         Ok(())
@@ -75,6 +76,26 @@ impl Assessment {
                 writeln!(page, "<p>{}</p>", Escaped(text))?;
             }
             writeln!(page, "<pre>{}</pre></div>", Escaped(example))?;
+        }
+        Ok(())
+    }
+
+    fn slower_statements(&self, page: &mut String) -> fmt::Result {
+        let Some((planned, unplanned)) = self.planned() else { return Ok(()) };
+        let slower = self.slower();
+        writeln!(
+            page,
+            "<h2>Plans</h2>\n<p>{} of {planned} rewritten statements lose an index; {unplanned} were not planned.</p>",
+            slower.len()
+        )?;
+        for (entry, tables) in slower {
+            let tables = Escaped(&tables);
+            writeln!(
+                page,
+                "<div class=\"reason\"><p><b>{tables}</b>: {} calls</p><pre>{}</pre></div>",
+                entry.calls,
+                Escaped(&entry.statement)
+            )?;
         }
         Ok(())
     }

@@ -10,13 +10,17 @@ mod source;
 
 use std::collections::HashMap;
 
+use tokio_postgres::Client;
+
 use crate::base::Refusal;
+use crate::checks::plans;
 use crate::config::Tenant;
 use crate::guard::{Guard, Guarded, Protocol};
 use crate::sql::fingerprint;
 
 pub use log::LogFormat;
 pub use report::Assessment;
+pub use report::Plans;
 use report::{Refused, Verdict};
 pub use source::{from_log, from_pg_stat_statements, from_sql};
 
@@ -101,22 +105,53 @@ pub fn assess(guard: &Guard, tenant: &Tenant, observed: Observed, mut tell: impl
         let verdicts = shape.texts.iter().rev().map(|text| (text, verdict(guard, tenant, text, shape.sent)));
         // The worst of them stands for the shape; the first where they are alike.
         if let Some((text, verdict)) = verdicts.max_by_key(|(_, verdict)| verdict.rank()) {
-            assessment.add(text.clone(), shape.calls, verdict);
+            assessment.add(text.clone(), shape.sent, shape.calls, verdict);
         }
     }
     assessment.sort();
     assessment
 }
 
+/// Has the server plan what is rewritten, as it is and as it was guarded; `tell` hears how many are done. Nothing is executed.
+pub async fn add_plans(
+    assessment: &mut Assessment,
+    client: &Client,
+    guard: &Guard,
+    tenant: &Tenant,
+    mut tell: impl FnMut(usize),
+) {
+    let policy = guard.policy();
+    for (number, entry) in assessment.statements.iter_mut().enumerate() {
+        tell(number);
+        let Verdict::Rewritten { .. } = &entry.verdict else { continue };
+        let Ok(guarded) = guarded(guard, tenant, &entry.statement, entry.sent) else { continue };
+        if !plans::has_plan(&guarded) {
+            continue;
+        }
+        entry.plans = Some(match plans::compare(client, &policy, tenant, &entry.statement, &guarded).await {
+            Ok(compared) => Plans::Compared {
+                cost_without_guard: compared.without.cost,
+                cost_with_guard: compared.with.cost,
+                lost_indexes: compared.lost().into_iter().map(str::to_owned).collect(),
+            },
+            Err(error) => Plans::Unplanned { error: error.to_string() },
+        });
+    }
+}
+
 fn verdict(guard: &Guard, tenant: &Tenant, text: &str, sent: Sent) -> Verdict {
+    match guarded(guard, tenant, text, sent) {
+        Ok(guarded) => passes(&guarded),
+        Err(refusal) => Verdict::Refused(Box::new(refused(&refusal))),
+    }
+}
+
+fn guarded(guard: &Guard, tenant: &Tenant, text: &str, sent: Sent) -> Result<Guarded, Refusal> {
     let protocol = match sent {
         Sent::Query => Protocol::Simple,
         Sent::Prepared => Protocol::Extended { param_types: &[] },
     };
-    match guard.plan(&tenant.layout.mode(), protocol, text).and_then(|script| script.bind(&tenant.keys)) {
-        Ok(guarded) => passes(&guarded),
-        Err(refusal) => Verdict::Refused(Box::new(refused(&refusal))),
-    }
+    guard.plan(&tenant.layout.mode(), protocol, text)?.bind(&tenant.keys)
 }
 
 fn passes(guarded: &Guarded) -> Verdict {

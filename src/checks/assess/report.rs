@@ -7,6 +7,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
 
+use super::Sent;
 use crate::config::Tenant;
 
 /// What becomes of a statement.
@@ -60,6 +61,42 @@ pub struct Entry {
     /// What becomes of them.
     #[serde(flatten)]
     pub verdict: Verdict,
+    /// The server's plans of it, where they were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plans: Option<Plans>,
+    /// How it is sent.
+    #[serde(skip)]
+    pub(super) sent: Sent,
+}
+
+/// The server's plans of a statement that is rewritten.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plans {
+    /// There are both.
+    Compared {
+        /// The planner's guess of the cost of the statement as it is.
+        cost_without_guard: f64,
+        /// The same of what pgwarden sends.
+        cost_with_guard: f64,
+        /// Tables that are read by an index as it is, and from end to end with the guard.
+        lost_indexes: Vec<String>,
+    },
+    /// The server does not plan it.
+    Unplanned {
+        /// Why.
+        error: String,
+    },
+}
+
+impl Plans {
+    /// The tables that lose an index.
+    fn lost(&self) -> &[String] {
+        match self {
+            Plans::Compared { lost_indexes, .. } => lost_indexes,
+            Plans::Unplanned { .. } => &[],
+        }
+    }
 }
 
 /// How many shapes, and how many calls of them.
@@ -117,14 +154,14 @@ impl Assessment {
         Self { tenant, totals: Totals::default(), not_looked_at, statements: Vec::new() }
     }
 
-    pub(super) fn add(&mut self, statement: String, calls: u64, verdict: Verdict) {
+    pub(super) fn add(&mut self, statement: String, sent: Sent, calls: u64, verdict: Verdict) {
         let count = match &verdict {
             Verdict::Forwarded => &mut self.totals.forwarded,
             Verdict::Rewritten { .. } => &mut self.totals.rewritten,
             Verdict::Refused(_) => &mut self.totals.refused,
         };
         count.add(calls);
-        self.statements.push(Entry { statement, calls, verdict });
+        self.statements.push(Entry { statement, calls, verdict, plans: None, sent });
     }
 
     pub(super) fn sort(&mut self) {
@@ -153,6 +190,19 @@ impl Assessment {
         }
         reasons.sort_by_key(|reason| Reverse(reason.count.calls));
         reasons
+    }
+
+    /// Statements that lose an index, and the tables that they lose it on.
+    pub(super) fn slower(&self) -> Vec<(&Entry, String)> {
+        let lost = |entry: &Entry| entry.plans.as_ref().map(|plans| plans.lost().join(", ")).unwrap_or_default();
+        self.statements.iter().map(|entry| (entry, lost(entry))).filter(|(_, lost)| !lost.is_empty()).collect()
+    }
+
+    /// How many were planned by the server, and how many could not be; none if that was not asked for.
+    pub(super) fn planned(&self) -> Option<(usize, usize)> {
+        let plans: Vec<&Plans> = self.statements.iter().filter_map(|entry| entry.plans.as_ref()).collect();
+        let unplanned = plans.iter().filter(|plans| matches!(plans, Plans::Unplanned { .. })).count();
+        (!plans.is_empty()).then_some((plans.len() - unplanned, unplanned))
     }
 
     /// Counts, each with its name and what it means.
@@ -204,6 +254,16 @@ impl fmt::Display for Assessment {
                 text.iter().try_for_each(|text| writeln!(f, "  {name:<7} {text}"))?;
             }
             writeln!(f, "  as in   {}", one_line(example))?;
+        }
+        let Some((planned, unplanned)) = self.planned() else { return Ok(()) };
+        let slower = self.slower();
+        writeln!(
+            f,
+            "\nplans: {} of {planned} rewritten statements lose an index, {unplanned} were not planned",
+            slower.len()
+        )?;
+        for (entry, tables) in slower {
+            writeln!(f, "  {tables} ({} calls): {}", entry.calls, one_line(&entry.statement))?;
         }
         Ok(())
     }
