@@ -337,6 +337,8 @@ pub struct Tenancy {
     pub complete_conflict_targets: bool,
     /// Functions outside `pg_catalog` that tenants may call.
     pub allow_functions: Vec<QualifiedName>,
+    /// Functions that sessions call before they act for a tenant, and then no more.
+    pub without_tenant: Vec<QualifiedName>,
     /// Settings that tenants may make something of, or not, whatever the rules say; single names come before prefixes.
     pub settings: Vec<TenantSetting>,
     /// How often each upstream's catalog is read anew.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use super::plan::{Effect, Piece, PinReason, Plan, TenantCheck};
+use super::plan::{Effect, Piece, PinReason, Plan, StatementKind, TenantCheck};
 use super::service::Script;
 use super::value::TenantValue;
 use crate::base::{Oid, Refusal, RefusalKind, SqlState, TenantKeys};
@@ -45,6 +45,30 @@ impl Script {
     /// # Errors
     /// 42501 where a literal names another tenant, or where the tenant has no key of the needed name.
     pub fn bind(self: &Arc<Self>, keys: &TenantKeys) -> Result<Guarded, Refusal> {
+        if self.looks_up() {
+            return Err(only_for_nobody());
+        }
+        self.bind_values(keys)
+    }
+
+    /// What a session may send that acts for no tenant: what needs none.
+    ///
+    /// # Errors
+    /// 42501 for a look-up in anything but a plain query.
+    pub fn bind_for_nobody(self: &Arc<Self>) -> Result<Guarded, Refusal> {
+        let plain = |plan: &Plan| plan.kind == StatementKind::Select || !plan.looks_up();
+        if !self.statements.iter().all(|it| plain(it)) {
+            return Err(only_for_nobody());
+        }
+        self.bind_values(&TenantKeys::default())
+    }
+
+    /// Whether a statement calls a function that is for sessions that act for no tenant.
+    pub fn looks_up(&self) -> bool {
+        self.statements.iter().any(|plan| plan.looks_up())
+    }
+
+    fn bind_values(self: &Arc<Self>, keys: &TenantKeys) -> Result<Guarded, Refusal> {
         let values = self.statements.iter().map(|plan| slot_values(plan, keys)).collect::<Result<PerStatement, _>>()?;
         for (plan, values) in self.statements.iter().zip(&values) {
             self.check_literals(plan, values)?;
@@ -264,6 +288,15 @@ fn put_slot(put: &mut impl FnMut(&str), plan: &Plan, values: &[Arc<str>], slot: 
 
 fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Values, Refusal> {
     plan.slots.iter().map(|slot| keys.get(&slot.key).cloned().ok_or_else(|| missing_key(slot.key.as_deref()))).collect()
+}
+
+fn only_for_nobody() -> Refusal {
+    Refusal::new(
+        RefusalKind::Function,
+        SqlState::INSUFFICIENT_PRIVILEGE,
+        "permission denied for a function of tenancy.without_tenant",
+    )
+    .hint("It may be called in a SELECT by a login of several tenants, before the session acts for one.")
 }
 
 fn foreign_value() -> Refusal {

@@ -156,6 +156,8 @@ pub enum Effect {
     MayDraw,
     /// `lastval` or `currval`: it asks what was drawn last.
     AsksSequences,
+    /// It calls a function that is only for sessions that act for no tenant.
+    LooksUp,
 }
 
 /// A statement that passed the guard: tenant-independent, cached.
@@ -194,6 +196,11 @@ impl Plan {
     /// Whether it drops prepared statements.
     pub fn drops_statements(&self) -> bool {
         self.effects.iter().any(|effect| matches!(effect, Effect::Deallocate(_) | Effect::DiscardAll))
+    }
+
+    /// Whether it calls a function that is for sessions that act for no tenant.
+    pub fn looks_up(&self) -> bool {
+        self.effects.contains(&Effect::LooksUp)
     }
 
     /// A text that goes out as it is, and does nothing to the session.
@@ -336,6 +343,7 @@ impl std::fmt::Display for Effect {
             Effect::Unlocks => f.write_str("gives advisory locks back"),
             Effect::Draws => f.write_str("draws from a sequence"),
             Effect::MayDraw => f.write_str("runs what may draw from a sequence"),
+            Effect::LooksUp => f.write_str("calls a function for sessions that act for no tenant"),
             Effect::AsksSequences => f.write_str("asks what this client drew from a sequence last"),
         }
     }

@@ -105,6 +105,8 @@ pub struct Policy {
     pub complete_conflict_targets: bool,
     /// Functions outside `pg_catalog` that the operator allows, `schema.name`.
     pub allow_functions: HashSet<QualifiedName>,
+    /// Functions for sessions that act for no tenant: what tells whose a log-in is.
+    pub without_tenant: HashSet<QualifiedName>,
     /// The sealed setting, `app.tenant_id`.
     pub setting: String,
     /// What tenants may make of other settings.
@@ -129,12 +131,19 @@ impl Policy {
             common_schemas: Vec::new(),
             complete_conflict_targets: false,
             allow_functions: HashSet::new(),
+            without_tenant: HashSet::new(),
             setting: "app.tenant_id".to_owned(),
             settings: SettingRules::default(),
             enforcement: Enforcement::default(),
             witness: Witness::default(),
             limits: StatementLimits::default(),
         }
+    }
+
+    /// Whether the operator lets somebody call a function of this name, in whatever schema: the planner may put the query that it is
+    /// made of in its place.
+    pub(crate) fn is_listed_function(&self, name: &str) -> bool {
+        self.allow_functions.iter().chain(&self.without_tenant).any(|listed| listed.name == name)
     }
 
     /// The search path of a tenant with this schema, as the value of the setting.
@@ -193,6 +202,7 @@ impl Policy {
             common_schemas,
             complete_conflict_targets,
             allow_functions,
+            without_tenant,
             setting,
             settings,
             enforcement,
@@ -207,6 +217,7 @@ impl Policy {
             && *common_schemas == other.common_schemas
             && *complete_conflict_targets == other.complete_conflict_targets
             && *allow_functions == other.allow_functions
+            && *without_tenant == other.without_tenant
             && *setting == other.setting
             && *settings == other.settings
             && *enforcement == other.enforcement

@@ -90,6 +90,11 @@ pub fn quota(tenant: &TenantName, measure: &str, hard: bool, used: String, bound
     tracing::warn!(target: TARGET, event, %tenant, measure, used, bound, %period, "{what}");
 }
 
+/// A session that acts for no tenant calls a function of `tenancy.without_tenant`.
+pub fn look_up(sql: &str) {
+    tracing::info!(target: TARGET, event = "look_up", fingerprint = fingerprint(sql), bytes = sql.len(), "look-up without a tenant");
+}
+
 /// An operator sent a statement.
 pub fn operator_statement(sql: &str) {
     tracing::info!(target: TARGET, event = "operator", fingerprint = fingerprint(sql), bytes = sql.len(), "operator statement");

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 
 use super::{PolicyInput, PolicyNote};
 use crate::base::{Enforcement, QualifiedName};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, Volatility};
 
 /// The functions that tenants may call by configuration.
 pub(super) fn allowed(
@@ -34,6 +34,36 @@ pub(super) fn allowed(
         }
     }
     allowed
+}
+
+/// The functions that sessions call which act for no tenant. One that could write is none of them, nor one that changes who is acted
+/// for.
+pub(super) fn without_tenant(
+    input: &PolicyInput<'_>,
+    catalog: &Catalog,
+    notes: &mut Vec<PolicyNote>,
+) -> HashSet<QualifiedName> {
+    let setting = input.tenancy.setting.to_ascii_lowercase();
+    let mut taken = HashSet::new();
+    for name in &input.tenancy.without_tenant {
+        let mut found =
+            catalog.functions.get(&name.name).into_iter().flatten().filter(|it| it.name == *name).peekable();
+        let mut setters = catalog.setters.iter().filter(|setter| setter.name == *name);
+        let objection = if found.peek().is_none() {
+            Some("does not exist")
+        } else if found.any(|it| it.volatility == Volatility::Volatile) {
+            Some("is VOLATILE: declare it STABLE, so that Postgres lets it write nothing")
+        } else if setters.any(|setter| changes_tenant(&setter.text, &setting)) {
+            Some("sets or resets the tenant's setting, or one whose name is computed")
+        } else {
+            None
+        };
+        match objection {
+            Some(why) => notes.push(PolicyNote::UnfitLookUp { name: name.clone(), why }),
+            None => drop(taken.insert(name.clone())),
+        }
+    }
+    taken
 }
 
 /// Whether the text of a function sets the setting or one that begins with its name, all settings, or one whose name is

@@ -94,6 +94,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
     let mut tables = rules::table_rules(input, &catalog, &mut notes);
     rls::protect(input.enforcement, &catalog, &input.tenancy.setting, &mut tables, &mut notes);
     let allow_functions = functions::allowed(input, &catalog, &mut notes);
+    let without_tenant = functions::without_tenant(input, &catalog, &mut notes);
     // Only the shared layout goes by these rules; without such a tenant here there is nothing to warn of.
     if input.derives_shared || input.shared_tenants().next().is_some() {
         rules::note_unconfigured(input, &catalog, &tables, &mut notes);
@@ -120,6 +121,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         search_path,
         common_schemas,
         allow_functions,
+        without_tenant,
         complete_conflict_targets: input.tenancy.complete_conflict_targets,
         setting: input.tenancy.setting.clone(),
         settings,

@@ -176,6 +176,14 @@ pub enum PolicyNote {
         /// The function.
         name: QualifiedName,
     },
+    /// In `without_tenant`, and not taken.
+    #[error("without_tenant names {name}, which {why}: it is refused")]
+    UnfitLookUp {
+        /// The function.
+        name: QualifiedName,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// Its parents are guarded by different columns or keys.
     #[error("{name} and the tables it inherits from are guarded differently: it is refused")]
     ConflictingParents {
@@ -296,6 +304,7 @@ impl PolicyNote {
             | PolicyNote::SharedHasColumn { .. }
             | PolicyNote::FunctionChangesTenant { .. }
             | PolicyNote::UnboundDefiner { .. }
+            | PolicyNote::UnfitLookUp { .. }
             | PolicyNote::BadKey { .. }
             | PolicyNote::RoleAndPolicies { .. }
             | PolicyNote::NoRowSecurity { .. }
@@ -328,6 +337,7 @@ impl PolicyNote {
             | PolicyNote::PrivateSchemaInPath { .. }
             | PolicyNote::FunctionChangesTenant { .. }
             | PolicyNote::UnboundDefiner { .. }
+            | PolicyNote::UnfitLookUp { .. }
             | PolicyNote::BadKey { .. }
             | PolicyNote::SameKey { .. }
             | PolicyNote::RoleAndPolicies { .. }
@@ -359,6 +369,7 @@ impl PolicyNote {
             | PolicyNote::SharedViewOfTenants { .. }
             | PolicyNote::FunctionChangesTenant { served: false, .. }
             | PolicyNote::ConflictingParents { .. }
+            | PolicyNote::UnfitLookUp { .. }
             | PolicyNote::BadKey { .. }
             | PolicyNote::SameKey { .. } => NoteLevel::Error,
             PolicyNote::RoleAndPolicies { served: true, .. }

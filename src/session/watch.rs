@@ -40,6 +40,10 @@ impl Observer for Watcher {
         self.span.in_scope(|| audit::operator_statement(sql));
     }
 
+    fn looked_up(&self, sql: &str) {
+        self.span.in_scope(|| audit::look_up(sql));
+    }
+
     fn pinned(&self, reason: PinReason) {
         self.span.in_scope(|| tracing::debug!(?reason, "server connection stays with the client"));
     }

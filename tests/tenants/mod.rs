@@ -13,6 +13,7 @@ mod modes;
 mod own_database;
 mod path;
 mod rls;
+mod without_tenant;
 
 use crate::support::proxy::Shared;
 use crate::support::session::Endpoint;

@@ -30,11 +30,13 @@ const TENANCY: Keys = Keys {
         "search_path",
         "common_schemas",
         "tables",
+        "without_tenant",
         "domain",
         "pattern",
     ],
     later: &[],
 };
+const WITHOUT_TENANT: Keys = Keys { known: &["functions"], later: &[] };
 const TABLE: Keys = Keys { known: &["column", "key", "null", "through", "write", "access"], later: &[] };
 
 /// Longest identifier of Postgres, in bytes (NAMEDATALEN - 1).
@@ -64,6 +66,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
     let identify = read_sources(context, &section);
     let domains = read_domains(context, &section, &identify);
     let upstream = UpstreamName::new(upstream.map_or("", |u| u.value));
+    let allow_functions = names(context, &section, "allow_functions", "public.slugify");
     let pattern = pattern::read(context, &section, upstreams, &upstream);
     let setting = read_setting(context, &section);
     Some(Tenancy {
@@ -76,7 +79,8 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
         domains,
         shared_tables,
         complete_conflict_targets: section.bool("complete_conflict_targets").is_some_and(|it| it.value),
-        allow_functions: names(context, &section, "allow_functions", "public.slugify"),
+        without_tenant: read_without_tenant(context, &section, &allow_functions),
+        allow_functions,
         catalog_refresh: section.duration("catalog_refresh", Duration::from_secs(1)).unwrap_or(Duration::from_secs(60)),
         catalog_max_age: section
             .duration("catalog_max_age", Duration::from_millis(100))
@@ -111,6 +115,20 @@ fn names(context: &Context<'_>, section: &Section<'_>, key: &str, example: &str)
         }
     }
     found
+}
+
+/// Functions of `without_tenant = { functions = [...] }`.
+fn read_without_tenant(context: &Context<'_>, section: &Section<'_>, allowed: &[QualifiedName]) -> Vec<QualifiedName> {
+    let Some(section) = section.table("without_tenant", &WITHOUT_TENANT) else { return Vec::new() };
+    let functions = names(context, &section, "functions", "public.find_login");
+    for name in functions.iter().filter(|name| allowed.contains(name)) {
+        context.findings.error_hint(
+            &section.span_of("functions"),
+            format!("{name} stands in \"allow_functions\" too"),
+            "a function in \"without_tenant\" is called by sessions that act for no tenant, and by no others",
+        );
+    }
+    functions
 }
 
 fn qualified(context: &Context<'_>, text: &str, span: &Span, example: &str) -> Option<QualifiedName> {

@@ -73,6 +73,8 @@ fn tenancy(config: &Config, say: &mut impl FnMut(String, String, bool)) {
     };
     say("tenancy.identify".to_owned(), list(tenancy.identify.iter().map(source)), true);
     say("tenancy.shared_tables".to_owned(), list(&tenancy.shared_tables), true);
+    let without_tenant: Vec<String> = tenancy.without_tenant.iter().map(ToString::to_string).collect();
+    say("tenancy.without_tenant".to_owned(), without_tenant.join(", "), true);
     say("tenancy.complete_conflict_targets".to_owned(), tenancy.complete_conflict_targets.to_string(), true);
     say("tenancy.allow_functions".to_owned(), list(&tenancy.allow_functions), true);
     let settings = tenancy.settings.iter().map(|it| if it.prefix { format!("{}*", it.name) } else { it.name.clone() });

@@ -99,8 +99,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
 
     /// A function in FROM that the operator allows: the planner may put the query that it is made of in its place.
     pub(super) fn function(&self, item: &'v RangeFunction) -> Option<Derived<'v>> {
-        let allowed = |name: &str| self.policy.allow_functions.iter().any(|allowed| allowed.name == name);
-        let inlined = nodes(&item.functions).filter_map(called).any(allowed);
+        let inlined = nodes(&item.functions).filter_map(called).any(|name| self.policy.is_listed_function(name));
         let name = alias_name(item.alias.as_ref());
         inlined.then_some(Derived { name, query: None, open: false, renamed: true })
     }

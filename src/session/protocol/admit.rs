@@ -37,6 +37,9 @@ impl Session {
                     return Err(NotReady::Refuse(*refusal.error));
                 }
                 self.tell_objections(&guarded, sql);
+                if guarded.plans().iter().any(|plan| plan.looks_up()) {
+                    self.env.observer.looked_up(sql);
+                }
                 Ok((guarded, epoch))
             }
             Err(refusal) if self.may_be_new(&refusal) => Err(Wait::Refresh(Arc::clone(backend)).into()),
@@ -52,10 +55,13 @@ impl Session {
         if self.context.switching.is_none() {
             return script.bind(&self.env.keys);
         }
-        if actor.is_none() && !script.statements.iter().all(|plan| is_harmless(backend, plan)) {
+        if actor.is_some() {
+            return script.bind(&keys_of(actor));
+        }
+        if !script.statements.iter().all(|plan| is_harmless(backend, plan)) {
             return Err(no_tenant(&backend.guard.policy().setting));
         }
-        script.bind(&keys_of(actor))
+        script.bind_for_nobody()
     }
 
     /// What the witness has against statements that are sent.
@@ -135,6 +141,7 @@ impl Session {
                 | Effect::Draws
                 | Effect::MayDraw
                 | Effect::AsksSequences
+                | Effect::LooksUp
                 | Effect::Locks(_)
                 | Effect::Unlocks => {}
             }
@@ -194,6 +201,7 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::Draws
                     | Effect::MayDraw
                     | Effect::AsksSequences
+                    | Effect::LooksUp
                     | Effect::Locks(_)
                     | Effect::Unlocks => false,
                 })

@@ -105,6 +105,8 @@ pub trait Observer: Send + Sync {
     fn objected(&self, objection: &str, sql: &str);
     /// An operator's statement is sent. `sql` must not be logged as it is.
     fn operator_statement(&self, sql: &str);
+    /// A session that acts for no tenant calls a function that tells whose something is.
+    fn looked_up(&self, sql: &str);
     /// The session acts for another tenant from now on.
     fn acts_for(&self, tenant: Option<&crate::base::TenantName>);
     /// The server connection stays with the client from now on.

@@ -63,6 +63,7 @@ pub fn noted(note: &PolicyNote) -> Option<Finding> {
         | PolicyNote::MissingColumn { .. }
         | PolicyNote::LeadsNowhere { .. }
         | PolicyNote::MissingFunction { .. }
+        | PolicyNote::UnfitLookUp { .. }
         | PolicyNote::MissingPathSchema { .. }
         | PolicyNote::MissingTenantSchema { .. }
         | PolicyNote::MissingCommonSchema { .. }

@@ -189,11 +189,14 @@ fn guarded(
     if found.is_empty() {
         return not_a_function(policy, mode, schema, bare, args);
     }
-    if let Some(function) = found.iter().find(|f| !may_call(policy, mode, f)) {
+    let looks_up = |function: &Function| matches!(mode, Mode::Shared) && policy.without_tenant.contains(&function.name);
+    if let Some(function) = found.iter().find(|f| !may_call(policy, mode, f) && !looks_up(f)) {
         return Err(refused_function(function));
     }
     arguments::check(policy, mode, bare, args)?;
-    Ok(effects(bare))
+    let mut effects = effects(bare);
+    effects.extend(found.into_iter().any(looks_up).then_some(Effect::LooksUp));
+    Ok(effects)
 }
 
 /// Whether a function may read or change what belongs to the application: listed ones, and those of sequences and

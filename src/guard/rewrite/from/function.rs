@@ -60,7 +60,7 @@ impl<'p> Rewriter<'p> {
     fn may_be_inlined(&self, function: &RangeFunction) -> bool {
         let calls = function.functions.iter().filter_map(called);
         let mut names = calls.filter_map(|call| as_string(call.funcname.last()?));
-        self.guarding() && names.any(|name| self.policy.allow_functions.iter().any(|allowed| allowed.name == name))
+        self.guarding() && names.any(|name| self.policy.is_listed_function(name))
     }
 
     /// Whether one of that name is written in SQL.

@@ -104,6 +104,10 @@ impl Observer for Seen {
         self.0.lock().unwrap().push(format!("operator {sql}"));
     }
 
+    fn looked_up(&self, sql: &str) {
+        self.0.lock().unwrap().push(format!("looked up {sql}"));
+    }
+
     fn acts_for(&self, tenant: Option<&crate::base::TenantName>) {
         self.0.lock().unwrap().push(format!("acts for {tenant:?}"));
     }
