@@ -113,6 +113,30 @@ fn a_known_text_behind_a_failure() {
     holds(&[&first[..], &[Query("BEGIN"), Settle, Query("SELECT 1/0")], &behind].concat(), Ending::Stays);
 }
 
+/// In one write, over a Sync: whether the server has what the batch before asked for is not known yet.
+#[test]
+fn a_text_whose_parse_is_under_way() {
+    let again = [Bind("", "s2", &[]), Execute("", 0), Sync, Neighbour];
+    for text in ["SELECT nosuch", "SELECT 'under way'"] {
+        let parses = [Parse("s1", text), Sync, Parse("s2", text)];
+        holds(&[&parses[..], &again].concat(), Ending::Stays);
+        holds(&[&[Describe('P', "")][..], &parses, &again].concat(), Ending::Stays);
+        holds(
+            &[&[Parse("s1", text), Bind("", "s1", &[]), Sync, Parse("s2", text)][..], &again].concat(),
+            Ending::Stays,
+        );
+    }
+}
+
+/// The same of the unnamed statement, and of what a Bind without its parameters is told.
+#[test]
+fn a_bind_of_what_was_skipped() {
+    let parse = Parse("", "SELECT v FROM model_rows WHERE id = $1");
+    holds(&[Describe('P', ""), parse, Sync, Bind("", "", &[])], Ending::Stays);
+    holds(&[parse, Sync, Bind("", "", &[]), Sync, Neighbour], Ending::Stays);
+    holds(&[Query("SELECT 1/0"), parse, Sync, Bind("", "", &[]), Sync], Ending::Stays);
+}
+
 #[test]
 fn names_in_a_failed_transaction() {
     let run = [Bind("p1", "s1", &[]), Sync, Bind("", "s1", &[]), Sync, Query("ROLLBACK"), Bind("", "s1", &[]), Sync];

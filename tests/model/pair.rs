@@ -124,11 +124,13 @@ impl Pair {
         let wanted = collect(&mut self.alone, PATIENCE);
         let got = collect(&mut self.through, patience);
         self.status = got.states.chars().last().unwrap_or(self.status);
-        let shown = || format!("through pgwarden:\n  {}\nPostgres:\n  {}", seen(&got), seen(&wanted));
+        let by_postgres = seen(&wanted);
+        let shown = || format!("through pgwarden:\n  {}\nPostgres:\n  {by_postgres}", seen(&got));
         if got.timed_out {
             return trouble(Kind::Hangs, format!("the client has no answer\n{}", shown()));
         }
-        if self.state == State::Alike && seen(&got) != seen(&as_we_say(&got, &wanted)) {
+        let wanted = as_we_say(&got, &wanted);
+        if self.state == State::Alike && seen(&got) != seen(&wanted) {
             let reread = self.reread.may_be.then(|| "prepared under other settings".to_owned());
             let only_rows = kinds(&got) == kinds(&wanted) && states(&got) == states(&wanted);
             match excuse(&got, &wanted).or(reread.filter(|_| only_rows)) {

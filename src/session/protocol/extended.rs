@@ -30,6 +30,9 @@ impl Session {
             return Err(Wait::Replies.into());
         }
         self.settle_name(parse.name, true)?;
+        if !parse.name.is_empty() && self.server.replies.may_have_failed_to_prepare() {
+            self.server.settle()?;
+        }
         self.settle_settings(parse.name)?;
         let declared: Box<[Oid]> = parse.param_types.iter().collect();
         let planned = self.plan(Protocol::Extended { param_types: &declared }, parse.sql)?;
@@ -113,8 +116,16 @@ impl Session {
             return Ok(());
         }
         let statement = self.on_server(bind.statement, Some(bind))?;
-        self.check_values(&statement, bind)?;
-        self.write_bind(&statement, bind).map_err(|error| error.to_pg())?;
+        let written = self
+            .check_values(&statement, bind)
+            .and_then(|()| self.write_bind(&statement, bind).map_err(|error| error.to_pg()));
+        if let Err(error) = written {
+            // That is so only if there is such a statement.
+            if self.server.replies.may_have_failed_to_parse(bind.statement) {
+                self.server.settle()?;
+            }
+            return Err(error.into());
+        }
         self.server.sent_extended();
         self.record_portal(bind.portal, &statement);
         let undo = self.prepared.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });

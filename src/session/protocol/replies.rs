@@ -325,7 +325,22 @@ impl Replies {
             }
             _ => false,
         };
-        self.names && self.queue.iter().skip_while(|e| !of(&e.kind)).any(|e| matches!(e.kind, Kind::Sync))
+        self.names && self.hangs_on_a_sync(of)
+    }
+
+    /// A batch is outstanding that prepares something under a name on the server, and the next message is not part of: whether the
+    /// server has it hangs on how that ends.
+    pub fn may_have_failed_to_prepare(&self) -> bool {
+        self.hangs_on_a_sync(|kind| matches!(kind, Kind::Parse { server: Some(_), .. }))
+    }
+
+    /// The same of the client's statement of this name.
+    pub fn may_have_failed_to_parse(&self, name: &str) -> bool {
+        self.hangs_on_a_sync(|kind| matches!(kind, Kind::Parse { undo: Some(undo), .. } if undo.name() == name))
+    }
+
+    fn hangs_on_a_sync(&self, of: impl Fn(&Kind) -> bool) -> bool {
+        self.queue.iter().skip_while(|e| !of(&e.kind)).any(|e| matches!(e.kind, Kind::Sync))
     }
 
     /// Nothing is outstanding beyond the batch at the head, its Sync included.
