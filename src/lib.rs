@@ -20,6 +20,7 @@ pub mod connect;
 mod console;
 mod control;
 pub mod guard;
+mod lifecycle;
 mod limits;
 mod observe;
 pub mod policy;

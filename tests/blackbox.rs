@@ -11,6 +11,7 @@ mod doctor;
 mod drivers;
 mod identity;
 mod isolation;
+mod lifecycle;
 mod limits;
 mod model;
 mod operation;

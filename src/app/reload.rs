@@ -345,7 +345,18 @@ fn same_quota(one: Option<&QuotaConfig>, other: Option<&QuotaConfig>) -> bool {
 
 /// Whether connections that are made by one are made by the other.
 fn same_connection(one: &Upstream, other: &Upstream) -> bool {
-    let Upstream { name: _, address, user, database, password, tls, pool: _, connect_timeout, enforcement: _ } = one;
+    let Upstream {
+        name: _,
+        address,
+        user,
+        database,
+        password,
+        tls,
+        pool: _,
+        connect_timeout,
+        enforcement: _,
+        admin: _,
+    } = one;
     *address == other.address
         && *user == other.user
         && *database == other.database

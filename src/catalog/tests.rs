@@ -19,6 +19,7 @@ fn upstream(port: u16, password: &str, database: &str) -> Upstream {
         pool: PoolSettings::default(),
         connect_timeout: Duration::from_secs(10),
         enforcement: crate::config::Enforcement::Rewrite,
+        admin: None,
     }
 }
 

@@ -14,6 +14,7 @@ mod man;
 mod progress;
 mod rls;
 mod serve;
+mod tenant;
 mod usage;
 mod verify_isolation;
 
@@ -70,6 +71,8 @@ pub enum Command {
     DdlTrigger,
     /// Turn a configuration of PgBouncer into one of pgwarden
     ImportPgbouncer(import_pgbouncer::ImportArgs),
+    /// The life of a tenant: make, list, show, suspend
+    Tenant(Box<tenant::TenantArgs>),
     /// What each tenant has used, from the usage table: for people, or as CSV or JSON for billing
     Usage(usage::UsageArgs),
     /// Turn a password into what the configuration stores for a login
@@ -94,6 +97,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Check(args) => check::run(&args),
         Command::DdlTrigger => print(crate::catalog::DDL_TRIGGER.as_bytes()),
         Command::ImportPgbouncer(args) => import_pgbouncer::run(&args),
+        Command::Tenant(args) => tenant::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),

@@ -20,7 +20,7 @@ mod values;
 pub use auth_query::AuthQuery;
 pub use diagnostics::{ConfigErrors, Diagnostic};
 pub use limits::{Limits, OnLimit, SharedLimits, WhenAway};
-pub use load::{Env, Loaded, TERM_COLUMNS, TenantTerms, load, parse, terms_of_row, upstream_at};
+pub use load::{Env, Loaded, TERM_COLUMNS, TenantTerms, line_of_tenant, load, parse, terms_of_row, upstream_at};
 pub use measure::{COLUMNS, MEASURES, Measure, PeriodLength, writers_of};
 pub use model::*;
 pub use quota::*;

@@ -206,6 +206,31 @@ pub struct Upstream {
     pub connect_timeout: Duration,
     /// What keeps tenants of the shared layout apart there.
     pub enforcement: Enforcement,
+    /// How subcommands log in that make, copy and delete tenants.
+    pub admin: Option<Arc<UpstreamAdmin>>,
+}
+
+/// `[upstream.*.admin]`: the role for what the pool's role need not be allowed. Clients never come by it.
+#[derive(Clone, Debug)]
+pub struct UpstreamAdmin {
+    /// Where it connects: past a pooler, perhaps.
+    pub address: Address,
+    /// The role.
+    pub user: String,
+    /// Its password.
+    pub password: Option<Secret>,
+    /// TLS.
+    pub tls: UpstreamTls,
+    /// The database that it is in while it makes or drops others.
+    pub database: String,
+}
+
+impl Upstream {
+    /// The same database as its admin role, if there is one.
+    pub fn as_admin(&self) -> Option<Self> {
+        let UpstreamAdmin { address, user, password, tls, database: _ } = UpstreamAdmin::clone(self.admin.as_ref()?);
+        Some(Self { address, user, password, tls, ..self.clone() })
+    }
 }
 
 /// When a server connection goes back to the pool.
@@ -431,6 +456,42 @@ pub struct TenantsFrom {
     pub channel: Option<String>,
     /// It is read anew after this time anyway.
     pub interval: Duration,
+    /// How `pgwarden tenant` writes it.
+    pub writes: TenantWrites,
+}
+
+/// The columns of pgwarden's own table of tenants.
+pub const OWN_TABLE_COLUMNS: [&str; 14] = [
+    "name",
+    "key",
+    "keys",
+    "layout",
+    "schema",
+    "role",
+    "upstream",
+    "database",
+    "suspended",
+    "allow_from",
+    "limits",
+    "weight",
+    "pool",
+    "quota",
+];
+
+/// How `pgwarden tenant` writes the table of tenants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TenantWrites {
+    /// It is pgwarden's own.
+    Own(QualifiedName),
+    /// `[tenants_from.write]`: statements for a table of the user's.
+    Statements {
+        /// `$1`: the row as JSON.
+        create: Option<String>,
+        /// `$1`: name, `$2`: whether it is suspended.
+        suspend: Option<String>,
+        /// `$1`: name.
+        delete: Option<String>,
+    },
 }
 
 /// An entry of `[tenancy.tables]`.

@@ -35,6 +35,7 @@ async fn pool(database: &str, limits: PoolLimits) -> Pool<AsRole> {
         pool: PoolSettings::default(),
         connect_timeout: LONG,
         enforcement: Enforcement::Rewrite,
+        admin: None,
     };
     Pool::new(AsRole { upstream: Arc::new(upstream), application_name: "pgwarden test" }, limits)
 }

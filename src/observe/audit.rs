@@ -99,3 +99,9 @@ pub fn look_up(sql: &str) {
 pub fn operator_statement(sql: &str) {
     tracing::info!(target: TARGET, event = "operator", fingerprint = fingerprint(sql), bytes = sql.len(), "operator statement");
 }
+
+/// An operation on a tenant has ended. `result`: its counts, as JSON.
+pub fn tenant_operation(tenant: &str, verb: &str, by: &str, result: Option<&str>, error: Option<&str>) {
+    let (tenant, by, error) = (loggable(tenant), loggable(by), error.map(loggable));
+    tracing::info!(target: TARGET, event = "tenant_operation", tenant, verb, by, result, error, "operation on a tenant");
+}

@@ -48,6 +48,7 @@ impl World {
             pool: PoolSettings::default(),
             connect_timeout: std::time::Duration::from_secs(1),
             enforcement: Enforcement::Rewrite,
+            admin: None,
         });
         let name = TenantName::new(name);
         self.tenants.push(Arc::new(Tenant {

@@ -24,6 +24,7 @@ async fn store(database: &str) -> Store {
         database: database.to_owned(),
         password: Some(Secret::new(cluster.password())),
         enforcement: crate::config::Enforcement::Rewrite,
+        admin: None,
         tls: UpstreamTls { mode: TlsMode::Prefer, root_cert: None },
         pool: PoolSettings::default(),
         connect_timeout: Duration::from_secs(10),

@@ -32,7 +32,7 @@ use super::model::{Config, Upstream};
 use super::section::{self, Keys, Section};
 use crate::base::{Secret, UpstreamName};
 pub use row::{TERM_COLUMNS, terms_of_row};
-pub use tenant::TenantTerms;
+pub use tenant::{TenantTerms, line_of_tenant};
 pub use upstream::upstream_at;
 
 /// Where environment variables come from; a function so that tests need not change the process's own.

@@ -131,7 +131,7 @@ fn read_without_tenant(context: &Context<'_>, section: &Section<'_>, allowed: &[
     functions
 }
 
-fn qualified(context: &Context<'_>, text: &str, span: &Span, example: &str) -> Option<QualifiedName> {
+pub(super) fn qualified(context: &Context<'_>, text: &str, span: &Span, example: &str) -> Option<QualifiedName> {
     let name = parse_qualified_name(text);
     if name.is_none() {
         context.findings.error_hint(

@@ -328,6 +328,17 @@ fn read_upstream(
     }
 }
 
+/// The line of a configuration's text in which a tenant's `[[tenant]]` begins.
+pub fn line_of_tenant(text: &str, name: &str) -> Option<usize> {
+    let document = toml::de::DeTable::parse(text).ok()?;
+    let DeValue::Array(tenants) = document.get_ref().get("tenant")?.get_ref() else { return None };
+    let found = tenants.iter().find(|it| {
+        let name_of = |table: &toml::de::DeTable<'_>| Some(table.get("name")?.get_ref().as_str()? == name);
+        matches!(it.get_ref(), DeValue::Table(table) if name_of(table) == Some(true))
+    })?;
+    Some(text.get(..found.span().start)?.matches('\n').count() + 1)
+}
+
 /// All key lists of this file.
 #[cfg(test)]
 pub(super) const ALL: [&Keys; 2] = [&TENANT, &POOL];

@@ -11,15 +11,29 @@ use toml::de::DeValue;
 use super::{Context, Upstreams};
 use crate::base::{Secret, UpstreamName};
 use crate::config::diagnostics::{Span, did_you_mean};
-use crate::config::model::{Address, Enforcement, GlobalPool, PoolMode, PoolSettings, TlsMode, Upstream, UpstreamTls};
+use crate::config::model::{
+    Address, Enforcement, GlobalPool, PoolMode, PoolSettings, TlsMode, Upstream, UpstreamAdmin, UpstreamTls,
+};
 use crate::config::section::{Keys, Section, value_type};
 use crate::config::url::{TLS_MODES, UpstreamUrl, parse_tls_mode, parse_url};
 
 /// Keys of an upstream.
 pub(super) const UPSTREAM: Keys = Keys {
-    known: &["url", "password", "password_env", "password_file", "tls", "pool", "connect_timeout", "enforcement"],
+    known: &[
+        "url",
+        "password",
+        "password_env",
+        "password_file",
+        "tls",
+        "pool",
+        "connect_timeout",
+        "enforcement",
+        "admin",
+    ],
     later: &["replicas", "health_check"],
 };
+const ADMIN: Keys =
+    Keys { known: &["url", "user", "password", "password_env", "password_file", "database"], later: &[] };
 const TLS: Keys = Keys { known: &["mode", "root_cert"], later: &["cert", "key"] };
 const POOL: Keys = Keys {
     known: &[
@@ -92,7 +106,18 @@ pub fn upstream_at(url: &str, name: UpstreamName, base: &Upstream) -> Result<Ups
         None => base.tls.clone(),
     };
     let password = url.password.map(Secret::new);
-    Ok(Upstream { name, address: url.address, user: url.user, database: url.database, password, tls, ..base.clone() })
+    // Another server's admin is somebody else there.
+    let admin = base.admin.clone().filter(|_| url.address == base.address);
+    Ok(Upstream {
+        name,
+        address: url.address,
+        user: url.user,
+        database: url.database,
+        password,
+        tls,
+        admin,
+        ..base.clone()
+    })
 }
 
 /// One upstream.
@@ -104,18 +129,58 @@ pub(super) fn read(context: &Context<'_>, section: &Section<'_>, name: UpstreamN
     let pool = read_pool(context, section);
     let connect_timeout =
         section.duration("connect_timeout", Duration::from_millis(100)).unwrap_or(Duration::from_secs(5));
-    let url = url?;
+    let enforcement = read_enforcement(context, section);
+    let admin = section.table("admin", &ADMIN);
+    let (url, tls) = (url?, tls?);
+    let admin = match admin {
+        Some(admin) => Some(Arc::new(read_admin(context, &admin, &url, &tls)?)),
+        None => None,
+    };
     Some(Arc::new(Upstream {
         name,
         address: url.address,
         user: url.user,
         database: url.database,
         password,
-        tls: tls?,
+        tls,
         pool,
         connect_timeout,
-        enforcement: read_enforcement(context, section),
+        enforcement,
+        admin,
     }))
+}
+
+/// `[upstream.*.admin]`: a role at the same place, or a URL of its own.
+fn read_admin(
+    context: &Context<'_>,
+    section: &Section<'_>,
+    upstream: &UpstreamUrl,
+    tls: &UpstreamTls,
+) -> Option<UpstreamAdmin> {
+    let database = match section.has("database") {
+        true => section.nonempty("database")?.value.to_owned(),
+        false => "postgres".to_owned(),
+    };
+    if !section.has("url") {
+        let user = section.required("user", "\"pgwarden_admin\", or url = \"postgres://...\"");
+        let password = read_password(context, section, None);
+        let (address, user) = (upstream.address.clone(), user?.value.to_owned());
+        return Some(UpstreamAdmin { address, user, password, tls: tls.clone(), database });
+    }
+    for key in ["user", "database"] {
+        if section.has(key) {
+            let message = format!("{} has both \"url\" and \"{key}\"", section.title);
+            context.findings.error_hint(&section.span_of(key), message, "the url says it");
+        }
+    }
+    let url = read_url(context, section)?;
+    let password = read_password(context, section, url.password.clone());
+    let UpstreamUrl { address, user, database, sslmode, sslrootcert, password: _ } = url;
+    let tls = UpstreamTls {
+        mode: sslmode.unwrap_or(tls.mode),
+        root_cert: sslrootcert.map(|path| context.base.join(path)).or_else(|| tls.root_cert.clone()),
+    };
+    Some(UpstreamAdmin { address, user, password, tls, database })
 }
 
 fn read_enforcement(context: &Context<'_>, section: &Section<'_>) -> Enforcement {
@@ -266,4 +331,4 @@ pub(super) fn read_global(root: &Section<'_>) -> GlobalPool {
 
 /// All key lists of this file.
 #[cfg(test)]
-pub(super) const ALL: [&Keys; 4] = [&UPSTREAM, &TLS, &POOL, &GLOBAL];
+pub(super) const ALL: [&Keys; 5] = [&UPSTREAM, &ADMIN, &TLS, &POOL, &GLOBAL];

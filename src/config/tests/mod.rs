@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
-use crate::base::Secret;
+use crate::base::{Secret, UpstreamName};
 
 mod auth_query;
 mod quota;
@@ -143,6 +143,45 @@ fn unknown_keys() {
         "upstream = \"main\"\ntables = { \"public.x\" = { colum = \"y\" } }",
         &["7:27 ", "[tenancy.tables] \"public.x\"", "\"column\""],
     );
+}
+
+#[test]
+fn admin_roles_and_how_tenants_are_written() {
+    let admin = |lines: &str| BASE.replacen("[tenancy]", &format!("[upstream.main.admin]\n{lines}\n[tenancy]"), 1);
+    let accepted =
+        |lines: &str| parse_text(&admin(lines)).unwrap().config.upstreams[&UpstreamName::new("main")].clone();
+    let main = accepted("user = \"boss\"\npassword_env = \"SET\"");
+    let boss = main.as_admin().unwrap();
+    assert_eq!((boss.user.as_str(), boss.database.as_str()), ("boss", "app"));
+    assert_eq!(boss.password.as_ref().map(Secret::expose), Some("secret"));
+    assert_eq!((&boss.address, main.admin.as_ref().unwrap().database.as_str()), (&main.address, "postgres"));
+    assert!(!format!("{main:?}").contains("secret"));
+    let elsewhere = accepted("url = \"postgres://boss:pw@direct:6543/maintenance\"");
+    let (boss, role) = (elsewhere.as_admin().unwrap(), elsewhere.admin.as_ref().unwrap());
+    assert_eq!(
+        (boss.address.to_string(), boss.database, role.database.as_str()),
+        ("direct:6543".to_owned(), "app".to_owned(), "maintenance")
+    );
+    for (lines, part) in [
+        ("password_env = \"SET\"", "needs \"user\""),
+        ("user = \"x\"\nurl = \"postgres://a@b/c\"", "both \"url\" and \"user\""),
+        ("user = \"x\"\nrole = 1", "unknown key \"role\""),
+    ] {
+        let error = only_error(&admin(lines));
+        assert!(error.contains(part), "{error}");
+    }
+    let own =
+        parse_text(&format!("{BASE}[tenants_from]\ntable = \"ops.tenants\"\n")).unwrap().config.tenants_from.unwrap();
+    assert_eq!(own.channel.as_deref(), Some("pgwarden_tenants"));
+    assert!(
+        own.query.starts_with("SELECT name, key, ") && own.query.ends_with(" FROM \"ops\".\"tenants\""),
+        "{}",
+        own.query
+    );
+    appended("[tenants_from]\ntable = \"x.t\"\nquery = \"SELECT 1\"\n", &["both \"table\" and \"query\""]);
+    appended("[tenants_from]\ntable = \"tenants\"\n", &["\"tenants\""]);
+    appended("[tenants_from]\nquery = \"x\"\nwrite = { insert = \"x\" }\n", &["unknown key \"insert\""]);
+    assert_eq!((line_of_tenant(BASE, "acme"), line_of_tenant(BASE, "acne")), (Some(11), None));
 }
 
 #[test]

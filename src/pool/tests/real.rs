@@ -274,6 +274,7 @@ fn upstream(cluster: &Cluster, host: &str, mode: config::TlsMode, root: Option<&
         pool: settings(1),
         connect_timeout: Duration::from_secs(10),
         enforcement: crate::config::Enforcement::Rewrite,
+        admin: None,
     }
 }
 

@@ -1,0 +1,200 @@
+//! `pgwarden tenant`
+
+mod create;
+mod print;
+
+use std::process::ExitCode;
+
+use clap::Subcommand;
+use serde_json::Value as Json;
+
+use super::{ConfigArgs, Progress, conclude, runtime};
+use crate::config::{AuditSink, Config, LogConfig};
+use crate::lifecycle::{DeleteRequest, Home, Lifecycle, LifecycleError};
+use crate::observe;
+
+/// Options of `pgwarden tenant`.
+#[derive(Clone, Debug, clap::Args)]
+#[command(
+    long_about = "The life of a tenant: make it, look at it, suspend it. One operation on a tenant at a time; each is recorded in the \
+                  table of operations, leaves nothing half done when it fails, and may be run again. Servers are connected to as \
+                  [upstream.*.admin], never as the pool's role.",
+    after_help = "Examples:\n  \
+        pgwarden tenant init                                      make pgwarden's own tables\n  \
+        pgwarden tenant create acme --key 42\n  \
+        pgwarden tenant create globex --layout schema --template template\n  \
+        pgwarden tenant list\n  \
+        pgwarden tenant show acme --json\n  \
+        pgwarden tenant suspend acme"
+)]
+pub struct TenantArgs {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What all verbs have.
+#[derive(Clone, Debug, clap::Args)]
+struct Common {
+    /// The configuration file
+    #[arg(short, long, value_name = "FILE", default_value = "pgwarden.toml", global = true)]
+    config: std::path::PathBuf,
+    /// Print what came of it as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Who does it, for the records; the user of the operating system if it is not given
+    #[arg(long, value_name = "NAME", global = true)]
+    by: Option<String>,
+}
+
+/// What to do.
+#[derive(Clone, Debug, Subcommand)]
+enum Verb {
+    /// Make pgwarden's own tables: that of operations, and that of tenants where [tenants_from] has "table"
+    Init {
+        /// Print their definition instead
+        #[arg(long)]
+        ddl: bool,
+    },
+    /// All tenants: layout, place, size on disk
+    List,
+    /// One tenant: place, tables with rows and bytes, usage, the last operations on it
+    Show {
+        /// The tenant
+        name: String,
+    },
+    /// Make a tenant: its schema or database, its role, its line among the tenants
+    Create(create::CreateArgs),
+    /// No logins for now: running sessions end when their transactions do
+    Suspend(SuspendArgs),
+    /// Logins again
+    Resume(SuspendArgs),
+    /// Delete a suspended tenant's data, and print the evidence
+    Delete(DeleteArgs),
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct SuspendArgs {
+    /// The tenant
+    name: String,
+    /// Say what would be done, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct DeleteArgs {
+    /// The tenant
+    name: String,
+    /// Count what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Rows of shared tables that are deleted in one transaction
+    #[arg(long, value_name = "ROWS", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    batch: u32,
+    /// Delete at most so many rows a second
+    #[arg(long, value_name = "ROWS", value_parser = clap::value_parser!(u32).range(1..))]
+    rate: Option<u32>,
+    /// Why, for the record
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+impl DeleteArgs {
+    fn request(&self) -> DeleteRequest {
+        DeleteRequest {
+            name: self.name.clone(),
+            dry_run: self.dry_run,
+            batch: self.batch,
+            rate: self.rate,
+            reason: self.reason.clone(),
+        }
+    }
+}
+
+/// Does it, and prints what came of it.
+pub(super) fn run(args: &TenantArgs) -> ExitCode {
+    let config = match (ConfigArgs { config: args.common.config.clone() }).load() {
+        Ok(loaded) => loaded.config,
+        Err(code) => return code,
+    };
+    if let Err(error) = audit(&config.log) {
+        return fail(&error);
+    }
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(code) => return code,
+    };
+    match runtime.block_on(done(args, config)) {
+        Ok((text, well)) => conclude(text, well),
+        Err(error) => {
+            eprintln!("pgwarden: {error}");
+            if let Some(hint) = error.hint() {
+                eprintln!("  hint: {hint}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+    eprintln!("pgwarden: {error}");
+    ExitCode::FAILURE
+}
+
+/// Audit events go to their file. Where they stand in a proxy's log, the table of operations tells the same.
+fn audit(config: &LogConfig) -> Result<(), observe::InitError> {
+    match &config.audit {
+        AuditSink::Log => Ok(()),
+        AuditSink::File(_) => observe::init(&LogConfig { level: "off".to_owned(), ..config.clone() }),
+    }
+}
+
+/// What is printed, and whether it went well.
+async fn done(args: &TenantArgs, config: Config) -> Result<(String, bool), LifecycleError> {
+    if let Verb::Init { ddl } = &args.verb {
+        let home = Home::new(&config)?;
+        if !ddl {
+            Lifecycle::init(&home).await?;
+            return Ok((format!("made, or there already: {}\n", print::tables(&home)), true));
+        }
+        return Ok((home.definition(), true));
+    }
+    let by = args.common.by.clone().unwrap_or_else(user);
+    let progress = Progress::new();
+    let shown = progress.is_shown();
+    let tell = move |what: &str| match shown {
+        true => progress.say(what),
+        // A line each in a log.
+        false => eprintln!("{what}"),
+    };
+    let (lifecycle, rejected) = Lifecycle::open(config, by, tell).await?;
+    for row in rejected {
+        eprintln!("warning: [tenants_from]: row \"{}\" is left out: {}", row.name, row.why);
+    }
+    let json = args.common.json;
+    let text = match &args.verb {
+        Verb::Init { .. } => String::new(),
+        Verb::List => print::list(&lifecycle.list().await, json),
+        Verb::Show { name } => print::view(&lifecycle.show(name).await?, json),
+        Verb::Create(create) => print::outcome(&lifecycle.create(&create.request()).await?, json),
+        Verb::Delete(it) => print::outcome(&lifecycle.delete(&it.request()).await?, json),
+        Verb::Suspend(it) => print::outcome(&lifecycle.set_suspended(&it.name, true, it.dry_run).await?, json),
+        Verb::Resume(it) => print::outcome(&lifecycle.set_suspended(&it.name, false, it.dry_run).await?, json),
+    };
+    Ok((text, true))
+}
+
+/// Who runs this.
+fn user() -> String {
+    let name = ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
+    name.unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// A JSON value with a line's end.
+fn pretty(value: &Json) -> String {
+    format!("{value:#}\n")
+}

@@ -1,0 +1,125 @@
+//! Why an operation on a tenant could not be done, and what to do about it.
+
+use tokio_postgres::error::SqlState;
+
+use crate::base::UpstreamName;
+use crate::checks::tenants::TableError;
+use crate::config::Upstream;
+use crate::control::ControlError;
+
+/// Why an operation on a tenant could not be done. For operators: it may name hosts, roles and keys.
+#[derive(Debug, thiserror::Error)]
+pub enum LifecycleError {
+    /// Nobody of that name.
+    #[error("no tenant \"{0}\"")]
+    NoTenant(String),
+    /// The configuration has no `[upstream.*.admin]`.
+    #[error("upstream \"{0}\" has no admin role")]
+    NoAdmin(UpstreamName),
+    /// The table of operations is not there.
+    #[error("the table of operations is missing: {0}")]
+    NoTable(ControlError),
+    /// Somebody is at it.
+    #[error("another operation on tenant \"{tenant}\" is under way: {what}")]
+    Busy {
+        /// Whose.
+        tenant: String,
+        /// What it is, as far as it is known.
+        what: String,
+    },
+    /// A server refused or broke off.
+    #[error("{place}: {error}{}", detail(.error))]
+    Server {
+        /// Which.
+        place: String,
+        /// What it said.
+        error: ControlError,
+    },
+    /// The table of tenants cannot be read.
+    #[error("[tenants_from]: {0}")]
+    Tenants(#[from] TableError),
+    /// The catalog of an upstream cannot be read.
+    #[error("{place}: {error}")]
+    Catalog {
+        /// Which.
+        place: String,
+        /// Why.
+        error: crate::catalog::LoadError,
+    },
+    /// It must not be done as things are.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
+}
+
+/// The server's detail.
+fn detail(error: &ControlError) -> String {
+    let db = match error {
+        ControlError::Postgres(error) => error.as_db_error(),
+        _ => None,
+    };
+    db.and_then(|db| db.detail()).map(|detail| format!(" ({detail})")).unwrap_or_default()
+}
+
+impl LifecycleError {
+    /// It must not be done as things are.
+    pub fn refused(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Refused { message: message.into(), hint: hint.into() }
+    }
+
+    /// What happened at an upstream.
+    pub fn at<E: Into<ControlError>>(place: &Upstream) -> impl Fn(E) -> Self + use<'_, E> {
+        |error| Self::Server { place: place_of(place), error: error.into() }
+    }
+
+    /// The server's code, if a server refused.
+    pub fn code(&self) -> Option<&SqlState> {
+        match self {
+            Self::Server { error: ControlError::Postgres(error), .. } => error.code(),
+            _ => None,
+        }
+    }
+
+    /// What to do about it.
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::NoTenant(_) => "pgwarden tenant list names those that there are",
+            Self::NoAdmin(upstream) => {
+                return Some(format!(
+                    "[upstream.{upstream}.admin] with user and password_env: a role that may do what is asked here, other than the pool's"
+                ));
+            }
+            Self::NoTable(_) => "make it with: pgwarden tenant init (or let its owner run what --ddl prints)",
+            Self::Busy { .. } => "wait for its end; the lock goes with the process that holds it, however that ends",
+            Self::Refused { hint, .. } => hint,
+            Self::Server { .. } => return self.code().and_then(hint_of),
+            Self::Tenants(_) | Self::Catalog { .. } => return None,
+        };
+        Some(hint.to_owned())
+    }
+}
+
+fn hint_of(code: &SqlState) -> Option<String> {
+    let hint = match code {
+        it if *it == SqlState::INSUFFICIENT_PRIVILEGE => {
+            "the role of [upstream.*.admin] needs the right to do this: it makes roles (CREATEROLE) and databases (CREATEDB), \
+             and reads and writes tenants' tables past row-level security (their owner's rights, or BYPASSRLS)"
+        }
+        it if *it == SqlState::LOCK_NOT_AVAILABLE => {
+            "somebody else has it locked: try again when their transaction has ended"
+        }
+        it if *it == SqlState::OBJECT_IN_USE => "others are connected to it: end their sessions, and try again",
+        it if *it == SqlState::DISK_FULL => "nothing was left half done: make room, and try again",
+        _ => return None,
+    };
+    Some(hint.to_owned())
+}
+
+/// A database as errors and reports name it.
+pub fn place_of(upstream: &Upstream) -> String {
+    format!("database \"{}\" at {}", upstream.database, upstream.address)
+}

@@ -1,0 +1,86 @@
+//! The life of a tenant: made, shown, suspended, copied out and in, deleted.
+//!
+//! Each operation stands by itself, for the command line and for others: a lock on the tenant (of the database's, so that a killed
+//! process leaves it free), a record in the table of operations, and nothing half done that a second run does not finish or undo.
+//! It connects as `[upstream.*.admin]`, never as the pool's role.
+
+mod admin;
+mod book;
+mod create;
+mod ddl;
+mod delete;
+mod error;
+mod operations;
+mod plain;
+mod rows;
+mod show;
+mod suspend;
+mod tables;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub use create::{CreateRequest, RoleChoice};
+pub use delete::DeleteRequest;
+pub use error::LifecycleError;
+pub use show::{Size, Summary, View};
+pub use tables::Home;
+
+use crate::base::TenantName;
+use crate::checks::{load_policy, tenants};
+use crate::config::{Config, Tenant};
+use crate::guard::Policy;
+use crate::tenant::table::Rejected;
+use error::place_of;
+
+/// The tenants of a configuration, and what may be done to them.
+pub struct Lifecycle {
+    config: Config,
+    /// Tenants that stand in the file itself.
+    in_file: BTreeSet<TenantName>,
+    home: Home,
+    by: String,
+    tell: Box<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Lifecycle {
+    /// Reads the tenants of `[tenants_from]` beside those of the file. `by`: who does it, for the records; `tell` hears what is done.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub async fn open(
+        config: Config,
+        by: String,
+        tell: impl Fn(&str) + Send + Sync + 'static,
+    ) -> Result<(Self, Vec<Rejected>), LifecycleError> {
+        let home = Home::new(&config)?;
+        let in_file = config.tenants.iter().map(|tenant| tenant.name.clone()).collect();
+        let (config, rejected) = tenants::with_table(config).await?;
+        Ok((Self { config, in_file, home, by, tell: Box::new(tell) }, rejected))
+    }
+
+    /// Makes pgwarden's own tables, if they are not there.
+    ///
+    /// # Errors
+    /// The admin may not.
+    pub async fn init(home: &Home) -> Result<(), LifecycleError> {
+        admin::Admin::connect(&home.upstream).await?.run(&home.definition()).await
+    }
+
+    /// The tenant of this name.
+    fn find(&self, name: &str) -> Result<Arc<Tenant>, LifecycleError> {
+        tenants::find(&self.config, name).ok_or_else(|| LifecycleError::NoTenant(name.to_owned()))
+    }
+
+    /// The rules of the database where a tenant lives.
+    async fn policy_of(&self, tenant: &Tenant) -> Result<Policy, LifecycleError> {
+        let loaded = load_policy(&self.config, &tenant.upstream).await;
+        let (policy, _) =
+            loaded.map_err(|error| LifecycleError::Catalog { place: place_of(&tenant.upstream), error })?;
+        Ok(policy)
+    }
+
+    fn tell(&self, what: &str) {
+        (self.tell)(what);
+    }
+}
