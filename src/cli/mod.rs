@@ -71,7 +71,7 @@ pub enum Command {
     DdlTrigger,
     /// Turn a configuration of PgBouncer into one of pgwarden
     ImportPgbouncer(import_pgbouncer::ImportArgs),
-    /// The life of a tenant: make, list, show, suspend
+    /// The life of a tenant: make, list, show, suspend, export, import, delete
     Tenant(Box<tenant::TenantArgs>),
     /// What each tenant has used, from the usage table: for people, or as CSV or JSON for billing
     Usage(usage::UsageArgs),

@@ -1,5 +1,7 @@
 //! Why an operation on a tenant could not be done, and what to do about it.
 
+use std::path::PathBuf;
+
 use tokio_postgres::error::SqlState;
 
 use crate::base::UpstreamName;
@@ -46,6 +48,14 @@ pub enum LifecycleError {
         /// Why.
         error: crate::catalog::LoadError,
     },
+    /// A file.
+    #[error("{path}: {error}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// It must not be done as things are.
     #[error("{message}")]
     Refused {
@@ -76,6 +86,11 @@ impl LifecycleError {
         |error| Self::Server { place: place_of(place), error: error.into() }
     }
 
+    /// What happened to a file.
+    pub fn file(path: &std::path::Path) -> impl Fn(std::io::Error) -> Self + use<'_> {
+        |error| Self::File { path: path.to_owned(), error }
+    }
+
     /// The server's code, if a server refused.
     pub fn code(&self) -> Option<&SqlState> {
         match self {
@@ -97,7 +112,7 @@ impl LifecycleError {
             Self::Busy { .. } => "wait for its end; the lock goes with the process that holds it, however that ends",
             Self::Refused { hint, .. } => hint,
             Self::Server { .. } => return self.code().and_then(hint_of),
-            Self::Tenants(_) | Self::Catalog { .. } => return None,
+            Self::Tenants(_) | Self::Catalog { .. } | Self::File { .. } => return None,
         };
         Some(hint.to_owned())
     }

@@ -10,6 +10,8 @@ mod create;
 mod ddl;
 mod delete;
 mod error;
+mod export;
+mod import;
 mod operations;
 mod plain;
 mod rows;
@@ -23,6 +25,8 @@ use std::sync::Arc;
 pub use create::{CreateRequest, RoleChoice};
 pub use delete::DeleteRequest;
 pub use error::LifecycleError;
+pub use export::ExportRequest;
+pub use import::ImportRequest;
 pub use show::{Size, Summary, View};
 pub use tables::Home;
 

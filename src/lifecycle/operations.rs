@@ -23,6 +23,10 @@ pub enum Verb {
     Suspend,
     /// Logins again.
     Resume,
+    /// Its data is copied out.
+    Export,
+    /// Data is copied in.
+    Import,
     /// Its data is deleted.
     Delete,
 }
@@ -34,6 +38,8 @@ impl Verb {
             Self::Create => "create",
             Self::Suspend => "suspend",
             Self::Resume => "resume",
+            Self::Export => "export",
+            Self::Import => "import",
             Self::Delete => "delete",
         }
     }

@@ -95,8 +95,28 @@ impl OwnTable<'_> {
 
     /// Whether a row of the table, called `t`, is the tenant's own.
     pub fn is_own(&self, keys: &TenantKeys) -> Result<String, LifecycleError> {
-        condition(self.rule, "t", keys, 1)
+        condition(self.rule, "t", keys, 1, Whose::Tenant)
     }
+
+    /// Whether a row of the table, called `t`, is everybody's. `None`: it has no such rows.
+    pub fn is_everybodys(&self) -> Option<String> {
+        let none = TenantKeys::default();
+        self.rule.null_is_shared.then(|| condition(self.rule, "t", &none, 1, Whose::Everybody).ok()).flatten()
+    }
+
+    /// The tenant's value of the tenant column, as SQL. `None`: the table has no such column.
+    pub fn value(&self, keys: &TenantKeys) -> Result<Option<String>, LifecycleError> {
+        if self.rule.through.is_some() {
+            return Ok(None);
+        }
+        value(self.rule, keys).map(Some)
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Whose {
+    Tenant,
+    Everybody,
 }
 
 fn value(rule: &TenantTable, keys: &TenantKeys) -> Result<String, LifecycleError> {
@@ -110,15 +130,24 @@ fn value(rule: &TenantTable, keys: &TenantKeys) -> Result<String, LifecycleError
     Ok(format!("CAST({} AS {})", quote_literal(key), rule.type_name))
 }
 
-fn condition(rule: &TenantTable, alias: &str, keys: &TenantKeys, step: usize) -> Result<String, LifecycleError> {
+fn condition(
+    rule: &TenantTable,
+    alias: &str,
+    keys: &TenantKeys,
+    step: usize,
+    whose: Whose,
+) -> Result<String, LifecycleError> {
     let column = format!("{alias}.{}", quote_identifier(&rule.column));
     let Some(through) = &rule.through else {
-        return Ok(format!("{column} OPERATOR(pg_catalog.=) {}", value(rule, keys)?));
+        return Ok(match whose {
+            Whose::Tenant => format!("{column} OPERATOR(pg_catalog.=) {}", value(rule, keys)?),
+            Whose::Everybody => format!("{column} IS NULL"),
+        });
     };
     let parent = format!("p{step}");
-    let own = condition(&through.rule, &parent, keys, step + 1)?;
+    let theirs = condition(&through.rule, &parent, keys, step + 1, whose)?;
     Ok(format!(
-        "EXISTS (SELECT FROM {} {parent} WHERE {parent}.{} OPERATOR(pg_catalog.=) {column} AND {own})",
+        "EXISTS (SELECT FROM {} {parent} WHERE {parent}.{} OPERATOR(pg_catalog.=) {column} AND {theirs})",
         quote_qualified(&through.parent),
         quote_identifier(&through.key),
     ))

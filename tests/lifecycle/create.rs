@@ -135,7 +135,7 @@ fn nothing_is_left_behind_when_a_step_fails() {
         CREATE TRIGGER no BEFORE INSERT ON pgwarden_tenants FOR EACH ROW WHEN (NEW.name LIKE 'late%') EXECUTE FUNCTION no();");
     stage.refused(
         &["create", "u1", "--layout", "schema", "--template", "odd"],
-        &["named()", "names that schema in its body"],
+        &["named()", "name that schema in their body"],
     );
     stage.refused(&["create", "u1", "--layout", "schema", "--template", "odd2"], &["not copied: type r"]);
     // The last step: the place is there already.

@@ -2,6 +2,7 @@
 
 mod create;
 mod delete;
+mod export;
 mod show;
 
 use std::process::{Command, Output};

@@ -10,13 +10,13 @@ use serde_json::Value as Json;
 
 use super::{ConfigArgs, Progress, conclude, runtime};
 use crate::config::{AuditSink, Config, LogConfig};
-use crate::lifecycle::{DeleteRequest, Home, Lifecycle, LifecycleError};
+use crate::lifecycle::{DeleteRequest, ExportRequest, Home, ImportRequest, Lifecycle, LifecycleError};
 use crate::observe;
 
 /// Options of `pgwarden tenant`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    long_about = "The life of a tenant: make it, look at it, suspend it. One operation on a tenant at a time; each is recorded in the \
+    long_about = "The life of a tenant: make it, look at it, suspend it, copy it out and in, delete it. One operation on a tenant at a time; each is recorded in the \
                   table of operations, leaves nothing half done when it fails, and may be run again. Servers are connected to as \
                   [upstream.*.admin], never as the pool's role.",
     after_help = "Examples:\n  \
@@ -70,6 +70,10 @@ enum Verb {
     Suspend(SuspendArgs),
     /// Logins again
     Resume(SuspendArgs),
+    /// Copy a tenant's data at one moment into a directory, which psql can load
+    Export(ExportArgs),
+    /// Load an export into a tenant's empty place
+    Import(ImportArgs),
     /// Delete a suspended tenant's data, and print the evidence
     Delete(DeleteArgs),
 }
@@ -81,6 +85,56 @@ struct SuspendArgs {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct ExportArgs {
+    /// The tenant
+    name: String,
+    /// A directory that is not there, or empty
+    directory: std::path::PathBuf,
+    /// Rows in COPY's binary format: quicker, for the same major version and the same types
+    #[arg(long)]
+    binary: bool,
+    /// Tables that are copied at one time
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u8).range(1..=32))]
+    jobs: u8,
+}
+
+impl ExportArgs {
+    fn request(&self) -> ExportRequest {
+        let jobs = usize::from(self.jobs);
+        ExportRequest { name: self.name.clone(), directory: self.directory.clone(), binary: self.binary, jobs }
+    }
+}
+
+#[derive(Clone, Debug, clap::Args)]
+struct ImportArgs {
+    /// The tenant, which there is already
+    name: String,
+    /// What export wrote
+    directory: std::path::PathBuf,
+    /// Compare hashes of the rows too, not their numbers alone
+    #[arg(long)]
+    verify: bool,
+    /// Run definitions that a tenant may have written, though the admin role is a superuser
+    #[arg(long)]
+    trust: bool,
+    /// Check the files, and say what would be loaded
+    #[arg(long)]
+    dry_run: bool,
+}
+
+impl ImportArgs {
+    fn request(&self) -> ImportRequest {
+        ImportRequest {
+            name: self.name.clone(),
+            directory: self.directory.clone(),
+            verify: self.verify,
+            trust: self.trust,
+            dry_run: self.dry_run,
+        }
+    }
 }
 
 #[derive(Clone, Debug, clap::Args)]
@@ -99,6 +153,9 @@ struct DeleteArgs {
     /// Why, for the record
     #[arg(long)]
     reason: Option<String>,
+    /// Export its data there before
+    #[arg(long, value_name = "DIRECTORY")]
+    export_first: Option<std::path::PathBuf>,
 }
 
 impl DeleteArgs {
@@ -109,6 +166,7 @@ impl DeleteArgs {
             batch: self.batch,
             rate: self.rate,
             reason: self.reason.clone(),
+            export_first: self.export_first.clone(),
         }
     }
 }
@@ -179,6 +237,8 @@ async fn done(args: &TenantArgs, config: Config) -> Result<(String, bool), Lifec
         Verb::List => print::list(&lifecycle.list().await, json),
         Verb::Show { name } => print::view(&lifecycle.show(name).await?, json),
         Verb::Create(create) => print::outcome(&lifecycle.create(&create.request()).await?, json),
+        Verb::Export(it) => print::outcome(&lifecycle.export(&it.request()).await?, json),
+        Verb::Import(it) => print::outcome(&lifecycle.import(&it.request()).await?, json),
         Verb::Delete(it) => print::outcome(&lifecycle.delete(&it.request()).await?, json),
         Verb::Suspend(it) => print::outcome(&lifecycle.set_suspended(&it.name, true, it.dry_run).await?, json),
         Verb::Resume(it) => print::outcome(&lifecycle.set_suspended(&it.name, false, it.dry_run).await?, json),

@@ -53,7 +53,7 @@ async fn make_role(admin: &Admin, role: &str, pool: &str) -> Result<(), Lifecycl
 
 /// Makes what the template has. Nothing of it is left out silently.
 async fn copy(admin: &Admin, template: &str, schema: &str, owner: &str) -> Result<(), LifecycleError> {
-    let Some(definitions) = Definitions::read(admin, template).await? else {
+    let Some(definitions) = Definitions::read(admin, template, &[]).await? else {
         return Err(LifecycleError::refused(
             format!("there is no schema \"{template}\" to begin with in database \"{}\"", admin.at.database),
             "--template names a schema of the same database",
@@ -63,6 +63,15 @@ async fn copy(admin: &Admin, template: &str, schema: &str, owner: &str) -> Resul
         return Err(LifecycleError::refused(
             format!("schema \"{template}\" has what is not copied: {}", definitions.left_out.join(", ")),
             "move it to a schema that tenants have in common, or make tenants without --template and run the migrations",
+        ));
+    }
+    if !definitions.fixed.is_empty() {
+        return Err(LifecycleError::refused(
+            format!(
+                "functions of schema \"{template}\" name that schema in their body or settings: {}",
+                definitions.fixed.join(", ")
+            ),
+            "without the schema, names in them mean those of the schema that they run in (search_path)",
         ));
     }
     let path = quote_identifier(schema);

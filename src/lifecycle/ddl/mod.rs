@@ -22,27 +22,26 @@ pub struct Definitions {
     pub after: Vec<String>,
     /// Things with an owner, as ALTER has them: `TABLE "orders"`.
     pub owned: Vec<String>,
+    /// Functions that name the schema in their body or settings: they mean that one wherever they are.
+    pub fixed: Vec<String>,
     /// What is not among them, and would be missing.
     pub left_out: Vec<String>,
-    /// Tables that hold rows.
-    pub tables: usize,
 }
 
 impl Definitions {
-    /// Reads a schema, in the transaction that the connection is in. `None`: there is no such schema.
+    /// Reads a schema but for some relations, in the transaction that the connection is in. `None`: there is no such schema.
     ///
     /// # Errors
     /// The server's, or a definition that cannot be moved.
-    pub async fn read(admin: &Admin, schema: &str) -> Result<Option<Self>, LifecycleError> {
+    pub async fn read(admin: &Admin, schema: &str, without: &[String]) -> Result<Option<Self>, LifecycleError> {
         let found = admin.value::<u32>("SELECT oid FROM pg_namespace WHERE nspname = $1", &[&schema]).await?;
         let Some(oid) = found else { return Ok(None) };
         let mut found = read::read(admin, oid).await?;
+        found.leave_out(without);
         admin.run(&format!("SET LOCAL search_path = {}", quote_identifier(schema))).await?;
-        let printed = found.print(admin).await;
-        // An error has ended the transaction, and the setting with it.
-        let printed = printed?;
+        let printed = found.print(admin).await?;
         admin.run("SET LOCAL search_path = ''").await?;
-        write::definitions(&found, &printed, schema).map(Some)
+        Ok(Some(write::definitions(&found, &printed, schema)))
     }
 
     /// The statements that give all of it to a role.

@@ -133,9 +133,7 @@ const COMMENTS: &str = "SELECT CASE WHEN d.objsubid = 0 THEN format('COMMENT ON 
     WHERE c.relnamespace = $1 AND c.relkind IN ('r', 'p') ORDER BY c.oid, d.objsubid";
 
 /// What no statement is made for.
-const LEFT_OUT: &str = "SELECT format('%s %s', CASE c.relkind WHEN 'f' THEN 'foreign table' ELSE 'table that inherits' END, c.relname) \
-    FROM pg_class c WHERE c.relnamespace = $1 AND (c.relkind = 'f' OR c.relkind = 'r' AND NOT c.relispartition \
-    AND EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)) \
+const LEFT_OUT: &str = "SELECT format('foreign table %s', c.relname) FROM pg_class c WHERE c.relnamespace = $1 AND c.relkind = 'f' \
     UNION ALL SELECT format('type %s', t.typname) FROM pg_type t WHERE t.typnamespace = $1 AND (t.typtype = 'r' \
     OR t.typtype = 'b' AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)) \
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e') \
@@ -243,8 +241,19 @@ async fn print_types(admin: &Admin, types: &[(u32, i32)]) -> Result<Vec<String>,
 }
 
 impl Found {
+    /// Forgets relations and what is on them.
+    pub fn leave_out(&mut self, names: &[String]) {
+        let oids: Vec<u32> = self.relations.iter().filter(|it| names.contains(&it.name)).map(|it| it.oid).collect();
+        self.relations.retain(|it| !oids.contains(&it.oid));
+        self.columns.retain(|it| !oids.contains(&it.relation));
+        for parts in [&mut self.constraints, &mut self.indexes, &mut self.triggers] {
+            parts.retain(|it| !names.contains(&it.relation));
+        }
+        self.policies.retain(|it| !names.contains(&it.relation));
+    }
+
     /// Has it printed; the schema is the search path.
-    pub async fn print(&mut self, admin: &Admin) -> Result<Printed, LifecycleError> {
+    pub async fn print(&self, admin: &Admin) -> Result<Printed, LifecycleError> {
         let functions: Vec<u32> = self.functions.iter().map(|it| it.oid).collect();
         let relations = |kinds: &[&str]| -> Vec<u32> {
             self.relations.iter().filter(|it| kinds.contains(&it.kind.as_str())).map(|it| it.oid).collect()

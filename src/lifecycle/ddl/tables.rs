@@ -16,6 +16,8 @@ pub(super) struct Relation {
     pub type_oid: u32,
     pub row_security: bool,
     pub force_row_security: bool,
+    /// Tables that it inherits from.
+    pub heir_of: Option<String>,
 }
 
 /// A column of one.
@@ -36,17 +38,19 @@ pub(super) struct Column {
     pub sequence: Option<String>,
 }
 
-/// Parents before their partitions, views in the order in which they were made.
+/// Parents before their partitions and heirs, views in the order in which they were made.
 pub(super) const RELATIONS: &str = "WITH RECURSIVE tree AS (\
-    SELECT c.oid, 0 AS depth FROM pg_class c WHERE c.relnamespace = $1 AND NOT c.relispartition \
-    UNION ALL SELECT h.inhrelid, t.depth + 1 FROM tree t JOIN pg_inherits h ON h.inhparent = t.oid \
-    JOIN pg_class c ON c.oid = h.inhrelid AND c.relispartition) \
+    SELECT c.oid, 0 AS depth FROM pg_class c WHERE c.relnamespace = $1 \
+    UNION ALL SELECT h.inhrelid, t.depth + 1 FROM tree t JOIN pg_inherits h ON h.inhparent = t.oid) \
     SELECT c.oid, c.relname::text, c.relkind::text, c.relpersistence = 'u', array_to_string(c.reloptions, ', '), \
     (SELECT quote_ident(p.relname) FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent WHERE c.relispartition AND h.inhrelid = c.oid), \
-    c.reltype, c.relrowsecurity, c.relforcerowsecurity FROM tree JOIN pg_class c USING (oid) \
+    c.reltype, c.relrowsecurity, c.relforcerowsecurity, \
+    (SELECT string_agg(quote_ident(p.relname), ', ' ORDER BY h.inhseqno) FROM pg_inherits h JOIN pg_class p ON p.oid = h.inhparent \
+     WHERE NOT c.relispartition AND h.inhrelid = c.oid) \
+    FROM (SELECT oid, max(depth) AS depth FROM tree GROUP BY oid) tree JOIN pg_class c USING (oid) \
     WHERE c.relnamespace = $1 AND c.relkind IN ('r', 'p', 'v', 'm', 'c') \
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e') \
-    AND (c.relispartition OR NOT EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)) ORDER BY tree.depth, c.oid";
+    ORDER BY tree.depth, c.oid";
 
 pub(super) const COLUMNS: &str = "SELECT a.attrelid, a.attname::text, a.atttypid, a.atttypmod, a.attnotnull, a.attidentity::text, \
     a.attgenerated::text, d.oid, (SELECT format('%I.%I', n.nspname, l.collname) FROM pg_collation l JOIN pg_namespace n ON n.oid = l.collnamespace \
@@ -71,6 +75,7 @@ impl Relation {
             type_oid: row.try_get(6)?,
             row_security: row.try_get(7)?,
             force_row_security: row.try_get(8)?,
+            heir_of: row.try_get(9)?,
         })
     }
 }

@@ -3,7 +3,6 @@
 use super::Definitions;
 use super::read::{Found, Printed};
 use super::tables::{Column, Relation};
-use crate::lifecycle::error::LifecycleError;
 use crate::sql::{quote_identifier, quote_literal};
 
 /// Things, each with what the server printed of it.
@@ -11,11 +10,11 @@ fn each<'a, T>(things: &'a [T], printed: &'a [String]) -> impl Iterator<Item = (
     things.iter().zip(printed.iter().map(String::as_str))
 }
 
-pub(super) fn definitions(found: &Found, printed: &Printed, schema: &str) -> Result<Definitions, LifecycleError> {
+pub(super) fn definitions(found: &Found, printed: &Printed, schema: &str) -> Definitions {
     let mut made = Definitions { left_out: found.left_out.clone(), ..Definitions::default() };
     types(found, printed, &mut made);
     let (early, late): (Vec<_>, Vec<_>) =
-        functions(found, printed, schema, &mut made)?.into_iter().partition(|(knows_tables, _)| !knows_tables);
+        functions(found, printed, schema, &mut made).into_iter().partition(|(knows_tables, _)| !knows_tables);
     made.before.extend(early.into_iter().map(|(_, statement)| statement));
     for sequence in &found.sequences {
         made.before.push(format!("CREATE SEQUENCE {} {}", quote_identifier(&sequence.name), sequence.definition));
@@ -32,7 +31,7 @@ pub(super) fn definitions(found: &Found, printed: &Printed, schema: &str) -> Res
         }
     }
     after(found, printed, &mut made);
-    Ok(made)
+    made
 }
 
 fn types(found: &Found, printed: &Printed, made: &mut Definitions) {
@@ -72,12 +71,7 @@ fn types(found: &Found, printed: &Printed, made: &mut Definitions) {
 }
 
 /// Functions, and whether tables must be there first.
-fn functions(
-    found: &Found,
-    printed: &Printed,
-    schema: &str,
-    made: &mut Definitions,
-) -> Result<Vec<(bool, String)>, LifecycleError> {
+fn functions(found: &Found, printed: &Printed, schema: &str, made: &mut Definitions) -> Vec<(bool, String)> {
     let mut statements = Vec::new();
     for ((function, text), signature) in each(&found.functions, &printed.functions).zip(&printed.signatures) {
         let word = if function.kind == "p" { "PROCEDURE" } else { "FUNCTION" };
@@ -86,17 +80,14 @@ fn functions(
             let head = format!("CREATE OR REPLACE {word} ");
             Some(format!("{head}{}", text.strip_prefix(&head)?.strip_prefix(&schema)?.strip_prefix('.')?))
         });
-        let names_schema = function.source.split(|c: char| !(c.is_alphanumeric() || c == '_')).any(|it| it == schema);
-        let Some(statement) = moved.filter(|_| !names_schema) else {
-            return Err(LifecycleError::refused(
-                format!("function {signature} of schema \"{schema}\" names that schema in its body or settings"),
-                "without the schema, names in it mean those of the schema that it is in (search_path)",
-            ));
-        };
-        statements.push((function.knows_tables, statement));
+        let mut words = function.source.split(|c: char| !(c.is_alphanumeric() || c == '_'));
+        if moved.is_none() || words.any(|it| it == schema) {
+            made.fixed.push(signature.clone());
+        }
+        statements.push((function.knows_tables, moved.unwrap_or_else(|| text.to_owned())));
         made.owned.push(format!("{word} {signature}"));
     }
-    Ok(statements)
+    statements
 }
 
 /// The columns of a relation, as CREATE has them.
@@ -142,9 +133,11 @@ fn tables(found: &Found, printed: &Printed, made: &mut Definitions) {
         let unlogged = if relation.unlogged { "UNLOGGED " } else { "" };
         let mut statement =
             format!("CREATE {unlogged}TABLE {name} (\n    {}\n)", columns(found, printed, relation).join(",\n    "));
-        match relation.kind.as_str() {
-            "p" => statement.extend([" PARTITION BY ", keys.next().map(String::as_str).unwrap_or_default()]),
-            _ => made.tables += 1,
+        if let Some(parents) = &relation.heir_of {
+            statement.push_str(&format!(" INHERITS ({parents})"));
+        }
+        if relation.kind == "p" {
+            statement.extend([" PARTITION BY ", keys.next().map(String::as_str).unwrap_or_default()]);
         }
         if let Some(options) = &relation.options {
             statement.push_str(&format!(" WITH ({options})"));

@@ -4,6 +4,7 @@ mod own;
 mod shared;
 mod strangers;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -14,6 +15,7 @@ use super::Lifecycle;
 use super::admin::Admin;
 use super::book::Change;
 use super::error::{LifecycleError, place_of};
+use super::export::ExportRequest;
 use super::operations::{self, Operation, Verb};
 use super::show::word_of;
 use crate::config::{Layout, Tenant};
@@ -31,6 +33,8 @@ pub struct DeleteRequest {
     pub rate: Option<u32>,
     /// Why, for the record.
     pub reason: Option<String>,
+    /// Copy its data there before.
+    pub export_first: Option<PathBuf>,
 }
 
 /// What became of a table.
@@ -88,7 +92,7 @@ impl Lifecycle {
                 format!("its sessions end first: pgwarden tenant suspend {}", request.name),
             ));
         }
-        let arguments = json!({ "reason": request.reason, "rate": request.rate, "batch": request.batch });
+        let arguments = json!({ "reason": request.reason, "export_first": request.export_first, "rate": request.rate, "batch": request.batch });
         let operation = Operation::begin(&self.home, &request.name, Verb::Delete, &self.by, &arguments).await?;
         let outcome = self.delete_data(request, tenant, &operation).await;
         operation.end(outcome).await
@@ -100,6 +104,15 @@ impl Lifecycle {
         tenant: &Tenant,
         operation: &Operation,
     ) -> Result<Json, LifecycleError> {
+        let export = match &request.export_first {
+            Some(directory) => {
+                operation.step("exporting").await?;
+                let (name, directory) = (request.name.clone(), directory.clone());
+                let export = ExportRequest { name, directory, binary: false, jobs: 4 };
+                Some(self.export_data(&export, tenant).await?)
+            }
+            None => None,
+        };
         let deleted = match &tenant.layout {
             Layout::Shared => self.delete_rows(tenant, Pace::new(request), operation).await?,
             Layout::Schema { schema, role } => {
@@ -115,7 +128,7 @@ impl Lifecycle {
         let keys = tenant.keys.default.iter().map(ToString::to_string).collect::<Vec<_>>();
         let mut evidence = json!({
             "operation": operation.id(), "tenant": request.name, "layout": word_of(&tenant.layout), "at": place_of(&tenant.upstream), "keys": keys,
-            "deleted": deleted, "remaining": 0, "reason": request.reason, "signed_off_by": self.by,
+            "export": export, "deleted": deleted, "remaining": 0, "reason": request.reason, "signed_off_by": self.by,
         });
         // On record before the tenant's line is gone.
         operation.so_far(&evidence).await?;

@@ -9,7 +9,7 @@ use crate::sql::quote_identifier;
 
 async fn counted(admin: &Admin, schema: Option<&str>, mode: &str) -> Result<Vec<Deleted>, LifecycleError> {
     let mut counts = Vec::new();
-    for table in lock_tables(admin, schema, mode).await? {
+    for table in lock_tables(admin, schema, mode).await?.into_iter().filter(|table| !table.is_partitioned) {
         let sql = format!("SELECT count(*) FROM ONLY {}", table.name());
         let counted = admin.value::<i64>(&sql, &[]).await?.unwrap_or_default();
         counts.push(Deleted { table: format!("{}.{}", table.schema, table.table), counted, deleted: 0 });
