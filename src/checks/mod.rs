@@ -1,8 +1,9 @@
-//! Looking after an upstream: what in its schema weakens isolation, and the DDL that mends it; and
-//! the proof that isolation holds.
+//! Looking after an upstream: a first configuration for it, what in its schema weakens isolation, and the DDL that mends
+//! it; and the proof that isolation holds.
 
 pub mod assess;
 pub mod doctor;
+pub mod init;
 pub mod plans;
 pub mod rls;
 pub mod tenants;

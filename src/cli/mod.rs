@@ -10,11 +10,13 @@ mod doctor;
 mod explain;
 mod hash_password;
 mod import_pgbouncer;
+mod init;
 mod man;
 mod progress;
 mod rls;
 mod serve;
 mod tenant;
+mod text;
 mod usage;
 mod verify_isolation;
 
@@ -35,6 +37,7 @@ use progress::Progress;
     max_term_width = 110,
     after_help = "Examples:\n  \
         pgwarden demo                                      see it at work, with a throwaway Postgres\n  \
+        pgwarden init --url postgres://...                 write a first configuration for a database\n  \
         pgwarden serve --config pgwarden.toml              run the proxy\n  \
         pgwarden explain --tenant acme \"SELECT ...\"       what would become of a statement, and why\n  \
         pgwarden hash-password                             make a login's stored password\n  \
@@ -52,6 +55,8 @@ pub enum Command {
     #[cfg(feature = "demo")]
     /// See it at work: a throwaway Postgres with a web shop, the proxy in front of it, and a tour
     Demo(demo::DemoArgs),
+    /// Write a first configuration for a database, with the reason of each guess
+    Init(Box<init::InitArgs>),
     /// Run the proxy
     Serve(serve::ServeArgs),
     /// Check a configuration file; report everything that is wrong with it at once
@@ -86,6 +91,7 @@ pub enum Command {
 /// Runs a subcommand. 0: it went well; 1: it did not, and said why on standard error (2, by clap: it was called wrongly).
 pub fn run(cli: Cli) -> ExitCode {
     match cli.command {
+        Command::Init(args) => init::run(&args),
         Command::Serve(args) => serve::run(&args),
         #[cfg(feature = "demo")]
         Command::Demo(args) => demo::run(&args),

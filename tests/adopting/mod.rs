@@ -4,6 +4,7 @@
 mod assess;
 mod explain;
 mod import;
+mod init;
 mod tenants;
 
 use std::fs;

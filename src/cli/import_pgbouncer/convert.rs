@@ -1,11 +1,12 @@
 //! Writes our configuration from PgBouncer's.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Write as _};
 
 use super::ini::{Ini, Words};
 use super::keys::{DATABASE, Fate, SETTINGS, USER, fate};
 use crate::auth::ScramVerifier;
 use crate::base::is_tenant_name;
+use crate::cli::text::{Quoted, percent};
 
 /// What was made, and what somebody must look at.
 #[derive(Debug, Default)]
@@ -14,15 +15,6 @@ pub(super) struct Imported {
     pub toml: String,
     /// What was not carried over, and what must be filled in.
     pub notes: Vec<String>,
-}
-
-/// Text as TOML writes it.
-struct Quoted<'a>(&'a str);
-
-impl Display for Quoted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        toml::Value::String(self.0.to_owned()).fmt(f)
-    }
 }
 
 /// A user of the userlist.
@@ -372,17 +364,4 @@ fn duration(text: &str) -> Option<String> {
     let seconds: f64 = text.parse().ok().filter(|it: &f64| it.is_finite() && *it >= 0.0)?;
     let milliseconds = std::time::Duration::try_from_secs_f64(seconds).ok()?.as_millis();
     Some(if milliseconds % 1000 == 0 { format!("{}s", milliseconds / 1000) } else { format!("{milliseconds}ms") })
-}
-
-/// Percent-encoding for a part of a URL.
-fn percent(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
