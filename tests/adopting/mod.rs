@@ -3,6 +3,7 @@
 
 mod assess;
 mod explain;
+mod guide;
 mod import;
 mod init;
 mod tenants;

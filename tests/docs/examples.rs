@@ -6,7 +6,7 @@ use std::process::Command;
 
 use regex::Regex;
 
-use super::root;
+use super::{docs, root};
 use crate::support::proxy::program;
 
 const VERIFIER: &str = "SCRAM-SHA-256$4096:cGd3YXJkZW4tZGVtby0xNg==$vvfduhBriwiTJaThiOvr4ohOZftwjs6wwj4ZL/1Tmug=:DIeG2Uu8SZoxAUfu2UncYBm2r+109uREXmnOkZW3Mro=";
@@ -17,8 +17,7 @@ fn read(path: &str) -> String {
 
 /// The text of every page.
 fn pages() -> String {
-    let docs = fs::read_dir(root().join("docs")).unwrap().map(|entry| entry.unwrap().path());
-    let docs = docs.map(|path| fs::read_to_string(path).unwrap());
+    let docs = docs().into_iter().map(|path| fs::read_to_string(root().join(path)).unwrap());
     ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(read).into_iter().chain(docs).collect()
 }
 

@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use regex::Regex;
 
-use super::root;
+use super::{docs, root};
 
 /// The pages, by their paths from the root.
 fn pages() -> Vec<PathBuf> {
@@ -14,12 +14,6 @@ fn pages() -> Vec<PathBuf> {
         ["README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"].map(PathBuf::from).into();
     pages.extend(docs());
     pages
-}
-
-fn docs() -> Vec<PathBuf> {
-    let entries = fs::read_dir(root().join("docs")).unwrap();
-    let names = entries.map(|entry| Path::new("docs").join(entry.unwrap().file_name()));
-    names.filter(|path| path.extension().is_some_and(|it| it == "md")).collect()
 }
 
 fn text(page: &Path) -> String {

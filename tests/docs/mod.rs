@@ -13,6 +13,23 @@ fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Every page below docs/, by its path from the root.
+fn docs() -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).unwrap() {
+            let path = folder.join(entry.unwrap().file_name());
+            match path.extension() {
+                Some(it) if it == "md" => found.push(path),
+                Some(_) => {}
+                None => folders.push(path),
+            }
+        }
+    }
+    found
+}
+
 fn page() -> String {
     fs::read_to_string(root().join("docs/threat-model.md")).unwrap()
 }
