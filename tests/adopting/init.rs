@@ -343,3 +343,34 @@ fn a_role_without_rights() {
     let text = app.text("pgwarden.toml");
     assert!(text.contains("could not be counted") && text.contains("    # \"public.kinds\","), "{text}");
 }
+
+/// An app that has policies of its own, and sets its setting to the tenant's key: both go on.
+#[test]
+fn policies_of_the_apps_own() {
+    let schema = "CREATE TABLE orgs (id int PRIMARY KEY, slug text NOT NULL UNIQUE); INSERT INTO orgs VALUES (1, 'acme'), (2, 'globex');
+        CREATE TABLE notes (org_id int NOT NULL REFERENCES orgs, body text); INSERT INTO notes VALUES (1, 'a'), (2, 'b');
+        ALTER TABLE notes ENABLE ROW LEVEL SECURITY; ALTER TABLE notes FORCE ROW LEVEL SECURITY;
+        CREATE POLICY own ON notes USING (org_id = current_setting('app.current_org', true)::int);
+        RESET ROLE; CREATE SCHEMA billing AUTHORIZATION init_policies_owner CREATE TABLE invoices (org_id int NOT NULL REFERENCES public.orgs, total int)";
+    let app = Adopted::new("init_policies", schema);
+    let warnings = app.adopt();
+    let text = app.text("pgwarden.toml");
+    for words in [
+        "setting = \"app.current_org\"",
+        "enforcement = \"rewrite+rls\"",
+        "SELECT \"id\"::text AS name",
+        "DECIDE: tables in billing",
+    ] {
+        assert!(text.contains(words), "no {words} in\n{text}");
+    }
+    // Of tables without policies, the mode warns.
+    assert!(warnings.iter().all(|it| it.contains("row-level security on")) && warnings.len() == 2, "{warnings:#?}");
+    let _proxy = app.serve();
+    assert_eq!(column(&mut app.tenant("2"), "SELECT body FROM notes"), "b");
+    let mut app = app.login("DATABASE_URL", Some("init_policies"));
+    app.simple("BEGIN").ok();
+    app.simple("SELECT set_config('app.current_org', '1', true)").ok();
+    assert_eq!(column(&mut app, "SELECT body FROM notes"), "a");
+    assert_eq!(column(&mut app, "SELECT count(*) FROM billing.invoices"), "0");
+    app.simple("COMMIT").ok();
+}

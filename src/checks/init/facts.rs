@@ -1,6 +1,6 @@
 //! What is asked of the database beside its catalog: how many rows small tables have, what views and functions are made of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Error};
@@ -77,6 +77,8 @@ pub struct Facts {
     pub roles: HashSet<String>,
     /// What could name the tenants.
     pub names: Names,
+    /// Roles that policies are for, where they are not for all.
+    pub policy_roles: BTreeSet<String>,
 }
 
 /// Asks, reading only.
@@ -94,8 +96,13 @@ pub async fn read(client: &Client, catalog: &Catalog, choice: &Choice) -> Result
         views: views(client).await?,
         bodies: bodies(client).await?,
         owners: owners(client).await?,
-        roles: client.query("SELECT rolname FROM pg_roles", &[]).await?.iter().map(|row| row.get(0)).collect(),
+        roles: strings(client, "SELECT rolname FROM pg_roles").await?,
         tables: changes(client, &choice.column).await?,
+        policy_roles: strings(
+            client,
+            "SELECT DISTINCT r.rolname FROM pg_policy p JOIN pg_roles r ON r.oid = ANY (p.polroles)",
+        )
+        .await?,
         ..Facts::default()
     };
     for table in schema.tables() {
@@ -109,6 +116,10 @@ pub async fn read(client: &Client, catalog: &Catalog, choice: &Choice) -> Result
         facts.names = usable_names(client, root).await?;
     }
     Ok(facts)
+}
+
+async fn strings<C: FromIterator<String>>(client: &Client, sql: &str) -> Result<C, Error> {
+    Ok(client.query(sql, &[]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 async fn changes(client: &Client, column: &str) -> Result<HashMap<Oid, Table>, Error> {

@@ -8,13 +8,14 @@ mod column;
 mod facts;
 mod functions;
 mod names;
+mod policies;
 mod tables;
 mod tenants;
 #[cfg(test)]
 mod tests;
 mod views;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 pub use column::{Choice, Wanted, choose};
 use facts::Body;
@@ -111,6 +112,8 @@ pub struct Plan {
     pub functions: BTreeMap<QualifiedName, Guess>,
     /// Where tenants stand.
     pub tenants: Tenants,
+    /// The setting that policies of the app's own tell tenants apart by.
+    pub setting: Option<String>,
     /// Remarks for somebody to decide that belong to no relation.
     pub remarks: Vec<String>,
     /// The search path of the shared layout.
@@ -141,8 +144,20 @@ pub fn decide(
     relations.extend(views);
     let mut functions = functions::guess(catalog, facts);
     answer(&mut functions, ask);
-    let tenants = tenants::query(&schema, facts, &choice, &relations, &mut remarks);
-    Plan { search_path: catalog.search_path.clone(), choice, relations, functions, tenants, remarks }
+    let setting = policies::setting(&schema, &relations, &mut remarks);
+    unnamed(catalog, &relations, &mut remarks);
+    let tenants = tenants::query(&schema, facts, &choice, &relations, setting.as_deref(), &mut remarks);
+    Plan { search_path: catalog.search_path.clone(), choice, relations, functions, tenants, setting, remarks }
+}
+
+/// Schemas with tables of tenants that names without a schema do not lead to.
+fn unnamed(catalog: &Catalog, relations: &BTreeMap<QualifiedName, Guess>, remarks: &mut Vec<String>) {
+    let used = relations.iter().filter(|(_, guess)| tables::is_tenants(guess)).map(|(name, _)| name.schema.as_str());
+    let unnamed: BTreeSet<&str> = used.filter(|it| !catalog.search_path.iter().any(|path| path == it)).collect();
+    if !unnamed.is_empty() {
+        let unnamed = listed(unnamed);
+        remarks.push(format!("tables in {unnamed} are found by names with their schema only: if the app leaves it out, search_path needs it"));
+    }
 }
 
 /// Asks what is open.

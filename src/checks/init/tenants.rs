@@ -32,6 +32,7 @@ pub(super) fn query(
     facts: &Facts,
     choice: &Choice,
     relations: &BTreeMap<QualifiedName, Guess>,
+    setting: Option<&str>,
     remarks: &mut Vec<String>,
 ) -> Tenants {
     let root = choice.root.as_ref().and_then(|(name, key)| Some((schema.catalog.relations.get(name)?, key)));
@@ -44,18 +45,23 @@ pub(super) fn query(
             ),
         };
     };
-    let (name, why) = match facts.names.usable.first() {
-        Some(column) if column == key => {
-            (quote_identifier(column), format!("{} names a tenant, and is its key", column))
+    let by_key = format!("{}::text", quote_identifier(key));
+    let (name, why) = match (setting, facts.names.usable.first()) {
+        (Some(setting), _) => (
+            by_key,
+            format!("the key is the name: where the app sets {setting} to it, it names the tenant to pgwarden by that"),
+        ),
+        (None, Some(column)) if column == key => {
+            (quote_identifier(column), format!("{column} names a tenant, and is its key"))
         }
-        Some(column) => {
+        (None, Some(column)) => {
             (quote_identifier(column), format!("{column} is unique, and every value of it can be a tenant's name"))
         }
-        None => {
+        (None, None) => {
             let unusable = facts.names.unusable.first().map(|(column, count)| {
                 format!("; {count} of the values in {column} cannot be one: letters, digits, _ and -, at most 63")
             });
-            (format!("{}::text", quote_identifier(key)), format!("the key is the name{}", unusable.unwrap_or_default()))
+            (by_key, format!("the key is the name{}", unusable.unwrap_or_default()))
         }
     };
     suspension(root, remarks);

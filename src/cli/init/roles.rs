@@ -120,6 +120,10 @@ impl Script<'_> {
                 writeln!(self.out, "{of} GRANT {ROWS} ON TABLES TO {role};\n{of} GRANT USAGE ON SEQUENCES TO {role};")?;
             }
         }
+        for policed in &self.made.facts.policy_roles {
+            self.remark(&format!("DECIDE: policies are for the role {policed}, and no row passes without one. To make them hold for this role:"));
+            writeln!(self.out, "-- GRANT {} TO {role};", one_line(&quote_identifier(policed)))?;
+        }
         for schema in &schemas {
             if self.made.catalog.creators.get(*schema).is_some_and(|it| it.iter().any(String::is_empty)) {
                 self.remark(&format!("DECIDE: every role may create in schema {schema}, this one too. If no other role of yours needs that:"));

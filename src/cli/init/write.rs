@@ -52,9 +52,13 @@ impl Made<'_> {
         );
         writeln!(out, "\n[listen]\naddress = \"{}\"\n", self.listen)?;
         remark(out, "The tenants' role: it reads and writes rows of the tables below, and owns nothing.");
-        self.upstream_section(out, "main", &roles.tenants, &self.files.tenants)?;
+        let enforcement = match &self.plan.setting {
+            Some(_) => "enforcement = \"rewrite+rls\"   # policies of the app's own hold besides\n",
+            None => "",
+        };
+        self.upstream_section(out, "main", &roles.tenants, &self.files.tenants, enforcement)?;
         remark(out, "The operators' role: migrations and support.");
-        self.upstream_section(out, "operator", &roles.operator, &self.files.operator)?;
+        self.upstream_section(out, "operator", &roles.operator, &self.files.operator, "")?;
         self.tenancy(out)?;
         self.tenants(out)?;
         for (about, login, rest, password) in [
@@ -79,9 +83,10 @@ impl Made<'_> {
         writeln!(out)
     }
 
-    fn upstream_section(&self, out: &mut String, name: &str, role: &str, password: &Path) -> fmt::Result {
+    fn upstream_section(&self, out: &mut String, name: &str, role: &str, password: &Path, rest: &str) -> fmt::Result {
         let url = url(self.upstream, role);
-        writeln!(out, "[upstream.{name}]\nurl = {}\npassword_file = {}\n", Quoted(&url), Quoted(&file_name(password)))
+        let password = file_name(password);
+        writeln!(out, "[upstream.{name}]\nurl = {}\npassword_file = {}\n{rest}", Quoted(&url), Quoted(&password))
     }
 
     fn tenancy(&self, out: &mut String) -> fmt::Result {
@@ -92,6 +97,10 @@ impl Made<'_> {
             remark(out, &format!("DECIDE: or is it {rival}? Then: pgwarden init --force --tenant-column ..."));
         }
         writeln!(out, "column = {}", Quoted(&plan.choice.column))?;
+        if let Some(setting) = &plan.setting {
+            remark(out, "The policies of tenants' tables read it.");
+            writeln!(out, "setting = {}", Quoted(setting))?;
+        }
         remark(out, "Where names without a schema are looked for, as the role that init connected as has it.");
         let path: Vec<String> = plan.search_path.iter().map(|it| Quoted(it).to_string()).collect();
         writeln!(out, "search_path = [{}]", path.join(", "))?;
@@ -144,8 +153,9 @@ impl Made<'_> {
         };
         format!(
             "# Secrets: URLs of the two logins. The database names the tenant, here NAME; without it, the app names one as it goes:\n\
-             # SET LOCAL app.tenant_id = 'NAME'\n\
+             # SET LOCAL {} = 'NAME'\n\
              DATABASE_URL={}\nMIGRATIONS_DATABASE_URL={}\n",
+            self.plan.setting.as_deref().unwrap_or("app.tenant_id"),
             url("app", &self.secrets.app, "NAME"),
             url("migrations", &self.secrets.migrations, &self.upstream.database),
         )
