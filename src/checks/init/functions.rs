@@ -38,9 +38,13 @@ fn of(catalog: &Catalog, facts: &Facts, body: &Body) -> Guess {
     };
     let language = &body.language;
     if body.definer {
+        let login = match body.volatility {
+            Volatility::Volatile => "",
+            Volatility::Stable | Volatility::Immutable => ". One that tells whose a log-in is goes in without_tenant",
+        };
         return Guess::open(
             None,
-            format!("SECURITY DEFINER in {language}: it reads with its owner's rights what no tenant may"),
+            format!("SECURITY DEFINER in {language}: it reads with its owner's rights what no tenant may{login}"),
         );
     }
     if !matches!(language.as_str(), "sql" | "plpgsql") {
