@@ -4,6 +4,7 @@
 pub mod assess;
 pub mod doctor;
 pub mod init;
+mod page;
 pub mod plans;
 pub mod rls;
 pub mod tenants;

@@ -3,19 +3,10 @@
 use std::fmt::{self, Write as _};
 
 use super::report::{Assessment, Reason, Verdict, one_line};
+use crate::checks::page::{self, Escaped};
 
-const HEAD: &str = "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-    <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>pgwarden assess</title>\n<style>\n\
-    body { font: 15px/1.45 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem; color: #1c2430; }\n\
-    h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }\n\
-    .bar { display: flex; height: 1.6rem; border-radius: 4px; overflow: hidden; margin: 1rem 0; }\n\
-    .forwarded { background: #3a9d6e; } .rewritten { background: #3f7fc4; } .refused { background: #cf4d4d; }\n\
-    table { border-collapse: collapse; width: 100%; } th, td { text-align: left; padding: .3rem .6rem; vertical-align: top;\n\
-    border-bottom: 1px solid #dde3ea; } td.n, th.n { text-align: right; }\n\
-    code, pre { font: 13px/1.4 ui-monospace, monospace; white-space: pre-wrap; overflow-wrap: anywhere; }\n\
-    .mark { display: inline-block; width: .7rem; height: .7rem; border-radius: 2px; margin-right: .4rem; }\n\
-    .reason { border-left: 4px solid #cf4d4d; padding: .1rem 1rem; margin: 1rem 0; background: #fbf4f4; }\n\
-    summary { cursor: pointer; }\n</style>\n</head>\n<body>\n";
+const STYLE: &str = ".forwarded { background: #3a9d6e; } .rewritten { background: #3f7fc4; } .refused { background: #cf4d4d; }\n\
+    .reason { border-left: 4px solid #cf4d4d; padding: .1rem 1rem; margin: 1rem 0; background: #fbf4f4; }\n";
 
 /// Statements that are listed one by one.
 const LISTED: usize = 2_000;
@@ -23,7 +14,7 @@ const LISTED: usize = 2_000;
 impl Assessment {
     /// The report as one HTML page.
     pub fn html(&self) -> String {
-        let mut page = HEAD.to_owned();
+        let mut page = page::begin("pgwarden assess", STYLE);
         // Writing to a String cannot fail.
         let _ = self.body(&mut page);
         page
@@ -31,13 +22,10 @@ impl Assessment {
 
     fn body(&self, page: &mut String) -> fmt::Result {
         writeln!(page, "<h1>What would become of the app's statements: tenant {}</h1>", Escaped(&self.tenant))?;
-        let calls: u64 = self.rows().iter().map(|(_, count, _)| count.calls).sum();
-        page.push_str("<div class=\"bar\">");
-        for (name, count, _) in self.rows() {
-            let tenths = count.calls.saturating_mul(1000).checked_div(calls).unwrap_or(0);
-            write!(page, "<div class=\"{name}\" style=\"width: {}.{}%\"></div>", tenths / 10, tenths % 10)?;
-        }
-        page.push_str("</div>\n<table>\n<tr><th>Verdict</th><th class=\"n\">Statements</th><th class=\"n\">Calls</th><th></th></tr>\n");
+        page::bar(page, &self.rows().map(|(name, count, _)| (name, count.calls)))?;
+        page.push_str(
+            "<table>\n<tr><th>Verdict</th><th class=\"n\">Statements</th><th class=\"n\">Calls</th><th></th></tr>\n",
+        );
         for (name, count, meaning) in self.rows() {
             writeln!(
                 page,
@@ -52,7 +40,7 @@ impl Assessment {
         self.refused(page)?;
         self.slower_statements(page)?;
         self.listed(page)?;
-        page.push_str("</body>\n</html>\n");
+        page.push_str(page::END);
         Ok(())
     }
 
@@ -127,20 +115,5 @@ impl Assessment {
             writeln!(page, "<p>And {more} more: <code>--format json</code> has them all.</p>")?;
         }
         Ok(())
-    }
-}
-
-/// Text in HTML.
-struct Escaped<'a>(&'a str);
-
-impl fmt::Display for Escaped<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.chars().try_for_each(|c| match c {
-            '&' => f.write_str("&amp;"),
-            '<' => f.write_str("&lt;"),
-            '>' => f.write_str("&gt;"),
-            '"' => f.write_str("&quot;"),
-            other => f.write_char(other),
-        })
     }
 }
