@@ -30,6 +30,22 @@ impl Progress {
     pub fn say(&self, what: impl Into<String>) {
         self.0.set_message(what.into());
     }
+
+    /// What is done now, and where it is counted, how much of it is done: as a bar.
+    pub fn counted(&self, what: &str, done: Option<(usize, usize)>) {
+        let template = match done {
+            Some((at, all)) => {
+                self.0.set_length(all as u64);
+                self.0.set_position(at as u64);
+                "{spinner} [{bar:24}] {wide_msg}"
+            }
+            None => "{spinner} {wide_msg}",
+        };
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            self.0.set_style(style);
+        }
+        self.0.set_message(what.to_owned());
+    }
 }
 
 impl Drop for Progress {

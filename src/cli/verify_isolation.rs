@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::{ConfigArgs, Progress, conclude, runtime};
-use crate::checks::verify_isolation::{Connection, Input, Report, Right, rights, suite, verify};
+use crate::checks::verify_isolation::{Connection, Facts, Input, Report, Right, rights, suite, verify};
 use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Tenant};
 use crate::control;
@@ -19,7 +20,8 @@ use crate::tenant::{Registry, StartupParams};
 #[command(
     long_about = "Attack a running pgwarden with your own schema: as tenant a, try to read, count, change and disturb the \
                   rows of tenant b, in every tenant table and by every path of the protocol. Every attack runs in a \
-                  transaction that is rolled back (sequences move on). Both tenants need rows: use a staging database.",
+                  transaction that is rolled back (sequences move on). Before, rows of tenant b with unguessable values are \
+                  planted where that leaves nothing behind, and deleted at the end. Use a staging database.",
     after_help = "Example:\n  pgwarden verify-isolation --config pgwarden.toml \\\n    \
                   --as-a postgres://app:secret@127.0.0.1:6432/acme --as-b postgres://app:secret@127.0.0.1:6432/globex \\\n    \
                   --suite tests/isolation.sql --junit isolation.xml\n\n\
@@ -49,6 +51,12 @@ pub struct VerifyArgs {
     /// Write JSON to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page (HTML) to this file
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Plant nothing: read tenant b's rows, and look for whole values of them
+    #[arg(long)]
+    no_plant: bool,
     /// What to print
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -95,15 +103,36 @@ async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
         tenants: (&a, &b),
         connections: (args.as_a.clone(), args.as_b.clone()),
         rights: rights_of(&a, &b, &others).await?,
+        plant: if args.no_plant { None } else { Some(facts_of(&b).await?) },
         suites,
     };
     let progress = Progress::new();
-    let mut tell = |what: &str| match progress.is_shown() {
-        true => progress.say(what),
+    let mut tell = |what: &str, done: Option<(usize, usize)>| match progress.is_shown() {
+        true => progress.counted(what, done),
         // A line each in a log.
         false => eprintln!("{what}"),
     };
-    verify(&input, &mut tell).await.map_err(|error| error.to_string())
+    let stop = stopped().map_err(|error| error.to_string())?;
+    verify(&input, &mut tell, stop).await.map_err(|error| error.to_string())
+}
+
+/// When somebody wants an end of it: what was planted is to go before.
+fn stopped() -> std::io::Result<impl Future<Output = ()>> {
+    let [mut interrupt, mut terminate] = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// What decides where rows of a tenant can be planted.
+async fn facts_of(tenant: &Tenant) -> Result<Facts, String> {
+    let told = |error: &dyn std::fmt::Display| format!("upstream \"{}\": {error}", tenant.upstream.name);
+    let control =
+        control::connect(&tenant.upstream, "pgwarden verify-isolation").await.map_err(|error| told(&error))?;
+    Facts::read(&control).await.map_err(|error| told(&error))
 }
 
 /// What is known of the database where a tenant lives.
@@ -159,6 +188,7 @@ fn publish(report: &Report, args: &VerifyArgs) -> Result<String, String> {
         None => Ok(()),
     };
     write(&args.json, &json)?;
+    write(&args.html, &report.html())?;
     write(&args.junit, &report.junit().map_err(|error| error.to_string())?)?;
     Ok(match args.format {
         Format::Text => report.to_string(),

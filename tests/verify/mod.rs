@@ -1,5 +1,8 @@
 //! `pgwarden verify-isolation` against a running pgwarden: it passes where isolation holds, and finds where it does not.
 
+mod holes;
+mod planting;
+
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -229,9 +232,18 @@ fn a_test_of_a_suite_that_fails_fails_the_run() {
     let directory = tempfile::tempdir().unwrap();
     let suite = directory.path().join("suite.sql");
     fs::write(&suite, "-- test: more than there are\n-- expect: rows 16\nSELECT * FROM orders;\n").unwrap();
-    let output = verify(&proxy, &proxy.a(), &["--suite", suite.to_str().unwrap()]);
+    let [junit, html] = ["junit.xml", "report.html"].map(|it| directory.path().join(it));
+    let paths = [&suite, &junit, &html].map(|it| it.to_str().unwrap());
+    let output = verify(&proxy, &proxy.a(), &["--suite", paths[0], "--junit", paths[1], "--html", paths[2]]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stdout).contains("15 rows, not 16"), "{}", text(&output.stdout));
+    let shown = text(&output.stdout);
+    assert!(shown.contains("15 rows, not 16") && shown.contains("MISSED"), "{shown}");
+    // Isolation itself held.
+    assert!(!shown.contains("LEAKS"), "{shown}");
+    let junit = fs::read_to_string(&junit).unwrap();
+    assert!(junit.contains("failures=\"1\" errors=\"0\"") && junit.contains("type=\"missed\""), "{junit}");
+    let page = fs::read_to_string(&html).unwrap();
+    assert!(page.starts_with("<!DOCTYPE html>") && page.contains("15 rows, not 16"), "{page}");
 }
 
 #[test]

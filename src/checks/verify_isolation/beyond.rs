@@ -3,12 +3,15 @@
 use super::client::Session;
 use super::corpus::{Template, Via, simple};
 use super::judge::Expect::{NoRows, Refused, Unmarked, Untouched, Zero};
-use super::target::{Examined, Foreign, Target};
+use super::owner::{Rows, condition, rule};
+use super::plant::{Plot, Row};
+use super::target::{Examined, Foreign, Held, Target};
 use super::{Right, VerifyError};
+use crate::base::Access;
 use crate::catalog::{RelKind, Relation};
 use crate::config::{Layout, Tenant};
 use crate::guard::{Policy, TableRule};
-use crate::sql::{quote_identifier, quote_literal, quote_qualified};
+use crate::sql::quote_qualified;
 
 /// Attacks on each table of the other tenant. `{t}` is its table, qualified; `{bare}` its name alone, which may be a table of
 /// the attacker's as well.
@@ -81,37 +84,50 @@ pub const IN_ONE_DATABASE: &[Template] = &[
 ];
 
 /// The tables in which a tenant's rows are, each with what picks them out where it shares it.
-pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<(&'p str, &'p str)>)> {
-    let stored = policy.catalog.relations.values().filter(|it| {
-        matches!(it.kind, RelKind::Table | RelKind::PartitionedTable) && it.extension.is_none() && !it.is_partition
-    });
+pub fn tables<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<Plot<'p>> {
+    let stored =
+        policy.catalog.relations.values().filter(|it| it.extension.is_none() && !it.is_partition && is_stored(it));
+    let all_of_it = |relation| Plot { relation, owner: None, filter: None, writable: true };
     let mut tables: Vec<_> = stored
         .filter_map(|it| match &tenant.layout {
-            Layout::Schema { schema, .. } => (it.name.schema == **schema).then_some((it, None)),
-            Layout::Database => (!is_system(&it.name.schema)).then_some((it, None)),
-            Layout::Shared => match policy.tables.get(&it.name)? {
-                TableRule::Tenant(rule) if !rule.tells_own_rows() => None,
-                TableRule::Tenant(rule) => Some((it, Some((rule.column.as_str(), &**tenant.keys.get(&rule.key)?)))),
-                TableRule::Shared(_) => None,
-            },
+            Layout::Schema { schema, .. } => (it.name.schema == **schema).then(|| all_of_it(it)),
+            Layout::Database => (!is_system(&it.name.schema)).then(|| all_of_it(it)),
+            Layout::Shared => {
+                let rule = rule(policy, &it.name)?;
+                let key = (rule.column.as_str(), &**tenant.keys.get(&rule.key)?);
+                Some(Plot {
+                    relation: it,
+                    owner: rule.through.is_none().then_some(key),
+                    filter: Some(condition(rule, tenant, Rows::Own)?),
+                    writable: rule.access == Access::Write,
+                })
+            }
         })
         .collect();
-    tables.sort_by(|(x, _), (y, _)| x.name.cmp(&y.name));
+    tables.sort_by(|x, y| x.relation.name.cmp(&y.relation.name));
     tables
 }
 
 /// The tables that an attacker reads by right, its own and the shared ones: what stands in them tells nothing.
-pub fn readable<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<(&'p str, &'p str)>)> {
-    let mut tables = tables(policy, tenant);
-    if matches!(tenant.layout, Layout::Shared | Layout::Schema { .. }) {
-        // Of the attacker's own session all that it shows is by right.
-        let shared = policy.tables.iter().filter(|(_, rule)| match rule {
-            TableRule::Tenant(rule) => !rule.tells_own_rows() && tenant.layout == Layout::Shared,
-            TableRule::Shared(_) => true,
-        });
-        tables.extend(shared.filter_map(|(name, _)| Some((policy.catalog.relations.get(name)?, None))));
+pub fn readable<'p>(policy: &'p Policy, tenant: &'p Tenant) -> Vec<(&'p Relation, Option<String>)> {
+    let own = tables(policy, tenant).into_iter().map(|it| match rule(policy, &it.relation.name) {
+        Some(rule) if tenant.layout == Layout::Shared => (it.relation, condition(rule, tenant, Rows::Readable)),
+        Some(_) | None => (it.relation, it.filter),
+    });
+    own.chain(shared(policy, tenant).into_iter().map(|it| (it, None))).collect()
+}
+
+/// The tables that everybody reads. Of what a view among them shows, none is anybody's by right.
+pub fn shared<'p>(policy: &'p Policy, tenant: &Tenant) -> Vec<&'p Relation> {
+    if tenant.layout == Layout::Database {
+        return Vec::new();
     }
-    tables
+    let shared = policy.tables.iter().filter(|(_, rule)| matches!(rule, TableRule::Shared(_)));
+    shared.filter_map(|(name, _)| policy.catalog.relations.get(name)).filter(|it| is_stored(it)).collect()
+}
+
+fn is_stored(relation: &Relation) -> bool {
+    matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable)
 }
 
 /// Views that a tenant of the schema or database layout can name: what they read, they read with their owner's rights.
@@ -147,17 +163,17 @@ pub fn in_one_database(one: &Tenant, other: &Tenant) -> bool {
 /// # Errors
 /// It cannot read its own rows.
 pub async fn examine(
-    (relation, rows): (&Relation, Option<(&str, &str)>),
+    Plot { relation, filter, .. }: Plot<'_>,
+    planted: Option<&Row>,
     other: &Tenant,
     setting: &str,
-    own: &std::collections::HashSet<String>,
+    own: &Held,
     b: &Session,
 ) -> Result<Examined, VerifyError> {
     let role = match &other.layout {
         Layout::Schema { role: Some(role), .. } => role.to_string(),
         Layout::Schema { role: None, .. } | Layout::Shared | Layout::Database => other.upstream.user.clone(),
     };
-    let filter = rows.map(|(column, key)| format!("{} = {}", quote_identifier(column), quote_literal(key)));
     let foreign = Foreign {
         relation,
         filter: filter.as_deref(),
@@ -165,6 +181,7 @@ pub async fn examine(
         role: &role,
         other_name: other.name.as_str(),
         setting,
+        planted,
     };
     Target::beyond(foreign, own, b).await
 }
@@ -187,7 +204,7 @@ pub async fn rights(
         Layout::Schema { role: Some(role), .. } => (role.to_string(), true),
         Layout::Schema { role: None, .. } | Layout::Shared | Layout::Database => (one.upstream.user.clone(), false),
     };
-    let oids: Vec<u32> = tables(others, other).iter().map(|(relation, _)| relation.oid).collect();
+    let oids: Vec<u32> = tables(others, other).iter().map(|it| it.relation.oid).collect();
     let sql = "SELECT c.oid::regclass::text FROM pg_catalog.pg_class c WHERE c.oid = ANY ($1::oid[]) \
                AND pg_catalog.has_schema_privilege($2::text::name, c.relnamespace, 'USAGE') \
                AND pg_catalog.has_table_privilege($2::text::name, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE') ORDER BY 1";

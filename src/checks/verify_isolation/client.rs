@@ -2,19 +2,22 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures_util::{SinkExt as _, StreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 
 use super::connection::Connection;
+use super::copy::copy_from;
+use crate::wire::backend::{Report, code};
 
+/// So that an attack that gets through does not wait for others; refused is fine as well.
+pub(super) const LOCK_TIMEOUT: &str = "SET lock_timeout = '3s'";
 /// How long one statement may take.
-const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// What one statement came to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,6 +55,16 @@ impl Answer {
         }
     }
 
+    /// The connection broke.
+    pub fn broken(message: String) -> Self {
+        Self { error: Some(SqlError { code: String::new(), message, more: String::new() }), ..Self::default() }
+    }
+
+    /// There was no answer in time.
+    pub fn late() -> Self {
+        Self::broken(format!("no answer within {} s", STATEMENT_TIMEOUT.as_secs()))
+    }
+
     fn failed(error: &tokio_postgres::Error) -> Self {
         let error = match error.as_db_error() {
             Some(db) => {
@@ -64,9 +77,18 @@ impl Answer {
                 }
                 SqlError { code: db.code().code().to_owned(), message: db.message().to_owned(), more }
             }
-            None => SqlError { code: String::new(), message: error.to_string(), more: String::new() },
+            None => return Self::broken(error.to_string()),
         };
         Self { error: Some(error), ..Self::default() }
+    }
+}
+
+impl SqlError {
+    /// An ErrorResponse.
+    pub fn read(report: &Report<'_>) -> Self {
+        let told = [code::DETAIL, code::HINT, code::WHERE].map(|it| report.log_text(it).into_owned());
+        let [code, message] = [code::SQLSTATE, code::MESSAGE].map(|it| report.log_text(it).into_owned());
+        Self { code, message, more: told.join("\n") }
     }
 }
 
@@ -77,9 +99,6 @@ pub struct Session {
     client: Client,
     heard: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
-    /// A COPY FROM failed before its stream: tokio-postgres sends one Sync too many then, and takes the answer to it for the
-    /// end of the connection.
-    stale: AtomicBool,
 }
 
 impl Session {
@@ -104,7 +123,7 @@ impl Session {
                 }
             }
         });
-        Ok(Self { connection: to.clone(), client, heard, task, stale: AtomicBool::new(false) })
+        Ok(Self { connection: to.clone(), client, heard, task })
     }
 
     /// Another session of the same client.
@@ -120,8 +139,9 @@ impl Session {
     /// # Errors
     /// The server's answer.
     pub async fn revive(&mut self) -> Result<(), String> {
-        if self.client.is_closed() || self.stale.load(Ordering::Relaxed) {
+        if self.client.is_closed() {
             *self = Self::connect(&self.connection).await?;
+            self.simple(LOCK_TIMEOUT).await;
         }
         Ok(())
     }
@@ -161,30 +181,16 @@ impl Session {
         self.finish(tokio::time::timeout(STATEMENT_TIMEOUT, run).await)
     }
 
-    /// COPY ... FROM STDIN with this data.
+    /// COPY ... FROM STDIN with this data, on a connection and in a transaction of its own.
     pub async fn copy_in(&self, sql: &str, data: &str) -> Answer {
-        let run = async {
-            let mut sink = Box::pin(self.client.copy_in::<_, bytes::Bytes>(sql).await?);
-            sink.send(bytes::Bytes::copy_from_slice(data.as_bytes())).await?;
-            let affected = sink.as_mut().finish().await?;
-            Ok(Answer { affected, ..Answer::default() })
-        };
-        let answer = self.finish(tokio::time::timeout(STATEMENT_TIMEOUT, run).await);
-        self.stale.fetch_or(answer.error.is_some(), Ordering::Relaxed);
-        answer
+        copy_from(&self.connection, sql, data).await
     }
 
     fn finish(&self, result: Result<Result<Answer, tokio_postgres::Error>, tokio::time::error::Elapsed>) -> Answer {
         let mut answer = match result {
             Ok(Ok(answer)) => answer,
             Ok(Err(error)) => Answer::failed(&error),
-            Err(_) => {
-                let message = format!("no answer within {} s", STATEMENT_TIMEOUT.as_secs());
-                Answer {
-                    error: Some(SqlError { code: String::new(), message, more: String::new() }),
-                    ..Answer::default()
-                }
-            }
+            Err(_) => Answer::late(),
         };
         answer.heard.append(&mut self.heard.lock());
         answer

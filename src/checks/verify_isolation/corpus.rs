@@ -4,6 +4,8 @@
 //! | --- | --- |
 //! | `{t}` | the table, qualified and quoted; `{name}` its bare name in a string |
 //! | `{col}` | its tenant column; `{a}`, `{b}` the two tenants' values of it, as literals |
+//! | `{differs}` | the operator by which a column that may be NULL differs from a key, where NULL is nobody's |
+//! | `{fk}`, `{bfk}` | of a table that belongs through a foreign key: that, and one of the other's values of it |
 //! | `{id}`, `{bid}` | a column whose value tells the other tenant's row, and that value |
 //! | `{text}`, `{like}` | a text column, and a pattern that one of the other's rows matches |
 //! | `{raise}` | a pattern that is an error (22025) where LIKE meets one of the other's values |
@@ -47,7 +49,7 @@ pub(super) const fn simple(family: &'static str, steps: &'static [&'static str],
 pub const TABLE_ATTACKS: &[Template] = &[
     simple("list", &["SELECT * FROM {t}"], Unmarked),
     simple("list", &["TABLE {t}"], Unmarked),
-    simple("list", &["SELECT count(*) FROM {t} WHERE {col} IS DISTINCT FROM {a}"], Zero),
+    simple("list", &["SELECT count(*) FROM {t} WHERE {col} {differs} {a}"], Zero),
     simple("list", &["SELECT * FROM {t} WHERE {col} = {a} OR true"], Unmarked),
     simple("list", &["SELECT * FROM ONLY {t} WHERE NOT ({col} = {a})"], NoRows),
     simple("list", &["SELECT * FROM {t} TABLESAMPLE BERNOULLI (100)"], Unmarked),
@@ -56,6 +58,7 @@ pub const TABLE_ATTACKS: &[Template] = &[
     simple("by id", &["SELECT * FROM {t} WHERE {id} = {bid} FOR UPDATE"], NoRows),
     simple("by id", &["SELECT 1 FROM {t} WHERE {id} IN ({bid}) AND {col} IN ({a}, {b})"], NoRows),
     simple("search", &["SELECT * FROM {t} WHERE {text} LIKE {like}"], NoRows),
+    simple("search", &["SELECT {col}, * FROM {t} ORDER BY {text} DESC NULLS LAST LIMIT 50"], Own),
     simple("search", &["SELECT * FROM {t} ORDER BY {text} DESC NULLS LAST LIMIT 50"], Unmarked),
     simple("join", &["SELECT o.* FROM {t} me RIGHT JOIN {t} o ON o.{col} <> me.{col}"], Unmarked),
     simple("join", &["SELECT o.* FROM {t} me, {t} o WHERE o.{col} <> me.{col}"], NoRows),
@@ -194,6 +197,19 @@ pub const TABLE_ATTACKS: &[Template] = &[
     simple("context", &["/* tenant={bname} */ SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
     simple("context", &["SET LOCAL row_security = off", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
     simple("context", &["RESET ROLE", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
+];
+
+/// Further ones on a table that belongs through a foreign key: it has no tenant column to name.
+pub const THROUGH_ATTACKS: &[Template] = &[
+    simple("by id", &["SELECT * FROM {t} WHERE {fk} = {bfk}"], NoRows),
+    simple("join", &["SELECT o.* FROM (VALUES (1)) v(n) LEFT JOIN {t} o ON o.{fk} = {bfk}"], Unmarked),
+    simple("subquery", &["SELECT EXISTS (SELECT 1 FROM {t} WHERE {fk} = {bfk})"], Zero),
+    simple("aggregate", &["SELECT count(*) FROM {t} WHERE {fk} = {bfk}"], Zero),
+    simple("insert", &["INSERT INTO {t} ({cols}) VALUES ({vals})"], Untouched),
+    simple("update", &["UPDATE {t} SET {fk} = {bfk}"], Untouched),
+    simple("update", &["UPDATE {t} SET {set} = {set} WHERE {fk} = {bfk}"], Untouched),
+    simple("delete", &["DELETE FROM {t} WHERE {fk} = {bfk}"], Untouched),
+    Template { family: "copy", via: Via::CopyIn, steps: &["COPY {t} ({cols}) FROM STDIN"], expect: Refused },
 ];
 
 /// Attacks that are about no table, where the database is not the attacker's own.

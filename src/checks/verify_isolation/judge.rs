@@ -1,8 +1,7 @@
 //! Whether an answer to an attacker gives anything of the other tenant away.
 
-use std::collections::HashSet;
-
 use super::client::Answer;
+use super::marks::{Found, Marks};
 
 /// What an answer must be for the attack to have failed. Whatever is expected, nothing of the other tenant may show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +18,7 @@ pub enum Expect {
     OwnCount,
     /// No row is written, or an error.
     Untouched,
-    /// Every row returned is the attacker's own by the tenant column, or an error.
+    /// Every row returned is the attacker's to read by the tenant column, which comes first, or an error.
     Own,
     /// An error that says so: SQLSTATE class 42, 0A, 28, 25, 53 or 54.
     Refused,
@@ -36,51 +35,10 @@ pub enum Verdict {
     Oracle(String),
     /// Something of the other tenant was read, counted or written; the evidence.
     Leak(String),
+    /// A test of the user's own came to something else than it expects.
+    Missed(String),
     /// It could not be carried out: proves nothing.
     Failed(String),
-}
-
-/// Values that only the other tenant's rows hold.
-#[derive(Clone, Debug, Default)]
-pub struct Marks {
-    values: HashSet<String>,
-}
-
-/// Shorter values may be anybody's.
-const SHORTEST_CELL: usize = 4;
-/// Values that are looked for within longer texts.
-const SHORTEST_PART: usize = 6;
-
-impl Marks {
-    /// Takes values of the other tenant in.
-    pub fn learn(&mut self, values: impl IntoIterator<Item = String>) {
-        self.values.extend(values.into_iter().filter(|it| it.chars().count() >= SHORTEST_CELL));
-    }
-
-    /// Takes out what the attacker holds as well.
-    pub fn forget(&mut self, values: &HashSet<String>) {
-        self.values.retain(|it| !values.contains(it));
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.values.is_empty()
-    }
-
-    /// A mark in an answer that was not in the question.
-    pub fn found(&self, answer: &Answer, asked: &str) -> Option<String> {
-        let cells: Vec<&str> = answer.rows.iter().flatten().filter_map(Option::as_deref).collect();
-        let mut texts = cells.clone();
-        texts.extend(answer.heard.iter().map(String::as_str));
-        if let Some(error) = &answer.error {
-            texts.extend([error.message.as_str(), error.more.as_str()]);
-        }
-        let shown = |mark: &str| {
-            cells.contains(&mark)
-                || (mark.chars().count() >= SHORTEST_PART && texts.iter().any(|text| text.contains(mark)))
-        };
-        self.values.iter().find(|mark| !asked.contains(mark.as_str()) && shown(mark)).cloned()
-    }
 }
 
 /// What is known of the table that an attack is about.
@@ -88,15 +46,34 @@ impl Marks {
 pub struct Owned<'a> {
     /// The attacker's value of the tenant column.
     pub key: &'a str,
-    /// Rows that the attacker owns in the table.
+    /// Rows that the attacker may read in the table.
     pub rows: u64,
+    /// Rows without a tenant are everybody's to read.
+    pub null_is_shared: bool,
 }
 
+/// The SQLSTATE of a key or an exclusion constraint that an existing row stands against.
+const EXISTENCE: [&str; 2] = ["23505", "23P01"];
+
 /// Judges the answer to the last step of an attack.
-pub fn judge(answer: &Answer, expect: Expect, owned: Owned<'_>, marks: &Marks, asked: &str) -> Verdict {
-    if let Some(mark) = marks.found(answer, asked) {
-        return Verdict::Leak(format!("the other tenant's value {mark:?} was shown"));
+pub fn judge(answer: &Answer, expect: Expect, owned: Owned<'_>, marks: &Marks, asked: &str) -> Judged {
+    if let Some(found) = marks.found(answer, asked) {
+        return Judged::Shown(found);
     }
+    Judged::Of(by_expectation(answer, expect, owned))
+}
+
+/// What an answer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judged {
+    /// Something of the other tenant's stands in it.
+    Shown(Found),
+    /// Nothing does: by what it should be.
+    Of(Verdict),
+}
+
+/// Judges an answer by what it should be.
+pub fn by_expectation(answer: &Answer, expect: Expect, owned: Owned<'_>) -> Verdict {
     if let Some(error) = &answer.error {
         let text = format!("{} {}", error.code, error.message);
         return match (error.code.get(..2), expect) {
@@ -107,7 +84,8 @@ pub fn judge(answer: &Answer, expect: Expect, owned: Owned<'_>, marks: &Marks, a
             (Some("42" | "0A" | "28" | "25" | "53" | "54"), _) => Verdict::Refused(text),
             // A constraint looked at the row that should have been refused.
             (Some("23"), Expect::Refused) => Verdict::Leak(format!("the statement reached the table: {text}")),
-            (Some("23"), _) => Verdict::Oracle(text),
+            // That a row of one's own is no good tells nothing; that another row is in its way does.
+            (Some("23"), _) if EXISTENCE.contains(&error.code.as_str()) => Verdict::Oracle(text),
             (Some(_), _) => Verdict::Refused(text),
         };
     }
@@ -129,8 +107,9 @@ pub fn judge(answer: &Answer, expect: Expect, owned: Owned<'_>, marks: &Marks, a
         }
         Expect::Untouched => held(answer.affected == 0, &|| format!("{} rows of the other tenant", answer.affected)),
         Expect::Own => {
-            let own = answer.rows.iter().all(|row| row.first().is_some_and(|it| it.as_deref() == Some(owned.key)));
-            held(own, &|| "a row of the other tenant was written".to_owned())
+            let is_own = |value: Option<&str>| value.map_or(owned.null_is_shared, |it| it == owned.key);
+            let own = answer.rows.iter().all(|row| row.first().is_some_and(|it| is_own(it.as_deref())));
+            held(own, &|| "a row with the other tenant's key came back".to_owned())
         }
         Expect::Refused => Verdict::Leak("it was carried out".to_owned()),
     }
@@ -141,7 +120,7 @@ mod tests {
     use super::*;
     use crate::checks::verify_isolation::client::SqlError;
 
-    const OWNED: Owned<'_> = Owned { key: "1", rows: 3 };
+    const OWNED: Owned<'_> = Owned { key: "1", rows: 3, null_is_shared: false };
 
     fn row(values: &[&str]) -> Answer {
         Answer {
@@ -157,27 +136,16 @@ mod tests {
     }
 
     fn verdict(answer: &Answer, expect: Expect) -> Verdict {
-        let mut marks = Marks::default();
-        marks.learn(["Barbara".to_owned(), "7777".to_owned(), "no".to_owned()]);
-        judge(answer, expect, OWNED, &marks, "SELECT 'asked'")
+        by_expectation(answer, expect, OWNED)
     }
 
     #[test]
-    fn values_of_the_other_tenant_are_seen_wherever_they_show() {
-        let leaks = [row(&["x", "hello Barbara"]), row(&["7777"]), error("22P02", "invalid input: \"Barbara\"")];
-        for answer in leaks {
-            assert!(matches!(verdict(&answer, Expect::Unmarked), Verdict::Leak(_)), "{answer:?}");
-        }
-        let noticed = Answer { heard: vec!["Barbara was here".to_owned()], ..Answer::default() };
-        assert!(matches!(verdict(&noticed, Expect::Unmarked), Verdict::Leak(_)));
-        assert_eq!(verdict(&row(&["no", "x7777x"]), Expect::Unmarked), Verdict::Held);
-    }
-
-    #[test]
-    fn what_was_asked_is_no_leak() {
+    fn what_is_shown_counts_whatever_is_expected() {
         let mut marks = Marks::default();
-        marks.learn(["Barbara".to_owned()]);
-        assert_eq!(marks.found(&row(&["Barbara"]), "SELECT 'Barbara'"), None);
+        marks.learn(["Barbara", "Kowalski"]);
+        let judged = judge(&row(&["Barbara", "Kowalski"]), Expect::Unmarked, OWNED, &marks, "SELECT 'asked'");
+        assert!(matches!(judged, Judged::Shown(_)));
+        assert_eq!(judge(&row(&["Barbara"]), Expect::Unmarked, OWNED, &marks, ""), Judged::Of(Verdict::Held));
     }
 
     #[test]
@@ -193,6 +161,11 @@ mod tests {
         assert!(matches!(verdict(&error("42501", "no"), Expect::Refused), Verdict::Refused(_)));
         assert!(matches!(verdict(&error("23505", "no"), Expect::Refused), Verdict::Leak(_)));
         assert!(matches!(verdict(&error("23505", "no"), Expect::Own), Verdict::Oracle(_)));
+        assert!(matches!(verdict(&error("23503", "own key"), Expect::Untouched), Verdict::Refused(_)));
+        let null = Answer { rows: vec![vec![None]], ..Answer::default() };
+        assert!(matches!(verdict(&null, Expect::Own), Verdict::Leak(_)));
+        let shared = Owned { null_is_shared: true, ..OWNED };
+        assert_eq!(by_expectation(&null, Expect::Own, shared), Verdict::Held);
         assert!(matches!(verdict(&error("22012", "no"), Expect::Silent), Verdict::Leak(_)));
         assert!(matches!(verdict(&error("", "gone"), Expect::NoRows), Verdict::Failed(_)));
     }

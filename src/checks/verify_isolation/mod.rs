@@ -1,34 +1,39 @@
 //! `pgwarden verify-isolation`: attacks a running proxy with the user's own schema, as one tenant on another, and judges
-//! what comes back. Every attack runs in a transaction that is rolled back.
+//! what comes back. Every attack runs in a transaction that is rolled back; what is planted before is deleted after.
 
+mod attack;
 mod beyond;
 mod client;
 mod connection;
+mod copy;
 mod corpus;
+mod html;
 mod judge;
+mod marks;
+mod owner;
+mod plant;
 mod report;
 mod rest;
 mod settings;
 pub mod suite;
 mod target;
 
-use std::collections::HashSet;
-
 pub use beyond::rights;
 pub use connection::Connection;
 pub use judge::Verdict;
+pub use plant::Facts;
 pub use report::{Report, TableNote};
 
 use self::beyond::{BEYOND, IN_ONE_DATABASE};
-use self::client::{Answer, Session};
-use self::corpus::{DATABASE_ATTACKS, GENERAL_ATTACKS, TABLE_ATTACKS, Template, Via};
-use self::judge::{Expect, Marks, Owned, judge};
-use self::suite::{Actor, Block};
-use self::target::{Examined, Subject, Target};
-use crate::catalog::FunctionKind;
+use self::client::{Answer, LOCK_TIMEOUT, Session};
+use self::corpus::{TABLE_ATTACKS, THROUGH_ATTACKS};
+use self::marks::Marks;
+use self::plant::Planted;
+use self::suite::Block;
+use self::target::{Examined, Held, Subject, Target};
+use crate::base::Oid;
 use crate::config::{Layout, Tenant};
-use crate::guard::{Policy, TableRule};
-use crate::sql::{quote_identifier, quote_literal};
+use crate::guard::Policy;
 
 /// Why nothing could be proven.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +57,9 @@ pub enum VerifyError {
     /// There is nothing to attack.
     #[error("{0}")]
     Nothing(String),
+    /// It was told to stop; what it planted and could not take away, if anything.
+    #[error("interrupted{}", .0.iter().map(|it| format!("\n{it}")).collect::<String>())]
+    Stopped(Vec<String>),
 }
 
 /// A right of the attacker's role on the upstream.
@@ -76,59 +84,70 @@ pub struct Input<'a> {
     pub connections: (Connection, Connection),
     /// What the attacker's role on the upstream may do with the other's tables, were the proxy not there.
     pub rights: Vec<Right>,
+    /// What decides where rows with canaries can be planted; `None` where nothing is to be written.
+    pub plant: Option<Facts>,
     /// The user's own tests, by file.
     pub suites: Vec<(String, Vec<Block>)>,
 }
 
-/// Attacks everything. `progress` is told what comes next, and how much of it there is.
+/// What comes next, and where it is counted, how much of it is done.
+pub type Progress<'a> = dyn FnMut(&str, Option<(usize, usize)>) + Send + 'a;
+
+/// Attacks everything, until it is told to `stop`; `progress` is told what comes next. What it plants it takes away again,
+/// however it ends.
 ///
 /// # Errors
 /// Nothing could be proven: no connection, no table, or no row of the other tenant.
-pub async fn verify(input: &Input<'_>, progress: &mut dyn FnMut(&str)) -> Result<Report, VerifyError> {
+pub async fn verify(
+    input: &Input<'_>,
+    progress: &mut Progress<'_>,
+    stop: impl Future<Output = ()>,
+) -> Result<Report, VerifyError> {
     let (a, b) = &input.connections;
     let mut run = Run {
         a: connect("a", a).await?,
         b: connect("b", b).await?,
         marks: Marks::default(),
+        held: Held::default(),
         report: Report::new(input.tenants.0.name.as_str(), input.tenants.1.name.as_str()),
     };
-    let (attacker, other) = input.tenants;
-    // Where both share tables, each table is attacked as the attacker's own.
-    let shares =
-        attacker.layout == Layout::Shared && other.layout == Layout::Shared && beyond::in_one_database(attacker, other);
-    let targets =
-        if shares { run.examine(input, progress).await? } else { run.examine_beyond(input, progress).await? };
-    let before = run.fingerprints(&targets).await;
-    for (at, target) in targets.iter().enumerate() {
-        progress(&format!("table {} of {}: {}", at + 1, targets.len(), target.name));
-        if shares {
-            run.attack_table(target, TABLE_ATTACKS).await;
-        } else {
-            run.attack_table(target, BEYOND).await;
-        }
-        if !shares && beyond::in_one_database(attacker, other) {
-            run.attack_table(target, IN_ONE_DATABASE).await;
+    let mut gardener = connect("b", b).await?;
+    let planted = plant_all(input, progress, &gardener).await;
+    run.marks = Marks::planted(planted.nonce.clone(), planted.numbers.clone()).unless(planted.is_empty());
+    let ended = tokio::select! {
+        ended = run.everything(input, &planted, progress) => Some(ended),
+        () = stop => None,
+    };
+    progress("taking away what was planted", None);
+    let left = planted.remove(&mut gardener).await;
+    match ended {
+        None => Err(VerifyError::Stopped(left)),
+        Some(Err(error)) => Err(error),
+        Some(Ok(())) => {
+            for what in left {
+                run.report.add("server", "planted", "DELETE", Verdict::Failed(what));
+            }
+            Ok(run.report)
         }
     }
-    progress("functions, settings, the server");
-    run.attack_server(input.policies.0, attacker).await;
-    run.compare_settings().await;
-    progress("what is left in the middle of a batch");
-    run.leave_unfinished(a, &targets, &before).await;
-    run.weigh(&input.rights);
-    for (file, blocks) in &input.suites {
-        progress(&format!("suite {file}: {} tests", blocks.len()));
-        run.suite(file, blocks, input.tenants).await;
+}
+
+/// Rows of the other tenant with canaries, wherever they can be.
+async fn plant_all(input: &Input<'_>, progress: &mut Progress<'_>, session: &Session) -> Planted {
+    let mut planted = Planted::new();
+    let Some(facts) = &input.plant else { return planted };
+    let mut plots = beyond::tables(input.policies.1, input.tenants.1);
+    plant::parents_first(&mut plots);
+    for (at, plot) in plots.iter().enumerate() {
+        progress(&format!("planting in {}", plot.relation.name), Some((at, plots.len())));
+        planted.add(plot, facts, session).await;
     }
-    progress("the other tenant's rows, once more");
-    run.compare(&targets, before).await;
-    Ok(run.report)
+    planted
 }
 
 async fn connect(who: &'static str, to: &Connection) -> Result<Session, VerifyError> {
     let session = Session::connect(to).await.map_err(|error| VerifyError::Connect { who, error })?;
-    // So that an attack that gets through does not wait for others; refused is fine as well.
-    session.simple("SET lock_timeout = '3s'").await;
+    session.simple(LOCK_TIMEOUT).await;
     Ok(session)
 }
 
@@ -141,84 +160,139 @@ struct Run {
     a: Session,
     b: Session,
     marks: Marks,
+    held: Held,
     report: Report,
 }
 
 impl Run {
-    /// Looks at every tenant table as both tenants.
-    async fn examine(&mut self, input: &Input<'_>, progress: &mut dyn FnMut(&str)) -> Result<Vec<Target>, VerifyError> {
+    async fn everything(
+        &mut self,
+        input: &Input<'_>,
+        planted: &Planted,
+        progress: &mut Progress<'_>,
+    ) -> Result<(), VerifyError> {
         let (attacker, other) = input.tenants;
-        let policy = input.policies.0;
-        let mut own = HashSet::new();
-        let mut targets = Vec::new();
-        let mut subjects: Vec<Subject<'_>> = Vec::new();
-        for (name, rule) in &policy.tables {
-            let TableRule::Tenant(rule) = rule else { continue };
-            // It has no tenant column to tell rows by, or some rows of it are everybody's.
-            if !rule.tells_own_rows() {
-                continue;
+        // Where both share tables, each table is attacked as the attacker's own.
+        let shares = attacker.layout == Layout::Shared
+            && other.layout == Layout::Shared
+            && beyond::in_one_database(attacker, other);
+        let targets = if shares {
+            self.examine(input, planted, progress).await?
+        } else {
+            self.examine_beyond(input, planted, progress).await?
+        };
+        self.worth_it(&targets)?;
+        let before = self.fingerprints(&targets).await;
+        for (at, target) in targets.iter().enumerate() {
+            let (number, all) = (at + 1, targets.len());
+            progress(&format!("table {number} of {all}: {}", target.name), Some((at, all)));
+            if shares {
+                self.attack_table(target, TABLE_ATTACKS).await;
+            } else {
+                self.attack_table(target, BEYOND).await;
             }
-            let keys = (attacker.keys.get(&rule.key), other.keys.get(&rule.key));
-            let (Some(relation), (Some(own_key), Some(other_key))) = (policy.catalog.relations.get(name), keys) else {
-                continue;
-            };
-            let setting = &policy.setting;
-            let other_name = other.name.as_str();
-            subjects.push(Subject { relation, column: &rule.column, own_key, other_key, other_name, setting });
+            if target.is_through {
+                self.attack_table(target, THROUGH_ATTACKS).await;
+            }
+            if !shares && beyond::in_one_database(attacker, other) {
+                self.attack_table(target, IN_ONE_DATABASE).await;
+            }
         }
-        subjects.sort_by(|x, y| x.relation.name.cmp(&y.relation.name));
-        for subject in subjects {
-            progress(&format!("reading {}", subject.relation.name));
-            let Examined { target, own: held, other } = Target::examine(subject, &self.a, &self.b).await?;
-            own.extend(held);
-            self.marks.learn(other);
-            self.report.tables.push(TableNote {
-                table: target.name.to_string(),
-                own_rows: target.own_rows,
-                other_rows: target.other_rows,
-            });
-            targets.push(target);
+        progress("functions, settings, the server", None);
+        self.attack_server(input.policies.0, attacker).await;
+        self.compare_settings().await;
+        progress("what is left in the middle of a batch", None);
+        self.leave_unfinished(&input.connections.0, &targets, &before).await;
+        self.weigh(&input.rights);
+        for (file, blocks) in &input.suites {
+            progress(&format!("suite {file}: {} tests", blocks.len()), None);
+            self.suite(file, blocks, input.tenants).await;
         }
-        self.marks.forget(&own);
-        self.worth_it(targets)
+        progress("the other tenant's rows, once more", None);
+        self.compare(&targets, before).await;
+        Ok(())
     }
 
-    fn worth_it(&self, targets: Vec<Target>) -> Result<Vec<Target>, VerifyError> {
+    /// Looks at every tenant table as both tenants.
+    async fn examine(
+        &mut self,
+        input: &Input<'_>,
+        planted: &Planted,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<Target>, VerifyError> {
+        let (attacker, other) = input.tenants;
+        let policy = input.policies.0;
+        let known = policy.tables.keys().filter_map(|name| {
+            let (relation, rule) = (policy.catalog.relations.get(name)?, owner::rule(policy, name)?);
+            let is_known = attacker.keys.get(&rule.key).is_some() && other.keys.get(&rule.key).is_some();
+            is_known.then_some((relation, rule))
+        });
+        let mut known: Vec<_> = known.collect();
+        known.sort_by(|(x, _), (y, _)| x.name.cmp(&y.name));
+        let mut targets = Vec::new();
+        let all = known.len();
+        for (at, (relation, rule)) in known.into_iter().enumerate() {
+            progress(&format!("reading {}", relation.name), Some((at, all)));
+            let (setting, planted_row) = (&policy.setting, planted.row(relation.oid));
+            let subject = Subject { relation, rule, attacker, other, setting, planted: planted_row };
+            let examined = Target::examine(subject, &self.a, &self.b).await?;
+            targets.push(self.noted(examined, relation.oid, planted));
+        }
+        for relation in beyond::shared(policy, attacker) {
+            self.held.extend(target::held(relation, None, &self.a).await?);
+        }
+        self.marks.forget(&self.held.values);
+        Ok(targets)
+    }
+
+    /// Takes in what a look at a table gave.
+    fn noted(&mut self, Examined { target, own, telling }: Examined, table: Oid, planted: &Planted) -> Target {
+        self.held.extend(own);
+        for row in &telling {
+            self.marks.learn(row.iter().map(String::as_str));
+        }
+        let why = planted.without.iter().find(|(name, _)| *name == target.name);
+        self.report.tables.push(TableNote {
+            table: target.name.to_string(),
+            own_rows: target.own_rows,
+            other_rows: target.other_rows,
+            planted: planted.row(table).is_some(),
+            without: why.map(|(_, why)| why.clone()),
+        });
+        target
+    }
+
+    fn worth_it(&self, targets: &[Target]) -> Result<(), VerifyError> {
         if targets.iter().all(|it| it.other_rows == 0) || self.marks.is_empty() {
             let what = "tenant b has no row of its own in any tenant table: attacks on it would prove nothing";
             return Err(VerifyError::Nothing(what.to_owned()));
         }
-        Ok(targets)
+        Ok(())
     }
 
     /// Looks at the tables of a tenant who lives elsewhere, and at what the attacker holds itself.
     async fn examine_beyond(
         &mut self,
         input: &Input<'_>,
-        progress: &mut dyn FnMut(&str),
+        planted: &Planted,
+        progress: &mut Progress<'_>,
     ) -> Result<Vec<Target>, VerifyError> {
         let (attacker, other) = input.tenants;
-        let mut own = HashSet::new();
-        for (relation, rows) in beyond::readable(input.policies.0, attacker) {
-            progress(&format!("reading {} of tenant a", relation.name));
-            let filter = rows.map(|(column, key)| format!("{} = {}", quote_identifier(column), quote_literal(key)));
-            own.extend(target::held(relation, filter.as_deref(), &self.a).await?);
+        for (relation, filter) in beyond::readable(input.policies.0, attacker) {
+            progress(&format!("reading {} of tenant a", relation.name), None);
+            self.held.extend(target::held(relation, filter.as_deref(), &self.a).await?);
         }
+        let own = self.held.clone();
         let mut targets = Vec::new();
         for table in beyond::tables(input.policies.1, other) {
-            progress(&format!("reading {}", table.0.name));
+            let oid = table.relation.oid;
+            progress(&format!("reading {}", table.relation.name), None);
             let setting = &input.policies.1.setting;
-            let Examined { target, own: _, other } = beyond::examine(table, other, setting, &own, &self.b).await?;
-            self.marks.learn(other);
-            self.report.tables.push(TableNote {
-                table: target.name.to_string(),
-                own_rows: 0,
-                other_rows: target.other_rows,
-            });
-            targets.push(target);
+            let examined = beyond::examine(table, planted.row(oid), other, setting, &own, &self.b).await?;
+            targets.push(self.noted(examined, oid, planted));
         }
-        self.marks.forget(&own);
-        self.worth_it(targets)
+        self.marks.forget(&self.held.values);
+        Ok(targets)
     }
 
     /// What the upstream itself would let the attacker's role do.
@@ -233,99 +307,6 @@ impl Run {
                     .notes
                     .push(format!("{}: {what}; a role of the tenant's own would be a second line", right.table));
             }
-        }
-    }
-
-    async fn attack_table(&mut self, target: &Target, templates: &[Template]) {
-        for template in templates {
-            let Some(steps) = target.fill(template) else { continue };
-            let owned = Owned { key: &target.own_key, rows: target.own_rows };
-            let data = target.copy_row().map(|row| format!("{row}\n")).unwrap_or_default();
-            let verdict = self.attack(template, &steps, &data, &target.other_key, owned).await;
-            self.report.add(&target.name.to_string(), template.family, &steps.join("; "), verdict);
-        }
-    }
-
-    async fn attack_server(&mut self, policy: &Policy, attacker: &Tenant) {
-        let nobody = Owned { key: "", rows: 0 };
-        let further = if attacker.layout == Layout::Database { &[] } else { DATABASE_ATTACKS };
-        for template in GENERAL_ATTACKS.iter().chain(further) {
-            let steps: Vec<String> = template.steps.iter().map(|it| (*it).to_owned()).collect();
-            let verdict = self.attack(template, &steps, "", "", nobody).await;
-            self.report.add("server", template.family, &steps.join("; "), verdict);
-        }
-        let call = Template { family: "function", via: Via::Simple, steps: &[], expect: Expect::Unmarked };
-        let own = policy.catalog.functions.values().flatten().filter(|it| {
-            let system = matches!(it.name.schema.as_str(), "pg_catalog" | "information_schema");
-            !system && it.extension.is_none() && it.arg_types.is_empty() && it.kind == FunctionKind::Function
-        });
-        let mut calls: Vec<String> = own
-            .map(|it| it.name.clone())
-            .map(|it| format!("SELECT * FROM \"{}\".\"{}\"()", it.schema, it.name))
-            .collect();
-        calls.sort();
-        calls.extend(beyond::views(policy, attacker));
-        for sql in calls {
-            let verdict = self.attack(&call, std::slice::from_ref(&sql), "", "", nobody).await;
-            self.report.add("functions", "function", &sql, verdict);
-        }
-    }
-
-    /// Runs the steps in a transaction, rolls it back, and judges the last answer; marks are looked for in all.
-    async fn attack(
-        &mut self,
-        template: &Template,
-        steps: &[String],
-        data: &str,
-        key: &str,
-        owned: Owned<'_>,
-    ) -> Verdict {
-        if let Err(error) = self.a.revive().await {
-            return Verdict::Failed(error);
-        }
-        let asked = format!("{} {data} {key}", steps.join(" "));
-        self.a.simple("BEGIN").await;
-        let mut verdict = Verdict::Failed("nothing was sent".to_owned());
-        for (at, step) in steps.iter().enumerate() {
-            let last = at + 1 == steps.len();
-            let answer = match template.via {
-                Via::Prepared if last => self.a.prepared(step, &[key.to_owned()]).await,
-                Via::CopyOut if last => self.a.copy_out(step).await,
-                Via::CopyIn if last => self.a.copy_in(step, data).await,
-                Via::Simple | Via::Prepared | Via::CopyOut | Via::CopyIn => self.a.simple(step).await,
-            };
-            let expect = if last { template.expect } else { Expect::Unmarked };
-            verdict = judge(&answer, expect, owned, &self.marks, &asked);
-            if matches!(verdict, Verdict::Leak(_)) || answer.error.is_some() {
-                break;
-            }
-        }
-        self.a.simple("ROLLBACK").await;
-        verdict
-    }
-
-    async fn suite(&mut self, file: &str, blocks: &[Block], (one, other): (&Tenant, &Tenant)) {
-        let key = |tenant: &Tenant| tenant.keys.default.as_deref().map_or_else(|| "NULL".to_owned(), quote_literal);
-        for block in blocks {
-            let sql = block.sql.replace(":tenant_a", &key(one)).replace(":tenant_b", &key(other));
-            let session = match block.actor {
-                Actor::A => &mut self.a,
-                Actor::B => &mut self.b,
-            };
-            let verdict = match session.revive().await {
-                Err(error) => Verdict::Failed(error),
-                Ok(()) => {
-                    session.simple("BEGIN").await;
-                    let answer = session.simple(&sql).await;
-                    session.simple("ROLLBACK").await;
-                    let shown = match block.actor {
-                        Actor::A => self.marks.found(&answer, &sql),
-                        Actor::B => None,
-                    };
-                    suite_verdict(block, &answer, shown)
-                }
-            };
-            self.report.add(file, &block.title, sql.trim(), verdict);
         }
     }
 
@@ -352,14 +333,5 @@ impl Run {
             };
             self.report.add(&target.name.to_string(), "unchanged", "rows of tenant b before and after", verdict);
         }
-    }
-}
-
-fn suite_verdict(block: &Block, answer: &Answer, shown: Option<String>) -> Verdict {
-    match (shown, block.expect.missed(answer), &answer.error) {
-        (Some(mark), _, _) => Verdict::Leak(format!("the other tenant's value {mark:?} was shown")),
-        (None, Some(missed), _) => Verdict::Leak(format!("expected otherwise: {missed}")),
-        (None, None, Some(error)) => Verdict::Refused(format!("{} {}", error.code, error.message)),
-        (None, None, None) => Verdict::Held,
     }
 }

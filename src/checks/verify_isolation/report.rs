@@ -17,7 +17,7 @@ pub struct Case {
     pub family: String,
     /// What was sent.
     pub statement: String,
-    /// What came of it: held, refused, oracle, leak or failed.
+    /// What came of it: held, refused, oracle, leak, missed or failed.
     pub outcome: &'static str,
     /// The evidence, the error, or nothing.
     pub evidence: String,
@@ -32,6 +32,10 @@ pub struct TableNote {
     pub own_rows: u64,
     /// Rows of the other tenant: with none, attacks that read prove nothing.
     pub other_rows: u64,
+    /// One of them was planted.
+    pub planted: bool,
+    /// Why none could be.
+    pub without: Option<String>,
 }
 
 /// Everything.
@@ -62,6 +66,8 @@ pub struct Tally {
     pub oracles: usize,
     /// Got something.
     pub leaks: usize,
+    /// Tests of one's own that came to something else.
+    pub missed: usize,
     /// Could not be carried out.
     pub failed: usize,
 }
@@ -79,6 +85,7 @@ impl Report {
             Verdict::Refused(why) => ("refused", why),
             Verdict::Oracle(what) => ("oracle", what),
             Verdict::Leak(what) => ("leak", what),
+            Verdict::Missed(what) => ("missed", what),
             Verdict::Failed(why) => ("failed", why),
         };
         let [target, family, statement] = [target, family, statement].map(str::to_owned);
@@ -90,13 +97,13 @@ impl Report {
         tally(self.cases.iter())
     }
 
-    /// Isolation held: no leak, and nothing that could not be tried.
+    /// Isolation held: no leak, no test of one's own that came to something else, and nothing that could not be tried.
     pub fn passed(&self) -> bool {
         let tally = self.tally();
-        tally.leaks == 0 && tally.failed == 0
+        tally.leaks == 0 && tally.missed == 0 && tally.failed == 0
     }
 
-    fn by_target(&self) -> BTreeMap<&str, Vec<&Case>> {
+    pub(super) fn by_target(&self) -> BTreeMap<&str, Vec<&Case>> {
         let mut targets: BTreeMap<&str, Vec<&Case>> = BTreeMap::new();
         for case in &self.cases {
             targets.entry(&case.target).or_default().push(case);
@@ -123,11 +130,11 @@ fn junit_case(case: &Case) -> TestCase {
     let evidence = legible(&case.evidence);
     let bad = |kind| {
         let mut status = TestCaseStatus::non_success(kind);
-        status.set_message(evidence.as_str()).set_description(evidence.as_str());
+        status.set_type(case.outcome).set_message(evidence.as_str()).set_description(evidence.as_str());
         status
     };
     let status = match case.outcome {
-        "leak" => bad(NonSuccessKind::Failure),
+        "leak" | "missed" => bad(NonSuccessKind::Failure),
         "failed" => bad(NonSuccessKind::Error),
         _ => TestCaseStatus::success(),
     };
@@ -146,11 +153,11 @@ fn legible(text: &str) -> String {
     text.replace(unwritable, "\u{fffd}")
 }
 
-fn one_line(text: &str) -> String {
+pub(super) fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn tally<'a>(cases: impl Iterator<Item = &'a Case>) -> Tally {
+pub(super) fn tally<'a>(cases: impl Iterator<Item = &'a Case>) -> Tally {
     let mut tally = Tally::default();
     for case in cases {
         tally.attacks += 1;
@@ -159,11 +166,18 @@ fn tally<'a>(cases: impl Iterator<Item = &'a Case>) -> Tally {
             "refused" => tally.refused += 1,
             "oracle" => tally.oracles += 1,
             "leak" => tally.leaks += 1,
+            "missed" => tally.missed += 1,
             _ => tally.failed += 1,
         }
     }
     tally
 }
+
+pub(super) const LEAKS: &str = "LEAKS: isolation does not hold";
+pub(super) const MISSED: &str = "MISSED: tests of your own that came to something else";
+pub(super) const FAILED: &str = "FAILED: could not be tried";
+pub(super) const ORACLES: &str =
+    "ORACLES: a constraint without the tenant column tells that a key exists (see pgwarden doctor)";
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -171,25 +185,21 @@ impl fmt::Display for Report {
         let width = targets.keys().map(|it| it.chars().count()).max().unwrap_or(0).max(6);
         writeln!(
             f,
-            "{:<width$} {:>8} {:>6} {:>8} {:>8} {:>6} {:>7}",
-            "target", "attacks", "held", "refused", "oracles", "leaks", "failed"
+            "{:<width$} {:>8} {:>6} {:>8} {:>8} {:>6} {:>7} {:>7}",
+            "target", "attacks", "held", "refused", "oracles", "leaks", "missed", "failed"
         )?;
         let mut line = |name: &str, it: Tally| {
             writeln!(
                 f,
-                "{name:<width$} {:>8} {:>6} {:>8} {:>8} {:>6} {:>7}",
-                it.attacks, it.held, it.refused, it.oracles, it.leaks, it.failed
+                "{name:<width$} {:>8} {:>6} {:>8} {:>8} {:>6} {:>7} {:>7}",
+                it.attacks, it.held, it.refused, it.oracles, it.leaks, it.missed, it.failed
             )
         };
         for (target, cases) in &targets {
             line(target, tally(cases.iter().copied()))?;
         }
         line("all", self.tally())?;
-        for (outcome, title) in [
-            ("leak", "LEAKS: isolation does not hold"),
-            ("failed", "FAILED: could not be tried"),
-            ("oracle", "ORACLES: a constraint without the tenant column tells that a key exists (see pgwarden doctor)"),
-        ] {
+        for (outcome, title) in [("leak", LEAKS), ("missed", MISSED), ("failed", FAILED), ("oracle", ORACLES)] {
             let cases: Vec<&Case> = self.cases.iter().filter(|it| it.outcome == outcome).collect();
             if !cases.is_empty() {
                 writeln!(f, "\n{title}")?;
@@ -207,6 +217,13 @@ impl fmt::Display for Report {
         }
         for note in &self.notes {
             writeln!(f, "\nnote: {note}")?;
+        }
+        for (table, why) in self.tables.iter().filter_map(|it| Some((&it.table, it.without.as_ref()?))) {
+            writeln!(
+                f,
+                "\nnote: no canary in {table}: {why}. Whole values of {}'s rows were looked for instead",
+                self.tenant_b
+            )?;
         }
         for note in self.tables.iter().filter(|it| it.other_rows == 0) {
             writeln!(f, "\nnote: {} has no row in {}: attacks that read it prove nothing", self.tenant_b, note.table)?;
@@ -240,7 +257,7 @@ mod tests {
         let xml = report().junit().unwrap();
         assert!(xml.contains("tests=\"3\" skipped=\"0\" failures=\"1\" errors=\"0\""), "{xml}");
         assert!(xml.contains("note &lt; &apos;\u{fffd}&amp;&apos;"), "{xml}");
-        assert!(xml.contains("<failure message=\"1 rows of &quot;globex&quot;\">"));
+        assert!(xml.contains("<failure message=\"1 rows of &quot;globex&quot;\" type=\"leak\">"));
         assert!(!xml.contains('\u{1}'));
     }
 }
