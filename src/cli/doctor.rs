@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use super::{ConfigArgs, Progress, conclude, runtime};
 use crate::catalog::LoadError;
-use crate::checks::doctor::{Finding, Severity, examine, tenant_tables};
+use crate::checks::doctor::{Finding, Severity, accept, examine, page, tenant_tables};
 use crate::checks::load_policy;
 use crate::config::{Config, Upstream};
 use crate::control;
@@ -17,8 +17,10 @@ use crate::policy::tenants_of;
 #[command(
     long_about = "Examine the schema of the upstreams: tables without a tenant column, unique keys and foreign keys that \
                   reach across tenants, missing indexes, views and functions that bypass isolation, a role that may too \
-                  much. Each finding says why it matters and how to mend it. Reads the system catalogs only.",
-    after_help = "Exit code: 0 if nothing of the --fail-on severity was found, 1 if something was, or an upstream could not be read."
+                  much. Each finding says why it matters and how to mend it: SQL that runs as it is and leaves the app working, \
+                  and in words what is to be decided. Reads the system catalogs only.",
+    after_help = "Exit code: 0 if nothing of the --fail-on severity was found that [doctor] accept does not accept, 1 if something was, \
+                  or an upstream could not be read."
 )]
 pub struct DoctorArgs {
     #[command(flatten)]
@@ -38,6 +40,8 @@ enum Format {
     Text,
     /// One JSON array
     Json,
+    /// A page that needs nothing besides
+    Html,
 }
 
 /// `--fail-on`
@@ -74,15 +78,19 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         Ok(runtime) => runtime.block_on(examine_all(&config)),
         Err(code) => return code,
     };
-    let findings = match examined {
+    let mut findings = match examined {
         Ok(findings) => findings,
         Err(error) => {
             eprintln!("pgwarden: {error}");
             return ExitCode::FAILURE;
         }
     };
+    for entry in accept(&mut findings, &config.doctor_accepts) {
+        eprintln!("pgwarden: [doctor] accepts {} of {}, which is not found any more", entry.check, entry.object);
+    }
     let said: String = match args.format {
         Format::Text => findings.iter().map(|finding| format!("{finding}\n\n")).collect(),
+        Format::Html => page(&findings),
         Format::Json => match serde_json::to_string_pretty(&findings) {
             Ok(json) => json + "\n",
             Err(error) => {
@@ -91,9 +99,11 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
             }
         },
     };
-    let count = |severity| findings.iter().filter(|f| f.severity == severity).count();
-    let code = conclude(said, !findings.iter().any(|f| args.fail_on.includes(f.severity)));
-    eprintln!("{} high, {} medium, {} low", count(Severity::High), count(Severity::Medium), count(Severity::Low));
+    let open: Vec<&Finding> = findings.iter().filter(|it| it.accepted.is_none()).collect();
+    let count = |severity| open.iter().filter(|f| f.severity == severity).count();
+    let code = conclude(said, !open.iter().any(|f| args.fail_on.includes(f.severity)));
+    let [high, medium, low] = [Severity::High, Severity::Medium, Severity::Low].map(count);
+    eprintln!("{high} high, {medium} medium, {low} low, {} accepted", findings.len() - open.len());
     code
 }
 

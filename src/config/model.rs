@@ -58,6 +58,21 @@ pub struct Config {
     pub quota: Option<Arc<QuotaConfig>>,
     /// `[metrics]`; without it, there are none.
     pub metrics: Option<MetricsConfig>,
+    /// `[doctor] accept`
+    pub doctor_accepts: Vec<Accepted>,
+}
+
+/// A finding of the doctor's that is as it should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accepted {
+    /// Name of the check.
+    pub check: String,
+    /// What it is about.
+    pub object: String,
+    /// A part of what is so, where an object has several findings of a check.
+    pub about: Option<String>,
+    /// Why it does no harm.
+    pub reason: String,
 }
 
 /// Where clients connect, and what is asked of them before they are known.

@@ -3,13 +3,16 @@
 
 mod checks;
 mod finding;
+mod html;
 
 use tokio_postgres::Client;
 
 pub use finding::{Finding, Severity};
+pub use html::page;
 
 use crate::base::Enforcement;
 use crate::checks::rls;
+use crate::config::Accepted;
 use crate::guard::{NEWEST_TESTED, Policy, TableRule};
 use crate::policy::PolicyNote;
 
@@ -27,9 +30,10 @@ pub async fn examine(
     let mut findings = checks::unconfigured(policy);
     findings.extend(checks::columns(client, &schema).await?);
     findings.extend(checks::unique_keys(client, &schema).await?);
-    findings.extend(checks::foreign_keys(client, &schema).await?);
+    findings.extend(checks::foreign_keys(client, &schema, policy).await?);
     findings.extend(checks::indexes(client, &schema).await?);
-    findings.extend(checks::views(client, &schema).await?);
+    findings.extend(checks::unusable_indexes(client, &schema, policy).await?);
+    findings.extend(checks::views(client, &schema, policy).await?);
     findings.extend(checks::rules(client, &schema).await?);
     findings.extend(checks::functions(client, policy).await?);
     findings.extend(checks::inside(client, &schema, policy).await?);
@@ -41,7 +45,7 @@ pub async fn examine(
     findings.extend(notes.iter().filter_map(checks::noted));
     findings.extend(row_security(policy));
     findings.extend(server(policy));
-    findings.sort_by(|a, b| (a.severity, &a.object, a.check).cmp(&(b.severity, &b.object, b.check)));
+    findings.sort_by(|a, b| (a.severity, a.cost, &a.object, a.check).cmp(&(b.severity, b.cost, &b.object, b.check)));
     Ok(findings)
 }
 
@@ -53,13 +57,10 @@ fn row_security(policy: &Policy) -> Vec<Finding> {
         Enforcement::Rls => Severity::High,
     };
     let report = rls::check(policy);
-    let finding = |object: String, what: String| Finding {
-        severity,
-        check: "row-security",
-        object,
-        what,
-        why: "enforcement counts on row-level security: with rls alone pgwarden does not serve what it does not keep apart",
-        fix: "what `pgwarden rls generate` prints, or enforcement = \"rewrite\"".to_owned(),
+    let finding = |object: String, what: String| {
+        let why = "enforcement counts on row-level security: with rls alone pgwarden does not serve what it does not keep apart";
+        Finding::new(severity, "row-security", object, what, why)
+            .advice("what `pgwarden rls generate` prints, or enforcement = \"rewrite\"")
     };
     let of_role = report.role.into_iter().map(|what| finding(format!("role {}", policy.catalog.role.name), what));
     let of_tables = report.tables.into_iter().filter(|table| !table.missing.is_empty());
@@ -70,14 +71,29 @@ fn row_security(policy: &Policy) -> Vec<Finding> {
 /// A server whose grammar pgwarden does not know.
 fn server(policy: &Policy) -> Option<Finding> {
     let major = policy.catalog.server_version_num / 10_000;
-    (major > NEWEST_TESTED).then(|| Finding {
-        severity: Severity::Medium,
-        check: "untested-server",
-        object: format!("Postgres {major}"),
-        what: format!("is newer than Postgres {NEWEST_TESTED}, the last that pgwarden was tested with"),
-        why: "SQL that it has added is refused where tenants share tables or a database; functions and catalogs that it has added have no rule yet",
-        fix: "a pgwarden that was tested with it".to_owned(),
+    (major > NEWEST_TESTED).then(|| {
+        Finding::new(
+            Severity::Medium,
+            "untested-server",
+            format!("Postgres {major}"),
+            format!("is newer than Postgres {NEWEST_TESTED}, the last that pgwarden was tested with"),
+            "SQL that it has added is refused where tenants share tables or a database; functions and catalogs that it has added have no rule yet",
+        )
+        .advice("a pgwarden that was tested with it")
     })
+}
+
+/// Says which findings the configuration accepts; gives the entries that mean none.
+pub fn accept<'a>(findings: &mut [Finding], accepted: &'a [Accepted]) -> Vec<&'a Accepted> {
+    let mut stale = Vec::new();
+    for entry in accepted {
+        let mut meant = findings.iter_mut().filter(|it| it.is_meant_by(entry)).peekable();
+        if meant.peek().is_none() {
+            stale.push(entry);
+        }
+        meant.for_each(|finding| finding.accepted = Some(entry.reason.clone()));
+    }
+    stale
 }
 
 /// Number of tenant tables in a policy: a doctor that examined none has found nothing.
@@ -91,6 +107,23 @@ mod tests {
 
     use super::*;
     use crate::catalog::Catalog;
+
+    #[test]
+    fn what_is_accepted_is_meant_and_no_more() {
+        let of = |object: &str, what: &str| Finding::new(Severity::Medium, "global-unique-key", object, what, "");
+        let mut findings =
+            vec![of("users", "the key users_email_key"), of("users", "the key users_code"), of("x.users", "")];
+        let entry = |object: &str, about: Option<&str>| Accepted {
+            check: "global-unique-key".to_owned(),
+            object: object.to_owned(),
+            about: about.map(str::to_owned),
+            reason: "login".to_owned(),
+        };
+        let entries = [entry("public.users", Some("users_email_key")), entry("gone", None)];
+        let stale = accept(&mut findings, &entries);
+        assert_eq!(stale.iter().map(|it| it.object.as_str()).collect::<Vec<_>>(), ["gone"]);
+        assert_eq!(findings.iter().map(|it| it.accepted.is_some()).collect::<Vec<_>>(), [true, false, false]);
+    }
 
     #[test]
     fn a_newer_server_than_tested_is_found() {

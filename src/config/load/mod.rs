@@ -4,6 +4,7 @@ mod admin;
 mod auth;
 mod auth_query;
 mod checks;
+mod doctor;
 mod jwt;
 mod limits;
 mod listen;
@@ -176,6 +177,7 @@ const ROOT_KEYS: Keys = Keys {
         "log",
         "quota",
         "metrics",
+        "doctor",
     ],
     later: &[],
 };
@@ -191,6 +193,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let limits = limits::read_defaults(context, &root);
     let quota = quota::read(context, &root, tenancy.as_ref(), &upstreams);
     let metrics = metrics::read(context, &root);
+    let doctor_accepts = doctor::read(context, &root);
     let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams, &limits.tenant);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &limits.login);
@@ -239,6 +242,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         log,
         quota: quota.map(Arc::new),
         metrics,
+        doctor_accepts,
     })
 }
 
@@ -287,6 +291,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(pattern::ALL)
         .chain(log::ALL)
         .chain(quota::ALL)
-        .chain(metrics::ALL);
+        .chain(metrics::ALL)
+        .chain(doctor::ALL);
     all.flat_map(|keys| keys.known).copied()
 }

@@ -6,6 +6,69 @@ use tokio_postgres::{Client, Error};
 
 use super::Line;
 use crate::base::{Oid, QualifiedName};
+use crate::catalog::{Catalog, Function, Volatility};
+
+/// What a parenthesis follows that is no call.
+const GRAMMAR: [&str; 38] = [
+    "all",
+    "and",
+    "any",
+    "array",
+    "as",
+    "between",
+    "bit",
+    "by",
+    "case",
+    "cast",
+    "char",
+    "character",
+    "coalesce",
+    "decimal",
+    "else",
+    "elsif",
+    "extract",
+    "greatest",
+    "if",
+    "in",
+    "least",
+    "like",
+    "not",
+    "nullif",
+    "numeric",
+    "or",
+    "over",
+    "return",
+    "returns",
+    "row",
+    "select",
+    "then",
+    "trim",
+    "values",
+    "varchar",
+    "varying",
+    "when",
+    "where",
+];
+/// Functions of the system that depend on settings and on the time, and on nothing else.
+const STABLE: [&str; 17] = [
+    "age",
+    "concat",
+    "concat_ws",
+    "date_part",
+    "date_trunc",
+    "format",
+    "json_build_object",
+    "jsonb_build_object",
+    "now",
+    "timezone",
+    "to_char",
+    "to_date",
+    "to_json",
+    "to_jsonb",
+    "to_number",
+    "to_timestamp",
+    "to_tsvector",
+];
 
 /// A function outside the system's schemas.
 #[derive(Clone, Debug)]
@@ -38,6 +101,21 @@ impl Body {
 
     fn words(&self) -> impl Iterator<Item = &str> {
         self.text.split(|it: char| !(it.is_alphanumeric() || it == '_' || it == '$'))
+    }
+
+    /// The words of its code that a parenthesis follows, strings left out.
+    fn calls(&self) -> Vec<&str> {
+        let mut called = Vec::new();
+        for code in self.text.split('\'').step_by(2) {
+            let mut rest = code;
+            while let Some((before, after)) = rest.split_once('(') {
+                let before = before.trim_end();
+                let part = |it: char| it.is_alphanumeric() || it == '_' || it == '$';
+                called.extend(before.rsplit(|it| !part(it)).next().filter(|it| !it.is_empty()));
+                rest = after;
+            }
+        }
+        called
     }
 
     /// Whether it names a relation.
@@ -96,6 +174,28 @@ impl Bodies {
             waiting.extend(called.filter(|oid| seen.insert(**oid)));
         }
         reached
+    }
+
+    /// Whether a function in SQL or PL/pgSQL, with all that it calls, only computes its result from its arguments: it names no
+    /// relation, and calls what does not either. When in doubt it is not.
+    pub fn is_pure(&self, from: Oid, catalog: &Catalog, relations: &HashSet<String>) -> bool {
+        let reached = self.reached(from);
+        let computes = |body: &&Body| {
+            let mut words = body.words();
+            let named = words.any(|word| relations.contains(word) || word == "execute");
+            !body.text.is_empty() && !named && body.calls().into_iter().all(|word| self.is_harmless(word, catalog))
+        };
+        !reached.is_empty() && reached.iter().all(computes)
+    }
+
+    /// A word before a parenthesis: of the grammar, a type, one of its own functions, or one of the system's that has no effect.
+    fn is_harmless(&self, word: &str, catalog: &Catalog) -> bool {
+        if GRAMMAR.contains(&word) || STABLE.contains(&word) || self.by_name.contains_key(word) {
+            return true;
+        }
+        let all = catalog.functions.get(word).map(Vec::as_slice).unwrap_or_default();
+        let immutable = |it: &Function| it.name.schema == "pg_catalog" && it.volatility == Volatility::Immutable;
+        !all.is_empty() && all.iter().all(immutable)
     }
 
     /// Of a function and what it calls, the first that is IMMUTABLE and reads the tenant's setting, itself or by what it calls.
@@ -182,6 +282,29 @@ mod tests {
         );
         // Of functions that call each other, each is looked at once.
         assert_eq!(folded(&[("one", true, "SELECT two()"), ("two", true, "SELECT one()")]), None);
+    }
+
+    #[test]
+    fn what_only_computes_is_pure() {
+        let relations = HashSet::from(["account".to_owned()]);
+        let pure = |text: &str| {
+            let all = schema(&[
+                ("f", true, text),
+                ("own", true, "SELECT 1"),
+                ("counts", false, "SELECT count(*) FROM account"),
+            ]);
+            all.is_pure(0, &Catalog::default(), &relations)
+        };
+        for text in [
+            "SELECT own($1) + coalesce($2, 1)",
+            "BEGIN RETURN CASE WHEN ($1 > 0) THEN 'from account (' ELSE to_char($1, '99') END; END",
+        ] {
+            assert_eq!(pure(text), !text.contains("account"), "{text}");
+        }
+        for text in ["", "SELECT counts()", "SELECT x FROM account", "BEGIN EXECUTE $1; END", "SELECT nobody_knows($1)"]
+        {
+            assert!(!pure(text), "{text}");
+        }
     }
 
     #[test]

@@ -61,16 +61,17 @@ fn folded(it: &Use, bodies: &Bodies, policy: &Policy) -> Option<Finding> {
     let body = bodies.folded(it.function, &policy.setting)?;
     // A policy that stands alone shows the rows of the tenant before.
     let alone = it.kind == "policy" && policy.enforcement == Enforcement::Rls;
-    Some(Finding {
-        severity: if alone { Severity::High } else { Severity::Medium },
-        check: "immutable-reads-tenant",
-        object: it.object.clone(),
-        what: format!(
-            "the {} {} calls {}, which is IMMUTABLE and reads the tenant's setting",
-            it.kind, it.name, body.signature
-        ),
-        why: FOLDS,
-        fix: stable(body),
+    let severity = if alone { Severity::High } else { Severity::Medium };
+    let what = format!(
+        "the {} {} calls {}, which is IMMUTABLE and reads the tenant's setting",
+        it.kind, it.name, body.signature
+    );
+    let finding = Finding::new(severity, "immutable-reads-tenant", &it.object, what, FOLDS);
+    Some(if it.kind == "index" {
+        finding
+            .advice(format!("an index without it; an index calls nothing that is not IMMUTABLE. Then {}", stable(body)))
+    } else {
+        finding.sql([stable(body)])
     })
 }
 
@@ -83,16 +84,10 @@ fn allowed(bodies: &Bodies, policy: &Policy) -> Vec<Finding> {
     let named = policy.allow_functions.iter().flat_map(|name| bodies.named(name));
     let folded = named.filter_map(|(oid, body)| Some((body, bodies.folded(oid, &policy.setting)?)));
     folded
-        .map(|(body, folded)| Finding {
-            severity: Severity::Medium,
-            check: "immutable-reads-tenant",
-            object: body.signature.clone(),
-            what: format!(
-                "is on allow_functions, and {} is IMMUTABLE and reads the tenant's setting",
-                folded.signature
-            ),
-            why: FOLDS,
-            fix: stable(folded),
+        .map(|(body, folded)| {
+            let what =
+                format!("is on allow_functions, and {} is IMMUTABLE and reads the tenant's setting", folded.signature);
+            Finding::new(Severity::Medium, "immutable-reads-tenant", &body.signature, what, FOLDS).sql([stable(folded)])
         })
         .collect()
 }
@@ -112,14 +107,17 @@ fn unguarded(it: &Use, bodies: &Bodies, policy: &Policy) -> Option<Finding> {
         return None;
     }
     let does = named.map_or_else(|| "runs SQL that it puts together".to_owned(), |table| format!("names {table}"));
-    Some(Finding {
-        severity: Severity::Low,
-        check: "unguarded-code",
-        object: it.object.clone(),
-        what: format!("the {} {} calls {}, which {does}", it.kind, it.name, body.signature),
-        why: "the proxy does not see SQL inside a function: on tables without row-level security it reads and writes rows of all tenants",
-        fix: "make sure that it stays with the tenant of its row (NEW's tenant column in each statement); or row-level security on what it \
-              names, as `pgwarden rls generate` prints it"
-            .to_owned(),
-    })
+    Some(
+        Finding::new(
+            Severity::Low,
+            "unguarded-code",
+            &it.object,
+            format!("the {} {} calls {}, which {does}", it.kind, it.name, body.signature),
+            "the proxy does not see SQL inside a function: on tables without row-level security it reads and writes rows of all tenants",
+        )
+        .advice(
+            "make sure that it stays with the tenant of its row (NEW's tenant column in each statement); or row-level security on what it \
+             names, as `pgwarden rls generate` prints it",
+        ),
+    )
 }

@@ -2,6 +2,7 @@
 
 mod bodies;
 mod code;
+mod indexes;
 mod inside;
 mod keys;
 mod notes;
@@ -12,6 +13,7 @@ mod types;
 use tokio_postgres::{Client, Error, Row};
 
 pub(super) use code::{functions, rules, views};
+pub(super) use indexes::unusable_indexes;
 pub(super) use inside::inside;
 pub(super) use keys::{foreign_keys, sequences, unique_keys};
 pub(super) use notes::noted;
@@ -28,16 +30,18 @@ use crate::guard::{Policy, TableRule};
 pub(super) struct Schema {
     oids: Vec<Oid>,
     columns: Vec<String>,
+    nulls: Vec<bool>,
 }
 
-/// `t(oid, col)`: the tenant tables. Parameters $1 and $2 of every query that uses it.
-const TENANT_TABLES: &str =
-    "WITH t AS (SELECT * FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::text[])) AS t(oid, col))";
+/// `t(oid, col, nulls)`: the tenant tables, and whether rows without a tenant are everybody's by configuration. Parameters $1 to
+/// $3 of every query that uses it.
+const TENANT_TABLES: &str = "WITH t AS (SELECT * FROM ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::text[]), \
+                             pg_catalog.unnest($3::bool[])) AS t(oid, col, nulls))";
 
 impl Schema {
     /// The tenant tables of a policy that are stored (no views).
     pub fn of(policy: &Policy) -> Self {
-        let mut schema = Self { oids: Vec::new(), columns: Vec::new() };
+        let mut schema = Self { oids: Vec::new(), columns: Vec::new(), nulls: Vec::new() };
         for (name, rule) in &policy.tables {
             let TableRule::Tenant(table) = rule else { continue };
             // It has no tenant column.
@@ -48,6 +52,7 @@ impl Schema {
             if matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable) {
                 schema.oids.push(relation.oid);
                 schema.columns.push(table.column.clone());
+                schema.nulls.push(table.null_is_shared);
             }
         }
         schema
@@ -65,7 +70,7 @@ impl Schema {
 
     /// The rows of a query over the tenant tables.
     async fn query(&self, client: &Client, rest: &str) -> Result<Vec<Row>, Error> {
-        client.query(&format!("{TENANT_TABLES} {rest}"), &[&self.oids, &self.columns]).await
+        client.query(&format!("{TENANT_TABLES} {rest}"), &[&self.oids, &self.columns, &self.nulls]).await
     }
 }
 

@@ -6,34 +6,34 @@ use crate::policy::PolicyNote;
 
 /// The finding that a note makes.
 pub fn noted(note: &PolicyNote) -> Option<Finding> {
-    let refused = |object: String, what: String, fix: String| Finding {
-        severity: Severity::Low,
-        check: "relation-refused",
-        object,
-        what,
-        why: "whose rows it shows cannot be told: tenants are refused every statement on it",
-        fix,
+    let refused = |object: String, what: String, fix: String| {
+        let why = "whose rows it shows cannot be told: tenants are refused every statement on it";
+        Finding::new(Severity::Low, "relation-refused", object, what, why).advice(fix)
     };
     match note {
-        PolicyNote::FunctionChangesTenant { name, served } => Some(Finding {
-            severity: if *served { Severity::Medium } else { Severity::Low },
-            check: "function-sets-tenant",
-            object: name.to_string(),
-            what: "is on allow_functions and sets or resets the tenant's setting, or one whose name is computed"
-                .to_owned(),
-            why: "policies would take the statement for another tenant's: with rls alone it is refused, though it is listed",
-            fix: "take that out of it, or take it off allow_functions".to_owned(),
-        }),
-        PolicyNote::UnboundDefiner { name } => Some(Finding {
-            severity: Severity::High,
-            check: "unbound-definer",
-            object: name.to_string(),
-            what: "is on allow_functions, SECURITY DEFINER, and no policy binds its owner".to_owned(),
-            why: "enforcement counts on policies, and this reads the rows of every tenant",
-            fix: format!(
-                "ALTER FUNCTION {name} SECURITY INVOKER; or an owner who is neither superuser nor has BYPASSRLS"
-            ),
-        }),
+        PolicyNote::FunctionChangesTenant { name, served } => Some(
+            Finding::new(
+                if *served { Severity::Medium } else { Severity::Low },
+                "function-sets-tenant",
+                name.to_string(),
+                "is on allow_functions and sets or resets the tenant's setting, or one whose name is computed",
+                "policies would take the statement for another tenant's: with rls alone it is refused, though it is listed",
+            )
+            .advice("take that out of it, or take it off allow_functions"),
+        ),
+        PolicyNote::UnboundDefiner { name } => Some(
+            Finding::new(
+                Severity::High,
+                "unbound-definer",
+                name.to_string(),
+                "is on allow_functions, SECURITY DEFINER, and no policy binds its owner",
+                "enforcement counts on policies, and this reads the rows of every tenant",
+            )
+            .advice(format!(
+                "take {name} off allow_functions; or SECURITY INVOKER, if the caller has the rights that it needs; or an owner who is \
+                 neither superuser nor has BYPASSRLS"
+            )),
+        ),
         PolicyNote::SharedViewOfTenants { name, table } => Some(refused(
             name.to_string(),
             format!("is among shared_tables and reads the tenant table {table}"),
@@ -44,12 +44,12 @@ pub fn noted(note: &PolicyNote) -> Option<Finding> {
         PolicyNote::SharedHasTenantChild { name, child } => Some(refused(
             name.to_string(),
             format!("is among shared_tables, and its child {child} is a tenant table"),
-            format!("ALTER TABLE {child} NO INHERIT {name}; or take {name} off shared_tables"),
+            format!("take {name} off shared_tables: with its child it holds rows of tenants"),
         )),
         PolicyNote::ConflictingParents { name } => Some(refused(
             name.to_string(),
             "and the tables that it inherits from are guarded by different columns or keys".to_owned(),
-            format!("one column and key for all of them; or ALTER TABLE {name} NO INHERIT ..."),
+            "one column and key for all of them".to_owned(),
         )),
         // Others of the doctor's checks tell of these.
         PolicyNote::UnwrittenCast { .. }

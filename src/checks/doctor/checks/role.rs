@@ -17,8 +17,7 @@ pub async fn role(client: &Client, role: &str) -> Result<Vec<Finding>, Error> {
                             WHERE c.relowner = r.oid AND c.relkind IN ('r', 'p') AND n.nspname NOT LIKE 'pg\\_%') AS owner, \
                     pg_catalog.pg_has_role(r.oid, 'pg_read_all_stats', 'MEMBER') OR pg_catalog.pg_has_role(r.oid, 'pg_read_server_files', 'MEMBER') \
                     OR pg_catalog.pg_has_role(r.oid, 'pg_execute_server_program', 'MEMBER') AS member, \
-                    pg_catalog.quote_ident(pg_catalog.current_database()) AS database, \
-                    (SELECT coalesce(pg_catalog.string_agg(g.rolname::text, ', '), 'pg_read_all_stats, pg_read_server_files, pg_execute_server_program') \
+                    (SELECT coalesce(pg_catalog.string_agg(pg_catalog.quote_ident(g.rolname), ', '), '') \
                      FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid \
                      WHERE m.member = r.oid AND g.rolname ~ '^pg_') AS granted \
              FROM pg_catalog.pg_roles r WHERE r.rolname = $1",
@@ -31,44 +30,43 @@ pub async fn role(client: &Client, role: &str) -> Result<Vec<Finding>, Error> {
             .map(|r| (r, row.get(r)))
             .into();
     let has = |right: &str| rights.get(right).copied().unwrap_or(false);
-    let (database, granted): (String, String) = (row.get("database"), row.get("granted"));
+    let granted: String = row.get("granted");
     let quoted = quote_identifier(role);
+    let own = "give tenants a role of their own, that owns nothing and has SELECT, INSERT, UPDATE and DELETE on their tables, and let \
+               pgwarden connect as it; migrations go through an operator's login on another upstream";
     let table = [
-        ("superuser", Severity::High, "is a superuser", format!("ALTER ROLE {quoted} NOSUPERUSER;")),
-        ("bypassrls", Severity::Medium, "has BYPASSRLS", format!("ALTER ROLE {quoted} NOBYPASSRLS;")),
-        ("createrole", Severity::Medium, "has CREATEROLE", format!("ALTER ROLE {quoted} NOCREATEROLE;")),
-        ("replication", Severity::Medium, "has REPLICATION", format!("ALTER ROLE {quoted} NOREPLICATION;")),
+        ("superuser", Severity::High, "is a superuser", Vec::new(), own),
+        (
+            "bypassrls",
+            Severity::Medium,
+            "has BYPASSRLS",
+            Vec::new(),
+            "ALTER ROLE ... NOBYPASSRLS once the policies of its tables show each tenant its rows: tables with policies that do not would be empty",
+        ),
+        ("createrole", Severity::Medium, "has CREATEROLE", vec![format!("ALTER ROLE {quoted} NOCREATEROLE;")], ""),
+        ("replication", Severity::Medium, "has REPLICATION", vec![format!("ALTER ROLE {quoted} NOREPLICATION;")], ""),
         (
             "member",
             Severity::Medium,
             "is a member of a pg_read_* or pg_execute_* role",
-            format!("REVOKE {granted} FROM {quoted};"),
+            if granted.is_empty() { Vec::new() } else { vec![format!("REVOKE {granted} FROM {quoted};")] },
+            if granted.is_empty() { "it is one by another role: take that from it" } else { "" },
         ),
-        (
-            "owner",
-            Severity::Low,
-            "owns tables",
-            format!(
-                "REASSIGN OWNED BY {quoted} TO ...; GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA ... TO {quoted};"
-            ),
-        ),
+        ("owner", Severity::Low, "owns tables", Vec::new(), own),
         (
             "temp",
             Severity::Low,
             "may create temporary tables",
-            format!("REVOKE TEMP ON DATABASE {database} FROM PUBLIC, {quoted};"),
+            Vec::new(),
+            "REVOKE TEMP ON DATABASE, from PUBLIC as well, where the app and what else connects make none",
         ),
     ];
+    let why = "what the proxy's role may not do, no statement that slips through can do either";
     Ok(table
         .into_iter()
         .filter(|(right, ..)| has(right))
-        .map(|(_, severity, what, fix)| Finding {
-            severity,
-            check: "role-too-strong",
-            object: format!("role {role}"),
-            what: what.to_owned(),
-            why: "what the proxy's role may not do, no statement that slips through can do either",
-            fix,
+        .map(|(_, severity, what, sql, advice)| {
+            Finding::new(severity, "role-too-strong", format!("role {role}"), what, why).sql(sql).advice(advice)
         })
         .collect())
 }

@@ -58,7 +58,7 @@ fn operator(policy: &Policy, operator: &Operator) -> Option<Finding> {
     } else {
         return None;
     };
-    Some(Finding { severity, check, object: signature(policy, operator), what: what.to_owned(), why, fix })
+    Some(Finding::new(severity, check, signature(policy, operator), what, why).advice(fix))
 }
 
 /// `public.@@@ (integer, mood)`
@@ -103,7 +103,7 @@ fn cast(policy: &Policy, cast: &Cast) -> Option<Finding> {
         )
     };
     let what = format!("casts to it call the function {}", cast.function);
-    Some(Finding { severity, check, object: format!("type {}", cast.target), what, why, fix })
+    Some(Finding::new(severity, check, format!("type {}", cast.target), what, why).advice(fix))
 }
 
 fn is_refused(policy: &Policy, sql: &str) -> bool {
