@@ -19,9 +19,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tracing::info;
 
-use crate::config::Config;
-use crate::console::Console;
+use crate::config::{Config, Role};
 use crate::console::metrics::{Endpoint, Sources};
+use crate::console::{Console, Operations as _};
 use crate::pool::{CancelRegistry, Connector, NetConnector, Pools};
 use crate::session::workers::Workers;
 use crate::session::{AccessError, Listener, SharedState, Upstreams as _};
@@ -36,6 +36,9 @@ use upstreams::OpenUpstreams;
 
 /// At the start, clients wait for so long for the usage table to be read.
 const USAGE_WAIT: Duration = Duration::from_secs(5);
+
+/// So often it is said for whom nothing is enforced.
+const REMIND: Duration = Duration::from_secs(600);
 
 /// Why the proxy cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -149,6 +152,13 @@ impl Proxy {
         }
         let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         info!(addresses = addresses.join(", "), "pgwarden is ready");
+        let control = self.control.clone();
+        let reminding = tokio::spawn(async move {
+            loop {
+                warn_of_observed(&control.config());
+                tokio::time::sleep(REMIND).await;
+            }
+        });
         if let Some(endpoint) = &self.metrics {
             info!(address = %endpoint.address(), "metrics are served");
         }
@@ -160,11 +170,22 @@ impl Proxy {
                 serving.await;
             }
         }
+        reminding.abort();
         self.pools.close().await;
         if let Some(keeper) = self.keeper {
             keeper.stop().await;
         }
         info!("pgwarden has stopped");
+    }
+}
+
+/// Says for which logins nothing is enforced.
+fn warn_of_observed(config: &Config) {
+    for login in config.logins.iter().filter(|login| login.role == Role::Observed) {
+        tracing::warn!(
+            login = %login.name,
+            "login is OBSERVED: NOTHING is enforced for it, it reads and changes every tenant's rows (role = \"tenant\" guards it)"
+        );
     }
 }
 

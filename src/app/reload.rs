@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
-use super::check_policies;
 use super::rules::Rules;
 use super::tenants::TenantSource;
 use super::upstreams::OpenUpstreams;
+use super::{check_policies, warn_of_observed};
 use crate::catalog::{self, Catalog};
 use crate::checks::policy_of;
 use crate::config::{Config, ConfigErrors, Layout, Loaded, QuotaConfig, Tenant, Upstream, load};
@@ -182,6 +182,7 @@ impl Reloader {
                     warn!(keys = done.needs_restart.join(", "), "changed, but in force only after a restart");
                 }
                 info!(tenants = done.tenants, sessions = done.concerned, "configuration reloaded");
+                warn_of_observed(&self.config());
             }
             Err(error) => {
                 for line in error.lines() {

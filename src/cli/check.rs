@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use super::{ConfigArgs, conclude, print, runtime};
 use crate::catalog::LoadError;
 use crate::checks::{load_policy, tenants};
-use crate::config::{Config, Layout, Upstream};
+use crate::config::{Config, Layout, Role, Upstream};
 use crate::guard::TableRule;
 use crate::policy::{NoteLevel, tenants_of};
 use crate::tenant::LoginQuery;
@@ -44,6 +44,10 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     if errors > 0 {
         eprintln!("{errors} error{}", if errors == 1 { "" } else { "s" });
         return conclude(said, false);
+    }
+    let observed = config.logins.iter().filter(|login| login.role == Role::Observed).count();
+    if observed > 0 {
+        said.push_str(&format!("OBSERVED logins: {observed}; NOTHING is enforced for them\n"));
     }
     said.push_str(&format!(
         "{}: ok ({} tenants, {} logins, {} upstreams)\n",

@@ -82,6 +82,8 @@ pub struct Listen {
     pub addresses: Vec<SocketAddr>,
     /// TLS towards clients, if it is offered.
     pub tls: Option<ListenTls>,
+    /// Logins may be observed.
+    pub observe: bool,
     /// From accept to the end of authentication.
     pub login_timeout: Duration,
     /// After a request to stop, transactions may go on for so long.
@@ -551,6 +553,8 @@ pub enum Role {
     Tenant,
     /// Uses the console of pgwarden, and nothing else.
     Admin,
+    /// Acts for tenants, and nothing is enforced: what the guard would do is only told of.
+    Observed,
     /// Unguarded, always audited.
     Operator {
         /// Where it works when it names no tenant.

@@ -13,9 +13,16 @@ use crate::sql::fingerprint;
 /// The target of audit events.
 pub const TARGET: &str = "pgwarden::audit";
 
+/// The role of a login for which nothing is enforced.
+pub const OBSERVED: &str = "observed";
+
 /// A client was authenticated and may act for what it named, in this role.
 pub fn login_accepted(login: &LoginName, tenant: Option<&TenantName>, role: &str) {
     let tenant = tenant.map(tracing::field::display);
+    if role == OBSERVED {
+        tracing::warn!(target: TARGET, event = "login", %login, tenant, role, "login accepted: NOTHING is enforced for it");
+        return;
+    }
     tracing::info!(target: TARGET, event = "login", %login, tenant, role, "login accepted");
 }
 
@@ -93,6 +100,38 @@ pub fn quota(tenant: &TenantName, measure: &str, hard: bool, used: String, bound
 /// A session that acts for no tenant calls a function of `tenancy.without_tenant`.
 pub fn look_up(sql: &str) {
     tracing::info!(target: TARGET, event = "look_up", fingerprint = fingerprint(sql), bytes = sql.len(), "look-up without a tenant");
+}
+
+/// A statement of an observed login was sent that would have been refused, or that touches what is another tenant's.
+pub fn would_refuse(refusal: &Refusal, sql: &str, whose: &Whose<'_>) {
+    use RefusalKind as Kind;
+    let shape = Shape::of(sql);
+    refusals::count(Enforced::Observed, refusal, &shape, whose);
+    let (kind, code) = (refusal.kind.as_str(), refusal.error.code.as_str());
+    let object = refusal.object.as_deref().map(loggable);
+    let Shape { fingerprint, statement } = shape;
+    match refusal.kind {
+        Kind::Syntax | Kind::Undefined => {}
+        Kind::Relation
+        | Kind::Function
+        | Kind::Setting
+        | Kind::Statement
+        | Kind::ForeignTenant
+        | Kind::Unsupported
+        | Kind::Limit
+        | Kind::Verifier
+        | Kind::Witness => {
+            tracing::warn!(
+                target: TARGET, event = "would_refuse", kind, code, object, fingerprint, statement,
+                "statement of an observed login was sent that the guard refuses"
+            );
+        }
+    }
+}
+
+/// An observed login sent a statement: nothing was enforced.
+pub fn observed_statement(sql: &str) {
+    tracing::info!(target: TARGET, event = "observed", fingerprint = fingerprint(sql), bytes = sql.len(), "observed statement");
 }
 
 /// An operator sent a statement.

@@ -24,7 +24,6 @@ pub enum Enforced {
     /// The statement was not sent.
     Refused,
     /// It was sent: the session is only observed.
-    #[allow(dead_code)]
     Observed,
 }
 
@@ -117,11 +116,23 @@ pub(super) fn keep_statements(keep: bool) {
     KEEPS_STATEMENTS.store(keep, Ordering::Relaxed);
 }
 
+static NOT_JUDGED: AtomicU64 = AtomicU64::new(0);
+
 static LOGINS: AtomicU64 = AtomicU64::new(0);
 
 /// Counts a statement that was refused, or would have been. Mere mistakes are counted, and not told apart.
 pub(super) fn count(enforced: Enforced, refusal: &Refusal, shape: &Shape, whose: &Whose<'_>) {
     BOOK.lock().get_or_insert_default().count(enforced, refusal, shape, whose);
+}
+
+/// Counts a statement of an observed login that was too long to be looked at.
+pub fn count_not_judged() {
+    NOT_JUDGED.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Statements of observed logins that were too long to be looked at.
+pub fn not_judged() -> u64 {
+    NOT_JUDGED.load(Ordering::Relaxed)
 }
 
 /// Counts a login that was turned away.

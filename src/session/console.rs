@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use super::registry::SessionHandle;
+use crate::base::PgError;
 use crate::config::Login;
 use crate::pool::ClientKey;
 use crate::wire::backend::TransactionStatus;
@@ -38,14 +39,17 @@ const PARAMETERS: [(&str, &str); 7] = [
     ("standard_conforming_strings", "on"),
 ];
 
-/// AuthenticationOk, ParameterStatus, BackendKeyData, ReadyForQuery.
-pub(super) async fn greet(conn: &mut Conn, key: &ClientKey) -> Result<(), ConnError> {
+/// AuthenticationOk, ParameterStatus, BackendKeyData, a warning if there is one, ReadyForQuery.
+pub(super) async fn greet(conn: &mut Conn, key: &ClientKey, warning: Option<&PgError>) -> Result<(), ConnError> {
     let out = &mut conn.outbox;
     backend::authentication_ok(out);
     for (name, value) in PARAMETERS {
         backend::parameter_status(out, name, value)?;
     }
     backend::backend_key_data(out, key.process_id(), key.secret())?;
+    if let Some(warning) = warning {
+        backend::notice_response(out, "WARNING", warning);
+    }
     backend::ready_for_query(out, TransactionStatus::Idle);
     Ok(conn.flush().await?)
 }

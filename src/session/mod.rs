@@ -8,6 +8,7 @@ mod buffers;
 mod console;
 pub mod listener;
 pub mod login;
+mod observed;
 pub mod protocol;
 pub mod registry;
 pub mod relay;

@@ -171,6 +171,8 @@ impl Source for PoolSource {
         server.conn.inbox = link.input;
         server.known = Some(link.known);
         match condition {
+            // What an observed client has left on it nobody knows: its statements were not held to anything.
+            _ if self.place.observed => server.poison(),
             Condition::Clean => {}
             Condition::Abandoned => {
                 server.tx = TransactionStatus::Active;

@@ -8,28 +8,36 @@ use tracing::Span;
 use super::protocol::Observer;
 use crate::base::{LoginName, Refusal, TenantName};
 use crate::guard::PinReason;
-use crate::observe::refusals::Whose;
+use crate::observe::refusals::{self, Whose};
 use crate::observe::{audit, record_tenant};
+use crate::tenant::{Identity, Target};
 
 /// Observes one session.
 pub(super) struct Watcher {
     span: Span,
     login: LoginName,
+    /// Nothing is enforced.
+    observed: bool,
     tenant: Mutex<Option<TenantName>>,
 }
 
 impl Watcher {
     /// Of a session of this login; the tenant is the one that it acts for from the start.
-    pub fn new(span: Span, login: LoginName, tenant: Option<TenantName>) -> Self {
-        Self { span, login, tenant: Mutex::new(tenant) }
+    pub fn new(span: Span, identity: &Identity, tenant: Option<TenantName>) -> Self {
+        let observed = matches!(identity.target, Target::Observed { .. });
+        Self { span, login: identity.login.name.clone(), observed, tenant: Mutex::new(tenant) }
+    }
+
+    /// Tells of a statement as whose it is.
+    fn tell(&self, tell: impl FnOnce(&Whose<'_>)) {
+        let tenant = self.tenant.lock().clone();
+        self.span.in_scope(|| tell(&Whose { login: &self.login, tenant: tenant.as_ref() }));
     }
 }
 
 impl Observer for Watcher {
     fn refused(&self, refusal: &Refusal, sql: &str) {
-        let tenant = self.tenant.lock().clone();
-        let whose = Whose { login: &self.login, tenant: tenant.as_ref() };
-        self.span.in_scope(|| audit::refusal(refusal, sql, &whose));
+        self.tell(|whose| audit::refusal(refusal, sql, whose));
     }
 
     fn objected(&self, objection: &str, sql: &str) {
@@ -37,7 +45,18 @@ impl Observer for Watcher {
     }
 
     fn operator_statement(&self, sql: &str) {
-        self.span.in_scope(|| audit::operator_statement(sql));
+        self.span.in_scope(|| match self.observed {
+            true => audit::observed_statement(sql),
+            false => audit::operator_statement(sql),
+        });
+    }
+
+    fn would_refuse(&self, refusal: &Refusal, sql: &str) {
+        self.tell(|whose| audit::would_refuse(refusal, sql, whose));
+    }
+
+    fn not_judged(&self) {
+        refusals::count_not_judged();
     }
 
     fn looked_up(&self, sql: &str) {

@@ -92,6 +92,15 @@ pub enum Target {
     },
     /// The console of pgwarden itself.
     Console,
+    /// Nothing is enforced: what the guard would do is told of.
+    Observed {
+        /// Where the session works.
+        upstream: Arc<Upstream>,
+        /// The database there.
+        database: String,
+        /// The tenant that it named, if it did; else it may name tenants as it goes.
+        tenant: Option<Arc<Tenant>>,
+    },
     /// An operator on an upstream, unguarded.
     Operator {
         /// The upstream.
@@ -108,7 +117,9 @@ impl Target {
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         match self {
             Target::Tenant(tenant) => Some(&tenant.upstream),
-            Target::Unbound { upstream } | Target::Operator { upstream, .. } => Some(upstream),
+            Target::Unbound { upstream } | Target::Observed { upstream, .. } | Target::Operator { upstream, .. } => {
+                Some(upstream)
+            }
             Target::Console => None,
         }
     }
@@ -118,7 +129,7 @@ impl Target {
         match self {
             Target::Tenant(tenant) => Some(&tenant.upstream.database),
             Target::Unbound { upstream } => Some(&upstream.database),
-            Target::Operator { database, .. } => Some(database),
+            Target::Observed { database, .. } | Target::Operator { database, .. } => Some(database),
             Target::Console => None,
         }
     }
@@ -128,7 +139,7 @@ impl Target {
         match self {
             Target::Tenant(tenant) => Some(tenant),
             Target::Unbound { .. } | Target::Console => None,
-            Target::Operator { tenant, .. } => tenant.as_ref(),
+            Target::Observed { tenant, .. } | Target::Operator { tenant, .. } => tenant.as_ref(),
         }
     }
 }
@@ -261,7 +272,7 @@ impl Registry {
         // With a pattern any name is a tenant's, but for that of the database which is there for all.
         let derived = || {
             let shared = self.default_upstream().is_some_and(|upstream| upstream.database == name);
-            let any = login.role == Role::Tenant && login.tenants == TenantScope::All;
+            let any = matches!(login.role, Role::Tenant | Role::Observed) && login.tenants == TenantScope::All;
             any && !shared && self.derive(name).is_some()
         };
         self.enabled(Source::Database) && listed().unwrap_or_else(derived)
@@ -338,11 +349,11 @@ impl Registry {
         let no_tenant = || IdentifyError::NoTenant { login: login.name.to_string() };
         match (&login.role, &login.tenants) {
             (Role::Operator { .. } | Role::Admin, _) => Ok(None),
-            (Role::Tenant, TenantScope::Only(names)) if names.len() == 1 => {
+            (Role::Tenant | Role::Observed, TenantScope::Only(names)) if names.len() == 1 => {
                 let tenant = names.first().and_then(|name| self.tenant(name.as_str())).ok_or_else(no_tenant)?;
                 active(tenant).map(Some)
             }
-            (Role::Tenant, TenantScope::Only(_) | TenantScope::All) => {
+            (Role::Tenant | Role::Observed, TenantScope::Only(_) | TenantScope::All) => {
                 // A database that does not exist is said to, whether or not a tenant is called so.
                 let own = self.default_upstream().map_or("", |u| u.database.as_str());
                 self.check_database(login, own, database).map(|()| None)
@@ -365,6 +376,19 @@ impl Registry {
             (Role::Tenant, None) => {
                 let upstream = self.default_upstream().map(Arc::clone).ok_or_else(no_upstream)?;
                 Ok(Target::Unbound { upstream })
+            }
+            (Role::Observed, Some(tenant)) => {
+                self.check_database(login, &tenant.upstream.database, database)?;
+                Ok(Target::Observed {
+                    upstream: Arc::clone(&tenant.upstream),
+                    database: tenant.upstream.database.clone(),
+                    tenant: Some(tenant),
+                })
+            }
+            (Role::Observed, None) => {
+                let upstream = self.default_upstream().map(Arc::clone).ok_or_else(no_upstream)?;
+                let database = upstream.database.clone();
+                Ok(Target::Observed { upstream, database, tenant: None })
             }
             // It was sent to the console, or away.
             (Role::Admin, _) => Err(no_upstream()),
@@ -390,7 +414,7 @@ impl Registry {
     fn check_database(&self, login: &Login, own: &str, database: Option<&str>) -> Result<(), IdentifyError> {
         let Some(name) = database else { return Ok(()) };
         let by_default = match login.role {
-            Role::Tenant => self.default_upstream().is_some_and(|u| u.database == name),
+            Role::Tenant | Role::Observed => self.default_upstream().is_some_and(|u| u.database == name),
             Role::Operator { .. } | Role::Admin => false,
         };
         if name == own || by_default {

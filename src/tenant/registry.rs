@@ -131,8 +131,13 @@ impl Registry {
         match login.role {
             Role::Admin => true,
             Role::Operator { .. } => self.console.contains(&login.name),
-            Role::Tenant => false,
+            Role::Tenant | Role::Observed => false,
         }
+    }
+
+    /// The logins of the file, in no order.
+    pub fn logins(&self) -> impl Iterator<Item = &Arc<Login>> {
+        self.logins.values()
     }
 
     /// All tenants, in no order.

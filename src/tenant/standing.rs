@@ -87,7 +87,7 @@ impl Registry {
             Target::Unbound { upstream } => same_database(self.default_upstream(), upstream),
             Target::Console if self.may_use_console(now) => Ok(()),
             Target::Console => Err(Withdrawn::LoginChanged(login.name.clone())),
-            Target::Operator { upstream, tenant, .. } => {
+            Target::Observed { upstream, tenant, .. } | Target::Operator { upstream, tenant, .. } => {
                 if let Some(tenant) = tenant {
                     self.still_the_same(now, tenant)?;
                 }

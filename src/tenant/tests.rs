@@ -90,6 +90,10 @@ fn outcome(registry: &Registry, params: &StartupParams<'_>) -> Result<String, Id
         Target::Tenant(tenant) => format!("{}>{}@{}", identity.login.name, tenant.name, tenant.upstream.database),
         Target::Unbound { upstream } => format!("{}>?@{}", identity.login.name, upstream.database),
         Target::Console => format!("{}:console", identity.login.name),
+        Target::Observed { upstream, database, tenant } => {
+            let tenant = tenant.as_ref().map_or("-", |it| it.name.as_str());
+            format!("{}?{tenant}@{}/{database}", identity.login.name, upstream.name)
+        }
         Target::Operator { upstream, database, tenant } => {
             let tenant = tenant.as_ref().map_or("-", |t| t.name.as_str());
             format!("{}!{}/{database}:{tenant}", identity.login.name, upstream.name)

@@ -8,6 +8,7 @@ use crate::support::session::Endpoint;
 
 mod console;
 mod drain;
+mod observed;
 mod refusals;
 mod registry;
 mod reload;

@@ -39,6 +39,7 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     tenants_without_host(context, found);
     certificates_that_name(context, found);
     tokens_that_bind(context, found);
+    observed_logins(context, found);
     tables_in_a_tenants_hands(context, found);
 }
 
@@ -211,7 +212,7 @@ fn guarantees(context: &Context<'_>, found: &Found<'_>) {
 
 /// Names that a client may give for one thing and pgwarden takes for another.
 fn names_taken_for_others(context: &Context<'_>, found: &Found<'_>) {
-    let for_tenants = || found.logins.iter().all(|l| l.value.role == Role::Tenant);
+    let for_tenants = || found.logins.iter().all(|l| matches!(l.value.role, Role::Tenant | Role::Observed));
     if !found.more_tenants && found.tenants.is_empty() && for_tenants() {
         context.findings.warning(
             &(0..0),
@@ -286,6 +287,43 @@ fn certificates_that_name(context: &Context<'_>, found: &Found<'_>) {
     }
 }
 
+/// Nothing is enforced for an observed login: it takes two keys that say so, and a proof of who it is.
+fn observed_logins(context: &Context<'_>, found: &Found<'_>) {
+    let observes = found.listen.observe;
+    let mut observed = found.logins.iter().filter(|login| login.value.role == Role::Observed).peekable();
+    if observes && observed.peek().is_none() {
+        context.findings.warning(
+            &(0..0),
+            "listen.observe is on, and no login has the role \"observed\": all are guarded",
+            "remove it when the last login is guarded",
+        );
+    }
+    for login in observed {
+        let name = &login.value.name;
+        if !observes {
+            context.findings.error_hint(
+                &login.span,
+                format!("login \"{name}\" is to be observed, and [listen] does not allow it"),
+                "observe = true in [listen], if NOTHING is to be enforced for this login; else role = \"tenant\"",
+            );
+        } else if matches!(login.value.auth, LoginAuth::Trust) {
+            context.findings.error_hint(
+                &login.span,
+                format!("login \"{name}\" is to be observed, and proves nothing"),
+                "a password: nothing is enforced for it",
+            );
+        } else {
+            context.findings.warning(
+                &login.span,
+                format!(
+                    "login \"{name}\" is OBSERVED: NOTHING is enforced for it, it reads and changes every tenant's rows"
+                ),
+                "role = \"tenant\" guards it",
+            );
+        }
+    }
+}
+
 /// Logins that rely on tokens need rules for them; an operator's token must be its own.
 fn tokens_that_bind(context: &Context<'_>, found: &Found<'_>) {
     for login in found.logins.iter().filter(|l| matches!(l.value.auth, LoginAuth::Token | LoginAuth::OAuth)) {
@@ -296,10 +334,13 @@ fn tokens_that_bind(context: &Context<'_>, found: &Found<'_>) {
                 format!("login \"{name}\" is known by tokens, but there is no section [jwt]"),
                 "[jwt]\n          issuer = \"https://id.example.com\"\n          audience = \"pgwarden\"\n          public_keys = [\"issuer.pem\"]",
             ),
-            (Some(Some(tokens)), Role::Operator { .. }) if tokens.rules.login_claim.is_none() => {
+            (Some(Some(tokens)), role @ (Role::Operator { .. } | Role::Observed))
+                if tokens.rules.login_claim.is_none() =>
+            {
+                let who = if *role == Role::Observed { "observed login" } else { "operator" };
                 context.findings.error_hint(
                     &login.span,
-                    format!("any token of the issuer would serve as operator \"{name}\""),
+                    format!("any token of the issuer would serve as {who} \"{name}\""),
                     "login_claim = \"sub\" in [jwt]: the claim that must name the login",
                 );
             }

@@ -21,6 +21,7 @@ const LISTEN: Keys = Keys {
         "buffer_memory",
         "workers",
         "idle_timeout",
+        "observe",
     ],
     later: &["proxy_protocol"],
 };
@@ -49,6 +50,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>) -> Option<Listen> 
         tls,
         login_timeout: section.duration("login_timeout", Duration::from_millis(100)).unwrap_or(Duration::from_secs(15)),
         shutdown_timeout: section.duration("shutdown_timeout", Duration::ZERO).unwrap_or(Duration::from_secs(30)),
+        observe: section.bool("observe").is_some_and(|b| b.value),
         reuse_port: section.bool("reuse_port").is_some_and(|b| b.value),
         idle_timeout: section.duration("idle_timeout", Duration::ZERO).unwrap_or_default(),
         max_connections: section.number("max_connections", 1..=1_000_000).map_or(10_000, |n| n.value),

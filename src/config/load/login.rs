@@ -182,7 +182,7 @@ fn read_role(
         false => "tenant",
     };
     match word {
-        "tenant" => {
+        "tenant" | "observed" => {
             for key in ["upstream", "database"] {
                 if section.has(key) {
                     context.findings.error_hint(
@@ -192,7 +192,7 @@ fn read_role(
                     );
                 }
             }
-            Some(Role::Tenant)
+            Some(if word == "observed" { Role::Observed } else { Role::Tenant })
         }
         "admin" => {
             for key in ["upstream", "database", "tenants"] {
@@ -218,8 +218,8 @@ fn read_role(
             Some(Role::Operator { upstream, database: identifier(context, section, "database") })
         }
         other => {
-            let hint = did_you_mean(other, ["tenant", "operator", "admin"])
-                .unwrap_or_else(|| "\"tenant\", \"operator\" or \"admin\"".to_owned());
+            let hint = did_you_mean(other, ["tenant", "observed", "operator", "admin"])
+                .unwrap_or_else(|| "\"tenant\", \"observed\", \"operator\" or \"admin\"".to_owned());
             let message = format!("\"{other}\" is no role of a login");
             context.findings.error_hint(&section.span_of("role"), message, hint);
             None

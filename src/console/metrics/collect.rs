@@ -7,11 +7,12 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::MetricType;
 
-use crate::config::{Config, Measure, Upstream};
+use crate::config::{Config, Measure, Role, Upstream};
 use crate::guard::{WitnessCounts, witness_counts};
 use crate::observe::refusals::{self, Enforced};
 use crate::pool::{PoolStats, Pools};
-use crate::session::{Doing, SharedState};
+use crate::session::{Doing, SessionHandle, SharedState};
+use crate::tenant::Target;
 use crate::usage::{Account, Counts};
 
 /// In the place of a tenant's name; no tenant can be called like this.
@@ -73,8 +74,24 @@ impl Sources {
         let limit = u64::try_from(self.shared.max_connections).unwrap_or(u64::MAX);
         out.gauges("clients_limit", "Client connections that are accepted at one time", [(NO_LABELS, limit)])?;
         refused(out)?;
+        self.observed(out)?;
         out.counters("logins_refused", "Logins that were turned away", [(NO_LABELS, refusals::logins())])?;
         witness(out)
+    }
+
+    /// For whom nothing is enforced, and what would have been refused.
+    fn observed(&self, out: &mut Out<'_>) -> fmt::Result {
+        let registry = self.shared.registry.load();
+        let logins = registry.logins().filter(|login| login.role == Role::Observed).count() as u64;
+        out.gauges("observed_logins", "Logins for which NOTHING is enforced", [(NO_LABELS, logins)])?;
+        let is_observed = |handle: &Arc<SessionHandle>| {
+            handle.occupant().is_some_and(|it| matches!(it.target, Target::Observed { .. }))
+        };
+        let sessions = self.shared.directory.all().iter().filter(|it| is_observed(it)).count() as u64;
+        out.gauges("observed_sessions", "Sessions for which NOTHING is enforced", [(NO_LABELS, sessions)])?;
+        let not_judged = [(NO_LABELS, refusals::not_judged())];
+        out.counters("observed_not_judged", "Observed statements that were too long to be looked at", not_judged)?;
+        refusals_of(out, Enforced::Observed, &OBSERVED)
     }
 
     fn pools(&self, out: &mut Out<'_>) -> fmt::Result {
@@ -198,6 +215,15 @@ const REFUSED: Refusals = [
     ("refusals", "Statements that pgwarden refused"),
     ("refusals_by_login", "The same by login and tenant"),
     ("refusals_by_object", "The same by what they are about and the statement: the most frequent"),
+];
+
+const OBSERVED: Refusals = [
+    (
+        "observed_refusals",
+        "Statements of observed logins that were sent, and that the guard refuses, or of other tenants' rows",
+    ),
+    ("observed_refusals_by_login", "The same by login and tenant"),
+    ("observed_refusals_by_object", "The same by what they are about and the statement: the most frequent"),
 ];
 
 /// What was refused.

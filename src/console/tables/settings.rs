@@ -38,6 +38,7 @@ fn general(config: &Config, say: &mut impl FnMut(String, String, bool)) {
     let listen = &config.listen;
     say("config_file".to_owned(), config.path.display().to_string(), false);
     say("listen.address".to_owned(), list(&listen.addresses), false);
+    say("listen.observe".to_owned(), listen.observe.to_string(), true);
     say("listen.login_timeout".to_owned(), format!("{:?}", listen.login_timeout), true);
     say("listen.buffer_memory".to_owned(), listen.buffer_memory.to_string(), false);
     say("listen.max_logins".to_owned(), listen.max_logins.to_string(), false);

@@ -15,13 +15,14 @@ use tokio::time::timeout;
 use self::authenticate::{Arrival, refuse};
 use self::opening::Opening;
 use crate::base::{PgError, SqlState};
-use crate::config::{Layout, Login, Tenant};
+use crate::config::{Layout, Login, Role, Tenant};
 use crate::guard::value::TenantValue;
 use crate::guard::{Policy, TableRule};
 use crate::limits::Allowance;
 use crate::observe::SessionSpan;
 use crate::pool::Server;
 use crate::session::console::{ConsoleSession, greet as greet_console};
+use crate::session::observed::observation;
 use crate::session::protocol::{Env, Session};
 use crate::session::registry::{Occupant, SessionHandle};
 use crate::session::relay::{Condition, Source};
@@ -146,7 +147,8 @@ async fn open(
     }
     if let Target::Console = identity.target {
         let key = shared.cancel.register(message.version().has_long_cancel_keys());
-        greet_console(&mut conn, &key).await?;
+        let warning = nothing_enforced(shared);
+        greet_console(&mut conn, &key, warning.as_ref()).await?;
         return Ok(Admitted::Console(ConsoleSession { conn, login: identity.login, handle: Arc::clone(handle) }));
     }
     let allowance = allowance(shared, &identity);
@@ -195,9 +197,23 @@ async fn open(
             limits: Arc::clone(&shared.limiters),
         }));
     }
+    if let Target::Observed { tenant, .. } = &identity.target {
+        session = session.observed(observation(shared, &identity.login, tenant.as_deref(), &opening.place));
+    }
     session = session.limited(allowance, place);
     session.client_bytes(&conn.inbox);
     Ok(Admitted::LoggedIn(Box::new(LoggedIn { conn, session, source })))
+}
+
+/// What those who look after pgwarden are told: for which logins nothing is enforced.
+fn nothing_enforced(shared: &SharedState) -> Option<PgError> {
+    let registry = shared.registry.load();
+    let observed = registry.logins().filter(|login| login.role == Role::Observed);
+    let mut names: Vec<_> = observed.map(|login| format!("\"{}\"", login.name)).collect();
+    names.sort();
+    let message = || format!("NOTHING is enforced for logins that are observed: {}", names.join(", "));
+    (!names.is_empty())
+        .then(|| PgError::error(SqlState::WARNING, message()).hint("SHOW REFUSALS tells what would be refused."))
 }
 
 /// What the client calls itself, cut as Postgres cuts it.
@@ -212,7 +228,7 @@ fn application_name(message: &StartupMessage) -> &str {
 fn allowance(shared: &SharedState, identity: &Identity) -> Arc<Allowance> {
     let tenant = match &identity.target {
         Target::Tenant(tenant) => Some(&**tenant),
-        Target::Unbound { .. } | Target::Operator { .. } | Target::Console => None,
+        Target::Unbound { .. } | Target::Observed { .. } | Target::Operator { .. } | Target::Console => None,
     };
     shared.limiters.allowance(&identity.login, tenant)
 }
@@ -288,7 +304,11 @@ fn no_such_database(shared: &SharedState, identity: &Identity, error: PgError) -
             shared.upstreams.forget(&tenant.upstream);
             IdentifyError::unknown_tenant(&identity.login, &tenant.name).to_pg_error()
         }
-        Target::Tenant(_) | Target::Unbound { .. } | Target::Operator { .. } | Target::Console => error,
+        Target::Tenant(_)
+        | Target::Unbound { .. }
+        | Target::Observed { .. }
+        | Target::Operator { .. }
+        | Target::Console => error,
     }
 }
 
@@ -296,7 +316,9 @@ fn no_such_database(shared: &SharedState, identity: &Identity, error: PgError) -
 fn account(shared: &SharedState, target: &Target) -> Arc<usage::Account> {
     match target {
         Target::Tenant(tenant) => shared.ledger.account(tenant),
-        Target::Unbound { .. } | Target::Operator { .. } | Target::Console => shared.ledger.nobody(),
+        Target::Unbound { .. } | Target::Observed { .. } | Target::Operator { .. } | Target::Console => {
+            shared.ledger.nobody()
+        }
     }
 }
 
@@ -314,7 +336,7 @@ fn session(
         planners: shared.planners.clone(),
         limits: shared.manners.load().limits,
         account: account(shared, &identity.target),
-        observer: Arc::new(Watcher::new(span.span(), identity.login.name.clone(), tenant)),
+        observer: Arc::new(Watcher::new(span.span(), identity, tenant)),
     };
     Session::new(env, Arc::clone(&opening.place), opening.settings(), reported)
 }

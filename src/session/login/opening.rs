@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::base::{Mode, PgError, Refusal, Severity, SqlState, TenantKeys, key_setting};
-use crate::config::{Layout, Tenant};
+use crate::config::{Layout, PoolMode, Tenant};
 use crate::guard::{Effect, Guard, Protocol};
 use crate::session::protocol::{Backend, Settings};
 use crate::session::upstream::Upstream;
@@ -40,7 +40,7 @@ impl Opening {
             Target::Unbound { .. } => (TenantKeys::default(), shared_path(guard), BTreeMap::new()),
             // Opened elsewhere; were it opened here, nothing on any relation would be allowed.
             Target::Console => (TenantKeys::default(), BTreeMap::new(), BTreeMap::new()),
-            Target::Operator { tenant, .. } => {
+            Target::Operator { tenant, .. } | Target::Observed { tenant, .. } => {
                 let startup = tenant.as_deref().map(|tenant| schema_path(tenant, guard)).unwrap_or_default();
                 (TenantKeys::default(), BTreeMap::new(), startup)
             }
@@ -62,22 +62,27 @@ pub(in crate::session) fn no_place() -> PgError {
 
 /// Where a session on `target` works.
 pub(in crate::session) fn place(target: &Target, upstream: &Upstream) -> Option<Arc<Backend>> {
+    let observed = matches!(target, Target::Observed { .. });
     let (mode, role) = match target {
         Target::Tenant(tenant) => match &tenant.layout {
             Layout::Schema { role, .. } => (tenant.layout.mode(), role.as_deref()),
             Layout::Shared | Layout::Database => (tenant.layout.mode(), None),
         },
         Target::Unbound { .. } | Target::Console => (Mode::Shared, None),
-        Target::Operator { .. } => (Mode::Operator, None),
+        Target::Operator { .. } | Target::Observed { .. } => (Mode::Operator, None),
     };
+    // An observed client has its server connection for itself, as it has without pgwarden.
+    let pool_mode = if observed { PoolMode::Session } else { upstream.pool.settings().mode };
+    let kind = if observed { "Observed" } else { "" };
     Some(Arc::new(Backend {
         upstream: Arc::clone(target.upstream()?),
         database: target.database()?.to_owned(),
         guard: Arc::clone(&upstream.guard),
         catalog: Arc::clone(&upstream.catalog),
-        planning_context: format!("{mode:?} {role:?}").into(),
+        planning_context: format!("{kind}{mode:?} {role:?}").into(),
         mode,
-        pool_mode: upstream.pool.settings().mode,
+        pool_mode,
+        observed,
     }))
 }
 

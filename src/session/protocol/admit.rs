@@ -40,6 +40,7 @@ impl Session {
                 if guarded.plans().iter().any(|plan| plan.looks_up()) {
                     self.env.observer.looked_up(sql);
                 }
+                self.observe_text(backend, protocol, sql);
                 Ok((guarded, epoch))
             }
             Err(refusal) if self.may_be_new(&refusal) => Err(Wait::Refresh(Arc::clone(backend)).into()),
@@ -172,7 +173,7 @@ impl Session {
         }
     }
 
-    /// Whether the session is an operator's.
+    /// Whether the session is an operator's, or observed: nothing is enforced.
     pub(super) fn is_operator(&self) -> bool {
         self.context.backend.mode == Mode::Operator
     }

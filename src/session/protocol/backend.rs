@@ -23,13 +23,18 @@ pub struct Backend {
     pub planning_context: Arc<str>,
     /// When server connections go back.
     pub pool_mode: PoolMode,
+    /// Nothing is enforced here: no guarded session gets a server connection after one of these.
+    pub observed: bool,
 }
 
 impl Backend {
     /// Whether both are the same one.
     pub fn is(&self, other: &Backend) -> bool {
         std::ptr::eq(self, other)
-            || (self.upstream.name == other.upstream.name && self.database == other.database && self.mode == other.mode)
+            || (self.upstream.name == other.upstream.name
+                && self.database == other.database
+                && self.mode == other.mode
+                && self.observed == other.observed)
     }
 }
 

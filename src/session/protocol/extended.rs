@@ -116,9 +116,10 @@ impl Session {
             return Ok(());
         }
         let statement = self.on_server(bind.statement, Some(bind))?;
-        let written = self
-            .check_values(&statement, bind)
-            .and_then(|()| self.write_bind(&statement, bind).map_err(|error| error.to_pg()));
+        let written = self.check_values(&statement, bind).and_then(|()| {
+            self.observe_bind(&statement, bind);
+            self.write_bind(&statement, bind).map_err(|error| error.to_pg())
+        });
         if let Err(error) = written {
             // That is so only if there is such a statement.
             if self.server.replies.may_have_failed_to_parse(bind.statement) {
@@ -195,7 +196,9 @@ impl Session {
         self.ready_to_send()?;
         frontend::describe(&mut self.server.out, Target::Portal(name)).map_err(|error| error.to_pg())?;
         self.server.sent_extended();
-        self.server.replies.forward(Kind::DescribePortal);
+        let observed = self.observation.as_ref().and_then(|_| self.prepared.portals.get(name));
+        let runs = observed.map(|portal| Arc::clone(&portal.statement));
+        self.server.replies.forward(Kind::DescribePortal(runs));
         Ok(())
     }
 
@@ -205,6 +208,7 @@ impl Session {
             return Ok(());
         }
         self.ready_to_execute(execute.portal)?;
+        self.observe_execute();
         if let Some(portal) = self.prepared.portals.get(execute.portal)
             && let Some(error) = self.statement_over_quota(&portal.statement)
         {

@@ -118,7 +118,7 @@ impl Session {
             | Kind::Close(Closes::Own)
             | Kind::OwnBind
             | Kind::DescribeStatement(_)
-            | Kind::DescribePortal
+            | Kind::DescribePortal(_)
             | Kind::Execute(_)
             | Kind::Sync
             | Kind::Loaded => {}
@@ -210,7 +210,7 @@ fn statement_of(expected: &Expected) -> Option<&Statement> {
         },
         Kind::Parse { .. }
         | Kind::Query(_)
-        | Kind::DescribePortal
+        | Kind::DescribePortal(_)
         | Kind::Close(_)
         | Kind::Sync
         | Kind::Local { .. }

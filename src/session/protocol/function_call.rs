@@ -7,7 +7,7 @@ use super::Session;
 use super::Wait;
 use super::not_ready::NotReady;
 use super::replies::{Kind, Run, Subject};
-use crate::base::{Mode, Oid, PgError, SqlState};
+use crate::base::{Mode, Oid, PgError, Refusal, RefusalKind, SqlState};
 use crate::catalog::Function;
 use crate::guard::Protocol;
 use crate::sql::quote_identifier;
@@ -33,6 +33,7 @@ impl Session {
         };
         let sql = said_in_sql(function);
         let planned = self.plan(Protocol::Extended { param_types: &function.arg_types }, &sql)?;
+        self.observe_function_call(&sql);
         if planned.guarded.plans().iter().any(|plan| plan.rewritten || !plan.checks.is_empty()) {
             return Err(no_function_calls().into());
         }
@@ -52,6 +53,18 @@ impl Session {
         let run = Run::new(Subject::Script(Box::new(planned.guarded)));
         self.server.replies.forward(Kind::Query(run));
         Ok(())
+    }
+}
+
+impl Session {
+    /// Tenants of the shared tables may make none.
+    fn observe_function_call(&self, sql: &str) {
+        let observed = self.observation.as_deref().map(|observation| observation.tenant().map(|it| it.mode.clone()));
+        if let Some(None | Some(Mode::Shared | Mode::Schema(_))) = observed {
+            let error = Box::new(no_function_calls());
+            let refusal = Refusal { kind: RefusalKind::Statement, object: Some("FunctionCall".into()), error };
+            self.env.observer.would_refuse(&refusal, sql);
+        }
     }
 }
 

@@ -24,6 +24,8 @@ mod locks;
 mod metering;
 mod moving;
 mod not_ready;
+mod observation;
+mod observed_rows;
 mod offload;
 mod outline;
 mod parts;
@@ -59,6 +61,7 @@ use std::sync::Arc;
 pub use backend::Backend;
 pub use metering::Overdue;
 pub use not_ready::Wait;
+pub use observation::{FindTenant, Observation, ObservedTenant};
 pub use offload::{PlanRequest, PlannerPool};
 pub use server_state::ServerState;
 pub use settings::Settings;
@@ -107,6 +110,11 @@ pub trait Observer: Send + Sync {
     fn operator_statement(&self, sql: &str);
     /// A session that acts for no tenant calls a function that tells whose something is.
     fn looked_up(&self, sql: &str);
+    /// A statement of an observed session was sent that would have been refused, or that touches what is another tenant's. `sql`
+    /// must not be logged as it is.
+    fn would_refuse(&self, refusal: &crate::base::Refusal, sql: &str);
+    /// One was sent that is too long to be looked at.
+    fn not_judged(&self);
     /// The session acts for another tenant from now on.
     fn acts_for(&self, tenant: Option<&crate::base::TenantName>);
     /// The server connection stays with the client from now on.
@@ -180,6 +188,8 @@ pub struct Session {
     replay: BatchReplay,
     limits: Limits,
     stats: SessionStats,
+    /// Nothing is enforced: what statements are judged by beside that.
+    observation: Option<Box<Observation>>,
 }
 
 impl Session {
@@ -197,6 +207,7 @@ impl Session {
             replay: BatchReplay::default(),
             limits: Limits::default(),
             stats,
+            observation: None,
         }
     }
 

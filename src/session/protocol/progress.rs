@@ -32,7 +32,7 @@ impl Session {
         let Some(expected) = self.server.replies.head() else { return Err(Broken::unexpected(tag)) };
         match (&expected.kind, tag) {
             (Kind::Query(_), b'T' | b'D' | b'd' | b'V') | (Kind::Execute(_), b'D' | b'd') => Ok(()),
-            (Kind::DescribeStatement(_) | Kind::DescribePortal, b'T') => {
+            (Kind::DescribeStatement(_) | Kind::DescribePortal(_), b'T') => {
                 self.completed();
                 Ok(())
             }
@@ -192,7 +192,7 @@ fn step(kind: &Kind, tag: u8) -> Result<Step, Broken> {
         (Kind::Query(_) | Kind::Execute(_), b'H') => Step::CopyOut,
         (Kind::Query(_) | Kind::Execute(_), b'c') | (Kind::DescribeStatement(_), b't') => Step::Part,
         (Kind::Parse { .. }, b'1') | (Kind::Bind { .. } | Kind::OwnBind, b'2') | (Kind::Close(_), b'3') => Step::Last,
-        (Kind::DescribeStatement(_) | Kind::DescribePortal, b'n') => Step::Last,
+        (Kind::DescribeStatement(_) | Kind::DescribePortal(_), b'n') => Step::Last,
         _ => return Err(Broken::unexpected(tag)),
     })
 }

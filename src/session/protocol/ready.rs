@@ -46,6 +46,7 @@ impl Session {
                 self.prepared.portals.clear();
             }
             self.transaction_ended();
+            self.observed_transaction_ended();
         }
         Ok(())
     }

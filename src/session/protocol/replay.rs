@@ -99,7 +99,7 @@ impl Session {
             }
             Kind::Parse { server: None, .. }
             | Kind::OwnBind
-            | Kind::DescribePortal
+            | Kind::DescribePortal(_)
             | Kind::Close(_)
             | Kind::Sync
             | Kind::Loaded

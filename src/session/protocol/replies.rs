@@ -163,8 +163,8 @@ pub enum Kind {
     OwnBind,
     /// Describe of a statement: ParameterDescription, then RowDescription or NoData.
     DescribeStatement(Arc<Statement>),
-    /// Describe of a portal: RowDescription or NoData.
-    DescribePortal,
+    /// Describe of a portal, and what it runs, where the session is observed: RowDescription or NoData.
+    DescribePortal(Option<Arc<Statement>>),
     /// Execute: up to CommandComplete, EmptyQueryResponse or PortalSuspended.
     Execute(Run),
     /// Close: CloseComplete.
@@ -418,7 +418,7 @@ impl Replies {
         let sync = self.queue.iter().position(|e| matches!(e.kind, Kind::Sync));
         let end = sync.unwrap_or(self.queue.len());
         let harmless = |e: &Expected| {
-            matches!(e.kind, Kind::Close(_) | Kind::DescribePortal | Kind::DescribeStatement(_) | Kind::Local { .. })
+            matches!(e.kind, Kind::Close(_) | Kind::DescribePortal(_) | Kind::DescribeStatement(_) | Kind::Local { .. })
                 || matches!(e.disposition, Disposition::Swallow(InternalQuery::Prepared))
         };
         let rest = self.queue.len() - end;

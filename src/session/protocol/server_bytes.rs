@@ -94,6 +94,9 @@ impl Session {
             }
             self.pass_rows(input)?;
             let Some(head) = peek_head(input, &UpstreamLimits)? else { return Ok(()) };
+            if head.tag == b'T' {
+                self.observe_columns(input, head);
+            }
             if let b'D' | b'd' | b'V' = head.tag {
                 self.check_budget(head.frame_len());
             }
@@ -130,7 +133,9 @@ impl Session {
             bytes += row.len();
             rest = after;
         }
-        self.client.out.extend_from_slice(input.get(..bytes).unwrap_or_default());
+        let passed = input.get(..bytes).unwrap_or_default();
+        self.observe_rows(passed);
+        self.client.out.extend_from_slice(passed);
         self.stats.rows(rows, bytes);
         self.spend(messages, bytes as u64);
         *input = rest;

@@ -21,6 +21,7 @@ impl Session {
     pub(super) fn note_unguarded(&mut self, setting: &str) {
         if self.context.unguarded == UnguardedNotice::Untold
             && self.is_operator()
+            && self.observation.is_none()
             && self.context.backend.guard.policy().setting.eq_ignore_ascii_case(setting)
         {
             self.context.unguarded = UnguardedNotice::Due;

@@ -11,6 +11,7 @@ use bytes::{BufMut, BytesMut};
 use super::encode::{frame, put_count};
 use super::error::{WireError, utf8};
 use super::reader::{Codes, Oids, Reader};
+use crate::base::Oid;
 
 /// Status byte of ReadyForQuery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -182,7 +183,38 @@ impl<'a> CopyResponse<'a> {
     }
 }
 
-/// `D`: the values of one row. Rows of clients are never read; this is for what pgwarden itself asks.
+/// A column of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    /// The table that it is of; 0: of none.
+    pub table: Oid,
+    /// Which of its columns.
+    pub attribute: i16,
+    /// Format code of its values.
+    pub format: u16,
+}
+
+/// `T`: the columns of the rows to come. Only what a session does that is observed needs them.
+///
+/// # Errors
+/// If the body is not well-formed.
+pub fn row_description(body: &[u8]) -> Result<Vec<Field>, WireError> {
+    let mut reader = Reader::new("RowDescription", body);
+    let count = reader.u16()?;
+    // Not more than the body can hold: each column has 19 bytes at least.
+    let mut fields = Vec::with_capacity(usize::from(count).min(body.len() / 19));
+    for _ in 0..count {
+        reader.cstr()?;
+        let (table, attribute) = (reader.u32()?, reader.u16()?.cast_signed());
+        // Type, its size and its modifier.
+        reader.take(10)?;
+        fields.push(Field { table, attribute, format: reader.u16()? });
+    }
+    reader.end()?;
+    Ok(fields)
+}
+
+/// `D`: the values of one row. Rows of clients are read where a session is observed only; this is for what pgwarden itself asks.
 ///
 /// # Errors
 /// If the body is not well-formed.

@@ -108,6 +108,15 @@ impl Observer for Seen {
         self.0.lock().unwrap().push(format!("looked up {sql}"));
     }
 
+    fn would_refuse(&self, refusal: &Refusal, _: &str) {
+        let object = refusal.object.as_deref().unwrap_or("-");
+        self.0.lock().unwrap().push(format!("would refuse {} {object}", refusal.kind.as_str()));
+    }
+
+    fn not_judged(&self) {
+        self.0.lock().unwrap().push("not judged".to_owned());
+    }
+
     fn acts_for(&self, tenant: Option<&crate::base::TenantName>) {
         self.0.lock().unwrap().push(format!("acts for {tenant:?}"));
     }
@@ -152,6 +161,7 @@ fn backend(database: &str, pool_mode: PoolMode, mode: Mode, seen: &Arc<Seen>) ->
         guard: Arc::new(Guard::new(Arc::new(policy), planner as Planner)),
         catalog: seen.clone(),
         planning_context: format!("test {mode:?}").into(),
+        observed: false,
         mode,
         pool_mode,
     })
