@@ -27,6 +27,9 @@ fn refusals_are_listed_with_object_and_hint() {
     a.extended("INSERT INTO customers (tenant_id, email, name) VALUES ($1, 'hunter', 'n')", &[Some("2")])
         .refused("42501");
     a.simple("SELECT nonesuch FROM hunter2").refused("42P01");
+    app.simple("SET app.tenant_id = 'sa'").refused("28000");
+    app.simple("/* tenant='da' */ SELECT 1").refused("28000");
+    app.extended("SELECT set_config('app.tenant_id', $1, false)", &[Some("sb")]).refused("28000");
 
     let tags = shown(&proxy, "REFUSALS", "public.order_tags");
     let [row] = tags.as_slice() else { panic!("{tags:?}") };
@@ -44,7 +47,7 @@ fn refusals_are_listed_with_object_and_hint() {
         assert!(rows.len() == 1 && rows[0][6].contains(hint), "{object}: {rows:?}");
     }
     let (_, all) = psql(&console(&proxy).url(), "SHOW LAST_REFUSALS");
-    assert!(all.starts_with("refused|1|foreign_tenant|tenant column|"), "the last is the first: {all}");
+    assert!(all.starts_with("refused|3|foreign_tenant|app.tenant_id|28000|"), "the last is the first: {all}");
     assert!(!all.contains("hunter"), "neither literals nor mistakes: {all}");
 
     // The audit line has it all, and the text where that is wanted: from a reload on.

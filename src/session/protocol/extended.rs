@@ -152,7 +152,9 @@ impl Session {
             declared: statement.declared.get(usize::from(number) - 1).copied().unwrap_or(0),
         });
         statement.guarded.check_bind(&values.collect::<Vec<_>>()).map_err(|refusal| {
-            self.env.observer.refused(&refusal, &statement.text());
+            let text = statement.text();
+            let written = statement.origin.as_ref().map_or(&*text, |origin| &*origin.text);
+            self.env.observer.refused(&refusal, written);
             *refusal.error
         })
     }

@@ -118,7 +118,7 @@ impl Session {
         statement: Arc<Statement>,
         bind: &Bind<'_>,
     ) -> Result<Arc<Statement>, PgError> {
-        let (Step::Switch { value: Value::Param, scope, form }, Some(switching)) =
+        let (Step::Switch { value: Value::Param, scope, form }, Some(_)) =
             (&statement.step, self.context.switching.as_ref())
         else {
             return Ok(statement);
@@ -127,7 +127,7 @@ impl Session {
         let name = std::str::from_utf8(given).map_err(|_| {
             PgError::error(SqlState::CHARACTER_NOT_IN_REPERTOIRE, "the tenant's name is not valid UTF-8")
         })?;
-        let to = switching.resolve(name)?;
+        let to = self.resolve_named(name)?;
         let key = to.as_ref().and_then(|acting| acting.keys.default.as_deref()).unwrap_or_default();
         let guarded =
             context::switch(&self.context.backend.guard.policy(), *scope, form, None, key).map_err(|it| *it.error)?;

@@ -182,7 +182,7 @@ impl Session {
 
     /// All statements for nobody are one to the observer.
     fn told_no_tenant(&self, policy: &Policy) {
-        self.env.observer.would_refuse(&no_tenant(&policy.setting).about(&policy.setting), "");
+        self.env.observer.would_refuse(&no_tenant(&policy.setting), "");
     }
 
     fn observe_name(&mut self, policy: &Policy, name: &str, scope: Scope) {

@@ -118,12 +118,14 @@ impl Session {
     }
 
     fn change_of(&self, step: &Step, current: &CurrentTenant) -> Result<Change, NotReady> {
-        let Some(switching) = self.context.switching.as_ref() else { return Ok(Change::None) };
+        if self.context.switching.is_none() {
+            return Ok(Change::None);
+        }
         Ok(match step {
             Step::None | Step::Begin(_) | Step::Show(_) => Change::None,
             Step::Switch { value, scope, .. } => {
                 let to = match value {
-                    Value::Text(name) => switching.resolve(name)?,
+                    Value::Text(name) => self.resolve_named(name)?,
                     // Known at Bind.
                     Value::Param | Value::Default => None,
                 };
@@ -156,7 +158,11 @@ fn ties(guarded: &Guarded) -> bool {
 
 /// 28000 as a refusal.
 pub(super) fn no_tenant(setting: &str) -> Refusal {
-    Refusal { kind: RefusalKind::ForeignTenant, object: None, error: Box::new(tenant_required(setting)) }
+    Refusal {
+        kind: RefusalKind::ForeignTenant,
+        object: Some(setting.into()),
+        error: Box::new(tenant_required(setting)),
+    }
 }
 
 /// SHOW is answered by a SELECT.

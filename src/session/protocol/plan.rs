@@ -84,8 +84,8 @@ impl Session {
     }
 
     fn named_in_comment(&self, sql: &str) -> Result<Option<CurrentTenant>, PgError> {
-        let Some(switching) = self.context.switching.as_ref() else { return Ok(None) };
-        context::comment(sql).map(|name| switching.resolve(name)).transpose()
+        let named = context::comment(sql).filter(|_| self.context.switching.is_some());
+        named.map(|name| self.resolve_named(name)).transpose()
     }
 
     fn plan_plain(

@@ -11,7 +11,7 @@ use super::replies::{Closes, Disposition, InternalQuery, Kind, Run, Subject};
 use super::tenant_context::{CurrentTenant, TenantContext, Tenants, Variable, same};
 use super::ties::Ties;
 use super::{Backend, Batch, Hold, Pin, Session, Wait};
-use crate::base::{Mode, PgError, SqlState, TenantKeys};
+use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState, TenantKeys};
 use crate::guard::PinReason;
 use crate::guard::context::{self, Scope, TransactionStep};
 use crate::wire::backend::{CommandComplete, TransactionStatus};
@@ -134,6 +134,19 @@ impl Session {
         self.context.switching = Some(Box::new(Switching::new(tenants, Arc::clone(&self.context.backend))));
         self.context.settings.reserve(&self.context.backend.guard.policy().setting);
         self
+    }
+
+    /// The tenant that the client names. That it may not act for one is a refusal like others.
+    pub(super) fn resolve_named(&self, name: &str) -> Result<CurrentTenant, PgError> {
+        let Some(switching) = self.context.switching.as_ref() else { return Ok(None) };
+        switching.resolve(name).inspect_err(|error| {
+            if error.code == SqlState::INVALID_AUTHORIZATION {
+                let setting = &self.context.backend.guard.policy().setting;
+                let (kind, error) = (RefusalKind::ForeignTenant, Box::new(error.clone()));
+                let refusal = Refusal { kind, object: Some(setting.as_str().into()), error };
+                self.env.observer.refused(&refusal, &format!("SET {setting} = ''"));
+            }
+        })
     }
 
     /// Who the client asked to act for.
