@@ -562,6 +562,19 @@ fn with_tags() -> World {
         .foreign_key("public.notes", "tag_id", "public.tags", "order_id")
 }
 
+/// Why a relation has no rule is known to the guard, for its hint; and pgwarden's own tables are nothing to tell of.
+#[test]
+fn what_is_left_out_says_why() {
+    let own = [("billing.usage", "count"), ("billing.usage_writers", "name"), ("public.pgwarden_tenants", "name")];
+    let own = own.iter().fold(with_tags(), |world, (name, column)| world.table(name, &[(column, TEXT)]));
+    let (policy, notes) = own.through("public.notes", "other").shared("public.log").build();
+    let why = |name: &str| policy.left_out.get(&q(name)).map(|why| why.to_string()).unwrap_or_default();
+    assert!(why("public.tags").contains("{ through = \"order_id\" }"), "{}", why("public.tags"));
+    assert!(why("public.notes").contains("no foreign key of \"other\""), "{}", why("public.notes"));
+    assert_eq!((why("public.log").as_str(), why("public.orders").as_str()), ("", ""));
+    assert!(!notes.iter().any(|note| note.to_string().contains("usage") || note.to_string().contains("pgwarden_")));
+}
+
 #[test]
 fn tables_belong_through_a_foreign_key() {
     let orders = ("public.orders", "tenant_id:pg_catalog.int4:-");
