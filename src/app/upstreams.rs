@@ -15,6 +15,7 @@ use super::rules::{Place, Rules, with_database};
 use crate::base::{PgError, SqlState, TenantName};
 use crate::config;
 use crate::connect::ServerTarget;
+use crate::control::Notifications;
 use crate::guard::{Guard, Policy, plan_statements};
 use crate::pool::{PoolKey, Pools};
 use crate::session::{Upstream, Upstreams};
@@ -163,6 +164,7 @@ impl OpenUpstreams {
         if reconnect {
             info!(upstream = %now.name, "server connections are replaced as transactions end");
         }
+        open.parts.notifications.reload(Arc::clone(now), elsewhere);
         open.keeper.reload(now, reconnect, elsewhere);
     }
 
@@ -186,8 +188,10 @@ impl OpenUpstreams {
         let _entered = self.runtime.enter();
         let empty = Policy { enforcement: upstream.enforcement, ..Policy::empty() };
         let guard = Arc::new(Guard::new(Arc::new(empty), plan_statements));
+        let notifications = Notifications::new(Arc::clone(&upstream));
         let keeper = Keeper::new(Arc::clone(&self.rules), Arc::clone(&guard), upstream);
-        Ok(Open { parts: Upstream { pool, guard, catalog: Arc::new(Hook(Arc::clone(&keeper))) }, keeper })
+        let catalog = Arc::new(Hook(Arc::clone(&keeper)));
+        Ok(Open { parts: Upstream { pool, guard, catalog, notifications }, keeper })
     }
 }
 

@@ -20,6 +20,9 @@ pub enum ControlError {
     /// It took longer than it may.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// The connection was closed.
+    #[error("the connection was lost")]
+    Lost,
     /// All connections of a pool were in use for as long as one may be waited for.
     #[error("no connection became free within {0:?}")]
     Busy(Duration),
@@ -49,9 +52,14 @@ impl ControlError {
                     let error = UpstreamError { code, message: db.message().to_owned() };
                     ConnectError::Upstream(error).to_client(upstream)
                 }
-                None => ConnectError::Broken(std::io::ErrorKind::UnexpectedEof.into()).to_client(upstream),
+                None => lost(upstream),
             },
+            ControlError::Lost => lost(upstream),
             ControlError::Target(_) => return None,
         })
     }
+}
+
+fn lost(upstream: &UpstreamName) -> PgError {
+    ConnectError::Broken(std::io::ErrorKind::UnexpectedEof.into()).to_client(upstream)
 }

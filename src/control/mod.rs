@@ -4,6 +4,7 @@
 mod connection;
 mod error;
 mod listening;
+mod notifications;
 mod pool;
 #[cfg(test)]
 mod tests;
@@ -11,4 +12,5 @@ mod tests;
 pub use connection::connect;
 pub use error::ControlError;
 pub use listening::{Listening, hear, listen, listen_to};
+pub use notifications::{Joining, Listener, Notifications};
 pub use pool::{AsRole, Connecting, Lease, Pool, PoolLimits};

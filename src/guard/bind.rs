@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::channels::ChannelSpace;
 use super::plan::{Effect, Piece, PinReason, Plan, StatementKind, TenantCheck};
 use super::service::Script;
 use super::value::TenantValue;
 use crate::base::{Oid, Refusal, RefusalKind, SqlState, TenantKeys};
-use crate::sql::{literal_pieces, position_in};
+use crate::sql::{literal_pieces, position_in, quote_identifier};
 
 /// A statement may end in a comment that was not taken out: what separates it from the next must not stand in it.
 const SEPARATOR: &str = "\n;";
@@ -210,6 +211,10 @@ impl Guarded {
                 Piece::Text(text) => put(text),
                 Piece::Slot(slot) => put_slot(put, plan, values, *slot, self.script.extended && !plan.inline_slots),
                 Piece::Literal(i) => put(self.script.literal_token(*i)),
+                Piece::Channel { slot, kind, name } => {
+                    let space = ChannelSpace::of_key(values.get(*slot).map_or("", |key| key));
+                    put(&quote_identifier(&kind.of(&space, name)));
+                }
             }
         }
     }

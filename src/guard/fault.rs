@@ -60,6 +60,8 @@ faults! {
     Assignment "assignment",
     /// The tenant's key in the keys of advisory locks.
     LockKeys "lock-keys",
+    /// The tenant's key in the names of channels.
+    Channels "channels",
     /// The masks of system relations.
     Mask "mask",
     /// The rules for functions.

@@ -6,6 +6,7 @@
 //! that one cache entry serves them all.
 
 mod bind;
+mod channels;
 pub mod context;
 pub mod copy_rows;
 pub mod copy_stream;
@@ -29,6 +30,7 @@ mod verify;
 mod witness;
 
 pub use bind::{BindValue, Guarded};
+pub use channels::{ChannelName, ChannelSpace, Listening};
 pub(crate) use gate::extension_is_safe;
 pub use gate::startup_setting;
 pub use plan::*;

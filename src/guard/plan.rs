@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::channels::{ChannelName, Listening};
 use crate::base::{KeyName, Oid, QualifiedName};
 
 /// How the statement arrived, which decides how the tenant's value is put into it.
@@ -36,6 +37,15 @@ pub enum Piece {
     Slot(usize),
     /// Literal number `i` of the client's text, where plans are shared by texts that differ in it.
     Literal(usize),
+    /// An identifier: what a name of the client's for a channel stands for.
+    Channel {
+        /// Slot with the tenant's key.
+        slot: usize,
+        /// What of the channel.
+        kind: ChannelName,
+        /// The name as the client wrote it.
+        name: Arc<str>,
+    },
 }
 
 /// A value in the client's statement that must be the tenant's own.
@@ -150,6 +160,8 @@ pub enum Effect {
     Locks(u16),
     /// It gives advisory locks back.
     Unlocks,
+    /// LISTEN or UNLISTEN where channels are each tenant's own: its mark is put on the server connection.
+    Listens(Listening),
     /// It draws from a sequence.
     Draws,
     /// It runs what may draw from one, and is not looked into.
@@ -341,6 +353,11 @@ impl std::fmt::Display for Effect {
             Effect::CatalogChanged => f.write_str("changes the schema: the catalog is read again"),
             Effect::Locks(count) => write!(f, "takes advisory locks: {count}"),
             Effect::Unlocks => f.write_str("gives advisory locks back"),
+            Effect::Listens(Listening::Start(channel)) => write!(f, "listens on the tenant's channel \"{channel}\""),
+            Effect::Listens(Listening::Stop(channel)) => {
+                write!(f, "listens no more on the tenant's channel \"{channel}\"")
+            }
+            Effect::Listens(Listening::StopAll) => f.write_str("listens on no channel any more"),
             Effect::Draws => f.write_str("draws from a sequence"),
             Effect::MayDraw => f.write_str("runs what may draw from a sequence"),
             Effect::LooksUp => f.write_str("calls a function for sessions that act for no tenant"),

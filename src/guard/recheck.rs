@@ -3,7 +3,7 @@
 use super::plan::{Piece, Plan};
 use super::policy::Policy;
 use super::verify::verify;
-use crate::sql::parse;
+use crate::sql::{parse, quote_identifier};
 
 /// Reads what a plan of the shared layout would send and tells what the verifier has against it.
 ///
@@ -18,6 +18,7 @@ pub fn recheck(policy: &Policy, plan: &Plan) -> Result<(), String> {
             // As it was when the verifier read it.
             Piece::Slot(slot) => text.push_str(&format!("${}", usize::from(plan.client_params) + slot + 1)),
             Piece::Literal(_) => text.push('0'),
+            Piece::Channel { kind, .. } => text.push_str(&quote_identifier(&kind.unbound())),
         }
     }
     parse::with_stack(text.len(), || {

@@ -10,6 +10,7 @@ use super::registry::SessionHandle;
 use super::relay::{Condition, Source};
 use crate::base::{Mode, PgError, SqlState, TenantName};
 use crate::config::{self, Share};
+use crate::control::Notifications;
 use crate::guard::Guard;
 use crate::pool::{ClientKey, Party, Pool, Server};
 use crate::tenant::{Registry, SharedRegistry};
@@ -36,6 +37,8 @@ pub struct Upstream {
     pub guard: Arc<Guard>,
     /// Keeps its catalog fresh.
     pub catalog: Arc<dyn CatalogHook>,
+    /// What is notified there.
+    pub notifications: Arc<Notifications>,
 }
 
 /// Keeps an upstream's catalog fresh.

@@ -330,7 +330,7 @@ macro_rules! families {
 }
 
 families! {
-    access_levels advisory_locks cancel_requests catalog_statistics common_schemas copy cte cursors_portals custom_settings
+    access_levels advisory_locks cancel_requests catalog_statistics channels common_schemas copy cte cursors_portals custom_settings
     database_mode ddl delete_truncate direct_read dos error_oracles explain inheritance_partitions insert leaky_predicates merge
     names_aliases null_rows plain_conditions plan_time pool_state_leftover
     protocol_messages schema_mode sequence_memory server_file_program session_guc_role set_operations side_channels

@@ -1,5 +1,6 @@
 //! Transaction pooling: many clients on few server connections, each as if it had one of its own.
 
+mod channels;
 mod circumstances;
 mod dropping;
 mod fairness;

@@ -218,7 +218,7 @@ pub const DATABASE_ATTACKS: &[Template] = &[
     simple("server", &["SELECT database_to_xml(true, false, '')"], Refused),
     simple("server", &["SELECT schema_to_xml('public', true, false, '')"], Refused),
     simple("server", &["CREATE FUNCTION pgwarden_attack() RETURNS int LANGUAGE sql AS 'SELECT 1'"], Refused),
-    simple("server", &["LISTEN pgwarden_attack"], Refused),
+    simple("server", &["SELECT pg_listening_channels()"], Refused),
     simple("server", &["SELECT pg_terminate_backend(0)"], Refused),
     simple("server", &["SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query <> ''"], NoRows),
 ];

@@ -54,6 +54,7 @@ fn functions() -> Vec<Function> {
         ("pg_stat_get_activity", Stable),
         ("pg_advisory_lock", Volatile),
         ("pg_advisory_xact_lock", Volatile),
+        ("pg_notify", Volatile),
         ("pg_advisory_unlock_all", Volatile),
         ("has_table_privilege", Stable),
         ("pg_table_is_visible", Stable),

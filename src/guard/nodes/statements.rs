@@ -103,9 +103,9 @@ statements! {
         ClosePortalStmt               "CLOSE"                                              Never   Bound;
         CopyStmt                      "COPY"                                               Inside  Unbound;
         DiscardStmt                   "DISCARD"                                            Never   Bound;
-        ListenStmt                    "LISTEN"                                             Never   Bound;
-        NotifyStmt                    "NOTIFY"                                             Never   Bound;
-        UnlistenStmt                  "UNLISTEN"                                           Never   Bound;
+        ListenStmt                    "LISTEN"                                             Never   Unbound;
+        NotifyStmt                    "NOTIFY"                                             Never   Unbound;
+        UnlistenStmt                  "UNLISTEN"                                           Never   Unbound;
         ConstraintsSetStmt            "SET CONSTRAINTS"                                    Never   Bound;
         DoStmt                        "DO"                                                 Always  Bound;
         CallStmt                      "CALL"                                               Always  Unbound;

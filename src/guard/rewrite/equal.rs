@@ -22,8 +22,16 @@ fn forget_places(value: &mut Value) {
 }
 
 /// Fields that hold offsets into the text.
-const PLACES: [&str; 7] =
-    ["location", "list_start", "list_end", "rexpr_list_start", "rexpr_list_end", "name_location", "arg_location"];
+const PLACES: [&str; 8] = [
+    "location",
+    "list_start",
+    "list_end",
+    "rexpr_list_start",
+    "rexpr_list_end",
+    "name_location",
+    "arg_location",
+    "payload_location",
+];
 
 /// Compares two trees, places in the text aside.
 pub(super) fn same_tree(a: &Node, b: &Node) -> bool {

@@ -255,6 +255,9 @@ impl Rewriter<'_> {
         self.exprs(agg_order)?;
         self.maybe(agg_filter)?;
         over.as_deref_mut().map_or(Ok(()), |window| self.window(window))?;
+        if functions::is_notify(funcname) && self.owns_channels() {
+            return self.notify(call);
+        }
         match functions::lock_call(funcname).filter(|_| self.guarding()) {
             Some(which) => self.lock(call, which),
             None => Ok(()),

@@ -9,7 +9,7 @@ use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::dispatch::{Gated, Sent};
 use crate::guard::plan::{Piece, Plan, StatementKind};
-use crate::guard::verify::{verify, verify_own_names};
+use crate::guard::verify::{verify, verify_own_channels, verify_own_names};
 use crate::guard::witness;
 use crate::sql::parse;
 use crate::sql::parse::Statement;
@@ -49,10 +49,11 @@ pub(super) fn plan(
         notes,
         objection: None,
     };
-    if let Mode::Schema(_) = mode
+    if let Mode::Schema(own) = mode
         && !planted(Fault::Verifier)
     {
         verify_own_names(policy, tree)?;
+        verify_own_channels(own, tree)?;
     }
     if guarding {
         witness::hear(policy, &mut plan)?;
@@ -81,6 +82,9 @@ fn print(rewriter: &Rewriter<'_>, tree: &Node) -> Result<Vec<Piece>, Refusal> {
     }
     if rewriter.guarding() && !planted(Fault::Verifier) {
         verify(rewriter.policy, &again, rewriter.client_params, &rewriter.slots, &rewriter.checks)?;
+    }
+    if let Some(channel) = &rewriter.channel {
+        return channel.cut(&text).ok_or_else(|| defect("the name of a channel is out of place", &text));
     }
     if by_literal { cut(rewriter, &text, &again) } else { Ok(vec![Piece::Text(text.into())]) }
 }

@@ -4,6 +4,7 @@
 //! the edited tree is printed, read again, compared with the edited one and verified. The walk is exhaustive: a node that it
 //! does not know is refused, so that nothing stands in a statement that was not looked at.
 
+mod channels;
 mod conflict;
 mod equal;
 mod expression;
@@ -35,11 +36,12 @@ use pg_query::protobuf::{Node, RangeVar};
 use super::gate::dispatch::{Gated, Parts, takes_no_parameters};
 use super::gate::relations::{self, Resolved};
 use super::plan::{Effect, Plan, Protocol, TenantCheck, TenantSlot};
-use super::{Policy, TenantTable};
+use super::{ChannelName, Policy, TenantTable};
 use crate::base::oid::{INT2, INT4, INT8};
 use crate::base::{Mode, OWN_VALUE_ONLY, Oid, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Column, Identity};
 use crate::sql::parse::Statement;
+use channels::Channel;
 use plain::Closed;
 use scope::{CteFrame, Level, Locking, Refs};
 #[cfg(test)]
@@ -103,6 +105,8 @@ pub(crate) struct Rewriter<'p> {
     touches_data: Cell<bool>,
     /// Calls that take an advisory lock.
     locks: u16,
+    /// The channel that the statement names: it is put in once the tenant is known.
+    channel: Option<Channel>,
     /// The client's text names `tableoid`, which masked relations leave out otherwise.
     tableoid: bool,
 }
@@ -146,6 +150,7 @@ impl<'p> Rewriter<'p> {
             met: Met::default(),
             touches_data: Cell::new(false),
             locks: 0,
+            channel: None,
             tableoid: statement.text.to_ascii_lowercase().contains("tableoid"),
         }
     }
@@ -258,6 +263,10 @@ impl Parts for Rewriter<'_> {
 
     fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {
         self.tenant_slot(table)
+    }
+
+    fn channel(&mut self, kind: ChannelName, name: &str) -> Result<String, Refusal> {
+        self.own_channel(kind, name)
     }
 }
 

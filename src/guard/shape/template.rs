@@ -78,7 +78,7 @@ fn unmark(mut plan: Plan, markers: &[Option<String>], seen: &mut [bool]) -> Plan
         .into_iter()
         .flat_map(|piece| match piece {
             Piece::Text(text) => split(&text, markers, seen),
-            Piece::Slot(_) | Piece::Literal(_) => vec![piece],
+            Piece::Slot(_) | Piece::Literal(_) | Piece::Channel { .. } => vec![piece],
         })
         .collect();
     for check in &mut plan.checks {

@@ -47,7 +47,7 @@ impl Predicates<'_> {
     }
 
     /// The parameter that holds the tenant's key as a text.
-    fn is_own_text(&self, value: Option<&NodeEnum>) -> bool {
+    pub(super) fn is_own_text(&self, value: Option<&NodeEnum>) -> bool {
         let slot = self.slot_of(value).and_then(|at| self.slots.get(at));
         slot.is_some_and(|slot| slot.key.is_none() && slot.type_oid == TEXT)
     }
@@ -64,7 +64,7 @@ fn takes_key(call: &FuncCall) -> Option<&str> {
     (names.iter().any(|start| bare.starts_with(start)) && bare != "pg_advisory_unlock_all").then_some(bare)
 }
 
-fn cast(value: &NodeEnum) -> Option<&NodeEnum> {
+pub(super) fn cast(value: &NodeEnum) -> Option<&NodeEnum> {
     match value {
         NodeEnum::TypeCast(cast) => node(&cast.arg),
         _ => None,
@@ -72,14 +72,14 @@ fn cast(value: &NodeEnum) -> Option<&NodeEnum> {
 }
 
 /// One side of `left || right`.
-fn concatenated(value: &NodeEnum, left: bool) -> Option<&NodeEnum> {
+pub(super) fn concatenated(value: &NodeEnum, left: bool) -> Option<&NodeEnum> {
     let NodeEnum::AExpr(expr) = value else { return None };
     let joins = strings(&expr.name)? == ["pg_catalog", "||"];
     node(if left { &expr.lexpr } else { &expr.rexpr }).filter(|_| joins)
 }
 
 /// The first argument of a call of a function of the system's.
-fn first_of<'v>(value: &'v NodeEnum, name: &str) -> Option<&'v NodeEnum> {
+pub(super) fn first_of<'v>(value: &'v NodeEnum, name: &str) -> Option<&'v NodeEnum> {
     let NodeEnum::FuncCall(call) = value else { return None };
     let called = strings(&call.funcname)? == ["pg_catalog", name];
     call.args.first()?.node.as_ref().filter(|_| called)

@@ -7,6 +7,7 @@
 //!
 //! A statement is walked once by [`survey`], and once by the rules: the work grows with its size, however deep it is nested.
 
+mod channels;
 mod common;
 mod correlated;
 mod derived;
@@ -29,6 +30,7 @@ mod tests;
 
 use pg_query::protobuf::{RangeVar, RawStmt};
 
+pub(crate) use self::channels::verify_own_channels;
 pub(crate) use self::common::verify_own_names;
 use self::predicate::Predicates;
 use self::scope::Scope;
@@ -51,6 +53,7 @@ pub(crate) fn verify(
 ) -> Result<(), Refusal> {
     let predicates = Predicates { policy, client_params, slots };
     predicates.check_locks(statement).map_err(|what| refusal(&what))?;
+    predicates.check_channels(statement).map_err(|what| refusal(&what))?;
     let verifier = Verifier { policy, predicates, checks, survey: Survey::of(policy, statement) };
     verifier.walk(statement, &Scope::outermost()).map_err(|what| refusal(&what))
 }

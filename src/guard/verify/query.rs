@@ -59,9 +59,10 @@ impl<'v, 'p> Verifier<'v, 'p> {
             | NodeEnum::ExecuteStmt(_)
             | NodeEnum::ExplainStmt(_)
             | NodeEnum::FetchStmt(_)
+            | NodeEnum::ListenStmt(_)
+            | NodeEnum::NotifyStmt(_)
             | NodeEnum::PrepareStmt(_)
             | NodeEnum::TransactionStmt(_)
-            | NodeEnum::UnlistenStmt(_)
             | NodeEnum::VariableSetStmt(_)
             | NodeEnum::VariableShowStmt(_) => self.walk(node, scope),
             nodes::expression!() | nodes::json!() | nodes::from_item!() | nodes::literal!() | nodes::query_part!() => {

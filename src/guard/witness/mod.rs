@@ -37,6 +37,7 @@ use super::plan::{Piece, Plan, StatementKind};
 use super::policy::{Policy, Protection, TableRule, TenantTable};
 use crate::base::{Refusal, RefusalKind, SqlState, Witness};
 use crate::catalog::Relation;
+use crate::sql::quote_identifier;
 
 /// Why the witness says nothing of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -194,6 +195,7 @@ fn text_of(plan: &Plan) -> String {
             Piece::Text(part) => text.push_str(part),
             Piece::Slot(slot) => text.push_str(&format!("${}", usize::from(plan.client_params) + slot + 1)),
             Piece::Literal(_) => text.push('0'),
+            Piece::Channel { kind, .. } => text.push_str(&quote_identifier(&kind.unbound())),
         }
     }
     text
@@ -202,7 +204,7 @@ fn text_of(plan: &Plan) -> String {
 fn piece_len(piece: &Piece) -> usize {
     match piece {
         Piece::Text(part) => part.len(),
-        Piece::Slot(_) | Piece::Literal(_) => 8,
+        Piece::Slot(_) | Piece::Literal(_) | Piece::Channel { .. } => 8,
     }
 }
 

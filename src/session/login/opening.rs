@@ -79,6 +79,7 @@ pub(in crate::session) fn place(target: &Target, upstream: &Upstream) -> Option<
         database: target.database()?.to_owned(),
         guard: Arc::clone(&upstream.guard),
         catalog: Arc::clone(&upstream.catalog),
+        notifications: Arc::clone(&upstream.notifications),
         planning_context: format!("{kind}{mode:?} {role:?}").into(),
         mode,
         pool_mode,

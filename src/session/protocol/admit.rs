@@ -9,7 +9,7 @@ use super::switching::keys_of;
 use super::tenant_context::CurrentTenant;
 use super::{Backend, Batch, Hold, Session, Wait};
 use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
-use crate::guard::{Effect, Guarded, PinReason, Plan, Protocol, Script, StatementKind};
+use crate::guard::{Effect, Guarded, Listening, PinReason, Plan, Protocol, Script, StatementKind};
 
 impl Session {
     /// Asks a place's guard on behalf of an actor, and tells the epoch of the policy that decided. A statement that is put together
@@ -144,14 +144,15 @@ impl Session {
                 | Effect::AsksSequences
                 | Effect::LooksUp
                 | Effect::Locks(_)
-                | Effect::Unlocks => {}
+                | Effect::Unlocks
+                | Effect::Listens(_) => {}
             }
         }
     }
 
     /// What the client sends next must see what this statement leaves, settings that are made up for included: it waits
     /// until nothing is outstanding. A batch of extended messages goes on to its Sync.
-    fn hold_if(&mut self, waits: bool) {
+    pub(super) fn hold_if(&mut self, waits: bool) {
         if waits {
             self.server.hold = match self.server.batch {
                 Batch::Closed => Hold::Drain,
@@ -195,7 +196,8 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::ResetAll
                     | Effect::ResetOwn
                     | Effect::DiscardAll
-                    | Effect::Deallocate(_) => true,
+                    | Effect::Deallocate(_)
+                    | Effect::Listens(Listening::StopAll) => true,
                     Effect::Pin(_)
                     | Effect::Prepare(_)
                     | Effect::CatalogChanged
@@ -204,7 +206,8 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::AsksSequences
                     | Effect::LooksUp
                     | Effect::Locks(_)
-                    | Effect::Unlocks => false,
+                    | Effect::Unlocks
+                    | Effect::Listens(_) => false,
                 })
         }
         (_, StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn) => false,

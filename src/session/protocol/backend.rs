@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::base::Mode;
 use crate::config::{PoolMode, Upstream};
+use crate::control::Notifications;
 use crate::guard::Guard;
 use crate::session::upstream::CatalogHook;
 
@@ -17,6 +18,8 @@ pub struct Backend {
     pub guard: Arc<Guard>,
     /// Keeps what the guard knows fresh.
     pub catalog: Arc<dyn CatalogHook>,
+    /// What is notified there.
+    pub notifications: Arc<Notifications>,
     /// How the guard treats the session's statements.
     pub mode: Mode,
     /// What besides its text decides what a prepared statement means.

@@ -23,16 +23,18 @@ use crate::wire::error::WireError;
 const NOTHING: &str = "SET escape_string_warning FROM CURRENT";
 
 /// Writes a Query; `tag` and `tags` are those of what is carried out here.
+/// `instead` gives what else stands in for a statement.
 pub(super) fn write_query(
     out: &mut BytesMut,
     guarded: &Guarded,
     tag: Option<&str>,
     tags: &[Option<&str>],
+    instead: impl Fn(usize) -> Option<&'static str>,
 ) -> Result<(), WireError> {
     if tag.is_some() {
         return frontend::query(out, "");
     }
-    let instead = |i: usize| tags.get(i).copied().flatten().map(|_| NOTHING);
+    let instead = |i: usize| tags.get(i).copied().flatten().map(|_| NOTHING).or_else(|| instead(i));
     frontend::query_of(out, |put| guarded.pieces(&mut |piece| put(piece), instead))
 }
 
@@ -171,6 +173,7 @@ impl Session {
         self.context.settings.discard();
         self.forget_sequences();
         self.forget_locks();
+        self.forget_channels();
         self.untie();
         self.server.pin = Pin::by(self.context.backend.pool_mode);
         if let Some(link) = self.server.link.as_mut().filter(|_| !here) {

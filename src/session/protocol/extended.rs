@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
+use super::channels::tag_of_mark;
 use super::dropping::drops_names;
 use super::load::{LoadProtocol, starts_load};
 use super::not_ready::NotReady;
@@ -96,6 +97,9 @@ impl Session {
         statement = self.up_to_date(statement)?;
         if let Some(bind) = bind {
             statement = self.with_named_tenant(statement, bind)?;
+        }
+        if bind.is_some() {
+            self.settle_channels(&statement.guarded, Protocol::Extended { param_types: &[] })?;
         }
         self.ready_for_statement(&statement, bind.is_some())?;
         if bind.is_some() {
@@ -237,7 +241,9 @@ impl Session {
             run.resumes = std::mem::replace(&mut portal.begun, true);
             let statement = portal.statement.clone();
             self.record_effects(&statement.guarded, statement.epoch);
-            run.tag = statement.tag.or(tag_of(&statement.step));
+            self.record_channels(&statement.guarded);
+            let mark = || statement.guarded.plans().first().and_then(|plan| tag_of_mark(plan));
+            run.tag = statement.tag.or(tag_of(&statement.step)).or_else(mark);
             if statement.change.is_some() {
                 run.changes = vec![statement.change.clone()];
                 self.record_changes_sent(&run.changes);

@@ -5,6 +5,7 @@
 
 mod admit;
 mod backend;
+mod channels;
 mod circumstances;
 mod client;
 mod context;

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::Backend;
 use super::offload::PlanRequest;
 use crate::base::PgError;
+use crate::control::Joining;
 use crate::limits::Allowance;
 
 /// What is to come before client messages can be taken on.
@@ -30,6 +31,8 @@ pub enum Wait {
     Turn(Instant),
     /// One of a tenant's transactions: [`Session::permitted`](super::Session::permitted). Nothing is outstanding.
     Permit(Arc<Allowance>),
+    /// A channel that is to be heard: [`Session::hears`](super::Session::hears). Nothing is outstanding.
+    Listen(Box<Joining>),
     /// Nothing: the session is over. What is in the buffers is to be written, then all is closed.
     Closed,
 }
@@ -53,6 +56,7 @@ impl std::fmt::Debug for Wait {
             Wait::Read(_) => "Read",
             Wait::Turn(_) => "Turn",
             Wait::Permit(_) => "Permit",
+            Wait::Listen(_) => "Listen",
             Wait::Closed => "Closed",
         })
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 use foldhash::fast::RandomState;
 
+use super::channels::Channels;
 use super::copy::{CopyPart, CopyStream};
 use super::deferred_begin::DeferredBegin;
 use super::load::Load;
@@ -98,6 +99,8 @@ pub(super) struct Context {
     pub(super) drawn: Drawn,
     /// Advisory locks that it may hold.
     pub(super) locks: Locks,
+    /// What it listens on, where channels are each tenant's own.
+    pub(super) channels: Option<Box<Channels>>,
 }
 
 /// What the session may take.
@@ -163,6 +166,7 @@ impl Context {
             catalog_changed: false,
             drawn: Drawn::Nothing,
             locks: Locks::default(),
+            channels: None,
         }
     }
 }

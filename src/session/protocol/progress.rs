@@ -165,6 +165,9 @@ impl Session {
             Some(Expected { disposition: Disposition::Swallow(InternalQuery::Locks(held)), .. }) => {
                 return Self::on_locks_row(held, &data_row(body)?);
             }
+            Some(Expected { disposition: Disposition::Swallow(InternalQuery::Channels(marks)), .. }) => {
+                return Self::on_channels_row(marks, &data_row(body)?);
+            }
             Some(_) | None => return Err(Broken::unexpected(b'D')),
         };
         let values = data_row(body)?;

@@ -18,7 +18,12 @@ impl Session {
         // Around the client's transactions: portals of a batch that the server has not seen yet may be there already.
         let between = matches!(
             expected.disposition,
-            Disposition::Swallow(InternalQuery::Context(_) | InternalQuery::Outcome(_) | InternalQuery::Locks(_))
+            Disposition::Swallow(
+                InternalQuery::Context(_)
+                    | InternalQuery::Outcome(_)
+                    | InternalQuery::Locks(_)
+                    | InternalQuery::Channels(_)
+            )
         );
         match (expected.kind, expected.disposition) {
             (Kind::Query(run), Disposition::Swallow(internal)) => self.internal_query_done(internal, run.failed),
@@ -71,6 +76,7 @@ impl Session {
             InternalQuery::Context(changes) => self.context_applied(changes),
             InternalQuery::Outcome(rows) => self.outcome_known(rows, failed),
             InternalQuery::Locks(held) => self.locks_known(held),
+            InternalQuery::Channels(marks) => self.channels_known(&marks, failed),
             InternalQuery::Begin => self.begun(failed),
             InternalQuery::Fail if failed => {}
             InternalQuery::Fail => self.context_failed(),
@@ -94,6 +100,7 @@ impl Session {
         if self.server.replies.is_empty() && self.server.batch == super::Batch::Closed {
             self.ask_for_outcome();
             self.ask_for_locks();
+            self.ask_for_channels();
         }
     }
 

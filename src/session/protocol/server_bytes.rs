@@ -5,6 +5,7 @@ use bytes::{Buf, BytesMut};
 use super::Session;
 use super::replies::{Disposition, Expected, InternalQuery, Kind};
 use super::server_state::Passing;
+use crate::base::Mode;
 use crate::wire::error::WireError;
 use crate::wire::frame::{Head, UpstreamLimits, peek_head};
 use crate::wire::spare;
@@ -147,9 +148,9 @@ impl Session {
         match self.server.replies.head().map(|expected| &expected.disposition) {
             _ if !streamed => Handling::Hold,
             Some(Disposition::Forward) => Handling::Pass,
-            Some(Disposition::Swallow(InternalQuery::Outcome(_) | InternalQuery::Locks(_))) if tag == b'D' => {
-                Handling::Hold
-            }
+            Some(Disposition::Swallow(
+                InternalQuery::Outcome(_) | InternalQuery::Locks(_) | InternalQuery::Channels(_),
+            )) if tag == b'D' => Handling::Hold,
             Some(Disposition::Swallow(_) | Disposition::Refused(_) | Disposition::Cut(_)) => Handling::Drop,
             // Told as unexpected.
             None => Handling::Hold,
@@ -204,7 +205,11 @@ impl Session {
             b'N' => self.on_notice(frame),
             b'S' => self.on_parameter(body),
             b'A' => {
-                self.client.out.extend_from_slice(frame);
+                match self.context.backend.mode {
+                    // What the client listens on is heard elsewhere; here are marks, which nobody notifies.
+                    Mode::Shared | Mode::Schema(_) => {}
+                    Mode::Database | Mode::Operator => self.client.out.extend_from_slice(frame),
+                }
                 Ok(())
             }
             b'D' => self.on_outcome_row(body),

@@ -1,6 +1,7 @@
 //! The simple protocol: Query.
 
 use super::Session;
+use super::channels::{stand_in, with_tags_of_marks};
 use super::dropping::write_query;
 use super::load::LoadProtocol;
 use super::not_ready::NotReady;
@@ -29,7 +30,10 @@ impl Session {
         if let Some(error) = self.over_quota(&planned) {
             return Err(error.into());
         }
-        let ready = self.settle_query(&planned.guarded).and_then(|()| self.ready(&planned.needs));
+        let ready = self
+            .settle_query(&planned.guarded)
+            .and_then(|()| self.settle_channels(&planned.guarded, Protocol::Simple))
+            .and_then(|()| self.ready(&planned.needs));
         let switches = planned.changes.iter().any(|change| matches!(change, Change::Switch { .. }));
         let ready = ready
             .and_then(|()| self.settle_locks(&planned.guarded))
@@ -49,7 +53,9 @@ impl Session {
         }
         let tag = self.discard_here(&guarded).or_else(|| self.deallocation(&guarded));
         let tags = self.deallocations(&guarded);
-        write_query(&mut self.server.out, &guarded, tag, &tags).map_err(|error| error.to_pg())?;
+        let nothing = self.undoes_nothing(&guarded);
+        write_query(&mut self.server.out, &guarded, tag, &tags, |i| nothing.then(|| stand_in(&guarded, i)).flatten())
+            .map_err(|error| error.to_pg())?;
         if self.is_operator() {
             self.env.observer.operator_statement(sql);
         }
@@ -57,6 +63,12 @@ impl Session {
         self.surcharge(&guarded);
         let unnamed = self.prepared.statements.remove("");
         self.record_effects(&guarded, epoch);
+        let (tag, tags) = if nothing {
+            (tag, tags)
+        } else {
+            self.record_channels(&guarded);
+            with_tags_of_marks(&guarded, tag, tags)
+        };
         self.record_changes_sent(&changes);
         self.wait_for_context();
         self.wait_for_names(&guarded);

@@ -56,8 +56,9 @@ impl Session {
 
     /// Whether the server connection is proved to be at rest. Nothing else decides that one may be handed on: ReadyForQuery
     /// has answered the last message that was sent and told that no transaction is open, the server has been sent all that is
-    /// for it and has been heard out, and no half of a message or COPY stream is on its way in either direction.
+    /// for it and has been heard out, no half of a message or COPY stream is on its way in either direction,
+    /// and no LISTEN is left on it.
     pub(super) fn server_rests(&self) -> bool {
-        self.starts() && self.server.is_settled() && self.copy.is_over()
+        self.starts() && self.server.is_settled() && self.copy.is_over() && self.is_unmarked()
     }
 }

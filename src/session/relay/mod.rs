@@ -306,6 +306,9 @@ impl<S: Source> Relay<S> {
         if progress {
             return Poll::Ready(Event::Progress);
         }
+        if self.session.poll_notifications(cx) {
+            return Poll::Ready(Event::Progress);
+        }
         if self.poll_room(cx) {
             return Poll::Ready(Event::Progress);
         }

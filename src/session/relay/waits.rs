@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::sockets::{listen, listening};
 use super::{End, Relay, Source};
 use crate::base::{PgError, SqlState};
+use crate::control::Joining;
 use crate::limits::Allowance;
 use crate::session::protocol::{Backend, PlanRequest, Wait};
 use crate::session::registry::{Order, SessionHandle};
@@ -26,6 +27,7 @@ impl<S: Source> Relay<S> {
             Wait::Read(reading) => Box::pin(self.read(*reading)).await,
             Wait::Turn(at) => Box::pin(self.wait_for_turn(at)).await,
             Wait::Permit(allowance) => Box::pin(self.wait_for_permit(allowance)).await,
+            Wait::Listen(joining) => Box::pin(self.join(*joining)).await,
             Wait::Input | Wait::Replies | Wait::Elsewhere | Wait::Closed => Ok(()),
         }
     }
@@ -133,6 +135,16 @@ impl<S: Source> Relay<S> {
         let permit = async { allowance.permit().await };
         match listening(client, awaits_client, unflushed, session, source.wait(permit)).await? {
             Ok(permit) => self.session.permitted(permit),
+            Err(error) => self.session.deny(error),
+        }
+        Ok(())
+    }
+
+    /// Waits until a channel is heard.
+    async fn join(&mut self, joining: Joining) -> Result<(), End> {
+        let Self { client, awaits_client, session, source, unflushed, .. } = self;
+        match listening(client, awaits_client, unflushed, session, source.wait(joining.joined())).await? {
+            Ok(()) => self.session.hears(&joining.channel),
             Err(error) => self.session.deny(error),
         }
         Ok(())

@@ -15,6 +15,7 @@ use super::*;
 use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState};
 use crate::config::{self, Config};
 use crate::connect::ServerTarget;
+use crate::control::Notifications;
 use crate::guard::{Deallocate, Effect, Guard, PinReason, Plan, Planner, Policy, Protocol, StatementKind};
 use crate::pool::{CancelRegistry, NetConnector, PoolKey, Pools};
 use crate::test_cluster::Cluster;
@@ -83,7 +84,8 @@ impl Upstreams for OneUpstream {
             ServerTarget::new(upstream).map_err(|error| PgError::fatal(SqlState::SYSTEM_ERROR, error.to_string()))?;
         let key: PoolKey = PoolKey::of(&target);
         let pool = self.pools.get(&key, || (target, upstream.pool.clone()));
-        Ok(Upstream { pool, guard: Arc::clone(&self.guard), catalog: Arc::new(Catalog::default()) })
+        let notifications = Notifications::new(Arc::clone(upstream));
+        Ok(Upstream { pool, guard: Arc::clone(&self.guard), catalog: Arc::new(Catalog::default()), notifications })
     }
 
     fn forget(&self, _: &config::Upstream) {}

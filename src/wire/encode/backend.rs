@@ -91,6 +91,18 @@ pub fn parameter_status(out: &mut BytesMut, name: &str, value: &str) -> Result<(
     })
 }
 
+/// NotificationResponse.
+///
+/// # Errors
+/// A NUL in a text.
+pub fn notification_response(out: &mut BytesMut, pid: i32, channel: &str, payload: &str) -> Result<(), WireError> {
+    frame(out, b'A', |out| {
+        out.put_i32(pid);
+        put_cstr(out, "NotificationResponse", channel)?;
+        put_cstr(out, "NotificationResponse", payload)
+    })
+}
+
 /// BackendKeyData. Protocol 3.0 has keys of 4 bytes, 3.2 of up to 256.
 ///
 /// # Errors

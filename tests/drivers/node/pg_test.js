@@ -36,4 +36,17 @@ async function pooled () {
   await Promise.all([pool.end(), other.end()])
 }
 
-single().then(pooled).then(() => console.log('all good'), error => { console.error(error); process.exit(1) })
+async function listening () {
+  const [client, other] = [new Client({ connectionString }), new Client({ connectionString: process.env.DATABASE_URL_B })]
+  await Promise.all([client.connect(), other.connect()])
+  const heard = new Promise(resolve => client.on('notification', resolve))
+  await client.query('LISTEN node_jobs')
+  await other.query("NOTIFY node_jobs, 'of another tenant'")
+  await client.query('SELECT pg_notify($1, $2)', ['node_jobs', 'mine'])
+  const { channel, payload } = await heard
+  assert.deepStrictEqual([channel, payload], ['node_jobs', 'mine'])
+  await client.query('UNLISTEN node_jobs')
+  await Promise.all([client.end(), other.end()])
+}
+
+single().then(pooled).then(listening).then(() => console.log('all good'), error => { console.error(error); process.exit(1) })

@@ -42,6 +42,17 @@ async def main():
     except asyncio.TimeoutError:
         pass
     assert await conn.fetchval("SELECT 1") == 1
+
+    heard = asyncio.Queue()
+    listen = lambda conn, pid, channel, payload: heard.put_nowait((channel, payload))
+    await conn.add_listener("Jobs.apg", listen)
+    sender = await asyncpg.connect(url)
+    async with sender.transaction():
+        await sender.execute("SELECT pg_notify($1, $2)", "Jobs.apg", "one")
+        await sender.execute("""NOTIFY "Jobs.apg", 'two'""")
+    assert [await asyncio.wait_for(heard.get(), 10) for _ in "12"] == [("Jobs.apg", "one"), ("Jobs.apg", "two")]
+    await conn.remove_listener("Jobs.apg", listen)
+    await sender.close()
     await conn.close()
 
     # Its pool runs a reset query (UNLISTEN, CLOSE ALL, RESET ALL ...) whenever a connection is given back.

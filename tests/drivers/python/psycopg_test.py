@@ -65,6 +65,14 @@ with psycopg.connect(url) as conn:
     except errors.InsufficientPrivilege:
         conn.rollback()
 
+with psycopg.connect(os.environ["DATABASE_URL"], autocommit=True) as conn:
+    conn.execute("LISTEN psycopg")
+    with psycopg.connect(os.environ["DATABASE_URL_B"], autocommit=True) as other:
+        other.execute("NOTIFY psycopg, 'of another tenant'")
+    conn.execute("SELECT pg_notify(%s, %s)", ("psycopg", "mine"))
+    notes = [(it.channel, it.payload) for it in conn.notifies(timeout=10, stop_after=1)]
+    assert notes == [("psycopg", "mine")], notes
+
 with psycopg.connect(os.environ["DATABASE_URL_B"], autocommit=True) as conn:
     assert conn.execute("SELECT min(name) FROM customers").fetchone() == ("CANARY_B_name_1",)
 print("all good")

@@ -1,6 +1,7 @@
 //! One statement to one verdict, over all kinds that the grammar has. What stands inside it (queries, expressions) is
 //! guarded by the rewriter, which the dispatcher is given.
 
+mod channels;
 mod copy;
 mod database;
 mod ddl;
@@ -14,7 +15,7 @@ use pg_query::protobuf::Node;
 use super::names::denied;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::nodes::{self, Class, Parameters};
-use crate::guard::{CopyIn, Effect, PinReason, Policy, StatementKind, TenantTable};
+use crate::guard::{ChannelName, CopyIn, Effect, PinReason, Policy, StatementKind, TenantTable};
 
 /// What the dispatcher needs of the rewriter: it guards the parts of one statement, in place.
 pub(crate) trait Parts {
@@ -24,6 +25,8 @@ pub(crate) trait Parts {
     fn expression(&mut self, expression: &mut Node) -> Result<(), Refusal>;
     /// The slot that holds the tenant's value for a table, for a COPY stream.
     fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal>;
+    /// What is written in the place of a channel's name, where channels are each tenant's own.
+    fn channel(&mut self, kind: ChannelName, name: &str) -> Result<String, Refusal>;
 }
 
 /// What the gate found, besides what the parts' guard knows itself.

@@ -6,7 +6,7 @@ use pg_query::protobuf::{
     TransactionStmt, TransactionStmtKind, VariableSetKind, VariableSetStmt,
 };
 
-use super::{Gated, Parts, Sent, refused, unsupported};
+use super::{Gated, Parts, Sent, channels, refused, unsupported};
 use crate::base::{Mode, Refusal};
 use crate::guard::gate::names::{MAX_IDENTIFIER_BYTES, foreign_schema, schema_is_own};
 use crate::guard::gate::{settings, types};
@@ -33,10 +33,14 @@ pub(super) fn gate(
         NodeEnum::DeclareCursorStmt(stmt) => declare(stmt, parts),
         NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) => Ok(utility()),
         NodeEnum::DiscardStmt(stmt) => Ok(discard(stmt)),
-        NodeEnum::ListenStmt(_) => notifications(mode, "LISTEN").map(|g| g.pinned(PinReason::Listen)),
-        NodeEnum::NotifyStmt(_) => notifications(mode, "NOTIFY"),
-        // Harmless without LISTEN; asyncpg sends `UNLISTEN *` when a connection goes back to its pool.
-        NodeEnum::UnlistenStmt(_) => Ok(utility()),
+        NodeEnum::ListenStmt(_) | NodeEnum::UnlistenStmt(_) | NodeEnum::NotifyStmt(_) => match mode {
+            Mode::Shared | Mode::Schema(_) => channels::gate(node, parts),
+            // Channels are the database's own.
+            Mode::Database | Mode::Operator => Ok(match node {
+                NodeEnum::ListenStmt(_) => utility().pinned(PinReason::Listen),
+                _ => utility(),
+            }),
+        },
         NodeEnum::ConstraintsSetStmt(stmt) => constraints(mode, stmt).map(|()| utility()),
         nodes::statement!() | nodes::part!() => Err(refused(mode, "this statement")),
     }
@@ -180,14 +184,6 @@ fn discard(stmt: &DiscardStmt) -> Gated {
         | DiscardMode::DiscardSequences
         | DiscardMode::DiscardTemp
         | DiscardMode::Undefined => gated,
-    }
-}
-
-/// Channels are the whole database's: tenants that share one would hear each other.
-fn notifications(mode: &Mode, name: &'static str) -> Result<Gated, Refusal> {
-    match mode {
-        Mode::Shared | Mode::Schema(_) => Err(refused(mode, name)),
-        Mode::Database | Mode::Operator => Ok(Gated::printed(StatementKind::Utility)),
     }
 }
 

@@ -28,6 +28,10 @@ impl Parts for Fake {
         assert_eq!(table.column, "tenant_id");
         Ok(3)
     }
+
+    fn channel(&mut self, kind: ChannelName, name: &str) -> Result<String, Refusal> {
+        Ok(format!("{kind:?} of {name}"))
+    }
 }
 
 struct Verdict {
@@ -381,11 +385,20 @@ fn cursors_are_guarded_where_they_are_declared() {
 }
 
 #[test]
-fn notifications_are_for_databases_of_ones_own() {
+fn channels_are_the_tenants_own() {
+    use crate::guard::Listening;
     for mode in [Mode::Shared, schema_mode()] {
-        assert_eq!(code(&mode, "LISTEN c"), "42501");
-        assert_eq!(code(&mode, "NOTIFY c, 'x'"), "42501");
-        assert_eq!(code(&mode, "UNLISTEN *"), "ok");
+        for (sql, sent, effect) in [
+            ("NOTIFY c, 'x'", "NOTIFY \"Channel of c\", 'x'", None),
+            ("LISTEN c", "LISTEN \"Listen of c\"", Some(Listening::Start("c".to_owned()))),
+            ("UNLISTEN \"C\"", "LISTEN \"Unlisten of C\"", Some(Listening::Stop("C".to_owned()))),
+            ("UNLISTEN *", "LISTEN \"pgw*\"", Some(Listening::StopAll)),
+        ] {
+            let verdict = ok(&mode, sql);
+            assert_eq!(verdict.text, sent);
+            assert_eq!(verdict.gated.text, Sent::Changed);
+            assert_eq!(verdict.gated.effects, effect.map(Effect::Listens).into_iter().collect::<Vec<_>>(), "{sql}");
+        }
     }
     assert_eq!(ok(&Mode::Database, "LISTEN c").gated.effects, [Effect::Pin(PinReason::Listen)]);
     assert_eq!(ok(&Mode::Database, "NOTIFY c").gated.effects, []);

@@ -301,7 +301,6 @@ pub(super) const DENIED: &[&str] = &[
     "ts_stat",
     "setval",
     "pg_sequence_last_value",
-    "pg_notify",
     "pg_listening_channels",
     "setseed",
     "row_security_active",

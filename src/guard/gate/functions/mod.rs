@@ -79,6 +79,17 @@ pub(crate) fn lock_call(name: &[Node]) -> Option<LockCall> {
     }
 }
 
+/// The function that notifies.
+const NOTIFY: &str = "pg_notify";
+
+/// Whether a call notifies: its first argument names a channel.
+pub(crate) fn is_notify(name: &[Node]) -> bool {
+    match parts(name).unwrap_or_default().as_slice() {
+        [bare] | ["pg_catalog", bare] | [_, "pg_catalog", bare] => truncated(bare) == NOTIFY,
+        _ => false,
+    }
+}
+
 /// Whether a call would show the operator's comments on shared tables, or their size. Its first argument, an oid, must then
 /// become NULL: the answer is that of a table without comments, or none, so that psql's `\d+` and ORMs' introspection work.
 pub(crate) fn tells_of_shared_tables(mode: &Mode, name: &[Node]) -> bool {
@@ -229,6 +240,7 @@ fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
     function.volatility == Volatility::Immutable
         || lists::ALLOWED.contains(&bare)
         || lists::is_advisory_lock(bare)
+        || bare == NOTIFY
         || (lists::SIZES.contains(&bare) && matches!(mode, Mode::Shared))
 }
 

@@ -40,6 +40,7 @@ fn the_shared_layout_calls_what_computes_on_values() {
         "pg_advisory_unlock_all()",
         "pg_advisory_lock(1)",
         "pg_advisory_xact_lock(1)",
+        "pg_notify('c', 'x')",
         "pg_sleep(1)",
         "pg_relation_size('orders')",
         "has_table_privilege(quote_ident(c.relname) || '.' || quote_ident(c.relkind), 'SELECT')",

@@ -42,6 +42,9 @@ pub(in crate::guard) const STATEMENTS: &[&str] = &[
     "MERGE INTO orders o USING customers c ON o.id = c.id WHEN NOT MATCHED THEN INSERT (id, tenant_id) VALUES (1, 2)",
     "COPY (SELECT id FROM orders WHERE lower(status) = 'x') TO STDOUT",
     "SELECT pg_advisory_xact_lock(1, 2)",
+    "NOTIFY jobs, 'mail'",
+    "LISTEN jobs",
+    "SELECT pg_notify(status, 'x') FROM orders",
 ];
 
 /// What the verifier is not asked about: masks, functions and options are the gate's alone.
@@ -61,6 +64,7 @@ fn is_the_gates(fault: Fault) -> bool {
         | Fault::Fence
         | Fault::Having
         | Fault::LockKeys
+        | Fault::Channels
         | Fault::Defer
         | Fault::Trial
         | Fault::OwnValue

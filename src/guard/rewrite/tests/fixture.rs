@@ -104,6 +104,7 @@ pub(in crate::guard) fn policy() -> Policy {
         ("query_to_xml", FunctionKind::Function, Volatility::Volatile),
         ("hashtext", FunctionKind::Function, Volatility::Immutable),
         ("pg_advisory_xact_lock", FunctionKind::Function, Volatility::Volatile),
+        ("pg_notify", FunctionKind::Function, Volatility::Volatile),
         ("pg_try_advisory_lock", FunctionKind::Function, Volatility::Volatile),
         ("pg_advisory_unlock", FunctionKind::Function, Volatility::Volatile),
     ];
@@ -161,6 +162,7 @@ pub(in crate::guard) fn text(plan: &Plan) -> String {
         Piece::Text(text) => text.to_string(),
         Piece::Slot(slot) => format!("{{{slot}}}"),
         Piece::Literal(literal) => format!("<{literal}>"),
+        Piece::Channel { slot, kind, name } => format!("{{{kind:?} {name} of {slot}}}"),
     };
     plan.pieces.iter().map(piece).collect()
 }

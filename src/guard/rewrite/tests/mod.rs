@@ -1,5 +1,6 @@
 //! Tests of the rewriter with the gate and the verifier around it.
 
+mod channels;
 pub(in crate::guard) mod faults;
 pub(in crate::guard) mod fixture;
 mod forms;

@@ -339,11 +339,18 @@ fn what_could_be_tried_on_statistics_of_others_is_found() {
 
 #[test]
 fn only_statements_of_known_kinds_pass() {
-    for sql in
-        ["VACUUM", "ALTER TABLE public.countries ADD a int", "DO 'BEGIN END'", "NOTIFY c", "LOAD 'x'", "GRANT a TO b"]
-    {
+    for sql in ["VACUUM", "ALTER TABLE public.countries ADD a int", "DO 'BEGIN END'", "LOAD 'x'", "GRANT a TO b"] {
         let outcome = check(sql);
         assert!(outcome.as_ref().is_err_and(|what| what.contains("has no place")), "{sql}: {outcome:?}");
+    }
+    for sql in
+        ["NOTIFY c", "NOTIFY \"pgw:11d3\", 'x'", "NOTIFY \"pgw+~\"", "LISTEN c", "LISTEN \"pgw:~\"", "LISTEN \"*\""]
+    {
+        let outcome = check(sql);
+        assert!(outcome.as_ref().is_err_and(|what| what.contains("not the tenant's own")), "{sql}: {outcome:?}");
+    }
+    for sql in ["NOTIFY \"pgw:~\", 'x'", "LISTEN \"pgw+~\"", "LISTEN \"pgw-~\"", "LISTEN \"pgw*\""] {
+        assert_eq!(check(sql), Ok(()), "{sql}");
     }
     for sql in [
         "SHOW timezone",

@@ -12,7 +12,7 @@ fn is_beyond_it(fault: Fault) -> bool {
         // Nor what a condition without columns could fail with.
         Fault::Trial => true,
         // The gate's alone, and those of readers. The fixture's server has no MERGE ... BY SOURCE.
-        Fault::Mask | Fault::LockKeys | Fault::Functions | Fault::Explain => true,
+        Fault::Mask | Fault::LockKeys | Fault::Channels | Fault::Functions | Fault::Explain => true,
         Fault::Verifier | Fault::Witness | Fault::MergeBySource => true,
         Fault::Where
         | Fault::On

@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 
 use super::*;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::control::Notifications;
 use crate::guard::{
     CopyFormat, CopyIn, CopyTenant, Deallocate, Effect, Guard, Plan, Planner, Policy, Protocol, StatementKind,
     TenantCheck, TenantSlot,
@@ -157,9 +158,10 @@ fn backend(database: &str, pool_mode: PoolMode, mode: Mode, seen: &Arc<Seen>) ->
     let policy = Policy { epoch: 1, ..Policy::empty() };
     Arc::new(Backend {
         database: upstream.database.clone(),
-        upstream,
         guard: Arc::new(Guard::new(Arc::new(policy), planner as Planner)),
         catalog: seen.clone(),
+        notifications: Notifications::new(Arc::clone(&upstream)),
+        upstream,
         planning_context: format!("test {mode:?}").into(),
         observed: false,
         mode,

@@ -113,7 +113,8 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
     let effects = functions::check(policy, mode, &nodes, &given)?;
     // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client. What
     // is drawn is looked for where rows are added.
-    if effects.iter().any(|effect| *effect != Effect::Draws) && matches!(mode, Mode::Schema(_)) {
+    let leaves = effects.iter().any(|effect| *effect != Effect::Draws) || functions::is_notify(&nodes);
+    if leaves && matches!(mode, Mode::Schema(_)) {
         return Err(denied(
             RefusalKind::Function,
             format!("permission denied for function {}", names.last().copied().unwrap_or_default()),
