@@ -47,7 +47,7 @@ pub(super) fn data_positions(trees: &[RawStmt]) -> HashSet<usize> {
 }
 
 /// Statements whose literals can be data.
-const QUERIES: [&str; 5] = ["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"];
+const QUERIES: [&str; 6] = ["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt", "NotifyStmt"];
 
 /// What a node's parent makes of the literals directly below it.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -61,11 +61,22 @@ enum Place {
 fn walk_node(kind: &str, fields: &Value, place: Place, found: &mut HashSet<usize>) {
     if kind == "AConst" {
         if place == Place::Data {
-            found.extend(fields.get("location").and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok()));
+            found.extend(position(fields.get("location")));
         }
         return;
     }
     let Some(fields) = fields.as_object() else { return };
+    match kind {
+        "NotifyStmt" => found.extend(position(fields.get("payload_location"))),
+        "FuncCall" if is_notify(fields) => {
+            fields
+                .get("args")
+                .and_then(|args| args.get(1))
+                .into_iter()
+                .for_each(|it| walk_value(it, Place::Data, found));
+        }
+        _ => {}
+    }
     for (name, value) in fields {
         walk_value(value, place_below(kind, name, fields, place), found);
     }
@@ -96,11 +107,22 @@ fn walk_value(value: &Value, place: Place, found: &mut HashSet<usize>) {
     }
 }
 
+fn position(location: Option<&Value>) -> Option<usize> {
+    location.and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok())
+}
+
+fn parts(names: Option<&Value>) -> Vec<&str> {
+    let names = names.and_then(Value::as_array).into_iter().flatten();
+    names.filter_map(|name| name.pointer("/node/String/sval").and_then(Value::as_str)).collect()
+}
+
+/// Whether it is a call of `pg_notify`, whose payload is data.
+fn is_notify(call: &Map<String, Value>) -> bool {
+    matches!(parts(call.get("funcname")).as_slice(), ["pg_notify"] | ["pg_catalog", "pg_notify"])
+}
+
 fn is_plain_cast(cast: &Map<String, Value>) -> bool {
-    let names = cast.get("type_name").and_then(|t| t.get("names")).and_then(Value::as_array);
-    let parts: Vec<&str> =
-        names.into_iter().flatten().filter_map(|n| n.pointer("/node/String/sval").and_then(Value::as_str)).collect();
-    match parts.as_slice() {
+    match parts(cast.get("type_name").and_then(|it| it.get("names"))).as_slice() {
         ["pg_catalog", name] | [name] => PLAIN_TYPES.contains(name),
         _ => false,
     }
@@ -125,6 +147,12 @@ mod tests {
         );
         assert_eq!(data("INSERT INTO t VALUES (1, 'a'), ('2'::int, (3))"), ["1", "'a'", "'2'", "3"]);
         assert_eq!(data("UPDATE t SET a = 5, b = coalesce(c, 6) WHERE c = '7'::text"), ["5", "6", "'7'"]);
+        assert_eq!(
+            data("SELECT pg_notify('c', 'p'), pg_catalog.pg_notify('c' || 'd', 'q')"),
+            ["'p'", "'c'", "'d'", "'q'"]
+        );
+        assert_eq!(data("NOTIFY c, 'p'"), ["'p'"]);
+        assert_eq!(data("NOTIFY c"), [""; 0]);
         assert_eq!(data("SELECT 1 FROM t JOIN u ON t.a = 3 UNION SELECT 2"), ["1", "3", "2"]);
     }
 
