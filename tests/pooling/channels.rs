@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use proptest::prelude::*;
+use proptest::test_runner::{Config, TestRunner};
+
 use super::proxy;
 use crate::support::lab::Lab;
 use crate::support::message::{bind, execute, parse, query, sync};
@@ -279,4 +282,73 @@ fn sessions_of_several_tenants_notify() {
     jobs.simple("/* tenant='a' */ SELECT pg_notify('jobs', 'for a again')").ok();
     jobs.simple("/* tenant='a' */ LISTEN jobs").refused("0A000");
     assert_eq!(heard(&mut a, 2), ["jobs for a", "jobs for a again"]);
+}
+
+/// Whatever is begun, undone and ended: a session listens on what it would listen on alone. What pgwarden cannot follow it refuses.
+#[test]
+fn what_is_listened_on_is_what_postgres_says() {
+    let lab = Lab::general();
+    let proxy = proxy("channels_drawn", 4);
+    let sender = std::cell::RefCell::new(proxy.a().connect());
+    let statements = prop::sample::select(vec![
+        "BEGIN",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT s",
+        "SAVEPOINT s",
+        "ROLLBACK TO s",
+        "RELEASE s",
+        "LISTEN a",
+        "LISTEN a",
+        "LISTEN b",
+        "LISTEN b",
+        "UNLISTEN a",
+        "UNLISTEN b",
+        "UNLISTEN *",
+        "SELECT 1/0",
+        "SELECT 1",
+        "LISTEN a; LISTEN b",
+        "UNLISTEN *; LISTEN b",
+    ]);
+    let refused = std::cell::Cell::new(0);
+    let script = prop::collection::vec((statements, any::<bool>()), 4..16);
+    let mut runner = TestRunner::new(Config { cases: 60, ..Config::default() });
+    let outcome = runner.run(&script, |script| {
+        let (mut through, mut alone) = (proxy.a().connect(), lab.owner("channels_drawn").connect());
+        for (sql, extended) in &script {
+            let extended = *extended && !sql.contains(';');
+            let run = |it: &mut Session| if extended { it.extended(sql, &[]) } else { it.simple(sql) };
+            let reply = run(&mut through);
+            if reply.sqlstate() == "0A000" {
+                refused.set(refused.get() + 1);
+                break;
+            }
+            let wanted = run(&mut alone);
+            prop_assert_eq!(
+                (reply.sqlstate(), &reply.tags, &reply.states),
+                (wanted.sqlstate(), &wanted.tags, &wanted.states),
+                "{}",
+                sql
+            );
+        }
+        for it in [&mut through, &mut alone] {
+            it.simple("ROLLBACK");
+        }
+        let listens = |of: &str| format!("SELECT count(*) FROM pg_listening_channels() AS c WHERE c = '{of}'");
+        through.simple("LISTEN last").ok();
+        sender.borrow_mut().simple("NOTIFY a; NOTIFY b; NOTIFY last").ok();
+        let mut told = Vec::new();
+        while told.last().is_none_or(|it| it != "last ") {
+            told.extend(heard(&mut through, 1));
+        }
+        let wanted: Vec<_> = ["a", "b"]
+            .into_iter()
+            .filter(|of| alone.simple(listens(of)).ok().value() == "1")
+            .map(|of| format!("{of} "))
+            .collect();
+        prop_assert_eq!(&told[..told.len() - 1], &wanted[..]);
+        Ok(())
+    });
+    outcome.unwrap();
+    assert!(refused.get() < 30, "{} of 60 refused", refused.get());
 }

@@ -34,7 +34,7 @@ pub(super) struct Channels {
     heard: BTreeMap<Box<str>, Option<String>>,
     /// What was sent, in order: what of it took effect is not known yet.
     sent: Vec<Mark>,
-    /// The transaction may have ended since.
+    /// The transaction may have ended since the last ReadyForQuery.
     ended: bool,
 }
 
@@ -172,6 +172,13 @@ impl Session {
         self.hold_if(waits);
     }
 
+    /// ReadyForQuery has come: what it says of the transaction is known.
+    pub(super) fn channels_heard_out(&mut self) {
+        if let Some(channels) = self.context.channels.as_mut() {
+            channels.ended = false;
+        }
+    }
+
     /// Whether no mark is on the server connection.
     pub(super) fn is_unmarked(&self) -> bool {
         self.context.channels.as_ref().is_none_or(|it| it.sent.is_empty())
@@ -204,7 +211,6 @@ impl Session {
             let message = "the server did not tell what has become of LISTEN";
             return self.fail(&PgError::fatal(SqlState::CONNECTION_FAILURE, message));
         }
-        channels.ended = false;
         let Channels { listener, heard, sent, .. } = channels.as_mut();
         for mark in std::mem::take(sent).into_iter().filter(|mark| there.contains(&mark.name)) {
             match (mark.what, mark.channel) {

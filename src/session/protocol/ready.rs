@@ -65,6 +65,7 @@ impl Session {
         self.warn_of_quota();
         self.tell_unguarded();
         self.batch_is_over();
+        self.channels_heard_out();
         if !self.spoils(status) {
             backend::ready_for_query(&mut self.client.out, status);
         }

@@ -4,29 +4,28 @@
 //! connection is lost, what is notified meanwhile is lost with it, as on any connection; so those that listened are told, and
 //! ask again.
 
-use std::collections::{HashMap, VecDeque};
+mod inbox;
+mod listener;
+
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use deadpool_postgres::ClientWrapper;
-use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Notification};
 
+use self::inbox::{Inbox, Over};
+pub use self::listener::{Joining, Listener};
 use super::connection::open;
 use super::error::ControlError;
 use crate::base::{PgError, Severity, SqlState};
 use crate::config::Upstream;
 use crate::sql::quote_identifier;
 
-/// Bytes of notifications that wait for one session, at most.
-const MAX_WAITING: usize = 4 << 20;
-/// What a notification costs besides its payload.
-const OVERHEAD: usize = 64;
 /// A connection that nobody listens on is kept for so long.
 const LINGER: Duration = Duration::from_secs(60);
 /// Whether the connection still lives is looked at so often.
@@ -59,29 +58,6 @@ struct Channel {
     waiting: Vec<oneshot::Sender<Result<(), PgError>>>,
 }
 
-/// What was heard for one session.
-#[derive(Debug, Default)]
-struct Inbox {
-    state: Mutex<Waiting>,
-    bell: AtomicWaker,
-}
-
-#[derive(Debug, Default)]
-struct Waiting {
-    queue: VecDeque<Arc<Notification>>,
-    bytes: usize,
-    over: Option<Over>,
-    /// Channels that it was put into.
-    channels: Vec<Arc<str>>,
-}
-
-/// Why a session hears nothing more.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Over {
-    Lost,
-    Full,
-}
-
 impl Notifications {
     /// Of this database; nobody listens yet.
     pub fn new(upstream: Arc<Upstream>) -> Arc<Self> {
@@ -99,7 +75,7 @@ impl Notifications {
 
     /// A session's own ear.
     pub fn listener(self: &Arc<Self>) -> Listener {
-        Listener { notifications: Arc::clone(self), inbox: Arc::default() }
+        Listener::new(self)
     }
 
     /// Has the task look what is to be done; there is one from now on.
@@ -259,135 +235,6 @@ impl Changes {
     }
 }
 
-impl Inbox {
-    fn put(&self, notification: &Arc<Notification>) {
-        let mut waiting = self.state.lock();
-        let bytes = waiting.bytes + notification.payload().len() + OVERHEAD;
-        if waiting.over.is_some() {
-            return;
-        }
-        if bytes > MAX_WAITING {
-            drop(waiting);
-            return self.end(Over::Full);
-        }
-        waiting.bytes = bytes;
-        waiting.queue.push_back(Arc::clone(notification));
-        drop(waiting);
-        self.bell.wake();
-    }
-
-    fn end(&self, why: Over) {
-        let mut waiting = self.state.lock();
-        waiting.over.get_or_insert(why);
-        waiting.queue = VecDeque::new();
-        waiting.bytes = 0;
-        drop(waiting);
-        self.bell.wake();
-    }
-}
-
-/// What one session hears. It is out of all channels when this is dropped.
-#[derive(Debug)]
-pub struct Listener {
-    notifications: Arc<Notifications>,
-    inbox: Arc<Inbox>,
-}
-
-impl Listener {
-    /// To hear a channel from then on.
-    pub fn joining(&self, channel: &str) -> Joining {
-        let (notifications, inbox) = (Arc::clone(&self.notifications), Arc::clone(&self.inbox));
-        Joining { notifications, inbox, channel: channel.into() }
-    }
-
-    /// Hears a channel no more.
-    pub fn leave(&self, channel: &str) {
-        self.inbox.state.lock().channels.retain(|known| **known != *channel);
-        self.leave_all(&[channel.into()]);
-    }
-
-    fn leave_all(&self, channels: &[Arc<str>]) {
-        let mut state = self.notifications.state.lock();
-        for name in channels {
-            if let Some(channel) = state.channels.get_mut(name) {
-                channel.inboxes.retain(|inbox| !Arc::ptr_eq(inbox, &self.inbox));
-            }
-        }
-        drop(state);
-        self.notifications.wake.notify_one();
-    }
-
-    /// What was heard next.
-    ///
-    /// # Errors
-    /// FATAL: nothing more will be heard.
-    pub fn poll(&self, cx: &Context<'_>) -> Poll<Result<Arc<Notification>, PgError>> {
-        self.inbox.bell.register(cx.waker());
-        let mut waiting = self.inbox.state.lock();
-        if let Some(over) = waiting.over {
-            return Poll::Ready(Err(farewell(over)));
-        }
-        match waiting.queue.pop_front() {
-            Some(next) => {
-                waiting.bytes -= next.payload().len() + OVERHEAD;
-                Poll::Ready(Ok(next))
-            }
-            None => Poll::Pending,
-        }
-    }
-
-    /// Whether nothing more will be heard.
-    pub fn is_over(&self, cx: &Context<'_>) -> bool {
-        self.inbox.bell.register(cx.waker());
-        self.inbox.state.lock().over.is_some()
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        let channels = std::mem::take(&mut self.inbox.state.lock().channels);
-        self.leave_all(&channels);
-    }
-}
-
-/// A session that wants to hear a channel.
-#[derive(Debug)]
-pub struct Joining {
-    notifications: Arc<Notifications>,
-    inbox: Arc<Inbox>,
-    /// The channel, as the server knows it.
-    pub channel: Arc<str>,
-}
-
-impl Joining {
-    /// Returns when the server listens.
-    ///
-    /// # Errors
-    /// That could not be done.
-    pub async fn joined(&self) -> Result<(), PgError> {
-        let confirmed = {
-            let mut waiting = self.inbox.state.lock();
-            if !waiting.channels.contains(&self.channel) {
-                waiting.channels.push(Arc::clone(&self.channel));
-            }
-            drop(waiting);
-            let mut state = self.notifications.state.lock();
-            let channel = state.channels.entry(Arc::clone(&self.channel)).or_default();
-            if !channel.inboxes.iter().any(|known| Arc::ptr_eq(known, &self.inbox)) {
-                channel.inboxes.push(Arc::clone(&self.inbox));
-            }
-            if channel.in_force {
-                return Ok(());
-            }
-            let (tell, confirmed) = oneshot::channel();
-            channel.waiting.push(tell);
-            self.notifications.rouse(&mut state);
-            confirmed
-        };
-        confirmed.await.unwrap_or_else(|_| Err(unheard()))
-    }
-}
-
 fn refusal(error: &ControlError) -> PgError {
     match error {
         ControlError::Postgres(error) => error.as_db_error().map_or_else(unheard, |db| {
@@ -404,20 +251,4 @@ fn refusal(error: &ControlError) -> PgError {
 
 fn unheard() -> PgError {
     PgError::error(SqlState::CONNECTION_FAILURE, "the server could not be listened to")
-}
-
-fn farewell(over: Over) -> PgError {
-    let again = "Connect and LISTEN again, then look for what may have been missed.";
-    match over {
-        Over::Lost => {
-            let message = "the connection on which the server's notifications are heard was lost";
-            PgError::fatal(SqlState::CONNECTION_FAILURE, message).hint(again)
-        }
-        Over::Full => PgError::fatal(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many notifications wait for this client")
-            .detail(format!(
-                "At most {} MB of them may wait while it reads nothing or is in a transaction.",
-                MAX_WAITING >> 20
-            ))
-            .hint(again),
-    }
 }
