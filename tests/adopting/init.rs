@@ -3,102 +3,15 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use pgwarden::test_cluster::Cluster;
 
 use super::Ran;
+use super::adopted::Adopted;
 use crate::support::lab::{Lab, read};
-use crate::support::proxy::{Proxy, free_port, program};
-use crate::support::session::{Endpoint, Session};
-
-/// A database with an owner of its own, and the directory that `init` writes to.
-pub struct Adopted {
-    database: &'static str,
-    directory: tempfile::TempDir,
-    port: u16,
-}
-
-impl Adopted {
-    pub fn new(database: &'static str, schema: &str) -> Self {
-        let lab = Lab::general();
-        lab.create(database, None);
-        let owner = format!("{database}_owner");
-        lab.run(
-            database,
-            &format!("CREATE ROLE {owner}; ALTER SCHEMA public OWNER TO {owner}; SET ROLE {owner}; {schema}"),
-        );
-        lab.run(database, "ANALYZE");
-        Self { database, directory: tempfile::tempdir().unwrap(), port: free_port() }
-    }
-
-    pub fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    pub fn text(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    pub fn url(&self) -> String {
-        format!("postgres://{}@127.0.0.1:{}/{}", Cluster::SUPERUSER, Lab::general().cluster.port(), self.database)
-    }
-
-    pub fn pgwarden(&self, arguments: &[&str]) -> Ran {
-        let output = Command::new(program())
-            .args(arguments)
-            .current_dir(self.directory.path())
-            .env("PGPASSWORD", Lab::general().cluster.password())
-            .env_remove("RUST_LOG")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        Ran::of(&output)
-    }
-
-    pub fn init(&self, more: &[&str]) -> Ran {
-        let (url, listen) = (self.url(), format!("127.0.0.1:{}", self.port));
-        self.pgwarden(&[&["init", "--url", &url, "--listen", &listen][..], more].concat())
-    }
-
-    /// Writes the files, makes the roles, and has the configuration checked: what it warns of.
-    #[track_caller]
-    pub fn adopt(&self) -> Vec<String> {
-        self.init(&[]).says(0, &["written: pgwarden.toml"]);
-        Lab::general().run(self.database, &self.text("pgwarden.sql"));
-        let ran = self.pgwarden(&["check", "--connect"]);
-        ran.says(0, &["pgwarden.toml: ok"]);
-        ran.err.lines().map(str::to_owned).collect()
-    }
-
-    /// pgwarden with the configuration as it was written.
-    pub fn serve(&self) -> Proxy {
-        let here = format!("password_file = \"{}/", self.directory.path().display());
-        let proxy = Proxy::launch(&self.text("pgwarden.toml").replace("password_file = \"", &here), self.port);
-        proxy.wait_for("tenants", |it| it.log().contains("tenants read from their table"));
-        proxy
-    }
-
-    /// A login, by the URL that stands in the file.
-    pub fn login(&self, variable: &str, database: Option<&str>) -> Session {
-        let text = self.text("pgwarden.logins");
-        let line = text.lines().find_map(|it| it.strip_prefix(&format!("{variable}="))).unwrap();
-        let (user, rest) = line.strip_prefix("postgres://").unwrap().split_once(':').unwrap();
-        let (password, rest) = rest.split_once('@').unwrap();
-        let (address, own) = rest.split_once('/').unwrap();
-        assert_eq!(address, format!("127.0.0.1:{}", self.port));
-        Endpoint::new(self.port, user, password, database.unwrap_or(own)).connect()
-    }
-
-    pub fn tenant(&self, name: &str) -> Session {
-        self.login("DATABASE_URL", Some(name))
-    }
-
-    pub fn operator(&self) -> Session {
-        self.login("MIGRATIONS_DATABASE_URL", None)
-    }
-}
+use crate::support::proxy::program;
+use crate::support::session::Session;
 
 fn column(session: &mut Session, sql: &str) -> String {
     session.simple(sql).ok().first_column().join(",")
@@ -373,4 +286,34 @@ fn policies_of_the_apps_own() {
     assert_eq!(column(&mut app, "SELECT body FROM notes"), "a");
     assert_eq!(column(&mut app, "SELECT count(*) FROM billing.invoices"), "0");
     app.simple("COMMIT").ok();
+}
+
+/// On a terminal it asks; an answer stands, and what is passed over stays marked.
+#[test]
+fn questions_on_a_terminal() {
+    let schema = "CREATE TABLE orgs (id int PRIMARY KEY); CREATE TABLE notes (org_id int NOT NULL REFERENCES orgs);
+        CREATE TABLE flags (id int PRIMARY KEY); CREATE TABLE hints (id int PRIMARY KEY); CREATE TABLE jobs (id int PRIMARY KEY)";
+    let app = Adopted::new("init_terminal", schema);
+    fs::write(app.path("answers"), "y\nno\n\n").unwrap();
+    let command = format!("'{}' init --url {}", program().to_str().unwrap(), app.url());
+    let output = Command::new("script")
+        .args(["-qec", &command, "/dev/null"])
+        .current_dir(app.directory())
+        .env("PGPASSWORD", Lab::general().cluster.password())
+        .stdin(fs::File::open(app.path("answers")).unwrap())
+        .output()
+        .unwrap();
+    Ran::of(&output).says(
+        0,
+        &[
+            "public.flags: nothing leads to a tenant",
+            "May tenants use it? [y/n",
+            "Open it to all tenants (access = \"write\")?",
+        ],
+    );
+    let text = app.text("pgwarden.toml");
+    for line in ["    \"public.flags\",", "# \"public.jobs\" = { access = \"write\" }"] {
+        assert!(text.lines().any(|it| it == line), "no line {line} in\n{text}");
+    }
+    assert!(text.contains("public.hints is refused: ") && text.matches("DECIDE: ").count() == 1, "{text}");
 }

@@ -1,6 +1,7 @@
 //! Finding out beforehand what pgwarden makes of a database and of an app: `check --connect`, `assess`, and the other tools
 //! for tenants that stand in a table or are made by a pattern.
 
+mod adopted;
 mod assess;
 mod explain;
 mod guide;

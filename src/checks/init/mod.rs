@@ -6,6 +6,8 @@
 
 mod column;
 mod facts;
+#[cfg(test)]
+mod fixture;
 mod functions;
 mod names;
 mod policies;

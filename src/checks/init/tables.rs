@@ -58,17 +58,7 @@ fn own(schema: &Schema<'_>, facts: &Facts, choice: &Choice, table: &Relation) ->
     keys.dedup_by_key(|key| key.column);
     match keys.as_slice() {
         [] => None,
-        [key] => {
-            let named = (key.parent_column != root_key).then(|| key.parent_column.to_owned());
-            let rule = Rule::Column { column: key.column.to_owned(), key: named };
-            let why = format!("its {} leads to {root}, column {}", key.column, key.parent_column);
-            let optional = table.column(key.column).is_some_and(|it| !it.not_null);
-            Some(if optional {
-                Guess::look(rule, format!("{why}; rows without it are nobody's"))
-            } else {
-                Guess::sure(rule, why)
-            })
-        }
+        [key] => Some(by_key(table, key, root, root_key)),
         several => {
             let columns = listed(several.iter().map(|key| key.column));
             Some(Guess::open(
@@ -76,6 +66,24 @@ fn own(schema: &Schema<'_>, facts: &Facts, choice: &Choice, table: &Relation) ->
                 format!("{columns} all lead to {root}: {{ column = ... }} with the one whose tenant the row is"),
             ))
         }
+    }
+}
+
+/// A foreign key to the tenants' table.
+fn by_key(table: &Relation, key: &Key<'_>, root: &QualifiedName, root_key: &str) -> Guess {
+    let named = (key.parent_column != root_key).then(|| key.parent_column.to_owned());
+    let rule = Rule::Column { column: key.column.to_owned(), key: named };
+    let why = format!("its {} leads to {root}, column {}", key.column, key.parent_column);
+    let passing = ["current", "last", "default", "active", "selected"];
+    if names::words(key.column).first().is_some_and(|it| passing.contains(&it.as_str())) {
+        return Guess::open(
+            Some(rule),
+            format!("{why}, and sounds as if it changed: does a row belong to that tenant alone?"),
+        );
+    }
+    match table.column(key.column).is_some_and(|it| it.not_null) {
+        true => Guess::sure(rule, why),
+        false => Guess::look(rule, format!("{why}; rows without it are nobody's")),
     }
 }
 

@@ -1,80 +1,9 @@
 use super::column::NoColumn;
 use super::facts::{Names, Table};
+use super::fixture::{catalog, facts, relation};
 use super::*;
-use crate::base::oid::{INT4, TEXT, UUID};
-use crate::catalog::{Column, ForeignKey, Function, FunctionKind, Generated, Identity, Volatility};
-
-/// `orgs: id slug`, `notes: id org_id>orgs.id kind_id?>kinds.id`: tables with columns, `>` for foreign keys, `?` for NULL. Names
-/// in `id` are numbers, others texts.
-fn catalog(tables: &[&str]) -> Catalog {
-    let name = |text: &str| QualifiedName::new("public", text);
-    let oid = |table: &str| {
-        tables
-            .iter()
-            .position(|it| it.split(':').next() == Some(table))
-            .map_or(0, |at| Oid::try_from(at).unwrap() + 100)
-    };
-    let mut catalog = Catalog { search_path: vec!["public".to_owned()], ..Catalog::default() };
-    for text in tables {
-        let (table, columns) = text.split_once(':').unwrap();
-        let mut relation = relation(name(table), oid(table));
-        for (at, text) in columns.split_whitespace().enumerate() {
-            let (text, parent) = text.split_once('>').map_or((text, None), |(text, parent)| (text, Some(parent)));
-            let column = text.trim_end_matches(['?', '!']);
-            let type_oid = if column.ends_with("id") { INT4 } else { TEXT };
-            relation.columns.push(Column {
-                name: column.to_owned(),
-                attnum: i16::try_from(at).unwrap() + 1,
-                type_oid,
-                type_name: "x".to_owned(),
-                base_type_oid: type_oid,
-                not_null: !text.ends_with('?'),
-                has_default: false,
-                generated: Generated::No,
-                identity: Identity::No,
-            });
-            if column == "id" || text.ends_with('!') {
-                relation.unique_keys.push(vec![column.to_owned()]);
-            }
-            if let Some((parent, key)) = parent.map(|it| it.split_once('.').unwrap()) {
-                relation.foreign_keys.push(ForeignKey {
-                    name: format!("{table}_{column}"),
-                    columns: vec![column.to_owned()],
-                    parent: oid(parent),
-                    parent_columns: vec![key.to_owned()],
-                });
-            }
-        }
-        catalog.relations.insert(relation.name.clone(), relation);
-    }
-    catalog
-}
-
-fn relation(name: QualifiedName, oid: Oid) -> Relation {
-    Relation {
-        oid,
-        name,
-        kind: RelKind::Table,
-        is_partition: false,
-        columns: Vec::new(),
-        parents: Vec::new(),
-        foreign_keys: Vec::new(),
-        unique_keys: Vec::new(),
-        row_security: false,
-        force_row_security: false,
-        row_security_active: false,
-        owned: false,
-        policies: Vec::new(),
-        security_invoker: false,
-        extension: None,
-    }
-}
-
-/// Each table has so many rows.
-fn facts(catalog: &Catalog, rows: i64) -> Facts {
-    let table = Table { rows: Some(rows), changes: 0, has_null_keys: false };
-    Facts { tables: catalog.relations.values().map(|it| (it.oid, table)).collect(), ..Facts::default() }
-}
+use crate::base::oid::{TEXT, UUID};
+use crate::catalog::{Column, Function, FunctionKind, Volatility};
 
 fn plan(catalog: &Catalog, facts: &Facts) -> Plan {
     let choice = choose(catalog, &Wanted::default()).unwrap();
@@ -171,6 +100,7 @@ fn tables_and_whose_they_are() {
         "deals: id buyer_id>orgs.id seller_id>orgs.id",
         "signups: id by_id>orgs.id",
         "keys: id holder>orgs.uuid",
+        "members: id current_org_id?>orgs.id",
         "ring_a: id b_id>ring_b.id order_id?>orders.id",
         "ring_b: id a_id>ring_a.id",
         "island: id",
@@ -192,6 +122,7 @@ fn tables_and_whose_they_are() {
         ("deals", "-"),
         ("signups", "by_id"),
         ("keys", "holder/uuid"),
+        ("members", "- current_org_id"),
         ("ring_a", "> order_id?"),
         ("ring_b", "> a_id"),
         ("island", "- shared"),
@@ -224,7 +155,7 @@ fn a_table_is_shared_only_where_much_speaks_for_it() {
     for table in ["kinds: id api_token", "users: id name", "kinds: id name_of_login"] {
         let name = table.split(':').next().unwrap();
         let orders = format!("orders: id org_id>orgs.id kind_id>{name}.id");
-        let catalog = self::catalog(&["orgs: id", &orders, table]);
+        let catalog = super::fixture::catalog(&["orgs: id", &orders, table]);
         assert_eq!(rule(&plan(&catalog, &facts(&catalog, 3)), name), "-", "{table}");
     }
 }
@@ -399,6 +330,6 @@ fn a_unique_slug_names_the_tenants() {
     facts.names = Names { usable: vec!["slug".to_owned()], unusable: Vec::new() };
     assert_eq!(query(&facts), "SELECT \"slug\" AS name, \"id\" AS key FROM \"public\".\"orgs\"");
     assert!(plan(&catalog, &facts).remarks[0].contains("\"deleted_at\" IS NOT NULL AS suspended"));
-    let lonely = self::catalog(&["orders: id org_id"]);
+    let lonely = super::fixture::catalog(&["orders: id org_id"]);
     assert!(matches!(plan(&lonely, &Facts::default()).tenants, Tenants::Pattern { .. }));
 }

@@ -1,0 +1,78 @@
+//! Catalogs for tests.
+
+use super::facts::{Facts, Table};
+use crate::base::oid::{INT4, TEXT};
+use crate::base::{Oid, QualifiedName};
+use crate::catalog::{Catalog, Column, ForeignKey, Generated, Identity, RelKind, Relation};
+
+/// `orgs: id slug`, `notes: id org_id>orgs.id kind_id?>kinds.id`: tables with columns, `>` for foreign keys, `?` for NULL. Names
+/// in `id` are numbers, others texts.
+pub fn catalog(tables: &[&str]) -> Catalog {
+    let name = |text: &str| QualifiedName::new("public", text);
+    let oid = |table: &str| {
+        tables
+            .iter()
+            .position(|it| it.split(':').next() == Some(table))
+            .map_or(0, |at| Oid::try_from(at).unwrap() + 100)
+    };
+    let mut catalog = Catalog { search_path: vec!["public".to_owned()], ..Catalog::default() };
+    for text in tables {
+        let (table, columns) = text.split_once(':').unwrap();
+        let mut relation = relation(name(table), oid(table));
+        for (at, text) in columns.split_whitespace().enumerate() {
+            let (text, parent) = text.split_once('>').map_or((text, None), |(text, parent)| (text, Some(parent)));
+            let column = text.trim_end_matches(['?', '!']);
+            let type_oid = if column.ends_with("id") { INT4 } else { TEXT };
+            relation.columns.push(Column {
+                name: column.to_owned(),
+                attnum: i16::try_from(at).unwrap() + 1,
+                type_oid,
+                type_name: "x".to_owned(),
+                base_type_oid: type_oid,
+                not_null: !text.ends_with('?'),
+                has_default: false,
+                generated: Generated::No,
+                identity: Identity::No,
+            });
+            if column == "id" || text.ends_with('!') {
+                relation.unique_keys.push(vec![column.to_owned()]);
+            }
+            if let Some((parent, key)) = parent.map(|it| it.split_once('.').unwrap()) {
+                relation.foreign_keys.push(ForeignKey {
+                    name: format!("{table}_{column}"),
+                    columns: vec![column.to_owned()],
+                    parent: oid(parent),
+                    parent_columns: vec![key.to_owned()],
+                });
+            }
+        }
+        catalog.relations.insert(relation.name.clone(), relation);
+    }
+    catalog
+}
+
+pub fn relation(name: QualifiedName, oid: Oid) -> Relation {
+    Relation {
+        oid,
+        name,
+        kind: RelKind::Table,
+        is_partition: false,
+        columns: Vec::new(),
+        parents: Vec::new(),
+        foreign_keys: Vec::new(),
+        unique_keys: Vec::new(),
+        row_security: false,
+        force_row_security: false,
+        row_security_active: false,
+        owned: false,
+        policies: Vec::new(),
+        security_invoker: false,
+        extension: None,
+    }
+}
+
+/// Each table has so many rows.
+pub fn facts(catalog: &Catalog, rows: i64) -> Facts {
+    let table = Table { rows: Some(rows), changes: 0, has_null_keys: false };
+    Facts { tables: catalog.relations.values().map(|it| (it.oid, table)).collect(), ..Facts::default() }
+}
