@@ -1,6 +1,7 @@
 -- A help desk that many organisations use, as such apps are: nearly every table has org_id, some belong by a foreign key, a few
 -- are for all. docs/guides/adopting.md puts pgwarden in front of it.
 CREATE ROLE saas_owner;
+CREATE ROLE saas_app LOGIN PASSWORD 'change-me' IN ROLE saas_owner;
 ALTER SCHEMA public OWNER TO saas_owner;
 SET ROLE saas_owner;
 
