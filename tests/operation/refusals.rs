@@ -2,6 +2,7 @@
 
 use super::{console, proxy, psql};
 use crate::support::lab::Lab;
+use crate::support::message;
 use crate::support::proxy::{Proxy, Setup};
 
 /// Rows of SHOW REFUSALS whose object is this one, as `count|kind|...|statement`.
@@ -27,6 +28,8 @@ fn refusals_are_listed_with_object_and_hint() {
     a.extended("INSERT INTO customers (tenant_id, email, name) VALUES ($1, 'hunter', 'n')", &[Some("2")])
         .refused("42501");
     a.simple("SELECT nonesuch FROM hunter2").refused("42P01");
+    // version()
+    assert_eq!(a.exchange(&[message::function_call(89, &[])], 1).sqlstate(), "0A000");
     app.simple("SET app.tenant_id = 'sa'").refused("28000");
     app.simple("/* tenant='da' */ SELECT 1").refused("28000");
     app.extended("SELECT set_config('app.tenant_id', $1, false)", &[Some("sb")]).refused("28000");
@@ -42,6 +45,7 @@ fn refusals_are_listed_with_object_and_hint() {
         ("pg_read_file", "operator"),
         ("CREATE TABLE", "operator"),
         ("tenant column", "Leave the tenant column out"),
+        ("FunctionCall", ""),
     ] {
         let rows = shown(&proxy, "LAST_REFUSALS", object);
         assert!(rows.len() == 1 && rows[0][6].contains(hint), "{object}: {rows:?}");

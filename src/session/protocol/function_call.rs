@@ -19,7 +19,11 @@ impl Session {
     pub(super) fn on_function_call(&mut self, call: &FunctionCall<'_>) -> Result<(), NotReady> {
         let backend = self.backend_for(&self.asked());
         match backend.mode {
-            Mode::Shared | Mode::Schema(_) => return Err(no_function_calls().into()),
+            Mode::Shared | Mode::Schema(_) => {
+                let refusal = refused_call();
+                self.env.observer.refused(&refusal, MESSAGE);
+                return Err(NotReady::Refuse(*refusal.error));
+            }
             Mode::Database | Mode::Operator => {}
         }
         let policy = backend.guard.policy();
@@ -61,9 +65,7 @@ impl Session {
     fn observe_function_call(&self, sql: &str) {
         let observed = self.observation.as_deref().map(|observation| observation.tenant().map(|it| it.mode.clone()));
         if let Some(None | Some(Mode::Shared | Mode::Schema(_))) = observed {
-            let error = Box::new(no_function_calls());
-            let refusal = Refusal { kind: RefusalKind::Statement, object: Some("FunctionCall".into()), error };
-            self.env.observer.would_refuse(&refusal, sql);
+            self.env.observer.would_refuse(&refused_call(), sql);
         }
     }
 }
@@ -77,6 +79,14 @@ fn said_in_sql(function: &Function) -> String {
 
 fn no_such_function(oid: Oid) -> PgError {
     PgError::error(SqlState::UNDEFINED_FUNCTION, format!("function with OID {oid} does not exist"))
+}
+
+/// The message, as a refusal is about it.
+const MESSAGE: &str = "FunctionCall";
+
+fn refused_call() -> Refusal {
+    let error = Box::new(no_function_calls());
+    Refusal { kind: RefusalKind::Statement, object: Some(MESSAGE.into()), error }
 }
 
 fn no_function_calls() -> PgError {
