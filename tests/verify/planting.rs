@@ -59,8 +59,8 @@ fn raises_no_false_alarm() {
     lab.run(
         "verify_alike",
         "UPDATE comments SET body = 'comment on ' || id WHERE tenant_id = 2;
-         INSERT INTO comments (id, tenant_id, body) SELECT 100000 + n, 1, 'comment on ' || 10000 + n FROM generate_series(1, 12000) n;
-         INSERT INTO comments (id, tenant_id, body) SELECT 200000 + n, 2, 'comment on ' || 10000 + n FROM generate_series(11950, 12000) n;
+         INSERT INTO comments (id, tenant_id, body) SELECT 100000 + n, 1, 'comment on ' || 10000 + n FROM generate_series(1, 6000) n;
+         INSERT INTO comments (id, tenant_id, body) SELECT 200000 + n, 2, 'comment on ' || 10000 + n FROM generate_series(5950, 6000) n;
          UPDATE docs SET title = (SELECT title FROM docs d WHERE d.id = 1), body = 'the body of all of the documents of everybody' WHERE tenant_id IN (1, 2);
          CREATE VIEW of_orders AS SELECT id, tenant_id, note FROM orders;
          ALTER VIEW of_orders OWNER TO app_owner",

@@ -121,7 +121,7 @@ impl Run {
         }
         for value in &found.values {
             for query in &self.held.further {
-                let answer = self.a.simple(&query.replace('$', &quote_literal(value))).await;
+                let answer = self.a.simple(&query.replace('\0', &quote_literal(value))).await;
                 if answer.rows.len() == 1 {
                     return true;
                 }

@@ -20,7 +20,7 @@ use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 /// Rows of the other tenant that attacks and marks are made from.
 const SAMPLE: usize = 20;
 /// Rows of the attacker that are read to know which values are its own as well.
-const OWN_SAMPLE: usize = 10_000;
+const OWN_SAMPLE: usize = 5_000;
 
 /// One table.
 #[derive(Clone, Debug)]
@@ -99,7 +99,8 @@ pub struct Examined {
 pub struct Held {
     /// Those that were read.
     pub values: HashSet<String>,
-    /// Of a table with more rows than were read: how to ask whether one of them holds a value, which is to stand for `$`.
+    /// Of a table with more rows than were read: how to ask whether one of them holds a value. It is to stand for NUL, which no
+    /// name holds.
     pub further: Vec<String>,
 }
 
@@ -124,7 +125,7 @@ pub async fn held(relation: &Relation, filter: Option<&str>, session: &Session) 
     } else {
         let texts: Vec<String> =
             relation.columns.iter().map(|it| format!("{}::text", quote_identifier(&it.name))).collect();
-        let holds = format!("({}) AND $ IN ({})", filter.unwrap_or("true"), texts.join(", "));
+        let holds = format!("({}) AND \0 IN ({})", filter.unwrap_or("true"), texts.join(", "));
         vec![select("1", relation, Some(&holds), 1)]
     };
     Ok(Held { values, further })
