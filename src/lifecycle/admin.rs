@@ -13,7 +13,7 @@ use crate::control;
 
 /// What its sessions begin with. A policy that would hide rows makes a query fail: what is copied or deleted is all that there is.
 const SETTINGS: &str = "SET search_path = ''; SET row_security = off; SET lock_timeout = '10s'; SET statement_timeout = 0; \
-    SET idle_in_transaction_session_timeout = 0; SET default_transaction_read_only = off; SET client_min_messages = warning; \
+    SET idle_in_transaction_session_timeout = 0; SET idle_session_timeout = 0; SET default_transaction_read_only = off; SET client_min_messages = warning; \
     SET standard_conforming_strings = on; SET timezone = 'UTC'; SET datestyle = 'ISO, YMD'; SET intervalstyle = 'postgres'; \
     SET extra_float_digits = 1; SET bytea_output = 'hex'; \
     SELECT pg_catalog.set_config(name, 'view, foreign-table', false) FROM pg_catalog.pg_settings \

@@ -56,6 +56,9 @@ pub enum LifecycleError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// It must not be done as things are.
     #[error("{message}")]
     Refused {
@@ -110,6 +113,7 @@ impl LifecycleError {
             }
             Self::NoTable(_) => "make it with: pgwarden tenant init (or let its owner run what --ddl prints)",
             Self::Busy { .. } => "wait for its end; the lock goes with the process that holds it, however that ends",
+            Self::Interrupted => "run it again: it finishes what was begun, or finds nothing begun",
             Self::Refused { hint, .. } => hint,
             Self::Server { .. } => return self.code().and_then(hint_of),
             Self::Tenants(_) | Self::Catalog { .. } | Self::File { .. } => return None,

@@ -30,10 +30,11 @@ pub use import::ImportRequest;
 pub use show::{Size, Summary, View};
 pub use tables::Home;
 
-use crate::base::TenantName;
+use crate::base::{QualifiedName, TenantName};
 use crate::checks::{load_policy, tenants};
-use crate::config::{Config, Tenant};
+use crate::config::{Config, Tenant, writers_of};
 use crate::guard::Policy;
+use crate::policy::PolicyNote;
 use crate::tenant::table::Rejected;
 use error::place_of;
 
@@ -78,10 +79,24 @@ impl Lifecycle {
 
     /// The rules of the database where a tenant lives.
     async fn policy_of(&self, tenant: &Tenant) -> Result<Policy, LifecycleError> {
-        let loaded = load_policy(&self.config, &tenant.upstream).await;
-        let (policy, _) =
+        self.load_rules(&self.config, tenant).await.map(|(policy, _)| policy)
+    }
+
+    /// The same by a configuration, and what does not fit. pgwarden's own tables are nobody's, whatever columns they have.
+    async fn load_rules(&self, config: &Config, tenant: &Tenant) -> Result<(Policy, Vec<PolicyNote>), LifecycleError> {
+        let loaded = load_policy(config, &tenant.upstream).await;
+        let (mut policy, notes) =
             loaded.map_err(|error| LifecycleError::Catalog { place: place_of(&tenant.upstream), error })?;
-        Ok(policy)
+        let own = self.tables_of_pgwarden();
+        policy.tables.retain(|name, _| !own.contains(name));
+        Ok((policy, notes))
+    }
+
+    /// Tables that pgwarden keeps for itself.
+    fn tables_of_pgwarden(&self) -> Vec<QualifiedName> {
+        let tenants = self.home.tenants.iter().map(|(table, _)| table.clone());
+        let usage = self.config.quota.iter().flat_map(|quota| [quota.table.clone(), writers_of(&quota.table)]);
+        tenants.chain([self.home.operations.clone()]).chain(usage).collect()
     }
 
     fn tell(&self, what: &str) {

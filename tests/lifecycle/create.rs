@@ -74,7 +74,7 @@ fn a_tenant_with_a_schema_of_the_templates_kind() {
                  pg_get_expr(d.adbin, d.adrelid)) x
                FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
                WHERE c.relnamespace = '{schema}'::regnamespace AND a.attnum > 0
-               UNION ALL SELECT 'k ' || conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = '{schema}'::regnamespace
+               UNION ALL SELECT 'k ' || conname || pg_get_constraintdef(oid) FROM pg_constraint WHERE connamespace = '{schema}'::regnamespace AND contype <> 'n'
                UNION ALL SELECT 'i ' || indexdef FROM pg_indexes WHERE schemaname = '{schema}'
                UNION ALL SELECT 'f ' || pg_get_functiondef(oid) FROM pg_proc WHERE pronamespace = '{schema}'::regnamespace
                UNION ALL SELECT 't ' || pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN pg_class c ON c.oid = tgrelid WHERE relnamespace = '{schema}'::regnamespace AND NOT tgisinternal

@@ -117,7 +117,7 @@ struct ImportArgs {
     /// Compare hashes of the rows too, not their numbers alone
     #[arg(long)]
     verify: bool,
-    /// Run definitions that a tenant may have written, though the admin role is a superuser
+    /// Run definitions that the tenant may have written itself: you have read them
     #[arg(long)]
     trust: bool,
     /// Check the files, and say what would be loaded
@@ -184,7 +184,14 @@ pub(super) fn run(args: &TenantArgs) -> ExitCode {
         Ok(runtime) => runtime,
         Err(code) => return code,
     };
-    match runtime.block_on(done(args, config)) {
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = done(args, config) => outcome,
+            // What is under way is rolled back by its server, and what it had made is finished by the next run.
+            Ok(()) = tokio::signal::ctrl_c() => Err(LifecycleError::Interrupted),
+        }
+    });
+    match outcome {
         Ok((text, well)) => conclude(text, well),
         Err(error) => {
             eprintln!("pgwarden: {error}");

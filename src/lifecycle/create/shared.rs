@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::checks::load_policy;
 use crate::config::{Config, Tenant};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::admin::Admin;
-use crate::lifecycle::error::{LifecycleError, place_of};
+use crate::lifecycle::error::LifecycleError;
 use crate::lifecycle::rows::own_tables;
 use crate::policy::PolicyNote;
 
@@ -15,9 +14,7 @@ impl Lifecycle {
         let mut tenants = self.config.tenants.clone();
         tenants.push(Arc::new(tenant.clone()));
         let config = Config { tenants, ..self.config.clone() };
-        let loaded = load_policy(&config, &tenant.upstream).await;
-        let (policy, notes) =
-            loaded.map_err(|error| LifecycleError::Catalog { place: place_of(&tenant.upstream), error })?;
+        let (policy, notes) = self.load_rules(&config, tenant).await?;
         let bad = notes.iter().find(|note| match note {
             PolicyNote::BadKey { tenant: whose, .. } => *whose == tenant.name,
             PolicyNote::SameKey { first, second, .. } => *first == tenant.name || *second == tenant.name,

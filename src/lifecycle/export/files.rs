@@ -30,15 +30,28 @@ pub(super) fn refuse_full(directory: &Path) -> Result<(), LifecycleError> {
     }
 }
 
-/// The directory that is filled, beside the one that is asked for.
-pub(super) fn make_partial(directory: &Path) -> Result<PathBuf, LifecycleError> {
-    let mut name = directory.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".partial-{}", std::process::id()));
-    let partial = directory.with_file_name(name);
-    for folder in [partial.clone(), partial.join("schema"), partial.join("data")] {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(LifecycleError::file(&folder))?;
+/// The directory that is filled, beside the one that is asked for. Unless it gets that one's name it is gone when this is dropped.
+pub(super) struct Partial {
+    pub path: PathBuf,
+}
+
+impl Partial {
+    pub fn make(directory: &Path) -> Result<Self, LifecycleError> {
+        let mut name = directory.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".partial-{}", std::process::id()));
+        let partial = Self { path: directory.with_file_name(name) };
+        for folder in [partial.path.clone(), partial.path.join("schema"), partial.path.join("data")] {
+            fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(LifecycleError::file(&folder))?;
+        }
+        Ok(partial)
     }
-    Ok(partial)
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        // It is not there any more when all went well.
+        let _ = fs::remove_dir_all(&self.path);
+    }
 }
 
 fn create(path: &Path) -> Result<File, LifecycleError> {
@@ -150,13 +163,13 @@ pub(super) async fn copy_out(
 }
 
 /// Writes the manifest and the script, and gives the directory its name. Returns the manifest's hash.
-pub(super) fn finish(partial: &Path, directory: &Path, manifest: &Manifest) -> Result<String, LifecycleError> {
+pub(super) fn finish(partial: &Partial, directory: &Path, manifest: &Manifest) -> Result<String, LifecycleError> {
     let text = serde_json::to_string_pretty(manifest)
-        .map_err(|error| LifecycleError::file(&partial.join("manifest.json"))(error.into()))?;
-    write(partial, "load.sql", &load_script(manifest))?;
-    write(partial, "manifest.json", &text)?;
+        .map_err(|error| LifecycleError::file(&partial.path.join("manifest.json"))(error.into()))?;
+    write(&partial.path, "load.sql", &load_script(manifest))?;
+    write(&partial.path, "manifest.json", &text)?;
     // An empty directory gives way.
-    fs::rename(partial, directory).map_err(LifecycleError::file(directory))?;
+    fs::rename(&partial.path, directory).map_err(LifecycleError::file(directory))?;
     Ok(hex_of(&[text.as_bytes()]))
 }
 

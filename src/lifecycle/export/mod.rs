@@ -54,20 +54,9 @@ impl Lifecycle {
     pub(super) async fn export_data(&self, request: &ExportRequest, tenant: &Tenant) -> Result<Json, LifecycleError> {
         let started = Instant::now();
         files::refuse_full(&request.directory)?;
-        let partial = files::make_partial(&request.directory)?;
-        let written = async {
-            let manifest = self.write_all(request, tenant, &partial).await?;
-            let digest = files::finish(&partial, &request.directory, &manifest)?;
-            Ok((manifest, digest))
-        };
-        let (manifest, digest) = match written.await {
-            Ok(written) => written,
-            Err(error) => {
-                // What is left of it is of no use; the error says why.
-                let _ = std::fs::remove_dir_all(&partial);
-                return Err(error);
-            }
-        };
+        let partial = files::Partial::make(&request.directory)?;
+        let manifest = self.write_all(request, tenant, &partial.path).await?;
+        let digest = files::finish(&partial, &request.directory, &manifest)?;
         let rows: i64 = manifest.tables.iter().map(|table| table.rows).sum();
         let bytes: u64 = manifest.tables.iter().map(|table| table.bytes).sum();
         Ok(json!({

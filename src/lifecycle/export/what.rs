@@ -59,14 +59,7 @@ impl Lifecycle {
     /// Finds and locks what belongs to a tenant, in a transaction of this connection.
     pub(super) async fn source(&self, admin: &Admin, tenant: &Tenant) -> Result<Sources, LifecycleError> {
         admin.run("BEGIN").await?;
-        let own = self.home.tenants.iter().map(|(table, _)| table).chain([&self.home.operations]);
-        let mut not_of_it: Vec<String> = own.map(|table| table.name.clone()).collect();
-        not_of_it.extend(
-            self.config
-                .quota
-                .iter()
-                .flat_map(|quota| [quota.table.name.clone(), format!("{}_writers", quota.table.name)]),
-        );
+        let not_of_it = self.tables_of_pgwarden().into_iter().map(|table| table.name).collect();
         let mut sources = Sources { tables: Vec::new(), schemas: BTreeSet::new(), left_out: Vec::new(), not_of_it };
         let schema = match &tenant.layout {
             Layout::Shared => {

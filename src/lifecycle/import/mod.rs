@@ -30,7 +30,7 @@ pub struct ImportRequest {
     pub directory: PathBuf,
     /// Compare hashes of the rows, besides their numbers.
     pub verify: bool,
-    /// What tenants may have written into the definitions may be run by a superuser.
+    /// Definitions that the tenant may have written itself may be run as the admin.
     pub trust: bool,
     /// Say what would be done.
     pub dry_run: bool,
