@@ -103,28 +103,41 @@ impl Lifecycle {
         values: &[&(dyn ToSql + Sync)],
         types: &[Type],
     ) -> Result<Written, LifecycleError> {
+        admin.run("BEGIN").await?;
+        let written = self.change_one(admin, sql, values, types).await;
+        admin.run(if written.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        written?;
+        Ok(Written::Table)
+    }
+
+    /// Runs a statement that changes one row, and tells the proxies.
+    async fn change_one(
+        &self,
+        admin: &Admin,
+        sql: &str,
+        values: &[&(dyn ToSql + Sync)],
+        types: &[Type],
+    ) -> Result<(), LifecycleError> {
         let failed = |error| admin.failed(error);
-        // A user's statement means tables as the user's own sessions do.
-        let own = matches!(self.config.tenants_from.as_ref().map(|from| &from.writes), Some(TenantWrites::Own(_)));
+        let from = self.config.tenants_from.as_ref();
+        let own = matches!(from.map(|from| &from.writes), Some(TenantWrites::Own(_)));
         if !own {
-            admin.run("RESET search_path").await?;
+            // A user's statement means tables as the user's own sessions do.
+            admin.run("SET LOCAL search_path TO DEFAULT").await?;
         }
         let statement = admin.prepare_typed(sql, types).await.map_err(failed)?;
         let count = admin.execute(&statement, values).await.map_err(failed)?;
-        if !own {
-            admin.run("SET search_path = ''").await?;
-        }
         if count != 1 {
             return Err(LifecycleError::refused(
                 format!("the statement that writes the table of tenants changed {count} rows, not one"),
                 "see [tenants_from.write], and the row of this tenant",
             ));
         }
-        if let Some(channel) = self.config.tenants_from.as_ref().and_then(|from| from.channel.as_ref()).filter(|_| !own)
-        {
+        // Its own table has a trigger for it.
+        if let Some(channel) = from.and_then(|from| from.channel.as_ref()).filter(|_| !own) {
             admin.rows("SELECT pg_catalog.pg_notify($1, '')", &[channel]).await?;
         }
-        Ok(Written::Table)
+        Ok(())
     }
 
     /// What somebody has to write.

@@ -106,6 +106,10 @@ impl LifecycleError {
     pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::NoTenant(_) => "pgwarden tenant list names those that there are",
+            Self::NoAdmin(upstream) if upstream.as_str().starts_with("tenant/") => {
+                "a tenant's upstream in the file has its own: upstream = { url = \"...\", admin = { user = \"...\" } }; a row with a url \
+                 has that of its upstream, if both are at one place"
+            }
             Self::NoAdmin(upstream) => {
                 return Some(format!(
                     "[upstream.{upstream}.admin] with user and password_env: a role that may do what is asked here, other than the pool's"

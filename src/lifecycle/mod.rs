@@ -99,6 +99,15 @@ impl Lifecycle {
         tenants.chain([self.home.operations.clone()]).chain(usage).collect()
     }
 
+    /// A listed tenant as it is now: another command may have changed it before this one had its lock.
+    async fn as_listed_now(&self, name: &str) -> Result<Arc<Tenant>, LifecycleError> {
+        let of_file =
+            self.config.tenants.iter().filter(|tenant| self.in_file.contains(&tenant.name)).cloned().collect();
+        let (config, _) = tenants::with_table(Config { tenants: of_file, ..self.config.clone() }).await?;
+        let found = config.tenants.iter().find(|tenant| tenant.name.as_str() == name);
+        found.cloned().ok_or_else(|| LifecycleError::NoTenant(name.to_owned()))
+    }
+
     fn tell(&self, what: &str) {
         (self.tell)(what);
     }

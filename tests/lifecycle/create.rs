@@ -115,6 +115,14 @@ fn a_tenant_with_a_schema_of_the_templates_kind() {
     );
     assert!(!exists("pg_roles", "rolname", "acme2"));
     assert_eq!(stage.value("SELECT count(*) FROM pg_namespace WHERE nspname = 'acme2'"), "0");
+    stage.refused(
+        &["create", "acme2", "--layout", "schema", "--schema", "tmpl", "--adopt"],
+        &["no role \"tmpl\"", "--no-role"],
+    );
+    assert_eq!(
+        stage.json(&["create", "adopted", "--layout", "schema", "--schema", "tmpl", "--adopt", "--no-role"])["took_over"],
+        true
+    );
     // The record.
     let view = stage.json(&["show", "acme"]);
     let record = &view["operations"][0];

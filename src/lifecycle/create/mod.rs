@@ -175,6 +175,9 @@ impl Lifecycle {
         let exists = self.is_there(tenant).await?;
         let takes_over = exists && (request.adopt || resumes);
         self.refuse_taken(tenant, exists && !takes_over)?;
+        if let (Layout::Schema { role: Some(role), .. }, true) = (&tenant.layout, takes_over) {
+            schema::refuse_without_role(tenant, role).await?;
+        }
         operation.step(&step).await?;
         self.tell(&step);
         let made = match &tenant.layout {

@@ -29,9 +29,25 @@ pub(super) async fn make(
     Ok(Made::Schema { schema: schema.to_owned(), role: role.map(str::to_owned) })
 }
 
-async fn make_role(admin: &Admin, role: &str, pool: &str) -> Result<(), LifecycleError> {
+async fn is_role(admin: &Admin, role: &str) -> Result<bool, LifecycleError> {
     let there = admin.value::<bool>("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = $1)", &[&role]).await?;
-    if there == Some(true) {
+    Ok(there.unwrap_or_default())
+}
+
+/// A schema that is taken over has the role that it has, if any.
+pub(super) async fn refuse_without_role(tenant: &Tenant, role: &str) -> Result<(), LifecycleError> {
+    let admin = Admin::connect(&tenant.upstream).await?;
+    match is_role(&admin, role).await? {
+        true => Ok(()),
+        false => Err(LifecycleError::refused(
+            format!("there is no role \"{role}\" for sessions of a schema that is there already"),
+            "--role names the one that they act as, --no-role says that it is the pool's",
+        )),
+    }
+}
+
+async fn make_role(admin: &Admin, role: &str, pool: &str) -> Result<(), LifecycleError> {
+    if is_role(admin, role).await? {
         return Err(LifecycleError::refused(
             format!("there is a role \"{role}\" already"),
             "choose another --role: one that somebody else has could see this tenant's rows; or --no-role",

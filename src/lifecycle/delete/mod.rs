@@ -71,6 +71,16 @@ impl Pace {
     }
 }
 
+fn refuse_active(tenant: &Tenant) -> Result<(), LifecycleError> {
+    match tenant.suspended {
+        true => Ok(()),
+        false => Err(LifecycleError::refused(
+            format!("tenant \"{}\" is not suspended", tenant.name),
+            format!("its sessions end first: pgwarden tenant suspend {}", tenant.name),
+        )),
+    }
+}
+
 impl Lifecycle {
     /// Deletes a suspended tenant's data, and its line among the tenants. Returns the evidence.
     ///
@@ -86,15 +96,16 @@ impl Lifecycle {
             return Ok(json!({ "dry_run": true, "tenant": request.name, "at": place_of(&tenant.upstream),
                 "suspended": tenant.suspended, "would_delete": counts }));
         }
-        if !tenant.suspended {
-            return Err(LifecycleError::refused(
-                format!("tenant \"{}\" is not suspended", request.name),
-                format!("its sessions end first: pgwarden tenant suspend {}", request.name),
-            ));
-        }
+        refuse_active(tenant)?;
         let arguments = json!({ "reason": request.reason, "export_first": request.export_first, "rate": request.rate, "batch": request.batch });
         let operation = Operation::begin(&self.home, &request.name, Verb::Delete, &self.by, &arguments).await?;
-        let outcome = self.delete_data(request, tenant, &operation).await;
+        let outcome = async {
+            let tenant = self.as_listed_now(&request.name).await?;
+            refuse_active(&tenant)?;
+            self.refuse_others_place(&tenant)?;
+            self.delete_data(request, &tenant, &operation).await
+        };
+        let outcome = outcome.await;
         operation.end(outcome).await
     }
 
