@@ -141,9 +141,13 @@ fn nothing_is_left_behind_when_a_step_fails() {
         CREATE SCHEMA odd2; GRANT USAGE ON SCHEMA odd2 TO warden_admin; CREATE TYPE odd2.r AS RANGE (subtype = int4);
         CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'the table is full'; END $$;
         CREATE TRIGGER no BEFORE INSERT ON pgwarden_tenants FOR EACH ROW WHEN (NEW.name LIKE 'late%') EXECUTE FUNCTION no();");
+    stage
+        .refused(&["create", "u1", "--layout", "schema", "--template", "odd"], &["named()", "name that schema itself"]);
+    // Printed with its schema, since the bare name is Postgres's: the copy would lead to the template's rows.
+    lab().run("life_undo", "CREATE SCHEMA odd3; GRANT USAGE ON SCHEMA odd3 TO warden_admin; CREATE TABLE odd3.pg_class (id int PRIMARY KEY); CREATE TABLE odd3.t (id int REFERENCES odd3.pg_class)");
     stage.refused(
-        &["create", "u1", "--layout", "schema", "--template", "odd"],
-        &["named()", "name that schema in their body"],
+        &["create", "u1", "--layout", "schema", "--template", "odd3"],
+        &["name that schema itself", "ALTER TABLE \"t\""],
     );
     stage.refused(&["create", "u1", "--layout", "schema", "--template", "odd2"], &["not copied: type r"]);
     // The last step: the place is there already.
@@ -230,6 +234,10 @@ fn a_tenant_among_others_has_nobodys_rows() {
     stage.ok(&create("delta", "44"));
     let mut delta = stage.soon("delta");
     assert_eq!(delta.simple("SELECT count(*) FROM customers").ok().value(), "0");
+    for table in ["pgwarden_tenants", "pgwarden_operations"] {
+        let reply = delta.simple(format!("SELECT * FROM public.{table}").as_str());
+        assert!(!reply.errors.is_empty() && reply.texts().is_empty(), "{}", reply.text());
+    }
     delta.simple("INSERT INTO customers (email, name) VALUES ('d@x', 'of delta')").ok();
     assert_eq!(stage.value("SELECT tenant_id FROM customers WHERE email = 'd@x'"), "44");
     // Suspended: told so, sessions end, and no other's.

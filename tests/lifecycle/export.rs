@@ -103,6 +103,21 @@ fn a_damaged_export_is_not_loaded() {
     lab().run("life_damaged", "SET search_path = origin; CREATE TABLE t (id int PRIMARY KEY, name text); INSERT INTO t SELECT n, 'row ' || n FROM generate_series(1, 100) n; ALTER TABLE t OWNER TO origin");
     let directory = stage.directory.path().join("export");
     let path = directory.to_str().unwrap();
+    // What is called as what the export asks with is not asked.
+    let trap = |name: &str, arguments: &str, result: &str| {
+        lab().run("life_damaged", &format!("CREATE FUNCTION origin.{name}({arguments}) RETURNS {result} LANGUAGE plpgsql AS $$ BEGIN RAISE 'the trap'; END $$"));
+    };
+    trap("pg_get_constraintdef", "oid", "text");
+    trap("unnest", "oid[]", "SETOF oid");
+    trap("hashtextextended", "text, bigint", "bigint");
+    trap("same", "oid, oid", "boolean");
+    lab().run("life_damaged", "CREATE OPERATOR origin.= (LEFTARG = oid, RIGHTARG = oid, FUNCTION = origin.same)");
+    stage.ok(&["export", "origin", path]);
+    // They are called as Postgres's own, and could not be made in another schema.
+    stage.ok(&["create", "elsewhere", "--layout", "schema"]);
+    stage.refused(&["import", "elsewhere", path, "--trust"], &["would still name \"origin\"", "pg_get_constraintdef"]);
+    std::fs::remove_dir_all(&directory).unwrap();
+    lab().run("life_damaged", "DROP OPERATOR origin.= (oid, oid); DROP FUNCTION origin.same, origin.unnest, origin.pg_get_constraintdef, origin.hashtextextended");
     stage.ok(&["export", "origin", path]);
     stage.ok(&["create", "target", "--layout", "schema"]);
     for (file, from, to) in [

@@ -83,11 +83,9 @@ async fn copy(admin: &Admin, template: &str, schema: &str, owner: &str) -> Resul
     }
     if !definitions.fixed.is_empty() {
         return Err(LifecycleError::refused(
-            format!(
-                "functions of schema \"{template}\" name that schema in their body or settings: {}",
-                definitions.fixed.join(", ")
-            ),
-            "without the schema, names in them mean those of the schema that they run in (search_path)",
+            format!("definitions of schema \"{template}\" name that schema itself: {}", definitions.fixed.join(", ")),
+            "without the schema, names mean those of the schema that they stand in (search_path); a table or function that is called as \
+             one of Postgres's own needs another name",
         ));
     }
     let path = quote_identifier(schema);

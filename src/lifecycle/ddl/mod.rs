@@ -22,7 +22,7 @@ pub struct Definitions {
     pub after: Vec<String>,
     /// Things with an owner, as ALTER has them: `TABLE "orders"`.
     pub owned: Vec<String>,
-    /// Functions that name the schema in their body or settings: they mean that one wherever they are.
+    /// What names the schema itself, in a function's body for instance: it means that one wherever it is.
     pub fixed: Vec<String>,
     /// What is not among them, and would be missing.
     pub left_out: Vec<String>,

@@ -31,7 +31,22 @@ pub(super) fn definitions(found: &Found, printed: &Printed, schema: &str) -> Def
         }
     }
     after(found, printed, &mut made);
+    let statements = made.before.iter().chain(&made.after).chain(&made.owned);
+    let fixed = statements.filter(|it| !it.starts_with("COMMENT ON ") && names_schema(it, schema));
+    // One line of each tells which it is.
+    let fixed: Vec<String> = fixed.map(|it| it.chars().take_while(|c| *c != '\n').take(80).collect()).collect();
+    made.fixed.extend(fixed);
     made
+}
+
+/// Whether a text has the schema's name before a dot. What shares its name with something of Postgres's own is printed so: bare, it
+/// would mean that.
+fn names_schema(text: &str, schema: &str) -> bool {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
+    let quoted = format!("{}.", quote_identifier(schema));
+    let bare = format!("{schema}.");
+    let stands_alone = |at: usize| !text.get(..at).and_then(|it| it.chars().next_back()).is_some_and(is_word);
+    text.contains(&quoted) || text.match_indices(&bare).any(|(at, _)| stands_alone(at))
 }
 
 fn types(found: &Found, printed: &Printed, made: &mut Definitions) {

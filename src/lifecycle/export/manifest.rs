@@ -41,7 +41,7 @@ pub(in crate::lifecycle) struct SchemaFiles {
     pub after: String,
     /// Its things, as ALTER has them.
     pub owned: Vec<String>,
-    /// Functions that name the schema: it cannot be called otherwise.
+    /// Definitions that name the schema itself: it cannot be called otherwise.
     pub fixed: Vec<String>,
     /// SHA-256 of both files, one after the other.
     pub sha256: String,

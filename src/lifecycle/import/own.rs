@@ -44,7 +44,7 @@ pub(super) async fn load(
         if target != schema.name && !schema.fixed.is_empty() {
             return Err(LifecycleError::refused(
                 format!(
-                    "in schema \"{target}\" these functions would still name \"{}\": {}",
+                    "in schema \"{target}\" these definitions would still name \"{}\": {}",
                     schema.name,
                     schema.fixed.join(", ")
                 ),
