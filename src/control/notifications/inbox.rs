@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
@@ -12,8 +13,19 @@ use crate::base::{PgError, SqlState};
 
 /// Bytes of notifications that wait for one session, at most.
 const MAX_WAITING: usize = 4 << 20;
+/// When so many wait for all sessions of the process, the most for one is this.
+const ALL_WAITING: usize = 128 << 20;
+const OWN: usize = 64 << 10;
 /// What a notification costs besides its payload.
 const OVERHEAD: usize = 64;
+
+/// What waits for all sessions.
+static WAITING: AtomicUsize = AtomicUsize::new(0);
+
+/// How much may wait for one session when so much waits for all.
+fn room(all: usize) -> usize {
+    if all < ALL_WAITING { MAX_WAITING } else { OWN }
+}
 
 /// What was heard for one session.
 #[derive(Debug, Default)]
@@ -60,15 +72,16 @@ impl Inbox {
     /// Puts a notification behind the others.
     pub(super) fn put(&self, notification: &Arc<Notification>) {
         let mut waiting = self.state.lock();
-        let bytes = waiting.bytes + notification.payload().len() + OVERHEAD;
         if waiting.over.is_some() {
             return;
         }
-        if bytes > MAX_WAITING {
+        let bytes = cost(notification);
+        if waiting.bytes + bytes > room(WAITING.load(Ordering::Relaxed)) {
             drop(waiting);
             return self.end(Over::Full);
         }
-        waiting.bytes = bytes;
+        waiting.bytes += bytes;
+        WAITING.fetch_add(bytes, Ordering::Relaxed);
         waiting.queue.push_back(Arc::clone(notification));
         drop(waiting);
         self.bell.wake();
@@ -79,7 +92,7 @@ impl Inbox {
         let mut waiting = self.state.lock();
         waiting.over.get_or_insert(why);
         waiting.queue = VecDeque::new();
-        waiting.bytes = 0;
+        WAITING.fetch_sub(std::mem::take(&mut waiting.bytes), Ordering::Relaxed);
         drop(waiting);
         self.bell.wake();
     }
@@ -96,7 +109,8 @@ impl Inbox {
         }
         match waiting.queue.pop_front() {
             Some(next) => {
-                waiting.bytes -= next.payload().len() + OVERHEAD;
+                waiting.bytes -= cost(&next);
+                WAITING.fetch_sub(cost(&next), Ordering::Relaxed);
                 Poll::Ready(Ok(next))
             }
             None => Poll::Pending,
@@ -110,6 +124,16 @@ impl Inbox {
     }
 }
 
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        WAITING.fetch_sub(self.state.get_mut().bytes, Ordering::Relaxed);
+    }
+}
+
+fn cost(notification: &Notification) -> usize {
+    notification.payload().len() + OVERHEAD
+}
+
 fn farewell(over: Over) -> PgError {
     let again = "Connect and LISTEN again, then look for what may have been missed.";
     match over {
@@ -119,9 +143,35 @@ fn farewell(over: Over) -> PgError {
         }
         Over::Full => PgError::fatal(SqlState::PROGRAM_LIMIT_EXCEEDED, "too many notifications wait for this client")
             .detail(format!(
-                "At most {} MB of them may wait while it reads nothing or is in a transaction.",
-                MAX_WAITING >> 20
+                "At most {} MB of them may wait while it reads nothing or is in a transaction, {} kB when {} MB wait for all.",
+                MAX_WAITING >> 20,
+                OWN >> 10,
+                ALL_WAITING >> 20
             ))
             .hint(again),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_much_waits_for_all_little_may_wait_for_one() {
+        assert_eq!((room(0), room(ALL_WAITING - 1)), (MAX_WAITING, MAX_WAITING));
+        assert_eq!(room(ALL_WAITING), OWN);
+        let inbox = Inbox::default();
+        inbox.joins(&"a".into());
+        inbox.joins(&"a".into());
+        inbox.joins(&"b".into());
+        inbox.leaves("b");
+        assert_eq!(inbox.leaves_all(), [Arc::from("a")]);
+        let cx = Context::from_waker(std::task::Waker::noop());
+        assert!(inbox.poll(&cx).is_pending() && !inbox.is_over(&cx));
+        inbox.end(Over::Full);
+        inbox.end(Over::Lost);
+        assert!(inbox.is_over(&cx));
+        let Poll::Ready(Err(error)) = inbox.poll(&cx) else { panic!("it is over") };
+        assert_eq!(error.code, SqlState::PROGRAM_LIMIT_EXCEEDED);
     }
 }

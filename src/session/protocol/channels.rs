@@ -157,7 +157,7 @@ impl Session {
         if self.context.channels.is_none() && !has_marks(guarded) {
             return;
         }
-        let space = self.channel_space();
+        let space = if has_marks(guarded) { self.channel_space() } else { None };
         let channels = self.context.channels();
         for plan in guarded.plans() {
             for what in marks(plan) {
