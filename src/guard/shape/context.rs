@@ -67,7 +67,8 @@ fn walk_node(kind: &str, fields: &Value, place: Place, found: &mut HashSet<usize
     }
     let Some(fields) = fields.as_object() else { return };
     match kind {
-        "NotifyStmt" => found.extend(position(fields.get("payload_location"))),
+        // Without a payload it says 0, where the statement begins.
+        "NotifyStmt" => found.extend(position(fields.get("payload_location")).filter(|at| *at > 0)),
         "FuncCall" if is_notify(fields) => {
             fields
                 .get("args")
