@@ -44,10 +44,10 @@ pub struct ExplainArgs {
     /// A file of statements; - is standard input
     #[arg(short, long, value_name = "FILE", conflicts_with = "sql")]
     file: Option<PathBuf>,
-    /// The refused statement of this fingerprint, from the audit trail: where its text is kept ([log] statements = true)
+    /// The refused statement of this fingerprint, from the audit trail: where its text is kept (statements = true in section log)
     #[arg(long, value_name = "FINGERPRINT", conflicts_with_all = ["sql", "file"])]
     fingerprint: Option<String>,
-    /// The audit trail that has it, as text or JSON; by default the file that [log] audit names
+    /// The audit trail that has it, as text or JSON; by default the file that audit in section log names
     #[arg(long, value_name = "FILE", requires = "fingerprint")]
     audit: Option<PathBuf>,
     /// The statement, or several with semicolons; - is standard input

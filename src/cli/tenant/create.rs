@@ -12,7 +12,7 @@ pub(super) struct CreateArgs {
     /// Where its data lives
     #[arg(long, value_enum, default_value_t = LayoutWord::Shared)]
     layout: LayoutWord,
-    /// The upstream; default: that of [tenancy]
+    /// The upstream; default: that of section tenancy
     #[arg(long, value_name = "NAME")]
     upstream: Option<String>,
     /// Its value of the tenant column (shared)

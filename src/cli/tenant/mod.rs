@@ -51,7 +51,7 @@ struct Common {
 /// What to do.
 #[derive(Clone, Debug, Subcommand)]
 enum Verb {
-    /// Make pgwarden's own tables: that of operations, and that of tenants where [tenants_from] has "table"
+    /// Make pgwarden's own tables: that of operations, and that of tenants where section tenants_from has "table"
     Init {
         /// Print their definition instead
         #[arg(long)]
