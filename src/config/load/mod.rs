@@ -221,6 +221,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         tokens: root.has("jwt").then_some(tokens.as_ref()),
         quota: quota.as_ref(),
         auth_query: auth_query.as_ref(),
+        tenants_from: tenants_from.as_ref(),
     };
     checks::run(context, &found);
     Some(Config {

@@ -62,7 +62,7 @@ pub fn merge(config: &Config, rows: &[Row]) -> Merged {
         } else if names.get(name).is_some_and(|count| *count > 1) {
             Err("the name comes more than once".to_owned())
         } else {
-            row.tenant(config)
+            row.tenant(config).and_then(|tenant| own_registry(config, &tenant).map_or(Ok(tenant), Err))
         };
         match tenant {
             Ok(tenant) => candidates.push(Arc::new(tenant)),
@@ -83,6 +83,14 @@ pub fn merge(config: &Config, rows: &[Row]) -> Merged {
         }
     }
     merged
+}
+
+/// Why a tenant may not have the database that tenants are written down in: it could write there what it likes.
+fn own_registry(config: &Config, tenant: &Tenant) -> Option<String> {
+    let registry = config.upstreams.get(config.tenants_from.as_ref()?.upstream.as_str())?;
+    let there = (&registry.address, registry.database.as_str());
+    (tenant.layout == Layout::Database && place(tenant) == there)
+        .then(|| "its database is the one that holds the table of tenants".to_owned())
 }
 
 impl Merged {

@@ -63,6 +63,21 @@ fn good_rows_become_tenants() {
 }
 
 #[test]
+fn the_database_that_holds_the_table_is_no_tenants() {
+    let text = CONFIG.replace("[tenants_from]", "[upstream.registry]\nurl = \"postgres://app@127.0.0.1:5432/registry\"\n[tenants_from]\nupstream = \"registry\"");
+    let config = parse(&text, Path::new("test.toml"), &|_| None).unwrap().config;
+    let rows = [
+        row("name=a layout=database database=registry"),
+        row("name=b layout=database url=postgres://u@127.0.0.1:5432/registry"),
+        row("name=c layout=schema schema=c upstream=registry"),
+    ];
+    let merged = merge(&config, &rows);
+    let why: Vec<_> = merged.rejected.iter().map(|it| it.why.as_str()).collect();
+    assert_eq!(why, ["its database is the one that holds the table of tenants"; 2]);
+    assert_eq!(merged.tenants.last().unwrap().name.as_str(), "c");
+}
+
+#[test]
 fn rows_say_what_tenants_may_take() {
     let text = CONFIG
         .replace("[tenants_from]", "[limits]\nconnections = 9\n[quota]\nstatements = { hard = 70 }\n[tenants_from]");
