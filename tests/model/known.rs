@@ -135,6 +135,9 @@ fn a_bind_of_what_was_skipped() {
     holds(&[Describe('P', ""), parse, Sync, Bind("", "", &[])], Ending::Stays);
     holds(&[parse, Sync, Bind("", "", &[]), Sync, Neighbour], Ending::Stays);
     holds(&[Query("SELECT 1/0"), parse, Sync, Bind("", "", &[]), Sync], Ending::Stays);
+    // And of a Query that was skipped too, which would have dropped it.
+    let skipped = [Execute("p1", 0), parse, Sync, Describe('P', "p1"), Query("RESET ALL"), Sync];
+    holds(&[&skipped[..], &[Bind("p1", "", &[])]].concat(), Ending::Stays);
 }
 
 #[test]
@@ -148,6 +151,10 @@ fn names_in_a_failed_transaction() {
     holds(&[&fail[..], &again, &settled, &run].concat(), Ending::Stays);
     let left = [Parse("s2", "ROLLBACK"), Bind("p1", "s2", &[]), Execute("p1", 0), Parse("s2", "SELECT 1")];
     holds(&[&[Query("BEGIN"), Query("SELECT 1/0")][..], &left].concat(), Ending::Stays);
+    // The transaction began in the batch that failed.
+    let begun = [Parse("s1", "SELECT 1"), Parse("s2", "BEGIN"), Bind("p1", "s2", &[]), Execute("p1", 0)];
+    let closed = [Parse("s1", "SELECT 2"), Sync, Close('S', "s2"), Parse("s2", "SELECT 1")];
+    holds(&[&begun[..], &closed].concat(), Ending::Stays);
     let unnamed = [Parse("", "BEGIN"), Bind("", "", &[]), Execute("", 1), Bind("", "s2", &[]), Neighbour];
     holds(&[&unnamed[..], &[Describe('S', "")]].concat(), Ending::Stays);
 }

@@ -93,11 +93,12 @@ impl Session {
         let Self { server: ServerSide { replies, link, .. }, prepared, .. } = self;
         let Prepared { statements, portals, by_sql, .. } = prepared;
         let mut prepared = link.as_mut().map(|link| &mut link.known.prepared);
-        let mut unnamed_parse = false;
+        let (mut unnamed_parse, mut undone) = (false, Vec::new());
         let found = replies.unwind(|kind, failed| match kind {
             Kind::Parse { subject, undo, server } => {
                 unnamed_parse |= server.is_none() && !matches!(subject, Subject::None);
                 if let Some(undo) = undo {
+                    undone.extend(undo.unnamed(failed));
                     statements.undo(undo, failed);
                 }
                 if let (Some(id), Some(prepared)) = (server, prepared.as_mut()) {
@@ -123,6 +124,9 @@ impl Session {
             | Kind::Sync
             | Kind::Loaded => {}
         });
+        for (parse, before) in undone {
+            replies.unnamed_was(parse, &before);
+        }
         if unnamed_parse {
             // What was the server's unnamed statement may have been replaced or not.
             self.server.forget_unnamed();

@@ -86,7 +86,8 @@ impl Session {
     /// Whether a ReadyForQuery to come may tell of a failed transaction, in which Parse is an error: only the server can say.
     fn may_be_doomed(&self) -> bool {
         let replies = &self.server.replies;
-        replies.owe_ready_for_query() && (self.server.tx != TransactionStatus::Idle || replies.may_end_transaction())
+        let in_transaction = self.server.tx != TransactionStatus::Idle || self.server.tx_left;
+        replies.owe_ready_for_query() && (in_transaction || replies.may_end_transaction())
     }
 
     /// Sends a Parse: the client's, or with an errand one of pgwarden's own.

@@ -412,6 +412,17 @@ impl Replies {
         sync.is_some()
     }
 
+    /// A Parse of the unnamed statement was undone: a Query behind it that is undone as well has dropped what was there before.
+    pub fn unnamed_was(&mut self, parse: u64, before: &Option<Arc<Statement>>) {
+        for expected in &mut self.queue {
+            if let Kind::Query(run) = &mut expected.kind
+                && run.unnamed.as_ref().is_some_and(|it| it.parse == parse)
+            {
+                run.unnamed.clone_from(before);
+            }
+        }
+    }
+
     /// The reply at the head, which was taken off, failed in the client's eyes but not in the server's: what stands behind it
     /// up to the next Sync is swallowed, if it is nothing that the client would miss or that does anything; within a
     /// transaction block (`in_block`) nothing may stand behind the Sync either. Returns whether there is a Sync; `None` if the

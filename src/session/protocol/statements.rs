@@ -218,6 +218,16 @@ pub enum Undo {
 }
 
 impl Undo {
+    /// Of an unnamed statement: which Parse made it, and what there is without that.
+    pub fn unnamed(&self, failed: bool) -> Option<(u64, Option<Arc<Statement>>)> {
+        match self {
+            Undo::Parsed { statement, replaced } if statement.name.is_empty() => {
+                Some((statement.parse, replaced.clone().filter(|_| !failed)))
+            }
+            Undo::Parsed { .. } | Undo::Dropped(_) => None,
+        }
+    }
+
     /// The client's name.
     pub fn name(&self) -> &str {
         match self {
