@@ -83,6 +83,9 @@ impl Lab {
             ..Options::default()
         };
         let lab = Self { cluster: Cluster::start(&options).expect("a throwaway cluster") };
+        // As it is from Postgres 15 on.
+        lab.run("template1", "REVOKE CREATE ON SCHEMA public FROM PUBLIC");
+        lab.comes_to_rest("template1");
         lab.script("postgres", "fixture/roles.sql");
         lab.create("shop", None);
         lab.script("shop", "fixture/shop.sql");
