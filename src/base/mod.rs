@@ -3,6 +3,7 @@
 mod allow;
 mod custom_setting;
 mod enforcement;
+mod hex;
 mod ids;
 mod keys;
 pub mod oid;
@@ -16,6 +17,7 @@ mod tenant_name;
 pub use allow::{AllowList, parse_network};
 pub use custom_setting::is_custom_setting;
 pub use enforcement::{Access, Enforcement, Mode, Witness};
+pub use hex::hex;
 pub use ids::{LoginName, SessionId, TenantName, UpstreamName};
 pub use keys::{KeyName, TenantKeys, key_setting};
 pub use oid::Oid;

@@ -9,7 +9,7 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::base::{Mode, TenantKeys};
+use crate::base::{Mode, TenantKeys, hex};
 
 /// What a tenant's channels are called on the server: this, and the hash in hexadecimal digits.
 pub const CHANNEL_PREFIX: &str = "pgw:";
@@ -49,8 +49,8 @@ impl ChannelName {
     /// The name of a channel of this space on the server.
     pub fn of(self, space: &ChannelSpace, name: &str) -> String {
         let hash = Sha256::new().chain_update(space.0).chain_update(name).finalize();
-        let digits = hash.iter().take(HASH_BYTES).map(|byte| format!("{byte:02x}"));
-        std::iter::once(self.prefix().to_owned()).chain(digits).collect()
+        let kept = hash.get(..HASH_BYTES).unwrap_or(&hash);
+        format!("{}{}", self.prefix(), hex(kept))
     }
 
     /// What stands in a tree for it.

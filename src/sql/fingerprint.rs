@@ -3,6 +3,7 @@
 use pg_query::protobuf::{ScanToken, Token};
 use sha2::{Digest, Sha256};
 
+use crate::base::hex;
 use crate::sql::parse;
 
 /// Above this size a statement is hashed by its tokens: a tree of it would cost more than the log line is worth.
@@ -100,8 +101,7 @@ fn token_hash(sql: &str) -> Option<String> {
         hash.update(sql.get(start..end)?.to_ascii_lowercase());
     }
     let digest = hash.finalize();
-    let short = digest.iter().take(8).map(|byte| format!("{byte:02x}"));
-    Some(std::iter::once("t".to_owned()).chain(short).collect())
+    Some(format!("t{}", hex(digest.get(..8)?)))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use crate::base::hex;
 use crate::sql::quote_identifier;
 pub use binaries::{Binaries, NobodyToRunAs, Unprivileged};
 use guardian::Guardian;
@@ -216,11 +217,7 @@ fn sql_error(error: &tokio_postgres::Error) -> ClusterError {
 
 fn random_word() -> String {
     let bytes: [u8; 12] = rand::random();
-    bytes.iter().fold(String::new(), |mut word, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(word, "{byte:02x}");
-        word
-    })
+    hex(&bytes)
 }
 
 fn free_port() -> io::Result<u16> {

@@ -18,6 +18,7 @@ use super::error::{LifecycleError, place_of};
 use super::export::ExportRequest;
 use super::operations::{self, Operation, Verb};
 use super::show::word_of;
+use crate::base::hex;
 use crate::config::{Layout, Tenant};
 
 /// What is asked for.
@@ -153,8 +154,7 @@ impl Lifecycle {
         if let Some(object) = evidence.as_object_mut() {
             object.insert("left_to_do".to_owned(), json!(left_to_do));
             let digest = Sha256::digest(Json::Object(object.clone()).to_string());
-            let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            object.insert("sha256".to_owned(), digest.into());
+            object.insert("sha256".to_owned(), hex(&digest).into());
         }
         Ok(evidence)
     }

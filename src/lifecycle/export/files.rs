@@ -10,6 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::manifest::{Manifest, TableFile};
 use super::what::Source;
+use crate::base::hex;
 use crate::lifecycle::admin::Admin;
 use crate::lifecycle::error::LifecycleError;
 use crate::sql::{quote_identifier, quote_literal};
@@ -67,11 +68,7 @@ pub(super) fn write(directory: &Path, name: &str, text: &str) -> Result<(), Life
 pub(super) fn hex_of(parts: &[&[u8]]) -> String {
     let mut hash = Sha256::new();
     parts.iter().for_each(|part| hash.update(part));
-    hex(hash)
-}
-
-fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&hash.finalize())
 }
 
 /// SHA-256 of a file.
@@ -83,7 +80,7 @@ pub(in crate::lifecycle) fn sha256_of(path: &Path) -> Result<String, LifecycleEr
         let read = file.read(&mut buffer).map_err(&failed)?;
         match buffer.get(..read) {
             Some(part) if read > 0 => hash.update(part),
-            _ => return Ok(hex(hash)),
+            _ => return Ok(hex(&hash.finalize())),
         }
     }
 }
@@ -109,7 +106,7 @@ impl Hashing {
     fn finish(mut self) -> std::io::Result<(String, u64)> {
         self.file.flush()?;
         self.file.get_ref().sync_all()?;
-        Ok((hex(self.hash), self.bytes))
+        Ok((hex(&self.hash.finalize()), self.bytes))
     }
 }
 

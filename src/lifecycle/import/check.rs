@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use crate::base::hex;
 use crate::lifecycle::error::LifecycleError;
 use crate::lifecycle::export::{Manifest, sha256_of};
 use sha2::{Digest as _, Sha256};
@@ -44,11 +45,10 @@ pub(super) fn read(directory: &Path) -> Result<(Manifest, String), LifecycleErro
             let file = directory.join(name);
             hash.update(std::fs::read(&file).map_err(LifecycleError::file(&file))?);
         }
-        let hash: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        let hash = hex(&hash.finalize());
         if hash != schema.sha256 {
             return Err(damaged(format!("{} is not what was exported", directory.join(&schema.before).display())));
         }
     }
-    let digest: String = Sha256::digest(&text).iter().map(|byte| format!("{byte:02x}")).collect();
-    Ok((manifest, digest))
+    Ok((manifest, hex(&Sha256::digest(&text))))
 }
