@@ -31,15 +31,12 @@ impl Session {
         }
         let plan = OffloadedPlans::plan(self.current.texts.as_deref(), backend, protocol, sharing, sql)
             .map_err(|reading| Wait::Read(Box::new(reading)))?;
-        match plan.and_then(|script| self.bind_for(backend, &script, actor)) {
+        match plan.and_then(|script| self.bind_for(backend, &script, actor, sql)) {
             Ok(guarded) => {
                 if let Some(refusal) = self.outlives_its_path(backend, &guarded) {
                     return Err(NotReady::Refuse(*refusal.error));
                 }
                 self.tell_objections(&guarded, sql);
-                if guarded.plans().iter().any(|plan| plan.looks_up()) {
-                    self.env.observer.looked_up(sql);
-                }
                 self.observe_text(backend, protocol, sql);
                 Ok((guarded, epoch))
             }
@@ -52,7 +49,13 @@ impl Session {
     }
 
     /// A script with an actor's keys. For nobody, only what is harmless.
-    fn bind_for(&self, backend: &Backend, script: &Arc<Script>, actor: &CurrentTenant) -> Result<Guarded, Refusal> {
+    fn bind_for(
+        &self,
+        backend: &Backend,
+        script: &Arc<Script>,
+        actor: &CurrentTenant,
+        sql: &str,
+    ) -> Result<Guarded, Refusal> {
         if self.context.switching.is_none() {
             return script.bind(&self.env.keys);
         }
@@ -62,7 +65,11 @@ impl Session {
         if !script.statements.iter().all(|plan| is_harmless(backend, plan)) {
             return Err(no_tenant(&backend.guard.policy().setting));
         }
-        script.bind_for_nobody()
+        let guarded = script.bind_for_nobody()?;
+        if script.looks_up() {
+            self.env.observer.looked_up(sql);
+        }
+        Ok(guarded)
     }
 
     /// What the witness has against statements that are sent.
