@@ -1,14 +1,14 @@
 //! Catalogs for tests.
 
 use super::facts::{Facts, Table};
+use crate::base::Oid;
 use crate::base::oid::{INT4, TEXT};
-use crate::base::{Oid, QualifiedName};
-use crate::catalog::{Catalog, Column, ForeignKey, Generated, Identity, RelKind, Relation};
+use crate::catalog::{Catalog, Column, ForeignKey, RelKind, Relation};
+use crate::guard::fixture;
 
 /// `orgs: id slug`, `notes: id org_id>orgs.id kind_id?>kinds.id`: tables with columns, `>` for foreign keys, `?` for NULL. Names
 /// in `id` are numbers, others texts.
 pub fn catalog(tables: &[&str]) -> Catalog {
-    let name = |text: &str| QualifiedName::new("public", text);
     let oid = |table: &str| {
         tables
             .iter()
@@ -18,21 +18,16 @@ pub fn catalog(tables: &[&str]) -> Catalog {
     let mut catalog = Catalog { search_path: vec!["public".to_owned()], ..Catalog::default() };
     for text in tables {
         let (table, columns) = text.split_once(':').unwrap();
-        let mut relation = relation(name(table), oid(table));
+        let mut relation = Relation { oid: oid(table), ..fixture::relation(table, RelKind::Table, []) };
         for (at, text) in columns.split_whitespace().enumerate() {
             let (text, parent) = text.split_once('>').map_or((text, None), |(text, parent)| (text, Some(parent)));
             let column = text.trim_end_matches(['?', '!']);
             let type_oid = if column.ends_with("id") { INT4 } else { TEXT };
             relation.columns.push(Column {
-                name: column.to_owned(),
                 attnum: i16::try_from(at).unwrap() + 1,
-                type_oid,
                 type_name: "x".to_owned(),
-                base_type_oid: type_oid,
                 not_null: !text.ends_with('?'),
-                has_default: false,
-                generated: Generated::No,
-                identity: Identity::No,
+                ..fixture::column(column, type_oid)
             });
             if column == "id" || text.ends_with('!') {
                 relation.unique_keys.push(vec![column.to_owned()]);
@@ -49,26 +44,6 @@ pub fn catalog(tables: &[&str]) -> Catalog {
         catalog.relations.insert(relation.name.clone(), relation);
     }
     catalog
-}
-
-pub fn relation(name: QualifiedName, oid: Oid) -> Relation {
-    Relation {
-        oid,
-        name,
-        kind: RelKind::Table,
-        is_partition: false,
-        columns: Vec::new(),
-        parents: Vec::new(),
-        foreign_keys: Vec::new(),
-        unique_keys: Vec::new(),
-        row_security: false,
-        force_row_security: false,
-        row_security_active: false,
-        owned: false,
-        policies: Vec::new(),
-        security_invoker: false,
-        extension: None,
-    }
 }
 
 /// Each table has so many rows.

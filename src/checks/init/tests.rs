@@ -1,9 +1,10 @@
 use super::column::NoColumn;
 use super::facts::{Names, Table};
-use super::fixture::{catalog, facts, relation};
+use super::fixture::{catalog, facts};
 use super::*;
 use crate::base::oid::{TEXT, UUID};
 use crate::catalog::{Column, Function, FunctionKind, Volatility};
+use crate::guard::fixture::relation;
 
 fn plan(catalog: &Catalog, facts: &Facts) -> Plan {
     let choice = choose(catalog, &Wanted::default()).unwrap();
@@ -80,7 +81,10 @@ fn no_column_is_an_error() {
     for schema in ["t_a", "t_b", "t_c"] {
         for table in ["orders", "lines"] {
             let name = QualifiedName::new(schema, table);
-            many.relations.insert(name.clone(), relation(name, 1));
+            many.relations.insert(
+                name.clone(),
+                Relation { oid: 1, ..relation(&format!("{schema}.{table}"), RelKind::Table, []) },
+            );
         }
     }
     assert_eq!(choose(&many, &Wanted::default()).unwrap_err(), NoColumn::Schemas { count: 3 });
@@ -215,7 +219,7 @@ fn views_show_what_they_read() {
                 facts: &mut Facts,
                 oid: Oid,
                 (name, reads, columns, text): (&str, &[&str], &[&str], &str)| {
-        let mut view = Relation { kind: RelKind::View, ..relation(QualifiedName::new("public", name), oid) };
+        let mut view = Relation { oid, ..relation(name, RelKind::View, []) };
         let column = &catalog.relations[&QualifiedName::new("public", "orders")].columns[1];
         view.columns = columns.iter().map(|it| Column { name: (*it).to_owned(), ..column.clone() }).collect();
         let reads = reads.iter().map(|it| catalog.relations[&QualifiedName::new("public", *it)].oid).collect();
