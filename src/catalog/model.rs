@@ -27,6 +27,22 @@ pub enum RelKind {
     CompositeType,
 }
 
+impl RelKind {
+    /// A table, partitioned or not: it has rows of its own, and may have policies.
+    pub fn is_table(self) -> bool {
+        match self {
+            RelKind::Table | RelKind::PartitionedTable => true,
+            RelKind::View
+            | RelKind::MaterializedView
+            | RelKind::ForeignTable
+            | RelKind::Sequence
+            | RelKind::Index
+            | RelKind::Toast
+            | RelKind::CompositeType => false,
+        }
+    }
+}
+
 /// `pg_attribute.attgenerated`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generated {

@@ -24,16 +24,7 @@ pub(super) fn own_tables(policy: &Policy) -> Vec<Vec<OwnTable<'_>>> {
             TableRule::Tenant(rule) => Some(OwnTable { relation: policy.catalog.relations.get(name)?, rule }),
             TableRule::Shared(_) => None,
         })
-        .filter(|table| match table.relation.kind {
-            RelKind::Table | RelKind::PartitionedTable => !is_part(policy, table.relation),
-            RelKind::View
-            | RelKind::MaterializedView
-            | RelKind::ForeignTable
-            | RelKind::Sequence
-            | RelKind::Index
-            | RelKind::Toast
-            | RelKind::CompositeType => false,
-        })
+        .filter(|table| table.relation.kind.is_table() && !is_part(policy, table.relation))
         .collect();
     tables.sort_by(|one, other| one.relation.name.cmp(&other.relation.name));
     in_order(policy, tables)

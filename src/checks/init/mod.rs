@@ -197,7 +197,7 @@ impl<'c> Schema<'c> {
 
     /// Tables that stand for themselves: partitions and children are guarded as their parents.
     fn tables(&self) -> Vec<&'c Relation> {
-        let mut found = self.relations(|kind| matches!(kind, RelKind::Table | RelKind::PartitionedTable));
+        let mut found = self.relations(RelKind::is_table);
         found.retain(|it| it.parents.is_empty());
         found
     }

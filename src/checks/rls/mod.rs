@@ -11,7 +11,6 @@ pub use generate::generate;
 
 use crate::catalog::Relation;
 use crate::guard::{Policy, TableRule, TenantTable};
-use crate::policy::rls::can_have_policies;
 
 /// Name of the policies.
 pub const POLICY_NAME: &str = "pgwarden_tenant";
@@ -28,7 +27,7 @@ fn tables(policy: &Policy) -> Vec<(&Relation, &TenantTable)> {
             TableRule::Tenant(table) => Some((policy.catalog.relations.get(name)?, table)),
             TableRule::Shared(_) => None,
         })
-        .filter(|(relation, _)| can_have_policies(relation.kind))
+        .filter(|(relation, _)| relation.kind.is_table())
         .collect();
     tables.sort_by(|(one, _), (other, _)| one.name.cmp(&other.name));
     tables

@@ -127,7 +127,7 @@ pub fn shared<'p>(policy: &'p Policy, tenant: &Tenant) -> Vec<&'p Relation> {
 }
 
 fn is_stored(relation: &Relation) -> bool {
-    matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable)
+    relation.kind.is_table()
 }
 
 /// Views that a tenant of the schema or database layout can name: what they read, they read with their owner's rights.

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use super::secrets::verifier;
 use super::write::{Made, remark_with};
 use crate::base::{Access, QualifiedName, Secret};
-use crate::catalog::{RelKind, Relation};
+use crate::catalog::Relation;
 use crate::checks::init::{Certainty, Guess, Owner, Rule};
 use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 
@@ -222,7 +222,7 @@ struct OwnerKey {
 
 /// What tenants' statements need on a relation of that rule.
 fn rights(relation: &Relation, rule: &Rule) -> Option<&'static str> {
-    let table = matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable);
+    let table = relation.kind.is_table();
     match rule {
         Rule::ByColumn | Rule::Column { .. } | Rule::Through(_) if table => Some(ROWS),
         Rule::ByColumn | Rule::Column { .. } | Rule::Through(_) | Rule::Shared | Rule::Open(Access::Read) => {

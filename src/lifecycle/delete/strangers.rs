@@ -47,7 +47,7 @@ impl Lifecycle {
 
 /// A partition is asked as its table.
 fn is_asked(relation: &Relation) -> bool {
-    matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable) && !relation.is_partition
+    relation.kind.is_table() && !relation.is_partition
 }
 
 fn strangers(

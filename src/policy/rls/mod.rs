@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use super::PolicyNote;
 use crate::base::{Enforcement, QualifiedName, key_setting};
-use crate::catalog::{Catalog, PolicyCommand, RelKind, Relation, RowPolicy};
+use crate::catalog::{Catalog, PolicyCommand, Relation, RowPolicy};
 use crate::guard::{Protection, TableRule, TenantTable};
 use crate::sql::quote_identifier;
 use expression::Comparison;
@@ -31,7 +31,7 @@ pub(super) fn protect(
     for (name, rule) in tables.iter_mut() {
         let (TableRule::Tenant(table), Some(relation)) = (rule, catalog.relations.get(name)) else { continue };
         // What lets rows through by itself, or takes them from elsewhere, gets the predicate in every mode.
-        if !can_have_policies(relation.kind) {
+        if !relation.kind.is_table() {
             continue;
         }
         let missing = shortfalls(catalog, relation, table, setting);
@@ -47,20 +47,6 @@ pub(super) fn protect(
     }
     incomplete.sort();
     notes.extend(incomplete.into_iter().map(|(name, missing)| PolicyNote::NoRowSecurity { name, missing, served }));
-}
-
-/// Views and foreign tables cannot.
-pub fn can_have_policies(kind: RelKind) -> bool {
-    match kind {
-        RelKind::Table | RelKind::PartitionedTable => true,
-        RelKind::View
-        | RelKind::MaterializedView
-        | RelKind::ForeignTable
-        | RelKind::Sequence
-        | RelKind::Index
-        | RelKind::Toast
-        | RelKind::CompositeType => false,
-    }
 }
 
 /// Why policies would not bind the upstream's role, or not fail closed.

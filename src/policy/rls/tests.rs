@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::oid::INT4;
+use crate::catalog::RelKind;
 use crate::guard::fixture;
 
 fn relation(row_security: bool, force_row_security: bool, owned: bool, policies: &[RowPolicy]) -> Relation {

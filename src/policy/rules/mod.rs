@@ -22,10 +22,6 @@ pub(super) fn is_system_schema(schema: &str) -> bool {
     schema == "information_schema" || schema.starts_with("pg_")
 }
 
-fn is_table(kind: RelKind) -> bool {
-    matches!(kind, RelKind::Table | RelKind::PartitionedTable)
-}
-
 fn is_readable(kind: RelKind) -> bool {
     match kind {
         RelKind::Table
@@ -69,10 +65,9 @@ fn own_rules(
 ) -> Draft {
     let tenancy = input.tenancy;
     let mut draft = Draft::new();
-    let by_column = catalog
-        .relations
-        .values()
-        .filter(|r| is_table(r.kind) && !is_system_schema(&r.name.schema) && !private.contains(r.name.schema.as_str()));
+    let by_column = catalog.relations.values().filter(|r| {
+        r.kind.is_table() && !is_system_schema(&r.name.schema) && !private.contains(r.name.schema.as_str())
+    });
     for relation in by_column {
         if let Some(table) = tenant_rule(catalog, relation, &tenancy.column, &None) {
             draft.insert(relation.oid, Some(TableRule::Tenant(table)));
@@ -115,7 +110,7 @@ fn share(tenancy: &Tenancy, relation: &Relation, access: Access, draft: &mut Dra
         return;
     }
     // Behind a view, a rule or a server stands what nobody looked at.
-    let access = if is_table(relation.kind) { access } else { Access::Read };
+    let access = if relation.kind.is_table() { access } else { Access::Read };
     draft.insert(relation.oid, Some(TableRule::Shared(access)));
 }
 
@@ -327,7 +322,7 @@ pub(super) fn note_unconfigured(
         .collect();
     for (name, relation) in open {
         let name = name.clone();
-        notes.push(match is_table(relation.kind) {
+        notes.push(match relation.kind.is_table() {
             true => {
                 let through = through::proposal(catalog, relation, tables);
                 PolicyNote::Unconfigured { name, through }

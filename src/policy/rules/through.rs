@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Draft, is_table, type_text};
+use super::{Draft, type_text};
 use crate::base::{Access, Oid, QualifiedName};
 use crate::catalog::{Catalog, ForeignKey, Relation};
 use crate::config::{TableOverride, Tenancy};
@@ -58,7 +58,7 @@ fn rule(
     keys(relation).filter(|(_, own, _)| *own == column).find_map(|(key, _, parent_column)| {
         let parent = by_oid.get(&key.parent)?;
         let Some(Some(TableRule::Tenant(rule))) = draft.get(&parent.oid) else { return None };
-        let alone = is_table(parent.kind) && !has_heirs(catalog, parent);
+        let alone = parent.kind.is_table() && !has_heirs(catalog, parent);
         if !alone || steps(rule) >= MAX_STEPS {
             return None;
         }

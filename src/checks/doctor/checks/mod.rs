@@ -23,7 +23,6 @@ pub(super) use types::{casts, operators};
 
 use super::{Finding, Severity};
 use crate::base::Oid;
-use crate::catalog::RelKind;
 use crate::guard::{Policy, TableRule};
 
 /// The tenant tables of a policy as parallel arrays, for queries that join them to the system catalogs.
@@ -49,7 +48,7 @@ impl Schema {
                 continue;
             }
             let Some(relation) = policy.catalog.relations.get(name) else { continue };
-            if matches!(relation.kind, RelKind::Table | RelKind::PartitionedTable) {
+            if relation.kind.is_table() {
                 schema.oids.push(relation.oid);
                 schema.columns.push(table.column.clone());
                 schema.nulls.push(table.null_is_shared);

@@ -7,7 +7,7 @@ use tokio_postgres::{Client, Error};
 use super::keys::index_name;
 use super::{Finding, Line, Schema, Severity};
 use crate::base::Oid;
-use crate::catalog::{RelKind, Relation};
+use crate::catalog::Relation;
 use crate::guard::{Policy, TableRule};
 use crate::policy::proposed_key;
 
@@ -16,7 +16,7 @@ pub fn unconfigured(policy: &Policy) -> Vec<Finding> {
     let system = |schema: &str| schema == "information_schema" || schema.starts_with("pg_");
     let relations = policy.catalog.relations.values();
     relations
-        .filter(|r| matches!(r.kind, RelKind::Table | RelKind::PartitionedTable) && r.extension.is_none())
+        .filter(|r| r.kind.is_table() && r.extension.is_none())
         .filter(|r| !system(&r.name.schema) && !policy.tables.contains_key(&r.name))
         .map(|r| {
             Finding::new(

@@ -14,7 +14,7 @@ pub use nonce::{Nonce, PLANTED};
 
 use super::client::{Answer, Session};
 use crate::base::{Oid, QualifiedName};
-use crate::catalog::{Column, Generated, Identity, RelKind, Relation};
+use crate::catalog::{Column, Generated, Identity, Relation};
 use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 
 /// A table in which a row may be planted.
@@ -99,7 +99,7 @@ impl Planted {
     }
 
     async fn plant(&mut self, plot: &Plot<'_>, facts: &Facts, session: &Session) -> Result<Row, String> {
-        if !matches!(plot.relation.kind, RelKind::Table | RelKind::PartitionedTable) {
+        if !plot.relation.kind.is_table() {
             return Err("it is no table".to_owned());
         }
         if !plot.writable {
