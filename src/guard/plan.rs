@@ -127,6 +127,9 @@ pub enum PinReason {
 /// Prefix of the names that clients give to prepared statements in SQL: never a name of the proxy's own.
 pub const SQL_PREPARED_PREFIX: &str = "client_";
 
+/// The setting that stands for RESET ALL on the server until its transaction has ended: undone with it, and nobody else's to set.
+pub const RESET_MARK: &str = "pgwarden.reset_all";
+
 /// What DEALLOCATE names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deallocate {

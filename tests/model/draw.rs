@@ -72,6 +72,8 @@ const SEVERAL: &[&str] = &[
     "BEGIN; SET LOCAL timezone TO 'Asia/Tokyo'; COMMIT",
     "BEGIN; SAVEPOINT one; SET timezone TO 'Asia/Tokyo'; ROLLBACK TO one; COMMIT",
     "RESET ALL; SELECT 1/0",
+    "BEGIN; SET timezone TO 'Asia/Tokyo'; RESET ALL; ROLLBACK",
+    "RESET ALL; SET datestyle TO 'ISO, DMY'",
     "INSERT INTO model_rows (id, v) VALUES (8, 'first'); SELECT 1/0",
     "COPY model_rows (id, v) FROM STDIN; SELECT 1",
     "SELECT 1; COPY model_rows (id, v) FROM STDIN",

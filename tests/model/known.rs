@@ -159,6 +159,43 @@ fn names_in_a_failed_transaction() {
     holds(&[&unnamed[..], &[Describe('S', "")]].concat(), Ending::Stays);
 }
 
+/// As far back as the client connected, together with its transaction, and for the rest of that.
+#[test]
+fn reset_all_in_a_transaction() {
+    let run = |sql| [Parse("", sql), Bind("", "", &[]), Execute("", 0)];
+    let shown =
+        [Query("SHOW datestyle"), Query("SHOW timezone"), Query("SHOW default_transaction_read_only"), Neighbour];
+    let set = run("SET default_transaction_read_only TO on");
+    // In a batch that has no Sync yet.
+    holds(&[&set[..], &[Query("RESET ALL")], &shown].concat(), Ending::Stays);
+    holds(&[&set[..], &run("RESET ALL"), &[Sync], &shown].concat(), Ending::Stays);
+    for reset in [&[Query("RESET ALL")][..], &run("RESET ALL")] {
+        let more = [&run("SHOW default_transaction_read_only")[..], &run("SET datestyle TO 'ISO, DMY'")].concat();
+        holds(&[&set[..], reset, &more, &[Sync], &shown].concat(), Ending::Stays);
+        holds(&[&[Query("BEGIN")][..], &set, reset, &more, &[Sync], &shown].concat(), Ending::Stays);
+    }
+    let style = Query("SET datestyle TO 'ISO, DMY'");
+    for (begin, end) in [("BEGIN", "COMMIT"), ("BEGIN", "ROLLBACK"), ("SAVEPOINT a", "ROLLBACK TO a")] {
+        let first = [Query("BEGIN"), style, Query(begin)];
+        let end = [Query(end), Query("SHOW datestyle"), Query("SHOW timezone"), Query("COMMIT")];
+        let within = [Query("RESET ALL"), Query("SHOW datestyle"), Query("SET timezone TO 'Asia/Tokyo'")];
+        for before in [&first[..], &[style, Query("BEGIN"), Query(begin)]] {
+            holds(&[before, &within, &shown, &end, &shown].concat(), Ending::Stays);
+            holds(&[before, &run("RESET ALL"), &[Sync], &shown, &end, &shown].concat(), Ending::Stays);
+        }
+    }
+    holds(
+        &[&[style, Query("BEGIN; SET timezone TO 'Asia/Tokyo'; RESET ALL; ROLLBACK")][..], &shown].concat(),
+        Ending::Stays,
+    );
+    holds(&[&[style, Query("RESET ALL; SET timezone TO 'Asia/Tokyo'")][..], &shown].concat(), Ending::Stays);
+    holds(&[&[style, Query("RESET ALL; SELECT 1/0")][..], &shown].concat(), Ending::Stays);
+    let undone = [Query("BEGIN"), Query("SAVEPOINT a"), Query("RESET ALL; SELECT 1/0"), Query("ROLLBACK TO a")];
+    holds(&[&[style][..], &undone, &shown, &[Query("COMMIT")], &shown].concat(), Ending::Stays);
+    let twice = [Query("RESET ALL"), style, Query("SAVEPOINT a"), Query("RESET ALL; ROLLBACK TO a")];
+    holds(&[&[style, Query("BEGIN")][..], &twice, &shown, &[Query("COMMIT")], &shown].concat(), Ending::Stays);
+}
+
 /// What follows it in the same batch is prepared and stays.
 #[test]
 fn a_reset_and_more_in_one_batch() {

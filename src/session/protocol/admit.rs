@@ -119,8 +119,7 @@ impl Session {
                     self.hold_if(waits);
                 }
                 Effect::ResetOwn => {
-                    // What stands in the place of RESET ALL.
-                    self.context.settings.touch("application_name");
+                    self.context.settings.reset_sent();
                     self.hold_if(true);
                 }
                 Effect::DiscardAll => {

@@ -136,8 +136,8 @@ mod tests {
         settings.touch_all();
         assert_eq!(settings.in_force(), None);
         settings.applied();
-        settings.reset();
-        assert_eq!(settings.in_force(), None, "the server has others still");
+        settings.reset_sent();
+        assert_eq!(settings.in_force(), None, "what it was reset to is not known");
     }
 
     #[test]

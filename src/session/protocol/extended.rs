@@ -13,6 +13,7 @@ use super::load::{LoadProtocol, starts_load};
 use super::not_ready::NotReady;
 use super::outline::tag_of;
 use super::replies::{Closes, InternalQuery, Kind, Run, Subject};
+use super::resetting::resets;
 use super::route::Needs;
 use super::sql_prepared::name_is_taken;
 use super::statements::{Portal, Statement, Undo};
@@ -251,7 +252,11 @@ impl Session {
             self.wait_for_names(&statement.guarded);
             run.subject = Subject::Statement(statement);
         }
+        let resets = run.subject.guarded().is_some_and(resets);
         self.server.replies.forward(Kind::Execute(run));
+        if resets {
+            self.put_back();
+        }
         Ok(())
     }
 

@@ -38,6 +38,7 @@ mod ready;
 mod refuse;
 mod replay;
 mod replies;
+mod resetting;
 mod route;
 mod sequences;
 mod server;

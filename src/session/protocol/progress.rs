@@ -3,9 +3,10 @@
 use super::Session;
 use super::copy::CopyStream;
 use super::load::LoadPart;
-use super::replies::{Disposition, Expected, InternalQuery, Kind, Run, SettingRow};
+use super::replies::{Disposition, Expected, InternalQuery, Kind, SettingRow};
+use super::resetting::tag_of_reset;
 use super::server_bytes::Broken;
-use crate::guard::{Effect, Guarded, StatementKind};
+use crate::guard::{Guarded, StatementKind};
 use crate::wire::backend::{data_row, drop_last_params};
 use crate::wire::encode::backend;
 
@@ -88,7 +89,7 @@ impl Session {
             return None;
         };
         self.server.tx_left |= run.plan().is_some_and(|plan| plan.kind == StatementKind::Transaction);
-        let own_tag = run.tag_now();
+        let own_tag = run.tag_now().or_else(|| run.plan().and_then(|plan| tag_of_reset(plan)));
         let ended = tag == b'C' || run.tag.is_some();
         let change = if ended { run.changes.get(run.statement).cloned() } else { None };
         run.statement += 1;
@@ -128,26 +129,13 @@ impl Session {
             match (expected.kind, expected.disposition) {
                 (_, Disposition::Swallow(InternalQuery::Load(LoadPart::Begin(load)))) => self.begin_load(load),
                 (Kind::Execute(run), Disposition::Cut(error)) => self.cut_batch(&run, *error),
-                (kind, _) => self.conclude(&kind),
+                _ => {}
             }
         }
         self.send_local();
     }
 
     /// What a reply that went well means for the session.
-    fn conclude(&mut self, kind: &Kind) {
-        if let Kind::Execute(run) = kind {
-            self.ran(run);
-        }
-    }
-
-    /// A run ended well: what it did to settings.
-    pub(super) fn ran(&mut self, run: &Run) {
-        let resets = |guarded: &Guarded| guarded.plans().iter().any(|plan| plan.effects.contains(&Effect::ResetOwn));
-        if run.subject.guarded().is_some_and(resets) {
-            self.context.settings.reset();
-        }
-    }
 
     /// Sends bytes of ours whose turn it is.
     pub(super) fn send_local(&mut self) {

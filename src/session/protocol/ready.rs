@@ -2,6 +2,7 @@
 
 use super::Session;
 use super::replies::{Disposition, InternalQuery, Kind, Run, Subject};
+use super::resetting::resets;
 use super::server_bytes::Broken;
 use crate::wire::backend::TransactionStatus;
 use crate::wire::encode::{backend, frontend};
@@ -29,10 +30,12 @@ impl Session {
             (Kind::Query(run), Disposition::Swallow(internal)) => self.internal_query_done(internal, run.failed),
             (Kind::Query(run), disposition) => {
                 if !run.failed {
-                    self.ran(&run);
                     if let Disposition::Cut(error) = disposition {
                         self.tell_of_cut(&run, *error);
                     }
+                }
+                if !run.failed && status == TransactionStatus::Active && run.subject.guarded().is_some_and(resets) {
+                    self.put_back();
                 }
                 self.client_ready(status);
             }

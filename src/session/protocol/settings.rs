@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::replies::SettingRow;
+use crate::guard::RESET_MARK;
 use crate::sql::{quote_literal, quote_setting};
 
 /// Settings as the client has them; names in lower case.
@@ -25,11 +26,24 @@ pub struct Settings {
     withheld: BTreeSet<String>,
     touched: BTreeSet<String>,
     touched_all: bool,
+    /// Touched before a RESET ALL of the same transaction, and not since.
+    touched_before_reset: BTreeSet<String>,
+    reset: Reset,
     /// Those that decide what a statement means, as they were applied before the transaction; none where one of them was
     /// touched since.
     in_force: Option<Arc<str>>,
     /// The same as text, while nothing changes.
     counting: Option<Arc<str>>,
+}
+
+/// A RESET ALL that was sent, and whose outcome is not known yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reset {
+    #[default]
+    No,
+    Sent,
+    /// Carried out for the rest of its transaction: the mark is to be removed.
+    Done,
 }
 
 /// How a server connection's settings become the client's.
@@ -97,8 +111,43 @@ impl Settings {
         !self.sealed.is_empty() || !self.startup.is_empty() || !self.current.is_empty()
     }
 
-    /// RESET ALL succeeded: the client is back at its startup settings.
-    pub fn reset(&mut self) {
+    /// RESET ALL was sent, or rather its mark: if that is there when the transaction has ended, the client is back at its startup
+    /// settings, and at what it set since.
+    pub fn reset_sent(&mut self) {
+        self.touched_before_reset.append(&mut self.touched);
+        self.reset = Reset::Sent;
+        self.in_force = None;
+    }
+
+    /// What carries out a RESET ALL for the rest of its transaction, once; nothing where a savepoint has undone it. From then on
+    /// the server knows what each setting is.
+    pub fn put_back(&mut self) -> Option<String> {
+        if self.reset != Reset::Sent {
+            return None;
+        }
+        self.reset = Reset::Done;
+        let mut names = std::mem::take(&mut self.touched_before_reset);
+        names.extend(self.current.keys().chain(self.startup.keys()).cloned());
+        names.retain(|name| {
+            !self.sealed.contains_key(name) && !self.is_reserved(name) && !self.touched.contains(name) && is_reset(name)
+        });
+        let row = |(name, value): (&String, Option<&String>)| {
+            let value = value.map_or_else(|| "NULL".to_owned(), |value| quote_literal(value));
+            format!("({}, {value})", quote_literal(name))
+        };
+        let cleared = names.iter().map(|name| row((name, None)));
+        let set =
+            self.startup.iter().filter(|(name, _)| names.contains(*name)).map(|(name, value)| row((name, Some(value))));
+        let rows = cleared.chain(set).map(|row| row + ", ").collect::<String>();
+        self.touched.extend(names);
+        let mark = quote_literal(RESET_MARK);
+        Some(format!(
+            "SELECT pg_catalog.set_config(r.n, r.v, false) FROM (VALUES {rows}({mark}, 'done')) AS r(n, v) \
+             WHERE pg_catalog.current_setting({mark}, true) OPERATOR(pg_catalog.=) 'on'"
+        ))
+    }
+
+    fn reset(&mut self) {
         self.current = Arc::clone(&self.startup);
         (self.in_force, self.counting) = (None, None);
     }
@@ -115,6 +164,8 @@ impl Settings {
         self.reset();
         self.touched.clear();
         self.touched_all = false;
+        self.touched_before_reset.clear();
+        self.reset = Reset::No;
     }
 
     /// They are the server connection's now, or will be when it comes to what is sent next.
@@ -155,25 +206,37 @@ impl Settings {
             let all = self.current.keys().chain(self.startup.keys()).chain(self.sealed.keys()).chain(applied.keys());
             self.touched.extend(all.cloned());
         }
-        if self.touched.is_empty() {
+        let after = std::mem::take(&mut self.touched);
+        self.touched_before_reset.retain(|name| !after.contains(name));
+        let mark = (self.reset != Reset::No).then(|| RESET_MARK.to_owned());
+        let names = after.iter().chain(&self.touched_before_reset).chain(&mark).collect::<Vec<_>>();
+        if names.is_empty() {
             return None;
         }
         self.touched_all = false;
-        let names = std::mem::take(&mut self.touched);
+        let remove = mark.as_deref().map(|mark| format!("; RESET {}", quote_setting(mark))).unwrap_or_default();
         let names = names.iter().map(|name| quote_literal(name)).collect::<Vec<_>>().join(", ");
         // What was said is kept, also where it is the server's own default: the client may have connected with another value,
         // and another server may have another default.
         Some(format!(
             "SELECT n, pg_catalog.current_setting(n, true), s.source OPERATOR(pg_catalog.<>) 'session' \
              FROM pg_catalog.unnest(ARRAY[{names}]::pg_catalog.text[]) AS n \
-             LEFT JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) n"
+             LEFT JOIN pg_catalog.pg_settings AS s ON pg_catalog.lower(s.name) OPERATOR(pg_catalog.=) n{remove}"
         ))
     }
 
     /// Takes in the answer.
     pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut BTreeMap<String, String>) {
         self.counting = None;
+        let before = std::mem::take(&mut self.touched_before_reset);
+        let resets = std::mem::take(&mut self.reset) == Reset::Sent && rows.iter().any(is_mark);
+        if resets {
+            self.reset();
+        }
         for row in rows {
+            if row.name == RESET_MARK {
+                continue;
+            }
             let reserved = self.reserved.as_ref() == Some(&row.name);
             let held = row.value.filter(|value| !(row.is_default || reserved && value.is_empty()));
             match &held {
@@ -184,6 +247,9 @@ impl Settings {
                 continue;
             }
             self.withheld.remove(&row.name);
+            if resets && before.contains(&row.name) {
+                continue;
+            }
             match held.or_else(|| self.startup.get(&row.name).cloned()) {
                 Some(value) => Arc::make_mut(&mut self.current).insert(row.name, value),
                 None if self.current.contains_key(&row.name) => Arc::make_mut(&mut self.current).remove(&row.name),
@@ -250,6 +316,25 @@ fn compose(set: &[(&String, &String)], stale: &[&String]) -> Difference {
         .collect::<Vec<_>>();
     let critical = changes.iter().any(|(name, _)| is_critical(name));
     Difference { sql: statements.join("; "), changes, critical }
+}
+
+/// RESET ALL has happened: its mark is there.
+fn is_mark(row: &SettingRow) -> bool {
+    row.name == RESET_MARK && row.value.as_deref() == Some("on")
+}
+
+/// Whether RESET ALL resets it: `GUC_NO_RESET_ALL` of Postgres's guc_tables.c.
+fn is_reset(name: &str) -> bool {
+    !matches!(
+        name,
+        "is_superuser"
+            | "role"
+            | "seed"
+            | "session_authorization"
+            | "transaction_deferrable"
+            | "transaction_isolation"
+            | "transaction_read_only"
+    )
 }
 
 /// Whether a setting keeps a part of the value that it has, which may be another client's: of DateStyle, what is not named.
@@ -320,6 +405,40 @@ mod tests {
         // RESET goes back to what the client connected with, which the next difference sets again.
         let difference = settings.difference(&server).unwrap();
         assert_eq!(difference.changes, [("timezone".to_owned(), Some("UTC".to_owned()))]);
+    }
+
+    #[test]
+    fn reset_all_goes_back_to_what_the_client_connected_with() {
+        let mut settings = Settings::new(map(&[("app.tenant_id", "1")]), map(&[("datestyle", "German")]));
+        let mut server = applied(&[("app.tenant_id", "1"), ("datestyle", "German")]);
+        settings.touch("work_mem");
+        settings.reset_sent();
+        settings.touch("timezone");
+        let put_back = settings.put_back().unwrap();
+        let rows = "('datestyle', NULL), ('work_mem', NULL), ('datestyle', 'German'), ('pgwarden.reset_all', 'done')";
+        assert!(put_back.contains(rows), "{put_back}");
+        assert_eq!(settings.put_back(), None, "once");
+        let question = settings.question(&server).unwrap();
+        assert!(question.ends_with("; RESET \"pgwarden\".\"reset_all\""), "{question}");
+        let value = |name: &str, value| row(name, value, false);
+        let rows = vec![value("datestyle", "German"), value("timezone", "GMT"), row("work_mem", "4MB", true)];
+        settings.learn(rows, &mut server);
+        assert_eq!(settings.difference(&server), None);
+        assert_eq!(server, applied(&[("app.tenant_id", "1"), ("datestyle", "German"), ("timezone", "GMT")]));
+    }
+
+    #[test]
+    fn reset_all_is_undone_with_its_transaction() {
+        for (mark, style) in [("on", "German"), ("", "ISO, DMY")] {
+            let mut settings = Settings::new(map(&[]), map(&[("datestyle", "German")]));
+            let mut server = applied(&[("datestyle", "ISO, DMY")]);
+            settings.touch("datestyle");
+            settings.reset_sent();
+            assert!(settings.question(&server).unwrap().contains("ARRAY['datestyle', 'pgwarden.reset_all']"));
+            settings.learn(vec![row("datestyle", "ISO, DMY", false), row(RESET_MARK, mark, false)], &mut server);
+            assert_eq!(settings.own().collect::<Vec<_>>(), [(&"datestyle".to_owned(), &style.to_owned())]);
+            assert_eq!(server, applied(&[("datestyle", "ISO, DMY")]));
+        }
     }
 
     #[test]

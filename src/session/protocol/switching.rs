@@ -16,6 +16,7 @@ use crate::guard::PinReason;
 use crate::guard::context::{self, Scope, TransactionStep};
 use crate::wire::backend::{CommandComplete, TransactionStatus};
 use crate::wire::encode::frontend;
+use crate::wire::error::WireError;
 use crate::wire::frontend::{Format, Target};
 
 /// A portal of our own beside the client's.
@@ -225,17 +226,25 @@ impl Session {
         let Some(switching) = self.context.switching.as_mut() else { return Ok(()) };
         let sql = local_settings(&switching.held.value().actor, target, &self.context.backend.guard.policy().setting);
         switching.held.set(Held { actor: target.clone(), whole: true }, Scope::Local);
-        let written = match self.server.batch {
-            Batch::Closed => frontend::query(&mut self.server.out, &sql),
-            Batch::Open => frontend::parse(&mut self.server.out, "", &sql, &[])
-                .and_then(|()| frontend::bind(&mut self.server.out, PORTAL, "", &[], Format::Text))
-                .and_then(|()| frontend::execute(&mut self.server.out, PORTAL, 0))
-                .and_then(|()| frontend::close(&mut self.server.out, Target::Portal(PORTAL))),
-        };
-        if written.is_err() {
+        if self.send_own(&sql).is_err() {
             self.context_failed();
             return Err(NotReady::Wait(Wait::Closed));
         }
+        Ok(())
+    }
+
+    /// Sends what sets settings within a transaction, which is left if it fails.
+    ///
+    /// # Errors
+    /// It is too long.
+    pub(super) fn send_own(&mut self, sql: &str) -> Result<(), WireError> {
+        match self.server.batch {
+            Batch::Closed => frontend::query(&mut self.server.out, sql),
+            Batch::Open => frontend::parse(&mut self.server.out, "", sql, &[])
+                .and_then(|()| frontend::bind(&mut self.server.out, PORTAL, "", &[], Format::Text))
+                .and_then(|()| frontend::execute(&mut self.server.out, PORTAL, 0))
+                .and_then(|()| frontend::close(&mut self.server.out, Target::Portal(PORTAL))),
+        }?;
         self.server.forget_unnamed();
         match self.server.batch {
             Batch::Closed => {

@@ -60,9 +60,8 @@ fn set(policy: &Policy, mode: &Mode, stmt: &mut VariableSetStmt) -> Result<Gated
     let gated = if shortened {
         changed()
     } else if effects.contains(&Effect::ResetOwn) {
-        // A part of RESET ALL that nothing relies on, for the answer; the session does the rest.
-        stmt.set_kind(VariableSetKind::VarReset);
-        stmt.name = "application_name".to_owned();
+        // It goes with the transaction if that is undone, as RESET ALL would; the session does the rest.
+        *stmt = settings::mark_of_reset();
         changed()
     } else {
         Gated::printed(StatementKind::Utility)

@@ -7,13 +7,13 @@ mod values;
 use std::sync::Arc;
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{Node, VariableSetKind, VariableSetStmt};
+use pg_query::protobuf::{AConst, Node, String as PgString, VariableSetKind, VariableSetStmt, a_const};
 
 use super::functions::literal;
 use super::names::denied;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState, is_custom_setting};
 use crate::config::{Amount, TenantValues};
-use crate::guard::{Effect, PinReason, Policy};
+use crate::guard::{Effect, PinReason, Policy, RESET_MARK};
 
 /// What may become of a setting.
 enum Rule {
@@ -27,6 +27,18 @@ enum Rule {
     Sealed,
     /// Something in the database decides by it.
     Decides(Arc<str>),
+}
+
+/// What stands in the place of RESET ALL, which would undo the sealed settings too.
+pub(crate) fn mark_of_reset() -> VariableSetStmt {
+    let value =
+        AConst { isnull: false, location: -1, val: Some(a_const::Val::Sval(PgString { sval: "on".to_owned() })) };
+    VariableSetStmt {
+        kind: VariableSetKind::VarSetValue.into(),
+        name: RESET_MARK.to_owned(),
+        args: vec![Node { node: Some(NodeEnum::AConst(value)) }],
+        ..VariableSetStmt::default()
+    }
 }
 
 /// Takes out of `SET search_path` what stands in it for nothing; whether it did.
@@ -206,7 +218,7 @@ fn rule(policy: &Policy, mode: &Mode, name: &str) -> Rule {
     }
     // Which triggers fire is the business of whose the tables are.
     let own = matches!(mode, Mode::Database) && name == "session_replication_role";
-    if name == policy.setting.to_ascii_lowercase() || (lists::SEALED.contains(&name) && !own) {
+    if name == RESET_MARK || name == policy.setting.to_ascii_lowercase() || (lists::SEALED.contains(&name) && !own) {
         return Rule::Sealed;
     }
     if let Some((harmless, hint)) = only(name) {
