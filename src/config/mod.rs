@@ -5,6 +5,7 @@
 
 mod auth_query;
 mod diagnostics;
+mod gates;
 mod limits;
 mod load;
 mod measure;
@@ -19,6 +20,7 @@ mod values;
 
 pub use auth_query::AuthQuery;
 pub use diagnostics::{ConfigErrors, Diagnostic};
+pub use gates::{GATE_CHANNEL, GateTables};
 pub use limits::{Limits, OnLimit, SharedLimits, WhenAway};
 pub use load::{Env, Loaded, TERM_COLUMNS, TenantTerms, line_of_tenant, load, parse, terms_of_row, upstream_at};
 pub use measure::{COLUMNS, MEASURES, Measure, PeriodLength, writers_of};

@@ -38,6 +38,8 @@ pub struct Config {
     pub tenancy: Tenancy,
     /// `[tenants_from]`
     pub tenants_from: Option<TenantsFrom>,
+    /// `[moves]`; without it, the proxy takes no part in moves of tenants.
+    pub moves: Option<Moves>,
     /// `[limits]`: what each tenant may take that has no limits of its own.
     pub limits: Limits,
     /// `[limits.login]`: the same for each login in a tenant.
@@ -397,6 +399,8 @@ pub struct Tenancy {
     pub common_schemas: Option<Vec<String>>,
     /// Tables whose column or key differs, and views, materialised views and foreign tables that tenants may read.
     pub tables: BTreeMap<QualifiedName, TableOverride>,
+    /// Tables of pgwarden's own: no tenant's, whatever columns they have.
+    pub own_tables: Vec<QualifiedName>,
 }
 
 /// A name with the tenant's in it: `t_{name}`.
@@ -477,6 +481,13 @@ pub struct TenantsFrom {
     pub writes: TenantWrites,
 }
 
+/// `[moves]`: tenants move to other places while they are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moves {
+    /// A proxy that cannot say for so long that it is there refuses the tenants that could be moved meanwhile.
+    pub lease: Duration,
+}
+
 /// The columns of pgwarden's own table of tenants.
 pub const OWN_TABLE_COLUMNS: [&str; 14] = [
     "name",
@@ -509,6 +520,16 @@ pub enum TenantWrites {
         /// `$1`: name.
         delete: Option<String>,
     },
+}
+
+impl TenantWrites {
+    /// Whether anything of it is written by pgwarden.
+    pub fn any(&self) -> bool {
+        match self {
+            Self::Own(_) => true,
+            Self::Statements { create, suspend, delete } => [create, suspend, delete].iter().any(|it| it.is_some()),
+        }
+    }
 }
 
 /// An entry of `[tenancy.tables]`.

@@ -96,7 +96,8 @@ impl Lifecycle {
     fn tables_of_pgwarden(&self) -> Vec<QualifiedName> {
         let tenants = self.home.tenants.iter().map(|(table, _)| table.clone());
         let usage = self.config.quota.iter().flat_map(|quota| [quota.table.clone(), writers_of(&quota.table)]);
-        tenants.chain([self.home.operations.clone()]).chain(usage).collect()
+        let gates = self.home.gates.iter().flat_map(|it| it.clone().all());
+        tenants.chain([self.home.operations.clone()]).chain(usage).chain(gates).collect()
     }
 
     /// A listed tenant as it is now: another command may have changed it before this one had its lock.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::error::LifecycleError;
 use crate::base::QualifiedName;
-use crate::config::{Config, TenantWrites, Upstream};
+use crate::config::{Config, GATE_CHANNEL, GateTables, TenantWrites, Upstream};
 use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 
 /// Where tenants are written down, and the operations on them.
@@ -16,6 +16,8 @@ pub struct Home {
     pub operations: QualifiedName,
     /// pgwarden's own table of tenants, and the channel on which it tells of changes.
     pub tenants: Option<(QualifiedName, String)>,
+    /// By which proxies and whoever moves a tenant agree: where pgwarden writes the table of tenants.
+    pub gates: Option<GateTables>,
 }
 
 impl Home {
@@ -34,7 +36,8 @@ impl Home {
             TenantWrites::Statements { .. } => None,
         });
         let schema = tenants.as_ref().map_or("public", |(table, _)| table.schema.as_str());
-        Ok(Self { upstream, operations: QualifiedName::new(schema, "pgwarden_operations"), tenants })
+        let gates = from.filter(|from| from.writes.any()).map(|from| GateTables::beside(&from.writes));
+        Ok(Self { upstream, operations: QualifiedName::new(schema, "pgwarden_operations"), tenants, gates })
     }
 
     /// The SQL that makes the tables, if they are not there, and lets the pool's role read the tenants.
@@ -42,6 +45,9 @@ impl Home {
         let mut sql = operations(&self.operations);
         if let Some((table, channel)) = &self.tenants {
             sql.push_str(&tenants(table, channel, &self.upstream.user));
+        }
+        if let Some(tables) = &self.gates {
+            sql.push_str(&gates(tables, &self.upstream.user));
         }
         sql
     }
@@ -105,5 +111,48 @@ fn tenants(table: &QualifiedName, channel: &str, reader: &str) -> String {
          FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n\
          {usage}\
          GRANT SELECT ON {table} TO {reader};\n"
+    )
+}
+
+/// The pool's role says that a proxy is there and what it has done, and opens what was shut for too long or from the console;
+/// what else shuts a gate is the admin's.
+fn gates(tables: &GateTables, pool: &str) -> String {
+    let function = quote_qualified(&QualifiedName::new(tables.gates.schema.as_str(), "pgwarden_gates_changed"));
+    let (proxies, acks) = (quote_qualified(&tables.proxies), quote_qualified(&tables.acks));
+    let (gates, channel, pool) = (quote_qualified(&tables.gates), quote_literal(GATE_CHANNEL), quote_identifier(pool));
+    format!(
+        "CREATE TABLE IF NOT EXISTS {proxies} (\n    \
+         proxy text PRIMARY KEY,\n    \
+         started_at timestamptz NOT NULL,\n    \
+         lease_until timestamptz NOT NULL, -- past: it serves no tenant that could be moved\n    \
+         address text NOT NULL\n);\n\
+         CREATE TABLE IF NOT EXISTS {gates} (\n    \
+         tenant text PRIMARY KEY,\n    \
+         epoch bigint NOT NULL,\n    \
+         reason text NOT NULL,\n    \
+         closed_at timestamptz NOT NULL,\n    \
+         deadline timestamptz NOT NULL, -- past: proxies open it themselves\n    \
+         travel boolean NOT NULL DEFAULT true -- false: its sessions end rather than go on elsewhere\n);\n\
+         CREATE TABLE IF NOT EXISTS {acks} (\n    \
+         proxy text NOT NULL,\n    \
+         tenant text NOT NULL,\n    \
+         epoch bigint NOT NULL,\n    \
+         drained_at timestamptz NOT NULL, -- nothing of the tenant is under way since\n    \
+         PRIMARY KEY (proxy, tenant)\n);\n\
+         CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql SET search_path = '' AS\n    \
+         $$ BEGIN PERFORM pg_catalog.pg_notify({channel}, ''); RETURN NULL; END $$;\n\
+         CREATE OR REPLACE TRIGGER pgwarden_gates_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON {gates}\n    \
+         FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n\
+         REVOKE ALL ON {proxies}, {gates}, {acks} FROM {pool};\n\
+         GRANT SELECT, INSERT, UPDATE, DELETE ON {proxies}, {acks} TO {pool};\n\
+         GRANT SELECT, INSERT, DELETE ON {gates} TO {pool};\n\
+         ALTER TABLE {gates} ENABLE ROW LEVEL SECURITY;\n\
+         DROP POLICY IF EXISTS seen ON {gates};\n\
+         DROP POLICY IF EXISTS shut ON {gates};\n\
+         DROP POLICY IF EXISTS opened ON {gates};\n\
+         CREATE POLICY seen ON {gates} FOR SELECT TO {pool} USING (true);\n\
+         CREATE POLICY shut ON {gates} FOR INSERT TO {pool} WITH CHECK (reason = 'console');\n\
+         CREATE POLICY opened ON {gates} FOR DELETE TO {pool}\n    \
+         USING (reason = 'console' OR deadline <= pg_catalog.clock_timestamp());\n"
     )
 }

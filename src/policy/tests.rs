@@ -631,3 +631,11 @@ fn a_table_loses_its_rule_with_its_parent() {
     let (rules, _) = world.outcome();
     assert_eq!(rules, []);
 }
+
+#[test]
+fn what_is_pgwardens_own_is_no_tenants() {
+    let mut world = World::new().table("public.pgwarden_gates", &[("tenant_id", INT4)]);
+    assert!(world.build().0.tables.contains_key(&q("public.pgwarden_gates")));
+    world.tenancy.own_tables = vec![q("public.pgwarden_gates")];
+    assert!(world.build().0.tables.is_empty());
+}

@@ -3,6 +3,7 @@
 mod create;
 mod delete;
 mod export;
+mod gate;
 mod show;
 
 use std::process::{Command, Output};

@@ -11,6 +11,7 @@ mod listen;
 mod log;
 mod login;
 mod metrics;
+mod moves;
 mod pattern;
 mod quota;
 mod row;
@@ -28,6 +29,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
+use super::GateTables;
 use super::diagnostics::{ConfigErrors, Diagnostic, Findings, Span};
 use super::model::{Config, Upstream};
 use super::section::{self, Keys, Section};
@@ -172,6 +174,7 @@ const ROOT_KEYS: Keys = Keys {
         "login",
         "tenant",
         "tenants_from",
+        "moves",
         "admin",
         "limits",
         "log",
@@ -196,6 +199,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     let doctor_accepts = doctor::read(context, &root);
     let tenants = tenant::read_all(context, &root, tenancy.as_ref(), quota.as_ref(), &mut upstreams, &limits.tenant);
     let tenants_from = tenants_from::read(context, &root, tenancy.as_ref(), &upstreams);
+    let moves = moves::read(context, &root, tenancy.as_ref(), tenants_from.as_ref());
     let logins = login::read_all(context, &root, tenancy.as_ref(), &tenants, &upstreams, &limits.login);
     let auth_query = auth_query::read(
         context,
@@ -209,7 +213,8 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
     );
     let admin = admin::read(context, &root, &logins);
     let log = log::read(context, &root);
-    let (listen, tenancy, log) = (listen?, tenancy?, log?);
+    let (listen, mut tenancy, log) = (listen?, tenancy?, log?);
+    tenancy.own_tables = tenants_from.iter().flat_map(|from| GateTables::beside(&from.writes).all()).collect();
     let found = checks::Found {
         listen: &listen,
         pool: &pool,
@@ -233,6 +238,7 @@ fn read_root(context: &Context<'_>, root: Section<'_>, path: &Path) -> Option<Co
         pool,
         tenancy,
         tenants_from,
+        moves,
         limits: limits.tenant,
         login_limits: limits.login,
         shared_limits: limits.shared.map(Arc::new),
@@ -289,6 +295,7 @@ pub(super) fn known_keys() -> impl Iterator<Item = &'static str> {
         .chain(login::ALL)
         .chain(admin::ALL)
         .chain(tenants_from::ALL)
+        .chain(moves::ALL)
         .chain(pattern::ALL)
         .chain(log::ALL)
         .chain(quota::ALL)

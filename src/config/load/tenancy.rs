@@ -88,6 +88,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, upstreams: &Upstre
         witness: read_witness(context, &section),
         search_path: read_search_path(context, &section),
         common_schemas: read_common_schemas(context, &section),
+        own_tables: Vec::new(),
         tables,
     })
 }

@@ -196,6 +196,21 @@ fn the_table_of_tenants_is_in_no_tenants_database() {
 }
 
 #[test]
+fn moves_need_a_table_that_is_out_of_tenants_reach() {
+    let own = "[tenants_from]\ntable = \"public.pgwarden_tenants\"\n[moves]\n";
+    let lease = |lines: &str| parse_text(&format!("{BASE}{own}{lines}")).unwrap().config.moves.unwrap().lease;
+    assert_eq!(lease(""), Duration::from_secs(10));
+    assert_eq!(lease("lease = \"3s\""), Duration::from_secs(3));
+    appended(&format!("{own}lease = \"10ms\"\n"), &["must be at least 1s"]);
+    appended("[moves]\n", &["[moves] needs a table of tenants that can be written"]);
+    appended("[tenants_from]\nquery = \"SELECT 1\"\n[moves]\n", &["[moves] needs a table"]);
+    appended(
+        &format!("[tenancy.tables]\n\"public.pgwarden_gates\" = {{ access = \"read\" }}\n{own}"),
+        &["tenants may use \"public.pgwarden_gates\""],
+    );
+}
+
+#[test]
 fn shared_limits() {
     let shared = |lines: &str| format!("[limits.shared]\n{lines}\n");
     let accepted = |lines: &str| parse_text(&format!("{BASE}{}", shared(lines))).unwrap().config.shared_limits.unwrap();

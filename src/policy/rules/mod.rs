@@ -66,7 +66,8 @@ fn own_rules(
     let tenancy = input.tenancy;
     let mut draft = Draft::new();
     let by_column = catalog.relations.values().filter(|r| {
-        r.kind.is_table() && !is_system_schema(&r.name.schema) && !private.contains(r.name.schema.as_str())
+        let somebodys = !private.contains(r.name.schema.as_str()) && !tenancy.own_tables.contains(&r.name);
+        r.kind.is_table() && !is_system_schema(&r.name.schema) && somebodys
     });
     for relation in by_column {
         if let Some(table) = tenant_rule(catalog, relation, &tenancy.column, &None) {
