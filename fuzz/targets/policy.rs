@@ -123,6 +123,7 @@ fn functions() -> HashMap<String, Vec<Function>> {
             body: None,
             arg_types: vec![TEXT],
             returns: TEXT,
+            takes_one: true,
             takes_row: false,
             extension: None,
         };

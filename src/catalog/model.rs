@@ -234,7 +234,9 @@ pub struct Function {
     pub arg_types: Vec<Oid>,
     /// `prorettype`
     pub returns: Oid,
-    /// The only input argument is a composite type or `record`: reachable as `x.name` (functional notation).
+    /// It may be called with one argument: reachable as `x.name` (functional notation).
+    pub takes_one: bool,
+    /// That argument may be a composite type or `record`.
     pub takes_row: bool,
     /// Name of the extension that owns it, if one does.
     pub extension: Option<String>,
@@ -391,6 +393,12 @@ impl Catalog {
             }
             found.extend(more);
         }
+    }
+
+    /// Whether values of a type are rows of certain columns.
+    pub fn is_composite(&self, oid: Oid) -> bool {
+        let base = self.types.get(&oid).map_or(oid, |it| it.base);
+        self.types.get(&base).is_some_and(|it| it.typtype == 'c')
     }
 
     /// A relation by schema and name.

@@ -71,6 +71,7 @@ pub(crate) fn function(name: &str, volatility: Volatility) -> Function {
         arg_types: vec![TEXT],
         returns: TEXT,
         body: None,
+        takes_one: true,
         takes_row: false,
         extension: None,
     }

@@ -349,6 +349,7 @@ fn casts_that_nobody_writes_are_named() {
         arg_types: vec![25],
         returns: 25,
         body: None,
+        takes_one: false,
         takes_row: false,
         extension: None,
     };

@@ -146,7 +146,8 @@ fn functions(rows: Vec<FunctionRow>, types: &HashMap<Oid, TypeInfo>) -> HashMap<
     for FunctionRow { mut function, required_args } in rows {
         // Functional notation `x.f` is a call with one argument: others may have defaults.
         let first = function.arg_types.first();
-        function.takes_row = required_args <= 1 && first.is_some_and(|oid| accepts_row(*oid, types));
+        function.takes_one = required_args <= 1 && first.is_some();
+        function.takes_row = function.takes_one && first.is_some_and(|oid| accepts_row(*oid, types));
         by_name.entry(function.name.name.clone()).or_default().push(function);
     }
     for overloads in by_name.values_mut() {

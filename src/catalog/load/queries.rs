@@ -90,7 +90,7 @@ pub(super) struct ColumnRow {
 
 /// A row of `pg_proc`.
 pub(super) struct FunctionRow {
-    /// All but `takes_row`.
+    /// All but `takes_one` and `takes_row`.
     pub(super) function: Function,
     /// How many arguments a call must give.
     pub(super) required_args: i16,
@@ -384,6 +384,7 @@ pub(super) async fn functions(transaction: &Transaction<'_>) -> Result<Vec<Funct
             body: row.try_get("body")?,
             arg_types: row.try_get("arg_types")?,
             returns: row.try_get("prorettype")?,
+            takes_one: false,
             takes_row: false,
             extension: row.try_get("extname")?,
         };

@@ -284,6 +284,7 @@ fn functions_that_only_compute() {
         body: None,
         arg_types: Vec::new(),
         returns: TEXT,
+        takes_one: false,
         takes_row: false,
         extension: None,
     };

@@ -23,6 +23,7 @@ fn relation(oid: Oid, schema: &str, name: &str, kind: RelKind, columns: &[&str])
 fn function(schema: &str, name: &str, volatility: Volatility, extension: Option<&str>, takes_row: bool) -> Function {
     Function {
         arg_types: if takes_row { vec![2249] } else { vec![TEXT, TEXT] },
+        takes_one: true,
         takes_row,
         extension: extension.map(str::to_owned),
         ..fixture::function(&format!("{schema}.{name}"), volatility)

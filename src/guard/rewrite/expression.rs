@@ -8,10 +8,11 @@ use super::scope::{self, is_system_column};
 use super::tree::{self, as_string};
 use super::{Rewriter, unsupported};
 use crate::base::Refusal;
+use crate::guard::gate::functions::Before;
 use crate::guard::gate::{functions, operators, types};
 use crate::guard::nodes;
 
-type Walk = Result<(), Refusal>;
+pub(super) type Walk = Result<(), Refusal>;
 
 impl Rewriter<'_> {
     pub(super) fn exprs(&mut self, nodes: &mut [Node]) -> Walk {
@@ -49,7 +50,8 @@ impl Rewriter<'_> {
             NodeEnum::AIndirection(e) => {
                 let AIndirection { arg, indirection } = e.as_mut();
                 self.maybe(arg)?;
-                self.indirection(indirection)
+                let before = self.before(arg.as_deref());
+                self.indirection(before, indirection)
             }
             NodeEnum::AIndices(e) => {
                 let AIndices { is_slice: _, lidx, uidx } = e.as_mut();
@@ -116,7 +118,8 @@ impl Rewriter<'_> {
             }
             NodeEnum::ResTarget(e) => {
                 let ResTarget { name: _, indirection, val, location: _ } = e.as_mut();
-                self.indirection(indirection)?;
+                // What is assigned to: fields of a row.
+                self.indirection(Before::Row, indirection)?;
                 self.maybe(val)
             }
             NodeEnum::SortBy(e) => {
@@ -180,7 +183,9 @@ impl Rewriter<'_> {
             refs.absorb(&meaning.refs);
         }
         match names.last() {
-            Some(field) if meaning.maybe_function => functions::check_field(self.policy, self.mode, field),
+            Some(field) if meaning.maybe_function => {
+                self.field(if meaning.of_value { Before::Value } else { Before::Row }, field)
+            }
             Some(_) | None => Ok(()),
         }
     }
@@ -279,18 +284,6 @@ impl Rewriter<'_> {
         self.exprs(order_clause)?;
         self.maybe(start_offset)?;
         self.maybe(end_offset)
-    }
-
-    /// What follows a value or a column: subscripts, fields, `.*`.
-    pub(super) fn indirection(&mut self, parts: &mut [Node]) -> Walk {
-        for part in parts {
-            if let Some(field) = as_string(part) {
-                functions::check_field(self.policy, self.mode, field)?;
-            } else if !super::outputs::is_star(part) {
-                self.expr(part)?;
-            }
-        }
-        Ok(())
     }
 
     fn sublink(&mut self, link: &mut SubLink) -> Walk {

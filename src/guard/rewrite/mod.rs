@@ -8,6 +8,7 @@ mod channels;
 mod conflict;
 mod equal;
 mod expression;
+mod field;
 mod finish;
 mod from;
 mod guard;

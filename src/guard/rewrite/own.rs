@@ -9,7 +9,7 @@ use super::Rewriter;
 use super::tree::as_string;
 use crate::base::Mode;
 use crate::guard::Effect;
-use crate::guard::gate::functions;
+use crate::guard::gate::functions::{self, Before};
 use crate::guard::gate::relations::{self, Resolved};
 use crate::sql::walk::{Part, Walk};
 
@@ -77,9 +77,6 @@ impl Rewriter<'_> {
 
     /// Whether a call, or a column that may be one, reaches beyond the database.
     fn calls_beyond(&self, node: &NodeEnum, found: &mut Found) -> bool {
-        let may_be_field = |names: &[Node]| {
-            names.iter().filter_map(as_string).any(|name| functions::check_field(self.policy, self.mode, name).is_err())
-        };
         if let NodeEnum::FuncCall(call) = node {
             found.touches_data |= functions::may_touch_data(self.policy, &call.funcname);
             return match functions::check(self.policy, self.mode, &call.funcname, &call.args) {
@@ -90,6 +87,15 @@ impl Rewriter<'_> {
                 Err(_) => true,
             };
         }
+        let mut may_be_field = |names: &[Node]| {
+            names.iter().filter_map(as_string).any(|name| {
+                match functions::check_field(self.policy, self.mode, Before::Value, name) {
+                    Ok(effects) => found.effects.extend(effects),
+                    Err(_) => return true,
+                }
+                false
+            })
+        };
         if let NodeEnum::ColumnRef(column) = node {
             may_be_field(&column.fields)
         } else if let NodeEnum::AIndirection(fields) = node {

@@ -148,6 +148,8 @@ pub(super) struct Item<'p> {
     pub(super) policed: bool,
     /// Values of others stand behind it, which the planner might try a condition on (statistics).
     pub(super) private: bool,
+    /// The name of its only column, where it is a function that may give values and no rows: the item's name is such a value then.
+    pub(super) value: Option<String>,
     /// What a lateral function or subquery looks at besides: before it, and around it.
     pub(super) looks_at: Refs,
     /// Whether what it looks at is looked at by a condition on it as well, since its query is merged into that around it.
@@ -200,6 +202,7 @@ impl Item<'_> {
             shared: false,
             policed: false,
             private: false,
+            value: None,
             looks_at: Refs::default(),
             merges: Merges::Never,
         }
@@ -324,6 +327,8 @@ pub(super) struct Meaning {
     pub(super) column: Option<Oid>,
     /// It may be a function in disguise: `x.f` for `f(x)`.
     pub(super) maybe_function: bool,
+    /// ... of a value that need not be a row.
+    pub(super) of_value: bool,
 }
 
 impl Meaning {
@@ -384,7 +389,10 @@ pub(super) fn qualified_name(
         meaning.refs.add_item(levels, l, i);
         match name.map(|n| item.has(n)) {
             Some(Has::Yes(oid)) => meaning.column = Some(oid).filter(|_| meaning.refs.levels.is_empty()),
-            Some(Has::No | Has::Perhaps) => meaning.maybe_function = !name.is_some_and(is_system_column),
+            Some(Has::No | Has::Perhaps) => {
+                meaning.maybe_function = !name.is_some_and(is_system_column);
+                meaning.of_value = item.value.as_ref().is_some_and(|column| Some(column.as_str()) != name);
+            }
             Some(Has::Computed) | None => {}
         }
         return meaning;
@@ -392,7 +400,21 @@ pub(super) fn qualified_name(
     // Not there: an error of Postgres's, or a name hidden by a join's alias.
     (0..levels.len()).for_each(|l| meaning.refs.add_level(levels, l));
     meaning.maybe_function = name.is_some();
+    meaning.of_value = true;
     meaning
+}
+
+/// Whether a bare name is a whole row, of a relation or a query, and no column.
+pub(super) fn is_row(levels: &[Level<'_>], name: &str) -> bool {
+    for level in levels.iter().rev() {
+        if level.items.iter().any(|item| item.has(name) != Has::No) {
+            return false;
+        }
+        if let Some(item) = level.items.iter().find(|item| item.name.as_deref() == Some(name)) {
+            return item.value.is_none();
+        }
+    }
+    false
 }
 
 /// Whether `schema.qualifier` means something that a subquery has replaced, so that only `qualifier` still reaches it.

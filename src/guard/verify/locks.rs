@@ -5,7 +5,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, RawStmt};
 
 use super::predicate::Predicates;
-use super::tree::{node, strings};
+use super::tree::{node, string, strings};
 use crate::base::oid::TEXT;
 use crate::sql::walk::{Part, Walk};
 
@@ -19,10 +19,14 @@ impl Predicates<'_> {
 
     fn find_lock(&self, part: Part<'_>, wrong: &mut Option<String>) -> bool {
         super::count_step();
-        if let Part::Node(NodeEnum::FuncCall(call)) = part
-            && let Some(name) = takes_key(call)
-            && !self.is_key(&call.args)
-        {
+        let named = match part {
+            Part::Node(NodeEnum::FuncCall(call)) => takes_key(call).filter(|_| !self.is_key(&call.args)),
+            // `(5).pg_advisory_lock`
+            Part::Node(NodeEnum::AIndirection(it)) => it.indirection.iter().filter_map(string).find(|it| is_taker(it)),
+            Part::Node(NodeEnum::ColumnRef(it)) => it.fields.iter().skip(1).filter_map(string).find(|it| is_taker(it)),
+            Part::Node(_) | Part::Select(_) | Part::RangeVar(_) => None,
+        };
+        if let Some(name) = named {
             *wrong = Some(name.to_owned());
             return true;
         }
@@ -60,8 +64,12 @@ fn takes_key(call: &FuncCall) -> Option<&str> {
         [bare] | ["pg_catalog", bare] | [_, "pg_catalog", bare] => *bare,
         _ => return None,
     };
+    is_taker(bare).then_some(bare)
+}
+
+fn is_taker(bare: &str) -> bool {
     let names = ["pg_advisory_", "pg_try_advisory_"];
-    (names.iter().any(|start| bare.starts_with(start)) && bare != "pg_advisory_unlock_all").then_some(bare)
+    names.iter().any(|start| bare.starts_with(start)) && bare != "pg_advisory_unlock_all"
 }
 
 pub(super) fn cast(value: &NodeEnum) -> Option<&NodeEnum> {

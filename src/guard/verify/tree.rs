@@ -35,7 +35,7 @@ pub(super) fn strings(list: &[Node]) -> Option<Vec<&str>> {
     list.iter().map(string).collect()
 }
 
-fn string(item: &Node) -> Option<&str> {
+pub(super) fn string(item: &Node) -> Option<&str> {
     match item.node.as_ref()? {
         NodeEnum::String(Name { sval }) => Some(sval),
         _ => None,

@@ -47,6 +47,13 @@ pub(super) fn check(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> 
     Ok(())
 }
 
+/// Whether [`check`] looks at the arguments of a function.
+pub(super) fn are_checked(mode: &Mode, bare: &str) -> bool {
+    looks_names_up(bare)
+        || matches!(bare, "nextval" | "currval")
+        || (matches!(mode, Mode::Schema(_)) && shows_definitions(bare))
+}
+
 /// Functions that give an object's definition or comment by its oid or name.
 fn shows_definitions(bare: &str) -> bool {
     matches!(bare, "obj_description" | "col_description" | "shobj_description" | "regclass")

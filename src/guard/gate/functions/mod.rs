@@ -17,10 +17,11 @@ pub(super) use arguments::{is_name, is_oid, literal, name_literal, own_text, spl
 pub(crate) use lists::extension_is_safe;
 pub(super) use lists::extension_reaches_out;
 
+const RECORD: u32 = 2249;
+
 /// Polymorphic and row types that a composite value is accepted for: `x.f` reads as `f(x)` for functions of these.
 const ROW_ACCEPTING: &[u32] = &[
-    2249, // record
-    2276, // "any"
+    RECORD, 2276, // "any"
     2283, // anyelement
     2776, // anynonarray
     5077, // anycompatible
@@ -98,28 +99,72 @@ pub(crate) fn tells_of_shared_tables(mode: &Mode, name: &[Node]) -> bool {
         [bare] | ["pg_catalog", bare] => *bare,
         _ => return false,
     };
+    tells_of_shared(mode, bare)
+}
+
+fn tells_of_shared(mode: &Mode, bare: &str) -> bool {
     matches!(mode, Mode::Shared)
         && (matches!(bare, "obj_description" | "col_description" | "shobj_description") || lists::SIZES.contains(&bare))
 }
 
-/// Functional notation: `x.name` calls `name(x)` when `x` is a row and has no such column.
+/// What stands before the dot in `x.name`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Before {
+    /// A row for certain.
+    Row,
+    /// It may be a value of whatever type.
+    Value,
+}
+
+/// Functional notation: `x.name` calls `name(x)`, where `x` is a row that has no such column, and where it is any other value. What
+/// a call's argument is held to, or what is done to it, is not done here: such a function is called by its name and parentheses.
 ///
 /// # Errors
-/// 42501 if a function that takes a row has that name and may not be called.
-pub(crate) fn check_field(policy: &Policy, mode: &Mode, field: &str) -> Result<(), Refusal> {
-    if matches!(mode, Mode::Operator) {
-        return Ok(());
-    }
+/// 42501 if a function has that name that could be called so, and may not be.
+pub(crate) fn check_field(policy: &Policy, mode: &Mode, before: Before, field: &str) -> Result<Vec<Effect>, Refusal> {
     let field = truncated(field);
-    let denied = candidates(policy, mode, None, field).into_iter().filter(|f| takes_row(f)).any(|f| match mode {
-        Mode::Database => lists::leaves_database(f),
-        Mode::Shared | Mode::Schema(_) => !may_call(policy, mode, f),
-        Mode::Operator => false,
-    });
-    if denied {
-        return Err(refused(field));
+    let is_called = |f: &&Function| match before {
+        Before::Row => takes_row(f),
+        Before::Value => f.takes_one,
+    };
+    let called: Vec<&Function> = candidates(policy, mode, None, field).into_iter().filter(is_called).collect();
+    if called.is_empty() {
+        return Ok(Vec::new());
     }
-    Ok(())
+    let denied = match mode {
+        Mode::Operator => false,
+        Mode::Database => called.into_iter().any(lists::leaves_database),
+        Mode::Shared | Mode::Schema(_) => {
+            (before == Before::Value && needs_parentheses(mode, field))
+                || !called.into_iter().all(|f| may_call(policy, mode, f))
+        }
+    };
+    match (denied, before) {
+        (true, _) => Err(refused(field)),
+        (false, Before::Row) => Ok(Vec::new()),
+        (false, Before::Value) => Ok(effects(field)),
+    }
+}
+
+/// Whether more is to be said of a call than whether the function may be called.
+fn needs_parentheses(mode: &Mode, bare: &str) -> bool {
+    matches!(bare, "current_setting" | "set_config" | NOTIFY)
+        || arguments::are_checked(mode, bare)
+        || !effects(bare).is_empty()
+        || LockCall::of(bare).is_some()
+        || tells_of_shared(mode, bare)
+}
+
+/// What stands before the dot where it is a call of a function of this name.
+pub(crate) fn gives(policy: &Policy, mode: &Mode, name: &[Node]) -> Before {
+    let names = parts(name).unwrap_or_default();
+    let found = match names.as_slice() {
+        [bare] => candidates(policy, mode, None, truncated(bare)),
+        [schema, bare] => candidates(policy, mode, Some(truncated(schema)), truncated(bare)),
+        _ => Vec::new(),
+    };
+    let row = |f: &&Function| f.returns == RECORD || policy.catalog.is_composite(f.returns);
+    if !found.is_empty() && found.iter().all(row) { Before::Row } else { Before::Value }
 }
 
 /// A cast to a type: it calls a function where the operator has made it so.

@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::{lists, takes_row};
+use super::lists;
 use crate::base::Mode;
 use crate::catalog::{Function, Operator, Volatility};
 use crate::guard::Policy;
@@ -86,9 +86,17 @@ impl Body<'_> {
         overloads.iter().all(harmless)
     }
 
+    /// `x.f`, where `x` may be an argument of any type.
     fn is_function_in_disguise(&self, field: Option<&str>) -> bool {
-        let found = field.map(|field| super::candidates(self.policy, self.mode, None, field)).unwrap_or_default();
-        found.into_iter().any(|f| takes_row(f) && f.name.schema != "pg_catalog")
+        let Some(field) = field else { return false };
+        let harmless = |f: &Function| {
+            f.name.schema == "pg_catalog"
+                && !lists::DENIED.contains(&field)
+                && !super::needs_parentheses(self.mode, field)
+                && (f.volatility == Volatility::Immutable || lists::ALLOWED.contains(&field))
+        };
+        let mut found = super::candidates(self.policy, self.mode, None, field).into_iter().filter(|f| f.takes_one);
+        found.any(|f| !harmless(f))
     }
 }
 

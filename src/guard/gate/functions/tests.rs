@@ -201,12 +201,36 @@ fn a_database_of_ones_own_is_left_by_nothing() {
 #[test]
 fn fields_that_are_calls_are_checked_as_calls() {
     let policy = policy();
-    let field = |mode: &Mode, field| outcome(check_field(&policy, mode, field));
-    assert_eq!(field(&Mode::Shared, "order_label"), "42501");
-    assert_eq!(field(&Mode::Shared, "status"), "ok");
-    assert_eq!(field(&Mode::Shared, "customer_count"), "ok", "it takes no row");
-    assert_eq!(field(&Mode::Database, "order_label"), "ok");
-    assert_eq!(field(&Mode::Operator, "order_label"), "ok");
+    let field = |mode: &Mode, before, field| outcome(check_field(&policy, mode, before, field));
+    let both = [Before::Row, Before::Value];
+    for before in both {
+        assert_eq!(field(&Mode::Shared, before, "order_label"), "42501");
+        assert_eq!(field(&Mode::Shared, before, "status"), "ok");
+        assert_eq!(field(&Mode::Shared, before, "lower"), "ok");
+        assert_eq!(field(&Mode::Database, before, "order_label"), "ok");
+        assert_eq!(field(&Mode::Operator, before, "order_label"), "ok");
+    }
+    assert_eq!(field(&Mode::Shared, Before::Row, "customer_count"), "ok", "it takes no row");
+    for name in [
+        "customer_count",
+        "lo_get",
+        "pg_relation_size",
+        "pg_advisory_lock",
+        "pg_advisory_xact_lock",
+        "nextval",
+        "current_setting",
+        "to_regclass",
+        "pg_terminate_backend",
+        "obj_description",
+    ] {
+        assert_eq!(field(&Mode::Shared, Before::Value, name), "42501", "{name}");
+        assert_eq!(field(&Mode::Operator, Before::Value, name), "ok", "{name}");
+    }
+    assert_eq!(field(&schema_mode(), Before::Value, "pg_get_viewdef"), "42501", "its argument is looked at");
+    assert_eq!(field(&Mode::Shared, Before::Value, "pg_get_viewdef"), "ok");
+    assert_eq!(field(&Mode::Database, Before::Value, "pg_terminate_backend"), "42501");
+    let effects = check_field(&policy, &Mode::Operator, Before::Value, "pg_advisory_lock").unwrap();
+    assert_eq!(effects, [Effect::Pin(PinReason::AdvisoryLock)]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ use pg_query::protobuf::{
 
 use crate::base::Refusal;
 use crate::catalog::Relation;
+use crate::guard::gate::functions::Before;
 use crate::guard::gate::names::search_path;
 use crate::guard::rewrite::outputs::{alias_columns, construct, renamed};
 use crate::guard::rewrite::scope::{Item, Merges, Output, Shape, Source};
@@ -16,6 +17,9 @@ use crate::guard::rewrite::{Rewriter, unsupported};
 /// Functions that give the columns of their first argument's type.
 const POPULATE: [&str; 4] =
     ["json_populate_record", "json_populate_recordset", "jsonb_populate_record", "jsonb_populate_recordset"];
+
+const ARRAY_ELEMENTS: [&str; 4] =
+    ["json_array_elements", "json_array_elements_text", "jsonb_array_elements", "jsonb_array_elements_text"];
 
 impl<'p> Rewriter<'p> {
     pub(super) fn function(&mut self, function: &mut RangeFunction) -> Result<(), Refusal> {
@@ -29,8 +33,30 @@ impl<'p> Rewriter<'p> {
             let outputs = renamed(Some(columns.collect()), &alias_columns(function.alias.as_ref()));
             Source::Query(Shape { outputs, ..Shape::default() })
         });
-        self.add(Item { looks_at: refs, private, merges, source, ..Item::unknown(alias.map(|a| a.aliasname)) });
+        let alias = alias.map(|a| a.aliasname);
+        let value = self.column_of_values(function, alias.as_deref());
+        self.add(Item { looks_at: refs, private, merges, source, value, ..Item::unknown(alias) });
         Ok(())
+    }
+
+    /// The name of the only column of a function that may give values and no rows.
+    fn column_of_values(&self, function: &RangeFunction, alias: Option<&str>) -> Option<String> {
+        let [entry] = function.functions.as_slice() else { return None };
+        let Some(NodeEnum::List(List { items })) = entry.node.as_ref() else { return None };
+        let defined =
+            function.ordinality || !function.coldeflist.is_empty() || items.get(1).is_some_and(|it| it.node.is_some());
+        if defined || self.before(items.first()) == Before::Row {
+            return None;
+        }
+        let named = alias_columns(function.alias.as_ref()).into_iter().next();
+        let bare = called(entry).and_then(|call| as_string(call.funcname.last()?));
+        // The one argument that these give has a name.
+        let elements = bare.is_some_and(|bare| ARRAY_ELEMENTS.contains(&bare)).then(|| "value".to_owned());
+        named
+            .or(elements)
+            .or_else(|| alias.map(str::to_owned))
+            .or_else(|| bare.map(str::to_owned))
+            .or_else(|| Some(String::new()))
     }
 
     /// The relation whose columns `jsonb_populate_record(NULL::relation, ...)` and its kin give.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::expressions;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::gate::dispatch::unsupported;
-use crate::guard::gate::functions;
+use crate::guard::gate::functions::{self, Before};
 use crate::guard::gate::names::{ambiguous, denied, foreign_schema, may_be_named, parts, schema_is_own, truncated};
 use crate::guard::gate::types::{self, Modifier};
 use crate::guard::{Effect, Policy};
@@ -51,6 +51,10 @@ fn walk(policy: &Policy, mode: &Mode, value: &Value, in_query: bool) -> Result<(
             }
             if let Some(name) = fields.get("funcname") {
                 function(policy, mode, &strings(name), fields.get("args"))?;
+            }
+            if let Some(list) = fields.get("indirection") {
+                let mut names = strings(list).into_iter();
+                names.try_for_each(|it| functions::check_field(policy, mode, Before::Value, it).map(|_| ()))?;
             }
             fields.iter().try_for_each(|(key, field)| walk(policy, mode, field, in_query || key == "query"))
         }
