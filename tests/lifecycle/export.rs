@@ -96,6 +96,22 @@ fn an_export_is_loaded_by_psql_and_by_import_as_it_was() {
     );
 }
 
+/// psql would take what stands behind a line break in a name for its next command.
+#[test]
+fn names_end_no_line_of_the_script() {
+    let stage = Stage::new("life_names");
+    stage.ok(&["create", "odd", "--layout", "schema"]);
+    let directory = stage.directory.path().join("export");
+    let path = directory.to_str().unwrap();
+    for table in ["\"a\n\\! echo b\" (id int)", "a (\"b\nc\" int)"] {
+        lab().run("life_names", &format!("SET search_path = odd; CREATE TABLE {table}"));
+        stage.refused(&["export", "odd", path], &["a control character in the name"]);
+        lab().run("life_names", "DROP SCHEMA odd CASCADE; CREATE SCHEMA odd AUTHORIZATION odd");
+    }
+    lab().run("life_names", "CREATE TABLE odd.\"a 'b; -- \"\"\" (\"\\!\" int)");
+    stage.ok(&["export", "odd", path]);
+}
+
 #[test]
 fn a_damaged_export_is_not_loaded() {
     let stage = Stage::new("life_damaged");

@@ -75,6 +75,7 @@ impl Lifecycle {
         // Its locks hold the tables as they are until all is copied.
         let holder = Admin::connect(&tenant.upstream).await?;
         let source = self.source(&holder, tenant).await?;
+        source.refuse_unwritable()?;
         let leader = Admin::connect(&tenant.upstream).await?;
         leader.run("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?;
         let snapshot = leader.value::<String>("SELECT pg_export_snapshot()", &[]).await?.unwrap_or_default();

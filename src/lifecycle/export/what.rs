@@ -153,6 +153,21 @@ const SEQUENCES: &str = "SELECT n.nspname::text, c.relname::text, pg_sequence_la
     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND n.nspname = ANY ($1) ORDER BY 1, 2";
 
 impl Sources {
+    /// psql reads a command to the end of its line: what stands behind a line break in a name would be the next command.
+    pub fn refuse_unwritable(&self) -> Result<(), LifecycleError> {
+        let names = |table: &'_ Source| {
+            [table.schema.clone(), table.table.clone()].into_iter().chain(table.columns.clone()).collect::<Vec<_>>()
+        };
+        let unwritable = self.tables.iter().flat_map(names).find(|name| name.contains(char::is_control));
+        match unwritable {
+            Some(name) => Err(LifecycleError::refused(
+                format!("there is a control character in the name {name:?} of a schema, table or column"),
+                "rename it: a script for psql could not be told from what the name says",
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// Writes the definitions, and describes all but the rows.
     pub async fn describe(&self, admin: &Admin, tenant: &Tenant, directory: &Path) -> Result<Manifest, LifecycleError> {
         let failed = |error| admin.failed(error);
