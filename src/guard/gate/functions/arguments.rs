@@ -4,6 +4,7 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, Node, TypeName, a_const};
 
 use crate::base::{Mode, Refusal, RefusalKind};
+use crate::catalog::Function;
 use crate::guard::gate::names::{ambiguous, denied, may_be_named, parts, schema_is_own};
 use crate::guard::{Policy, TableRule, nodes};
 
@@ -53,6 +54,43 @@ pub(super) fn are_checked(mode: &Mode, bare: &str) -> bool {
         || matches!(bare, "nextval" | "currval")
         || (matches!(mode, Mode::Schema(_)) && shows_definitions(bare))
 }
+
+/// In the schema layout a text that is taken for an object's name (`pg_partition_tree('t')`) names one that the tenant may name.
+pub(super) fn name_own_objects(
+    policy: &Policy,
+    mode: &Mode,
+    bare: &str,
+    found: &[&Function],
+    args: &[Node],
+) -> Result<(), Refusal> {
+    let Mode::Schema(_) = mode else { return Ok(()) };
+    let takes_name = |at: usize| found.iter().any(|f| f.arg_types.get(at).is_some_and(|oid| NAME_TYPES.contains(oid)));
+    let any = (0..args.len()).any(takes_name);
+    let foreign = args.iter().enumerate().find(|(at, arg)| match arg.node.as_ref() {
+        Some(NodeEnum::NamedArgExpr(named)) => {
+            any && named.arg.as_deref().is_some_and(|arg| !is_own(policy, mode, arg))
+        }
+        Some(_) | None => takes_name(*at) && !is_own(policy, mode, arg),
+    });
+    // It takes its names as an array.
+    match foreign.is_some() || bare == "pg_get_object_address" {
+        true => Err(denied(
+            RefusalKind::Function,
+            format!("permission denied for function {bare}"),
+            format!("{bare}() may only be asked about objects of the tenant's own schema."),
+        )
+        .about(bare)),
+        false => Ok(()),
+    }
+}
+
+/// What is no name in a string, or one that the tenant may name.
+fn is_own(policy: &Policy, mode: &Mode, arg: &Node) -> bool {
+    literal(arg).is_none_or(|text| own_name(policy, mode, text).is_some())
+}
+
+/// regproc, regprocedure, regoper, regoperator, regclass, regtype, regconfig, regdictionary, regcollation
+const NAME_TYPES: [u32; 9] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4191];
 
 /// Functions that give an object's definition or comment by its oid or name.
 fn shows_definitions(bare: &str) -> bool {

@@ -250,6 +250,7 @@ fn guarded(
         return Err(refused_function(function));
     }
     arguments::check(policy, mode, bare, args)?;
+    arguments::name_own_objects(policy, mode, bare, &found, args)?;
     let mut effects = effects(bare);
     effects.extend(found.into_iter().any(looks_up).then_some(Effect::LooksUp));
     Ok(effects)

@@ -12,6 +12,7 @@ use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::gate::dispatch::unsupported;
 use crate::guard::gate::functions::{self, Before};
 use crate::guard::gate::names::{ambiguous, denied, foreign_schema, may_be_named, parts, schema_is_own, truncated};
+use crate::guard::gate::operators;
 use crate::guard::gate::types::{self, Modifier};
 use crate::guard::{Effect, Policy};
 
@@ -48,6 +49,9 @@ fn walk(policy: &Policy, mode: &Mode, value: &Value, in_query: bool) -> Result<(
             }
             if let Some(cast) = fields.get("TypeCast") {
                 types::check_lookup(policy, mode, &expressions::type_cast(cast))?;
+            }
+            if let (Some(_), Some(name)) = (fields.get("rexpr"), fields.get("name")) {
+                operator(policy, mode, &strings(name))?;
             }
             if let Some(name) = fields.get("funcname") {
                 function(policy, mode, &strings(name), fields.get("args"))?;
@@ -103,12 +107,25 @@ fn kind(modifier: &Value) -> Option<Modifier> {
     (strings(fields).len() == 1 && fields.as_array()?.len() == 1).then_some(Modifier::Name)
 }
 
+fn nodes_of(names: &[&str]) -> Vec<Node> {
+    let node =
+        |name: &&str| Node { node: Some(NodeEnum::String(pg_query::protobuf::String { sval: (*name).to_owned() })) };
+    names.iter().map(node).collect()
+}
+
+/// An operator in a default, a check, an index. BETWEEN and its kin carry a keyword.
+fn operator(policy: &Policy, mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
+    match names.last() {
+        Some(last) if !last.starts_with(|c: char| c.is_ascii_alphabetic()) => {
+            operators::check(policy, mode, &nodes_of(names))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A call in a default, a check, an index: by name, for it will run on rows to come. A sequence's name must be the tenant's.
 fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) -> Result<(), Refusal> {
-    let nodes: Vec<Node> = names
-        .iter()
-        .map(|n| Node { node: Some(NodeEnum::String(pg_query::protobuf::String { sval: (*n).to_owned() })) })
-        .collect();
+    let nodes = nodes_of(names);
     let given = args.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let given: Vec<Node> = match mode {
         Mode::Schema(_) => given.iter().map(expressions::expression).collect(),
