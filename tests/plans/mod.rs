@@ -186,6 +186,9 @@ fn what_could_fail_by_a_value_loses_its_index() {
     }
 }
 
+/// `pg_type.oid` of text.
+const TEXT: u32 = 25;
+
 /// An operand that fails when it is evaluated fails whoever has rows: with an index over them that finds some, with one that finds
 /// none, and on a table that holds nothing of the tenant's. The plans are generic, so that nothing is known when they are made.
 #[test]
@@ -193,15 +196,19 @@ fn what_is_tried_fails_for_everybody() {
     let settings = ["plan_cache_mode = force_generic_plan"];
     let (_proxy, mut guarded, mut by_hand) = sessions_with("plans_tried", &settings);
     let mut bites = 0;
-    for (number, (condition, value)) in [
-        ("at >= date_trunc($1, now())", "bogus"),
-        ("at >= now() - $1::text::interval", "bogus"),
-        ("due = current_date + $1::int", "2147483647"),
-        ("title LIKE $1", "\\"),
-        ("title LIKE 'title%' || $1", "\\"),
-        ("note ILIKE $1::text", "%\\"),
-        ("body @@ to_tsquery('simple', $1)", "a &"),
-        ("doc @> ($1::text)::jsonb", "{"),
+    for (number, (condition, value, types)) in [
+        ("at >= date_trunc($1, now())", "bogus", &[][..]),
+        ("at >= now() - $1::text::interval", "bogus", &[]),
+        ("due = current_date + $1::int", "2147483647", &[]),
+        ("title LIKE $1", "\\", &[]),
+        ("title LIKE 'title%' || $1", "\\", &[]),
+        ("note ILIKE $1::text", "%\\", &[]),
+        ("body @@ to_tsquery('simple', $1)", "a &", &[]),
+        ("doc @> ($1::text)::jsonb", "{", &[]),
+        // Parameters that have another type than they are cast to: as declared, or as their first place says.
+        ("due = $1::date", "bogus", &[TEXT]),
+        ("due = ANY ($1::date[])", "bogus", &[TEXT]),
+        ("title <> $1 AND due = $1::date", "bogus", &[]),
     ]
     .into_iter()
     .enumerate()
@@ -213,7 +220,7 @@ fn what_is_tried_fails_for_everybody() {
                 let sql = format!("SELECT 1 FROM event WHERE {own}{range} AND {condition}");
                 session.send(
                     &[
-                        message::parse(name, &sql, &[]),
+                        message::parse(name, &sql, types),
                         message::bind("", name, &[Some(value)], &[]),
                         message::execute("", 0),
                         message::sync(),

@@ -257,6 +257,7 @@ impl<'p> Rewriter<'p> {
             mode: self.mode,
             levels: &self.levels,
             param_types: &self.param_types,
+            casts: &self.casts,
             closed: &self.closed,
             queries,
             top: true,

@@ -43,7 +43,7 @@ use crate::base::{Mode, OWN_VALUE_ONLY, Oid, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Column, Identity};
 use crate::sql::parse::Statement;
 use channels::Channel;
-use plain::Closed;
+use plain::{Closed, ParamCasts, declared_by_prepare};
 use scope::{CteFrame, Level, Locking, Refs};
 #[cfg(test)]
 pub(in crate::guard) use trial::trial_text;
@@ -75,6 +75,7 @@ pub(crate) struct Rewriter<'p> {
     policy: &'p Policy,
     mode: &'p Mode,
     param_types: Vec<Oid>,
+    casts: ParamCasts,
     /// The tenant's values are literals in the final text.
     simple: bool,
     /// They are, although the protocol is the extended one.
@@ -135,7 +136,8 @@ impl<'p> Rewriter<'p> {
             simple: inline || matches!(protocol, Protocol::Simple),
             inline,
             client_params,
-            param_types,
+            param_types: declared_by_prepare(policy, mode, &statement.tree).unwrap_or(param_types),
+            casts: if statement.params > 0 { ParamCasts::of(&statement.tree) } else { ParamCasts::default() },
             slots: Vec::new(),
             checks: Vec::new(),
             effects: Vec::new(),

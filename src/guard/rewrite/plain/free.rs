@@ -11,7 +11,7 @@ use pg_query::protobuf::{AExpr, AExprKind, FuncCall, Node, TypeCast};
 
 use super::{Operand, Plain, declared_type};
 use crate::base::Oid;
-use crate::base::oid::TEXT;
+use crate::base::oid::{NUMERIC, TEXT};
 use crate::catalog::{Function, FunctionKind, Operator, Volatility};
 use crate::guard::facts::{FREE_FUNCTIONS, QUIET_FUNCTIONS};
 use crate::guard::gate::names::search_path;
@@ -42,6 +42,7 @@ impl Plain<'_, '_> {
             NodeEnum::AConst(_) | NodeEnum::SqlvalueFunction(_) => match self.simple(node)? {
                 Operand::Untyped => Free::quiet(None),
                 Operand::Typed(oid) => Free::quiet(Some(oid)),
+                Operand::Decimal => Free::quiet(Some(NUMERIC)),
                 Operand::Column(_) | Operand::Unknown | Operand::Opaque => None,
             },
             NodeEnum::TypeCast(cast) => self.free_cast(cast),
@@ -73,12 +74,7 @@ impl Plain<'_, '_> {
         self.free(arg)?;
         let oid = self.type_oid(&name.names)?;
         let oid = if name.array_bounds.is_empty() { oid } else { self.array_of(oid)? };
-        let literal = match arg.node.as_ref() {
-            Some(NodeEnum::AArrayExpr(array)) => array.elements.iter().all(|element| self.is_constant(element)),
-            _ => self.is_constant(arg),
-        };
-        // The cast of a literal is made before anything is evaluated.
-        Some(Free { oid: Some(oid), quiet: literal })
+        Some(Free { oid: Some(oid), quiet: self.is_cast_before(name, arg) })
     }
 
     fn free_call(&self, call: &FuncCall) -> Option<Free> {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::a_const::Val;
-use pg_query::protobuf::{AExpr, AExprKind, BoolExpr, FuncCall, Node};
+use pg_query::protobuf::{AExpr, AExprKind, BoolExpr, FuncCall, Node, TypeName};
 
 use super::free::Free;
 use super::{Plain, Verdict, declared_type, element_of};
@@ -70,28 +70,31 @@ impl Plain<'_, '_> {
         let name = operator_name(e).filter(|name| facts::is_listed(name))?;
         let (left, right) = (e.lexpr.as_deref()?, e.rexpr.as_deref()?);
         let (l, r) = (self.listed_side(left)?, self.listed_side(right)?);
-        let (trial, operand, on_the_right) = match (l, r) {
+        let (trial, operand, column, on_the_right) = match (l, r) {
             (Side::Column(l), Side::Column(r)) => {
                 // Of two columns neither can be tried.
                 let trial = self.trial(name, Some(l), Some(r))?;
                 return (trial.is_none() && facts::trial_by_name(name).is_none()).then_some(Verdict::Plain);
             }
             (Side::Column(l), Side::Free(node, free)) => {
-                (self.trial(name, Some(l), free.map_or(self.query_type(node), |it| it.oid))?, (node, free), true)
+                (self.trial(name, Some(l), free.map_or(self.query_type(node), |it| it.oid))?, (node, free), l, true)
             }
             (Side::Free(node, free), Side::Column(r)) => {
-                (self.trial(name, free.map_or(self.query_type(node), |it| it.oid), Some(r))?, (node, free), false)
+                (self.trial(name, free.map_or(self.query_type(node), |it| it.oid), Some(r))?, (node, free), r, false)
             }
             (Side::Free(..), Side::Free(..)) => return None,
         };
         let (node, free) = operand;
+        if self.spelled_out(name, node, column).is_some_and(|cast| !self.tries(Trial::Value, &cast)) {
+            return None;
+        }
         let passes = match trial {
             None => free.is_some_and(|it| it.quiet) || (free.is_some() && self.tries(Trial::Value, node)),
             // On the left it is what the column is the pattern for.
             Some(Trial::Pattern) => on_the_right && self.is_pattern(node) && self.tries(Trial::Pattern, node),
             Some(Trial::Query) => self.is_text_search(node) && self.tries(Trial::Query, node),
             // The planner tries it on statistics, so that it must be known as soon as they are: a literal, a parameter.
-            Some(Trial::Depth) => self.is_constant(node) && self.tries(Trial::Depth, node),
+            Some(Trial::Depth) => (self.is_constant(node) || is_cast_parameter(node)) && self.tries(Trial::Depth, node),
             Some(Trial::Value) => self.tries(Trial::Value, node),
         };
         passes.then_some(Verdict::Plain)
@@ -210,7 +213,7 @@ impl Plain<'_, '_> {
 
     /// A literal or a parameter, or a call that makes a query of such.
     fn is_text_search(&self, node: &Node) -> bool {
-        self.is_constant(node) || self.query_type(node).is_some()
+        self.is_constant(node) || is_cast_parameter(node) || self.query_type(node).is_some()
     }
 
     fn query_type(&self, node: &Node) -> Option<Oid> {
@@ -260,17 +263,30 @@ impl Plain<'_, '_> {
     }
 
     fn spell_out_side(&self, side: &mut Node, column: Oid) -> bool {
+        let Some(name) = self.type_to_spell_out(side, column) else { return false };
+        *side = tree::cast(std::mem::take(side), name);
+        true
+    }
+
+    fn type_to_spell_out(&self, side: &Node, column: Oid) -> Option<TypeName> {
         let shows = match side.node.as_ref() {
             Some(NodeEnum::TypeCast(_) | NodeEnum::AArrayExpr(_) | NodeEnum::SqlvalueFunction(_)) => true,
             Some(NodeEnum::FuncCall(call)) => system_name(call).is_some_and(|it| facts::QUIET_FUNCTIONS.contains(&it)),
             Some(_) | None => false,
         };
-        let (Some(free), false) = (self.free(side), shows || self.operator_type(column) == JSONB) else { return false };
-        let Some(it) = self.policy.catalog.types.get(&free.oid.unwrap_or(column)) else { return false };
+        let free = self.free(side).filter(|_| !shows && self.operator_type(column) != JSONB)?;
+        let it = self.policy.catalog.types.get(&free.oid.unwrap_or(column))?;
         let mut name = tree::system_type(&it.name.name);
         name.names = vec![tree::string(&it.name.schema), tree::string(&it.name.name)];
-        *side = tree::cast(std::mem::take(side), name);
-        true
+        Some(name)
+    }
+
+    /// The cast that is written down for a parameter whose type another place in the statement may give: it may fail.
+    fn spelled_out(&self, name: &str, side: &Node, column: Oid) -> Option<Node> {
+        let Some(NodeEnum::ParamRef(param)) = side.node.as_ref() else { return None };
+        let open = matches!(name, "@>" | "<@") && declared_type(param, self.param_types) == 0;
+        let type_name = self.type_to_spell_out(side, column)?;
+        (open && self.casts.is_repeated(param)).then(|| tree::cast(side.clone(), type_name))
     }
 }
 
@@ -283,6 +299,12 @@ fn operator_name(e: &AExpr) -> Option<&str> {
         }
         _ => None,
     }
+}
+
+/// `$1::jsonb`
+fn is_cast_parameter(node: &Node) -> bool {
+    let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() else { return false };
+    matches!(cast.arg.as_deref().and_then(|arg| arg.node.as_ref()), Some(NodeEnum::ParamRef(_)))
 }
 
 /// Whether a text ends in a backslash that is no second of a pair.

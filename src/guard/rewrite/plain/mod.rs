@@ -16,8 +16,10 @@ mod exists;
 mod free;
 mod listed;
 mod operators;
+mod params;
 
 pub(in crate::guard::rewrite) use listed::Trials;
+pub(in crate::guard::rewrite) use params::{ParamCasts, declared_by_prepare};
 use pg_query::NodeEnum;
 use pg_query::protobuf::{
     AExpr, AExprKind, BoolExpr, BoolExprType, ColumnRef, Node, ParamRef, SqlValueFunctionOp, SubLink, SubLinkType,
@@ -78,6 +80,8 @@ enum Operand {
     Column(Oid),
     /// A constant of a known type.
     Typed(Oid),
+    /// A number in the text, with a point: the server casts it when it reads the statement.
+    Decimal,
     /// A literal or a parameter that takes the type of the other side.
     Untyped,
     /// A value of an unknown type that does not depend on the rows compared.
@@ -94,6 +98,8 @@ pub(in crate::guard::rewrite) struct Plain<'a, 'p> {
     pub(in crate::guard::rewrite) levels: &'a [Level<'p>],
     /// Declared types of the client's parameters.
     pub(in crate::guard::rewrite) param_types: &'a [Oid],
+    /// What is cast of them.
+    pub(in crate::guard::rewrite) casts: &'a ParamCasts,
     /// Subqueries of the condition that look at nothing outside of themselves.
     pub(in crate::guard::rewrite) closed: &'a [Closed],
     /// Whether subqueries may be plain: at the top of a WHERE or ON.
@@ -201,7 +207,7 @@ impl Plain<'_, '_> {
         let Some(l) = self.operand(left).filter(|_| !items.is_empty()) else { return Verdict::Guarded };
         let safe = items.iter().all(|item| match self.operand(item) {
             Some(Operand::Column(_) | Operand::Opaque) | None => false,
-            Some(constant @ (Operand::Typed(_) | Operand::Untyped | Operand::Unknown)) => {
+            Some(constant @ (Operand::Typed(_) | Operand::Decimal | Operand::Untyped | Operand::Unknown)) => {
                 self.safe(&e.name, l, constant)
             }
         });
@@ -215,7 +221,7 @@ impl Plain<'_, '_> {
             Some(NodeEnum::AArrayExpr(array)) => self.each(e, left, &array.elements),
             // An array literal or parameter takes the array type of the column.
             Some(NodeEnum::AConst(_) | NodeEnum::ParamRef(_)) => Verdict::of(self.each_of_array(e, left, right)),
-            Some(NodeEnum::TypeCast(cast)) => Verdict::of(self.array_cast(e, left, cast)),
+            Some(NodeEnum::TypeCast(cast)) => Verdict::of(self.array_cast(e, left, right, cast)),
             Some(nodes::expression!() | nodes::json!() | nodes::no_expression!()) | None => Verdict::Guarded,
         }
     }
@@ -234,21 +240,19 @@ impl Plain<'_, '_> {
     }
 
     /// `= ANY ('{1,2}'::int[])`
-    fn array_cast(&self, e: &AExpr, left: &Node, cast: &TypeCast) -> bool {
+    fn array_cast(&self, e: &AExpr, left: &Node, right: &Node, cast: &TypeCast) -> bool {
         let (Some(name), Some(arg)) = (cast.type_name.as_ref(), cast.arg.as_deref()) else { return false };
         if name.array_bounds.len() != 1 {
             return false;
         }
-        let constant = if let Some(NodeEnum::AArrayExpr(array)) = arg.node.as_ref() {
-            array.elements.iter().all(|x| self.is_constant(x))
-        } else {
-            self.is_constant(arg)
-        };
         let (Some(column @ Operand::Column(_)), Some(element)) = (self.operand(left), self.type_oid(&name.names))
         else {
             return false;
         };
-        constant && self.safe(&e.name, column, Operand::Typed(element))
+        let before = self.is_cast_before(name, arg);
+        (before || self.free(right).is_some())
+            && self.safe(&e.name, column, Operand::Typed(element))
+            && (before || self.tries(Trial::Value, right))
     }
 
     fn leakproof_range(&self, left: &Node, bounds: &[Node]) -> Verdict {
@@ -261,7 +265,7 @@ impl Plain<'_, '_> {
     }
 
     fn is_constant(&self, node: &Node) -> bool {
-        matches!(self.simple(node), Some(Operand::Typed(_) | Operand::Untyped))
+        matches!(self.simple(node), Some(Operand::Typed(_) | Operand::Decimal | Operand::Untyped))
     }
 
     /// A side of a comparison: an operand, or a query whose evaluation can be deferred.
@@ -301,7 +305,7 @@ impl Plain<'_, '_> {
                 None | Some(a_const::Val::Sval(_)) => Some(Operand::Untyped),
                 Some(a_const::Val::Ival(_)) => Some(Operand::Typed(INT4)),
                 Some(a_const::Val::Fval(f)) if f.fval.parse::<i64>().is_ok() => Some(Operand::Typed(INT8)),
-                Some(a_const::Val::Fval(_)) => Some(Operand::Typed(NUMERIC)),
+                Some(a_const::Val::Fval(_)) => Some(Operand::Decimal),
                 Some(a_const::Val::Boolval(_)) => Some(Operand::Typed(BOOL)),
                 Some(a_const::Val::Bsval(_)) => None,
             },
@@ -317,10 +321,11 @@ impl Plain<'_, '_> {
         matches!(names.as_deref(), Some([qualifier, _]) if scope::is_opaque(self.levels, qualifier))
     }
 
-    /// A cast of a literal or a parameter; not of a column.
+    /// A cast of a literal, or of a parameter that has the type; not of a column.
     fn cast(&self, cast: &TypeCast) -> Option<Operand> {
         let name = cast.type_name.as_ref()?;
-        if !name.array_bounds.is_empty() || name.setof || name.pct_type || !self.is_constant(cast.arg.as_deref()?) {
+        let plain = name.array_bounds.is_empty() && !name.setof && !name.pct_type;
+        if !plain || !self.is_cast_before(name, cast.arg.as_deref()?) {
             return None;
         }
         self.type_oid(&name.names).map(Operand::Typed)

@@ -28,6 +28,9 @@ impl Plain<'_, '_> {
 
     /// Whether the operator that Postgres will take is one of `pg_catalog` and tells nothing.
     pub(super) fn safe_named(&self, op: &str, left: Operand, right: Operand) -> bool {
+        let in_text = [left, right].contains(&Operand::Decimal);
+        let typed = |it| if it == Operand::Decimal { Operand::Typed(NUMERIC) } else { it };
+        let (left, right) = (typed(left), typed(right));
         let (l, r) = match (left, right) {
             // Both are text.
             (Operand::Untyped, Operand::Untyped) => return is_comparison(op),
@@ -37,18 +40,20 @@ impl Plain<'_, '_> {
             | (Operand::Typed(_) | Operand::Untyped, Operand::Opaque) => {
                 return op == "=" && self.equality_is_everywhere_safe();
             }
-            (Operand::Unknown | Operand::Opaque, _) | (_, Operand::Unknown) => return false,
+            (Operand::Unknown | Operand::Opaque | Operand::Decimal, _) | (_, Operand::Unknown | Operand::Decimal) => {
+                return false;
+            }
             (Operand::Column(l) | Operand::Typed(l), Operand::Column(r) | Operand::Typed(r)) => (l, r),
             (Operand::Column(l) | Operand::Typed(l), Operand::Untyped) => (l, l),
             (Operand::Untyped, Operand::Column(r) | Operand::Typed(r)) => (r, r),
         };
         let (l, r) = (self.operator_type(l), self.operator_type(r));
-        // A number in the text is cast to the column's type, once.
+        // A number is cast to the column's type: one in the text when it is read, an integer without fail.
         let of_column = |it| matches!(it, Operand::Column(_));
         let of_constant = |it| matches!(it, Operand::Typed(_));
-        let (l, r) = if of_column(left) && of_constant(right) && takes_number(l, r) {
+        let (l, r) = if of_column(left) && of_constant(right) && takes_number(l, r, in_text) {
             (l, l)
-        } else if of_constant(left) && of_column(right) && takes_number(r, l) {
+        } else if of_constant(left) && of_column(right) && takes_number(r, l, in_text) {
             (r, r)
         } else {
             (l, r)
@@ -106,10 +111,10 @@ fn is_harmless(op: &str, operator: &Operator) -> bool {
 }
 
 /// Whether Postgres casts a constant of the second type to the first, and not the column.
-fn takes_number(column: Oid, constant: Oid) -> bool {
+fn takes_number(column: Oid, constant: Oid, in_text: bool) -> bool {
     match column {
         NUMERIC => matches!(constant, INT2 | INT4 | INT8),
-        FLOAT8 => matches!(constant, INT2 | INT4 | INT8 | NUMERIC),
+        FLOAT8 => matches!(constant, INT2 | INT4 | INT8) || (constant == NUMERIC && in_text),
         _ => false,
     }
 }

@@ -231,6 +231,55 @@ fn what_fails_by_a_value_stays_behind_the_case() {
     }
 }
 
+/// A parameter that has another type than it is cast to is cast when the statement runs: that may fail.
+#[test]
+fn casts_of_parameters_that_have_another_type_are_tried() {
+    let sent = |types: &[Oid], condition: &str| {
+        let sql = format!("SELECT id FROM event e WHERE {condition}");
+        let protocol = Protocol::Extended { param_types: types };
+        text(&plan_statements(&world(UTF8), &Mode::Shared, protocol, &sql).unwrap().remove(0))
+    };
+    let tried = "CASE WHEN $1::bigint IS NULL THEN true ELSE true END";
+    let any = "CASE WHEN $1::bigint[] IS NULL THEN true ELSE true END";
+    for (types, condition, trial) in [
+        (&[][..], "id = $1::bigint", None),
+        (&[0], "($1::bigint IS NULL OR id = $1::bigint)", None),
+        (&[INT8], "id = $1::bigint", None),
+        (&[INT4], "id = $1::bigint", None),
+        (&[TEXT], "id = $1::bigint", Some(tried)),
+        (&[TEXT], "id IN ($1::bigint, 5)", Some(tried)),
+        (&[TEXT], "id BETWEEN $1::bigint AND 5", Some(tried)),
+        // The first place gives it its type.
+        (&[], "email = $1 AND id = $1::bigint", Some(tried)),
+        (&[], "email = $1::text AND id = $1::bigint", Some(tried)),
+        (&[], "id = ANY ($1::bigint[])", None),
+        (&[TEXT], "id = ANY ($1::bigint[])", Some(any)),
+        (&[], "id = ANY (ARRAY[$1, $2]::bigint[])", None),
+        (&[TEXT], "email = $1::varchar", None),
+        (&[TEXT], "doc @> $1::jsonb", Some("'$.**{500}'")),
+        (&[], "email = $1 AND tags @> $1", Some("CASE WHEN $1::pg_catalog._text IS NULL")),
+    ] {
+        let sent = sent(types, condition);
+        assert_eq!(sent.contains("CASE"), trial.is_some(), "{types:?} {condition}: {sent}");
+        assert!(trial.is_none_or(|trial| sent.contains(trial)), "{types:?} {condition}: {sent}");
+    }
+    for (types, condition) in [
+        (&[TEXT][..], "(id = $1::bigint OR email = 'x')"),
+        (&[], "(email = $1 OR id = $1::bigint)"),
+        (&[TEXT], "($1::bigint IS NULL OR id = 5)"),
+    ] {
+        let sent = sent(types, condition);
+        assert!(sent.contains("CASE WHEN e.tenant_id OPERATOR"), "{types:?} {condition}: {sent}");
+    }
+    // PREPARE declares types too.
+    let prepared = |argtypes: &str| {
+        let sql = format!("PREPARE p{argtypes} AS SELECT id FROM event e WHERE id = $1::bigint");
+        text(&plan_statements(&world(UTF8), &Mode::Shared, Protocol::Simple, &sql).unwrap().remove(0))
+    };
+    assert!(!prepared("").contains("CASE") && !prepared("(bigint)").contains("CASE"), "{}", prepared(""));
+    assert!(prepared("(text)").contains(tried) && prepared("(x.y)").contains(tried), "{}", prepared("(text)"));
+}
+
 /// Hundreds of them are planned in a moment: each trial is looked for once.
 #[test]
 fn many_trials_are_quickly_planned() {
