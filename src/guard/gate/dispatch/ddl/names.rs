@@ -113,13 +113,12 @@ fn nodes_of(names: &[&str]) -> Vec<Node> {
     names.iter().map(node).collect()
 }
 
-/// An operator in a default, a check, an index. BETWEEN and its kin carry a keyword.
+/// An operator in a default, a check, an index. One without a schema that the catalog does not know (BETWEEN and its kin carry a
+/// keyword) is the server's to refuse.
 fn operator(policy: &Policy, mode: &Mode, names: &[&str]) -> Result<(), Refusal> {
-    match names.last() {
-        Some(last) if !last.starts_with(|c: char| c.is_ascii_alphabetic()) => {
-            operators::check(policy, mode, &nodes_of(names))
-        }
-        Some(_) | None => Ok(()),
+    match names {
+        [bare] if !policy.catalog.operators.contains_key(truncated(bare)) => Ok(()),
+        _ => operators::check(policy, mode, &nodes_of(names)),
     }
 }
 
