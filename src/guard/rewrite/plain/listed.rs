@@ -7,7 +7,7 @@ use pg_query::protobuf::a_const::Val;
 use pg_query::protobuf::{AExpr, AExprKind, BoolExpr, FuncCall, Node, TypeName};
 
 use super::free::Free;
-use super::{Plain, Verdict, declared_type, element_of};
+use super::{Plain, UNKNOWN, Verdict, declared_type, element_of};
 use crate::base::Oid;
 use crate::base::oid::{INT4, TEXT, VARCHAR};
 use crate::catalog::{Operator, TypeInfo};
@@ -18,7 +18,6 @@ use crate::guard::rewrite::trial::Tried;
 
 const JSONB: Oid = 3802;
 const TSQUERY: Oid = 3615;
-const UNKNOWN: Oid = 705;
 
 /// Where trials can be held, and those that are asked for.
 #[derive(Clone, Copy, Debug)]

@@ -38,6 +38,7 @@ use crate::guard::rewrite::tree::as_string;
 use crate::guard::{Policy, nodes};
 
 const ANYENUM: Oid = 3500;
+const UNKNOWN: Oid = 705;
 
 /// How a condition may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -364,9 +365,10 @@ fn is_negated_exists(b: &BoolExpr) -> bool {
     b.boolop() == BoolExprType::NotExpr && b.args.iter().all(exists)
 }
 
+/// 0: none, the server finds one.
 fn declared_type(param: &ParamRef, param_types: &[Oid]) -> Oid {
     let index = usize::try_from(param.number).ok().and_then(|n| n.checked_sub(1));
-    index.and_then(|i| param_types.get(i)).copied().unwrap_or(0)
+    index.and_then(|i| param_types.get(i)).copied().filter(|oid| *oid != UNKNOWN).unwrap_or(0)
 }
 
 /// The element type of `pg_catalog._name`.

@@ -110,17 +110,20 @@ pub(in crate::guard::rewrite) fn declared_by_prepare(
     let Some(NodeEnum::PrepareStmt(prepare)) = statement.node.as_ref() else { return None };
     let oid = |argtype: &Node| {
         let Some(NodeEnum::TypeName(name)) = argtype.node.as_ref() else { return SOME_TYPE };
-        let plain = name.typmods.is_empty() && name.array_bounds.is_empty() && !name.setof && !name.pct_type;
         let names: Vec<&str> = name.names.iter().filter_map(as_string).collect();
         let (schemas, last) = match names.as_slice() {
             [last] => (search_path(policy, mode), *last),
             [schema, last] => (vec![*schema], *last),
             _ => return SOME_TYPE,
         };
+        let last = match name.array_bounds.len() {
+            0 => last.to_owned(),
+            _ => format!("_{last}"),
+        };
         let types = || policy.catalog.types.values();
         let found =
             schemas.iter().find_map(|schema| types().find(|it| it.name.schema == *schema && it.name.name == last));
-        found.filter(|_| plain).map_or(SOME_TYPE, |it| it.oid)
+        found.filter(|_| !name.setof && !name.pct_type).map_or(SOME_TYPE, |it| it.oid)
     };
     Some(prepare.argtypes.iter().map(oid).collect())
 }

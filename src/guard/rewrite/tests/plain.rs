@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fixture::{policy, text};
-use crate::base::oid::{BOOL, BPCHAR, INT4, INT8, TEXT, TIMESTAMPTZ};
+use crate::base::oid::{BOOL, BPCHAR, INT4, INT8, TEXT, TIMESTAMPTZ, VARCHAR};
 use crate::base::{Mode, Oid, Refusal};
 use crate::catalog::{Operator, Texts, TypeInfo, Volatility};
 use crate::guard::{Plan, Policy, Protocol, TableRule, fixture, plan_statements};
@@ -255,7 +255,7 @@ fn casts_of_parameters_that_have_another_type_are_tried() {
         (&[], "id = ANY ($1::bigint[])", None),
         (&[TEXT], "id = ANY ($1::bigint[])", Some(any)),
         (&[], "id = ANY (ARRAY[$1, $2]::bigint[])", None),
-        (&[TEXT], "email = $1::varchar", None),
+        (&[VARCHAR], "email = $1::text", None),
         (&[TEXT], "doc @> $1::jsonb", Some("'$.**{500}'")),
         (&[], "email = $1 AND tags @> $1", Some("CASE WHEN $1::pg_catalog._text IS NULL")),
     ] {
