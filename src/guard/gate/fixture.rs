@@ -127,6 +127,7 @@ fn relations() -> Vec<Relation> {
         relation(2609, "pg_catalog", "pg_description", K::Table, &["objoid", "description"]),
         relation(13000, "pg_catalog", "pg_tables", K::View, &["schemaname", "tablename"]),
         relation(13100, "information_schema", "tables", K::View, &["table_schema", "table_name"]),
+        relation(13102, "information_schema", "applicable_roles", K::View, &["grantee", "role_name", "is_grantable"]),
         relation(13101, "information_schema", "columns", K::View, &["table_schema", "table_name", "column_name"]),
     ];
     let mut oid = 14_000;

@@ -109,7 +109,6 @@ const CATALOG: &[&str] = &[
 
 /// Views of `information_schema` that describe the schema and nothing else.
 const INFORMATION_SCHEMA: &[&str] = &[
-    "applicable_roles",
     "attributes",
     "character_sets",
     "check_constraint_routine_usage",
@@ -128,7 +127,6 @@ const INFORMATION_SCHEMA: &[&str] = &[
     "domain_udt_usage",
     "domains",
     "element_types",
-    "enabled_roles",
     "information_schema_catalog_name",
     "key_column_usage",
     "parameters",
@@ -223,7 +221,12 @@ const COUNTING: &[&str] = &[
 const NAMES_OF_COUNTED: &[&str] = &["relid", "indexrelid", "schemaname", "relname", "indexrelname"];
 
 /// The same of `information_schema`.
-const MASKED_INFORMATION_SCHEMA: &[Masked] = &[("routines", &[("routine_definition", "NULL::pg_catalog.text")], None)];
+const MASKED_INFORMATION_SCHEMA: &[Masked] = &[
+    ("routines", &[("routine_definition", "NULL::pg_catalog.text")], None),
+    // The pool's role is a member of the tenants' roles.
+    ("applicable_roles", &[], Some("false")),
+    ("enabled_roles", &[], Some("role_name OPERATOR(pg_catalog.=) CURRENT_USER")),
+];
 
 /// Relations that show what lies outside of the database, or what other sessions in it do: where a tenant has a database of its own,
 /// its server may not be its own.

@@ -163,6 +163,9 @@ fn masks_hide_numbers_schemas_and_unconfigured_relations() {
     assert!(sql.contains("NULL::pg_catalog.text AS \"description\""), "{sql}");
     let sql = mask(&Mode::Database, "", "pg_database");
     assert!(sql.contains("current_database()"), "{sql}");
+    // Whose role the pool may become is no tenant's business.
+    let sql = mask(&schema_mode(), "information_schema", "applicable_roles");
+    assert!(sql.ends_with("WHERE false"), "{sql}");
 }
 
 #[test]
