@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use super::text::shown;
 use super::{ConfigArgs, Progress, conclude, runtime};
 use crate::checks::assess::{
     Assessment, LogFormat, Observed, add_plans, assess, from_log, from_pg_stat_statements, from_sql,
@@ -153,7 +154,7 @@ fn printed(found: &Assessment, args: &AssessArgs) -> Result<String, String> {
         std::fs::write(path, found.html()).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     match args.format {
-        Format::Text => Ok(found.to_string()),
+        Format::Text => Ok(shown(&found.to_string())),
         Format::Json => serde_json::to_string_pretty(found).map(|json| json + "\n").map_err(|error| error.to_string()),
     }
 }

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
+use super::text::shown;
 use super::{ConfigArgs, Progress, conclude, runtime};
 use crate::catalog::LoadError;
 use crate::checks::doctor::{Finding, Severity, accept, examine, page, tenant_tables};
@@ -89,7 +90,7 @@ pub(super) fn run(args: &DoctorArgs) -> ExitCode {
         eprintln!("pgwarden: [doctor] accepts {} of {}, which is not found any more", entry.check, entry.object);
     }
     let said: String = match args.format {
-        Format::Text => findings.iter().map(|finding| format!("{finding}\n\n")).collect(),
+        Format::Text => shown(&findings.iter().map(|finding| format!("{finding}\n\n")).collect::<String>()),
         Format::Html => page(&findings),
         Format::Json => match serde_json::to_string_pretty(&findings) {
             Ok(json) => json + "\n",
