@@ -6,6 +6,7 @@
 //! `PGWARDEN_PLANTIME_SEED` choose another run.
 
 mod generate;
+mod lazy;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

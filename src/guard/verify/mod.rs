@@ -20,6 +20,7 @@ mod plain;
 mod predicate;
 mod query;
 mod scope;
+mod sure;
 mod survey;
 mod tree;
 mod trial;

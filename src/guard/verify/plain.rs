@@ -1,8 +1,9 @@
 //! Which conditions tell nothing of the rows that they are evaluated on, by their form.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AExprKind, BoolExprType, FuncCall, Node, SubLink, SubLinkType, a_const};
+use pg_query::protobuf::{AExpr, AExprKind, BoolExprType, FuncCall, Node, SubLink, SubLinkType, TypeCast, a_const};
 
+use super::sure::is_sure;
 use super::tree::{any_column, is_null, node, single_case, strings};
 use super::trial::Beside;
 use crate::catalog::Volatility;
@@ -16,7 +17,13 @@ pub(super) fn may_stand_beside(policy: &Policy, conjunct: &NodeEnum, beside: &Be
         NodeEnum::SubLink(link) => becomes_join(policy, link),
         NodeEnum::BoolExpr(not) if not.boolop() == BoolExprType::NotExpr && is_exists(&not.args) => true,
         NodeEnum::AExpr(expr) => {
-            let tried = |side: &NodeEnum| is_free(policy, side) && beside.tries(Trial::Value, side);
+            let tried = |side: &NodeEnum| {
+                let query = late(side).flatten().filter(|query| is_query(Some(query)));
+                match query {
+                    Some(query) => is_sure(policy, query) || beside.tries(Trial::Value, query),
+                    None => is_free(policy, side) && beside.tries(Trial::Value, side),
+                }
+            };
             comparison(policy, expr, &|side| is_plain_or_late(policy, side, &tried))
                 || is_listed(policy, expr, beside, true)
         }
@@ -199,8 +206,8 @@ fn is_query(value: Option<&NodeEnum>) -> bool {
     is_sublink(value, SubLinkType::ExprSublink)
 }
 
-/// Plain, or `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT ...) END`: the call makes it dearer than the predicate.
-/// Or a row of such values.
+/// Plain, or tried; `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT ...) END` too, where the call makes it dearer
+/// than the predicate. Or a row of such values.
 fn is_plain_or_late(policy: &Policy, side: &NodeEnum, tried: &dyn Fn(&NodeEnum) -> bool) -> bool {
     match side {
         NodeEnum::RowExpr(row) => all(&row.args, &|value| is_plain_or_late(policy, value, tried)),
@@ -208,7 +215,6 @@ fn is_plain_or_late(policy: &Policy, side: &NodeEnum, tried: &dyn Fn(&NodeEnum) 
         NodeEnum::AArrayExpr(array) => {
             is_plain(policy, side) || all(&array.elements, &|value| is_plain(policy, value) || tried(value))
         }
-        NodeEnum::CaseExpr(_) => late(side).is_some_and(is_query),
         _ => is_plain(policy, side) || tried(side),
     }
 }
@@ -238,7 +244,7 @@ fn all(list: &[Node], test: &dyn Fn(&NodeEnum) -> bool) -> bool {
 }
 
 /// Columns, constants, parameters, NULL tests, and operators of which a leakproof one exists, joined by AND, OR and NOT.
-fn is_plain(policy: &Policy, value: &NodeEnum) -> bool {
+pub(super) fn is_plain(policy: &Policy, value: &NodeEnum) -> bool {
     super::count_step();
     let plain = |value: &NodeEnum| is_plain(policy, value);
     let field = |field| node(field).is_some_and(plain);
@@ -258,7 +264,7 @@ fn is_plain(policy: &Policy, value: &NodeEnum) -> bool {
             policy.catalog.texts.utf8 && called(call).is_some_and(listed) && all(&call.args, &plain) || is_quiet(value)
         }
         // A cast of a constant: the planner folds it before any row is read.
-        NodeEnum::TypeCast(cast) => node(&cast.arg).is_some_and(is_constant),
+        NodeEnum::TypeCast(cast) => is_cast_early(cast),
         NodeEnum::AExpr(expr) => {
             let names = strings(&expr.name);
             let gives_value = matches!(names.as_deref(), Some([it] | ["pg_catalog", it]) if facts::gives_value(it));
@@ -272,8 +278,31 @@ fn is_plain(policy: &Policy, value: &NodeEnum) -> bool {
 fn is_constant(value: &NodeEnum) -> bool {
     match value {
         NodeEnum::AConst(_) | NodeEnum::ParamRef(_) => true,
-        NodeEnum::TypeCast(cast) => node(&cast.arg).is_some_and(is_constant),
+        NodeEnum::TypeCast(cast) => is_cast_early(cast),
         NodeEnum::AArrayExpr(array) => all(&array.elements, &is_constant),
+        _ => false,
+    }
+}
+
+/// A cast of a literal, or what gives a parameter its type. A plan that is kept makes other casts of parameters when it runs.
+fn is_cast_early(cast: &TypeCast) -> bool {
+    let bare = cast.type_name.as_ref().is_some_and(|name| name.typmods.is_empty());
+    let literal = |element: &Node| element.node.as_ref().is_some_and(is_literal);
+    match node(&cast.arg) {
+        Some(NodeEnum::ParamRef(_)) => bare,
+        Some(NodeEnum::AArrayExpr(array)) => {
+            let given = |it: &Node| matches!(it.node, Some(NodeEnum::ParamRef(_)));
+            array.elements.iter().all(|it| literal(it) || (bare && given(it)))
+        }
+        Some(value) => is_literal(value),
+        None => false,
+    }
+}
+
+fn is_literal(value: &NodeEnum) -> bool {
+    match value {
+        NodeEnum::AConst(_) => true,
+        NodeEnum::TypeCast(cast) => node(&cast.arg).is_some_and(is_literal),
         _ => false,
     }
 }

@@ -136,10 +136,15 @@ impl Plain<'_, '_> {
             Some(NodeEnum::ParamRef(param)) => self.has_type(param, name, false),
             Some(NodeEnum::AArrayExpr(array)) => array.elements.iter().all(|element| match element.node.as_ref() {
                 Some(NodeEnum::ParamRef(param)) => self.has_type(param, name, true),
-                Some(_) | None => self.is_constant(element),
+                Some(_) | None => self.is_literal(element),
             }),
-            Some(_) | None => self.is_constant(arg),
+            Some(_) | None => self.is_literal(arg),
         }
+    }
+
+    /// A constant without parameters: what is made of one that has its type already is made when the statement runs.
+    fn is_literal(&self, node: &Node) -> bool {
+        self.is_constant(node) && !any_param(node)
     }
 
     fn has_type(&self, param: &ParamRef, name: &TypeName, element: bool) -> bool {
@@ -156,6 +161,13 @@ impl Plain<'_, '_> {
         });
         target.is_some() && wanted.is_some_and(|wanted| wanted == declared || widens(declared, wanted))
     }
+}
+
+fn any_param(node: &Node) -> bool {
+    fn is_param(part: Part<'_>) -> bool {
+        matches!(part, Part::Node(NodeEnum::ParamRef(_))) || part.fields(&mut is_param)
+    }
+    node.fields(&mut is_param)
 }
 
 /// Whether a cast fails on no value.

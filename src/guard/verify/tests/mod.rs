@@ -93,6 +93,9 @@ fn guarded_statements_pass() {
         "SELECT * FROM public.orders o WHERE P(o) AND EXISTS (SELECT 1 FROM public.customers WHERE P(customers))",
         "SELECT * FROM public.orders o WHERE P(o) AND NOT EXISTS (SELECT 1) AND o.id IN (SELECT 1)",
         "SELECT * FROM public.orders o WHERE P(o) AND o.id < CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT 1) END",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT max(id) FROM public.customers WHERE P(customers) AND id < 5) END",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT f(1)) END AND CASE WHEN (SELECT f(1)) IS NULL THEN true ELSE true END",
+        "SELECT * FROM public.orders o WHERE P(o) AND o.id = $1::int AND o.id = '5'::text::int",
     ] {
         assert_eq!(check(sql), Ok(()), "{sql}");
     }
@@ -142,6 +145,40 @@ fn unguarded_relations_are_found_everywhere() {
         "COPY public.orders (tenant_id) FROM '/tmp/x'",
     ] {
         assert!(check(sql).is_err(), "{sql}");
+    }
+}
+
+/// Of two indexes the second is asked only where the first had any row: whether these fail would tell that.
+#[test]
+fn what_may_fail_when_it_is_evaluated_is_tried_ahead() {
+    let late = |query: &str| format!("o.id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE ({query}) END");
+    for query in [
+        "SELECT f(1)",
+        "SELECT 1 / 0",
+        "SELECT id FROM public.customers WHERE P(customers)",
+        "SELECT id FROM public.customers WHERE P(customers) LIMIT 2",
+        "SELECT id FROM public.customers WHERE P(customers) ORDER BY id FETCH FIRST 1 ROW WITH TIES",
+        "SELECT id FROM public.customers WHERE P(customers) LIMIT $1",
+        "SELECT f(id) FROM public.customers WHERE P(customers) LIMIT 1",
+        "SELECT id FROM public.customers WHERE P(customers) ORDER BY f(id) LIMIT 1",
+        "SELECT max(f(id)) FROM public.customers WHERE P(customers)",
+        "SELECT max(id) FROM public.customers WHERE P(customers) GROUP BY id",
+        "SELECT max(id) FROM public.customers WHERE P(customers) AND CASE WHEN P(customers) THEN f(id) ELSE false END",
+        "SELECT max(x.f) FROM f(1) x",
+        "SELECT max(id) FROM (SELECT 1 / 0 AS id) x",
+        "SELECT 1 UNION SELECT 2",
+        "VALUES (1), (2)",
+    ] {
+        let (condition, tried) = (late(query), format!("CASE WHEN ({query}) IS NULL THEN true ELSE true END"));
+        let alone = format!("SELECT * FROM public.orders o WHERE P(o) AND {condition}");
+        assert!(check(&alone).is_err(), "{alone}");
+        assert_eq!(check(&format!("{alone} AND {tried}")), Ok(()), "{query}");
+        assert!(check(&format!("{alone} AND (false OR {tried})")).is_err(), "{query}");
+    }
+    for cast in ["$1::text::int", "$1::numeric(2, 1)", "lower($1)::int"] {
+        let sql = format!("SELECT * FROM public.orders o WHERE P(o) AND o.id = {cast}");
+        assert!(check(&sql).is_err(), "{cast}");
+        assert_eq!(check(&format!("{sql} AND CASE WHEN {cast} IS NULL THEN true ELSE true END")), Ok(()), "{cast}");
     }
 }
 
