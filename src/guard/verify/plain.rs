@@ -19,10 +19,8 @@ pub(super) fn may_stand_beside(policy: &Policy, conjunct: &NodeEnum, beside: &Be
         NodeEnum::AExpr(expr) => {
             let tried = |side: &NodeEnum| {
                 let query = late(side).flatten().filter(|query| is_query(Some(query)));
-                match query {
-                    Some(query) => is_sure(policy, query) || beside.tries(Trial::Value, query),
-                    None => is_free(policy, side) && beside.tries(Trial::Value, side),
-                }
+                query.is_some_and(|query| is_sure(policy, query))
+                    || (is_free(policy, side) && beside.tries(Trial::Value, side))
             };
             comparison(policy, expr, &|side| is_plain_or_late(policy, side, &tried))
                 || is_listed(policy, expr, beside, true)
@@ -206,8 +204,8 @@ fn is_query(value: Option<&NodeEnum>) -> bool {
     is_sublink(value, SubLinkType::ExprSublink)
 }
 
-/// Plain, or tried; `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT ...) END` too, where the call makes it dearer
-/// than the predicate. Or a row of such values.
+/// Plain, or tried; or a sure query in `CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT ...) END`, where the call
+/// makes it dearer than the predicate. Or a row of such values.
 fn is_plain_or_late(policy: &Policy, side: &NodeEnum, tried: &dyn Fn(&NodeEnum) -> bool) -> bool {
     match side {
         NodeEnum::RowExpr(row) => all(&row.args, &|value| is_plain_or_late(policy, value, tried)),

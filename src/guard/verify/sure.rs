@@ -2,10 +2,10 @@
 //! tables, by conditions that tell nothing.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{FuncCall, LimitOption, Node, SelectStmt, SetOperation, a_const};
+use pg_query::protobuf::{AExprKind, FuncCall, LimitOption, Node, SelectStmt, SetOperation, a_const};
 
 use super::plain::is_plain;
-use super::tree::{node, strings};
+use super::tree::{conjuncts, node, strings};
 use crate::catalog::RelKind;
 use crate::guard::policy::Policy;
 
@@ -43,10 +43,11 @@ pub(super) fn is_sure(policy: &Policy, query: &NodeEnum) -> bool {
     let one_row = match node(&target.val) {
         Some(NodeEnum::AConst(_)) if from_clause.is_empty() => true,
         Some(NodeEnum::FuncCall(call)) => limit_count.is_none() && is_aggregate(policy, call),
-        Some(value) => {
-            select.limit_option() == LimitOption::Count && is_one(node(limit_count)) && is_field(policy, value)
+        Some(value) if is_field(policy, value) => {
+            let limited = select.limit_option() == LimitOption::Count && is_one(node(limit_count));
+            limited || (limit_count.is_none() && is_one_by_key(policy, from_clause, node(where_clause)))
         }
-        None => false,
+        Some(_) | None => false,
     };
     let sorted = |sort: &Node| match sort.node.as_ref() {
         Some(NodeEnum::SortBy(sort)) => {
@@ -91,6 +92,30 @@ fn is_field(policy: &Policy, value: &NodeEnum) -> bool {
 fn is_one(limit: Option<&NodeEnum>) -> bool {
     let Some(NodeEnum::AConst(limit)) = limit else { return false };
     matches!(&limit.val, Some(a_const::Val::Ival(number)) if (0..=1).contains(&number.ival))
+}
+
+/// One table, by `=` for each column of a key that is unique in all of it.
+fn is_one_by_key(policy: &Policy, from: &[Node], condition: Option<&NodeEnum>) -> bool {
+    let [Node { node: Some(NodeEnum::RangeVar(table)) }] = from else { return false };
+    let Some(relation) = policy.catalog.relation(&table.schemaname, &table.relname) else { return false };
+    let has_children = || policy.catalog.relations.values().any(|other| other.parents.contains(&relation.oid));
+    let fixed: Vec<&str> = conjuncts(condition).into_iter().filter_map(fixed_column).collect();
+    let is_fixed = |key: &Vec<String>| !key.is_empty() && key.iter().all(|column| fixed.contains(&column.as_str()));
+    relation.unique_keys.iter().any(is_fixed) && (relation.kind == RelKind::PartitionedTable || !has_children())
+}
+
+/// The column of `column = constant`.
+fn fixed_column(condition: &NodeEnum) -> Option<&str> {
+    let NodeEnum::AExpr(expr) = condition else { return None };
+    let equal = expr.kind() == AExprKind::AexprOp
+        && matches!(strings(&expr.name).as_deref(), Some(["="] | ["pg_catalog", "="]));
+    let (NodeEnum::ColumnRef(column), value) = (node(&expr.lexpr)?, node(&expr.rexpr)?) else { return None };
+    let constant = match value {
+        NodeEnum::AConst(_) | NodeEnum::ParamRef(_) => true,
+        NodeEnum::TypeCast(cast) => matches!(node(&cast.arg), Some(NodeEnum::AConst(_))),
+        _ => false,
+    };
+    strings(&column.fields)?.last().copied().filter(|_| equal && constant)
 }
 
 /// A table, or a join of tables on a plain condition.

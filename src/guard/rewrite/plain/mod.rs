@@ -2,8 +2,8 @@
 //! without telling anything of it. A column of a table compared with a constant, a parameter or another column by a
 //! leakproof operator; `IS [NOT] NULL`; a boolean column; IN and = ANY of constants; AND, OR, NOT of these.
 //!
-//! Besides: a comparison of a column with a query that looks at nothing outside of itself, which [`deferred`] makes the planner
-//! evaluate late, if evaluating it cannot fail ([`sure`]) or was tried ahead; EXISTS, NOT EXISTS, and IN of a query that gives a column untouched, because the planner turns them into
+//! Besides: a comparison of a column with a query that looks at nothing outside of itself and whose evaluation cannot fail
+//! ([`sure`]), which [`deferred`] makes the planner evaluate late; EXISTS, NOT EXISTS, and IN of a query that gives a column untouched, because the planner turns them into
 //! joins, and such a query's conditions are guarded where they stand, with the guards of the tables around it; and a
 //! comparison of a column with what a fenced subquery or a function gives, which is a join condition and runs on rows that
 //! have passed both sides.
@@ -275,9 +275,9 @@ impl Plain<'_, '_> {
         match deferred::query_of(node) {
             Some(link) if self.queries => {
                 let closed = self.closed.iter().find(|c| c.location == link.location)?;
-                let told_by_nothing = sure::is_sure(self.policy, link)
-                    || (sure::is_steady(self.policy, link) && self.tries(Trial::Value, node));
-                told_by_nothing.then_some(())?;
+                if !sure::is_sure(self.policy, self.param_types, link) {
+                    return None;
+                }
                 Some(closed.passed_on.map_or(Operand::Unknown, Operand::Typed))
             }
             Some(_) => None,

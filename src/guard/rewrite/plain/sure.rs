@@ -6,16 +6,18 @@
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExpr, AExprKind, FuncCall, LimitOption, Node, SelectStmt, SetOperation, SubLink, a_const};
 
-use crate::catalog::{RelKind, Volatility};
+use super::declared_type;
+use crate::base::Oid;
+use crate::base::oid::{INT2, INT4, INT8};
+use crate::catalog::{RelKind, Relation, TypeInfo};
 use crate::guard::Policy;
-use crate::guard::rewrite::tree::{as_string, system_name};
-use crate::sql::walk::Part;
+use crate::guard::rewrite::tree::{self, as_string, system_name};
 
 /// Aggregates that fail on no value of a type that has them.
 const AGGREGATES: &[&str] = &["bool_and", "bool_or", "count", "every", "max", "min"];
 
 /// Whether the value of a query, as it stands after the walk, is there without fail.
-pub(super) fn is_sure(policy: &Policy, link: &SubLink) -> bool {
+pub(super) fn is_sure(policy: &Policy, param_types: &[Oid], link: &SubLink) -> bool {
     let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref().and_then(|q| q.node.as_ref()) else {
         return false;
     };
@@ -52,46 +54,17 @@ pub(super) fn is_sure(policy: &Policy, link: &SubLink) -> bool {
         && larg.is_none()
         && rarg.is_none();
     let literal = matches!(value_of(target), Some(NodeEnum::AConst(_))) && from_clause.is_empty();
+    let limited = query.limit_option() == LimitOption::Count && limit_count.as_deref().is_some_and(is_one);
     let one_row = literal
         || is_aggregate(policy, target) && limit_count.is_none()
         || value_of(target).is_some_and(|value| is_column(policy, value))
-            && query.limit_option() == LimitOption::Count
-            && limit_count.as_deref().is_some_and(is_one);
+            && (limited
+                || limit_count.is_none() && has_one_row(policy, param_types, from_clause, where_clause.as_deref()));
     plain
         && one_row
         && sort_clause.iter().all(|sort| is_sort_by_column(policy, sort))
         && from_clause.iter().all(|item| is_table(policy, item))
         && where_clause.as_deref().is_none_or(|condition| is_calm(policy, condition))
-}
-
-/// Whether a query can be evaluated once more without anybody seeing it.
-pub(super) fn is_steady(policy: &Policy, link: &SubLink) -> bool {
-    !any(Part::Node(&NodeEnum::SubLink(Box::new(link.clone()))), &mut |node| is_unsteady(policy, node))
-}
-
-fn any<'v>(part: Part<'v>, test: &mut dyn FnMut(&'v NodeEnum) -> bool) -> bool {
-    if let Part::Node(node) = part
-        && test(node)
-    {
-        return true;
-    }
-    part.fields(&mut |part| any(part, test))
-}
-
-fn is_unsteady(policy: &Policy, node: &NodeEnum) -> bool {
-    let last = |names: &[Node]| names.last().and_then(as_string).map(str::to_owned);
-    match node {
-        NodeEnum::LockingClause(_) | NodeEnum::RangeTableSample(_) => true,
-        NodeEnum::FuncCall(call) => {
-            let known = last(&call.funcname).and_then(|name| policy.catalog.functions.get(&name));
-            known.is_none_or(|all| all.iter().any(|it| it.volatility == Volatility::Volatile))
-        }
-        NodeEnum::AExpr(e) => {
-            let known = last(&e.name).and_then(|name| policy.catalog.operators.get(&name));
-            known.is_some_and(|all| all.iter().any(|it| it.volatility == Volatility::Volatile))
-        }
-        _ => false,
-    }
 }
 
 fn value_of(target: &Node) -> Option<&NodeEnum> {
@@ -127,6 +100,50 @@ fn is_sort_by_column(policy: &Policy, sort: &Node) -> bool {
     let Some(NodeEnum::SortBy(sort)) = sort.node.as_ref() else { return false };
     let value = sort.node.as_deref().and_then(|it| it.node.as_ref());
     sort.use_op.is_empty() && value.is_some_and(|it| is_column(policy, it))
+}
+
+/// A table, of which all columns of a unique key are compared with values of their types.
+fn has_one_row(policy: &Policy, param_types: &[Oid], from: &[Node], condition: Option<&Node>) -> bool {
+    let [Node { node: Some(NodeEnum::RangeVar(name)) }] = from else { return false };
+    let Some(table) = policy.catalog.relation(&name.schemaname, &name.relname) else { return false };
+    // Those of a table with heirs hold for its own rows.
+    let alone = table.kind == RelKind::PartitionedTable
+        || !policy.catalog.relations.values().any(|heir| heir.parents.contains(&table.oid));
+    let mut conditions = Vec::new();
+    if let Some(condition) = condition {
+        tree::conjuncts(condition.clone(), &mut conditions);
+    }
+    let given = conditions.iter().filter_map(|it| given_column(policy, table, param_types, it)).collect::<Vec<_>>();
+    alone && table.unique_keys.iter().any(|key| !key.is_empty() && key.iter().all(|it| given.contains(&it.as_str())))
+}
+
+/// The column of `column = value`.
+fn given_column<'a>(policy: &Policy, table: &Relation, param_types: &[Oid], condition: &'a Node) -> Option<&'a str> {
+    let Some(NodeEnum::AExpr(e)) = condition.node.as_ref() else { return None };
+    let names: Option<Vec<&str>> = e.name.iter().map(as_string).collect();
+    let equal = e.kind() == AExprKind::AexprOp && matches!(names?.as_slice(), ["="] | ["pg_catalog", "="]);
+    let Some(NodeEnum::ColumnRef(column)) = e.lexpr.as_deref()?.node.as_ref() else { return None };
+    let name = column.fields.last().and_then(as_string)?;
+    let oid = table.columns.iter().find(|it| it.name == name)?.type_oid;
+    let has_type = |it: &&TypeInfo| it.oid == oid;
+    let fits = match e.rexpr.as_deref()?.node.as_ref()? {
+        NodeEnum::ParamRef(param) => {
+            matches!(declared_type(param, param_types), 0) || declared_type(param, param_types) == oid
+        }
+        NodeEnum::AConst(value) => match value.val {
+            Some(a_const::Val::Sval(_)) => true,
+            Some(a_const::Val::Ival(_)) => matches!(oid, INT2 | INT4 | INT8),
+            _ => false,
+        },
+        NodeEnum::TypeCast(cast) => {
+            let names: Option<Vec<&str>> = cast.type_name.as_ref()?.names.iter().map(as_string).collect();
+            let literal = matches!(cast.arg.as_deref(), Some(Node { node: Some(NodeEnum::AConst(_)) }));
+            let named = policy.catalog.types.values().find(has_type).map(|it| &it.name);
+            literal && named.is_some_and(|it| names.as_deref() == Some(&[it.schema.as_str(), it.name.as_str()]))
+        }
+        _ => return None,
+    };
+    (equal && fits).then_some(name)
 }
 
 /// A table, or a join of tables.

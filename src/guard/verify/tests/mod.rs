@@ -94,7 +94,6 @@ fn guarded_statements_pass() {
         "SELECT * FROM public.orders o WHERE P(o) AND NOT EXISTS (SELECT 1) AND o.id IN (SELECT 1)",
         "SELECT * FROM public.orders o WHERE P(o) AND o.id < CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT 1) END",
         "SELECT * FROM public.orders o WHERE P(o) AND o.id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT max(id) FROM public.customers WHERE P(customers) AND id < 5) END",
-        "SELECT * FROM public.orders o WHERE P(o) AND o.id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE (SELECT f(1)) END AND CASE WHEN (SELECT f(1)) IS NULL THEN true ELSE true END",
         "SELECT * FROM public.orders o WHERE P(o) AND o.id = $1::int AND o.id = '5'::text::int",
     ] {
         assert_eq!(check(sql), Ok(()), "{sql}");
@@ -150,7 +149,7 @@ fn unguarded_relations_are_found_everywhere() {
 
 /// Of two indexes the second is asked only where the first had any row: whether these fail would tell that.
 #[test]
-fn what_may_fail_when_it_is_evaluated_is_tried_ahead() {
+fn what_may_fail_when_it_is_evaluated_does_not_stand_beside() {
     let late = |query: &str| format!("o.id = CASE WHEN pg_catalog.now() IS NULL THEN NULL ELSE ({query}) END");
     for query in [
         "SELECT f(1)",
@@ -169,11 +168,8 @@ fn what_may_fail_when_it_is_evaluated_is_tried_ahead() {
         "SELECT 1 UNION SELECT 2",
         "VALUES (1), (2)",
     ] {
-        let (condition, tried) = (late(query), format!("CASE WHEN ({query}) IS NULL THEN true ELSE true END"));
-        let alone = format!("SELECT * FROM public.orders o WHERE P(o) AND {condition}");
-        assert!(check(&alone).is_err(), "{alone}");
-        assert_eq!(check(&format!("{alone} AND {tried}")), Ok(()), "{query}");
-        assert!(check(&format!("{alone} AND (false OR {tried})")).is_err(), "{query}");
+        let sql = format!("SELECT * FROM public.orders o WHERE P(o) AND {}", late(query));
+        assert!(check(&sql).is_err(), "{sql}");
     }
     for cast in ["$1::text::int", "$1::numeric(2, 1)", "lower($1)::int"] {
         let sql = format!("SELECT * FROM public.orders o WHERE P(o) AND o.id = {cast}");
