@@ -159,6 +159,16 @@ fn names_in_a_failed_transaction() {
     holds(&[&unnamed[..], &[Describe('S', "")]].concat(), Ending::Stays);
 }
 
+/// Whether its Parse was skipped is known when that was answered.
+#[test]
+fn prepare_of_a_name_whose_parse_was_skipped() {
+    for failing in [Parse("", "SELECT nosuch"), Bind("", "s2", &[])] {
+        let skipped = [failing, Parse("s1", "SELECT v FROM model_rows WHERE id = $1"), Sync];
+        holds(&[&skipped[..], &[Query("PREPARE s1 AS SELECT 'by SQL'")]].concat(), Ending::Stays);
+    }
+    holds(&[Parse("s1", "SELECT 1"), Sync, Query("PREPARE s1 AS SELECT 'by SQL'"), Query("SELECT 2")], Ending::Stays);
+}
+
 /// As far back as the client connected, together with its transaction, and for the rest of that.
 #[test]
 fn reset_all_in_a_transaction() {

@@ -222,7 +222,8 @@ impl Session {
             return Err(error.into());
         }
         if let Some(portal) = self.prepared.portals.get(execute.portal).filter(|portal| !portal.begun) {
-            self.check_new_names(&portal.statement.guarded)?;
+            let statement = Arc::clone(&portal.statement);
+            self.check_new_names(&statement.guarded)?;
         }
         if starts_load(&self.prepared.portals, execute.portal)
             && let Some(portal) = self.prepared.portals.remove(execute.portal)

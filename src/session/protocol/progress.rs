@@ -135,8 +135,6 @@ impl Session {
         self.send_local();
     }
 
-    /// What a reply that went well means for the session.
-
     /// Sends bytes of ours whose turn it is.
     pub(super) fn send_local(&mut self) {
         while let Some(Expected { kind: Kind::Local { .. } | Kind::Loaded, .. }) = self.server.replies.head() {

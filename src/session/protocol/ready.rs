@@ -29,10 +29,8 @@ impl Session {
         match (expected.kind, expected.disposition) {
             (Kind::Query(run), Disposition::Swallow(internal)) => self.internal_query_done(internal, run.failed),
             (Kind::Query(run), disposition) => {
-                if !run.failed {
-                    if let Disposition::Cut(error) = disposition {
-                        self.tell_of_cut(&run, *error);
-                    }
+                if let (false, Disposition::Cut(error)) = (run.failed, disposition) {
+                    self.tell_of_cut(&run, *error);
                 }
                 if !run.failed && status == TransactionStatus::Active && run.subject.guarded().is_some_and(resets) {
                     self.put_back();

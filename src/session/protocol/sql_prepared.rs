@@ -17,8 +17,8 @@ use crate::wire::encode::frontend;
 use crate::wire::frontend::Target;
 
 impl Session {
-    /// PREPARE of a name that a Parse has given.
-    pub(super) fn check_new_names(&self, guarded: &Guarded) -> Result<(), PgError> {
+    /// PREPARE of a name that a Parse has given. Whether it has, or the server skipped it, is known when it was answered.
+    pub(super) fn check_new_names(&mut self, guarded: &Guarded) -> Result<(), NotReady> {
         let effects = || guarded.plans().iter().flat_map(|plan| &plan.effects);
         let Some(name) = effects().find_map(prepared_name) else { return Ok(()) };
         if effects().any(|effect| matches!(effect, Effect::Deallocate(_) | Effect::DiscardAll)) {
@@ -28,9 +28,14 @@ impl Session {
             return Err(PgError::error(
                 SqlState::CONFIGURATION_LIMIT_EXCEEDED,
                 "too many prepared statements in this session",
-            ));
+            )
+            .into());
         }
-        if self.prepared.statements.get(name).is_some() { Err(name_is_taken(name)) } else { Ok(()) }
+        if self.prepared.statements.get(name).is_none() {
+            return Ok(());
+        }
+        self.server.settle()?;
+        Err(name_is_taken(name).into())
     }
 
     /// A statement has ended well: if it is PREPARE, its name is there.
