@@ -104,11 +104,11 @@ fn names_end_no_line_of_the_script() {
     let directory = stage.directory.path().join("export");
     let path = directory.to_str().unwrap();
     for table in ["\"a\n\\! echo b\" (id int)", "a (\"b\nc\" int)"] {
-        lab().run("life_names", &format!("SET search_path = odd; CREATE TABLE {table}"));
+        lab().run("life_names", &format!("SET search_path = odd; SET ROLE odd; CREATE TABLE {table}"));
         stage.refused(&["export", "odd", path], &["a control character in the name"]);
         lab().run("life_names", "DROP SCHEMA odd CASCADE; CREATE SCHEMA odd AUTHORIZATION odd");
     }
-    lab().run("life_names", "CREATE TABLE odd.\"a 'b; -- \"\"\" (\"\\!\" int)");
+    lab().run("life_names", "SET ROLE odd; CREATE TABLE odd.\"a 'b; -- \"\"\" (\"\\!\" int)");
     stage.ok(&["export", "odd", path]);
 }
 
