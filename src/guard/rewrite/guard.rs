@@ -248,7 +248,8 @@ impl<'p> Rewriter<'p> {
 
     /// How a condition of the innermost level, which was walked, may stand; with `queries` in it, or without.
     fn judge_in(&self, condition: &Node, queries: bool, trials: Trials<'_>) -> Verdict {
-        self.judge(queries, trials).condition(condition)
+        let casts = self.casts.within(condition);
+        Plain { casts: &casts, ..self.judge(queries, trials) }.condition(condition)
     }
 
     fn judge<'a>(&'a self, queries: bool, trials: Trials<'a>) -> Plain<'a, 'p> {

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::a_const::Val;
-use pg_query::protobuf::{AExpr, AExprKind, BoolExpr, FuncCall, Node, TypeName};
+use pg_query::protobuf::{AExpr, AExprKind, BoolExpr, FuncCall, Node};
 
 use super::free::Free;
 use super::{Plain, UNKNOWN, Verdict, declared_type, element_of};
@@ -69,24 +69,21 @@ impl Plain<'_, '_> {
         let name = operator_name(e).filter(|name| facts::is_listed(name))?;
         let (left, right) = (e.lexpr.as_deref()?, e.rexpr.as_deref()?);
         let (l, r) = (self.listed_side(left)?, self.listed_side(right)?);
-        let (trial, operand, column, on_the_right) = match (l, r) {
+        let (trial, operand, on_the_right) = match (l, r) {
             (Side::Column(l), Side::Column(r)) => {
                 // Of two columns neither can be tried.
                 let trial = self.trial(name, Some(l), Some(r))?;
                 return (trial.is_none() && facts::trial_by_name(name).is_none()).then_some(Verdict::Plain);
             }
             (Side::Column(l), Side::Free(node, free)) => {
-                (self.trial(name, Some(l), free.map_or(self.query_type(node), |it| it.oid))?, (node, free), l, true)
+                (self.trial(name, Some(l), free.map_or(self.query_type(node), |it| it.oid))?, (node, free), true)
             }
             (Side::Free(node, free), Side::Column(r)) => {
-                (self.trial(name, free.map_or(self.query_type(node), |it| it.oid), Some(r))?, (node, free), r, false)
+                (self.trial(name, free.map_or(self.query_type(node), |it| it.oid), Some(r))?, (node, free), false)
             }
             (Side::Free(..), Side::Free(..)) => return None,
         };
         let (node, free) = operand;
-        if self.spelled_out(name, node, column).is_some_and(|cast| !self.tries(Trial::Value, &cast)) {
-            return None;
-        }
         let passes = match trial {
             None => free.is_some_and(|it| it.quiet) || (free.is_some() && self.tries(Trial::Value, node)),
             // On the left it is what the column is the pattern for.
@@ -262,30 +259,17 @@ impl Plain<'_, '_> {
     }
 
     fn spell_out_side(&self, side: &mut Node, column: Oid) -> bool {
-        let Some(name) = self.type_to_spell_out(side, column) else { return false };
-        *side = tree::cast(std::mem::take(side), name);
-        true
-    }
-
-    fn type_to_spell_out(&self, side: &Node, column: Oid) -> Option<TypeName> {
         let shows = match side.node.as_ref() {
             Some(NodeEnum::TypeCast(_) | NodeEnum::AArrayExpr(_) | NodeEnum::SqlvalueFunction(_)) => true,
             Some(NodeEnum::FuncCall(call)) => system_name(call).is_some_and(|it| facts::QUIET_FUNCTIONS.contains(&it)),
             Some(_) | None => false,
         };
-        let free = self.free(side).filter(|_| !shows && self.operator_type(column) != JSONB)?;
-        let it = self.policy.catalog.types.get(&free.oid.unwrap_or(column))?;
+        let (Some(free), false) = (self.free(side), shows || self.operator_type(column) == JSONB) else { return false };
+        let Some(it) = self.policy.catalog.types.get(&free.oid.unwrap_or(column)) else { return false };
         let mut name = tree::system_type(&it.name.name);
         name.names = vec![tree::string(&it.name.schema), tree::string(&it.name.name)];
-        Some(name)
-    }
-
-    /// The cast that is written down for a parameter whose type another place in the statement may give: it may fail.
-    fn spelled_out(&self, name: &str, side: &Node, column: Oid) -> Option<Node> {
-        let Some(NodeEnum::ParamRef(param)) = side.node.as_ref() else { return None };
-        let open = matches!(name, "@>" | "<@") && declared_type(param, self.param_types) == 0;
-        let type_name = self.type_to_spell_out(side, column)?;
-        (open && self.casts.is_repeated(param)).then(|| tree::cast(side.clone(), type_name))
+        *side = tree::cast(std::mem::take(side), name);
+        true
     }
 }
 

@@ -4,7 +4,8 @@
 //! is run. One that has another type, by its declaration or because another place in the statement gives it one, is cast when the
 //! statement runs; where a plan is kept for all values, that is when the first row comes so far, or an index had some.
 
-use std::collections::HashMap;
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Node, ParamRef, TypeName};
@@ -20,14 +21,15 @@ use crate::sql::walk::{Part, Walk};
 /// A type that the catalog does not know, or that is not looked for: no operator takes it.
 const SOME_TYPE: Oid = Oid::MAX;
 
-/// What stands around each parameter, wherever it stands in the statement.
+/// Where each parameter stands in the statement, and what it is cast to there.
 #[derive(Clone, Debug, Default)]
-pub(in crate::guard::rewrite) struct ParamCasts(HashMap<i32, Around>);
+pub(in crate::guard::rewrite) struct ParamCasts(HashMap<i32, Vec<Use>>);
 
-/// How often a parameter stands in the statement, and what it is cast to wherever it does.
+/// One place of a parameter.
 #[derive(Clone, Debug)]
-struct Around {
-    times: usize,
+struct Use {
+    /// Its place in the text.
+    at: i32,
     target: Option<Target>,
 }
 
@@ -88,16 +90,55 @@ impl ParamCasts {
     }
 
     fn add(&mut self, param: &ParamRef, target: Option<Target>) {
-        let known = self.0.entry(param.number).or_insert_with(|| Around { times: 0, target: target.clone() });
-        known.times += 1;
-        if known.target != target {
-            known.target = None;
-        }
+        self.0.entry(param.number).or_default().push(Use { at: param.location, target });
     }
 
-    /// Whether a parameter stands in several places.
-    pub(super) fn is_repeated(&self, param: &ParamRef) -> bool {
-        self.0.get(&param.number).is_some_and(|known| known.times > 1)
+    /// The same for a condition: `($1::int IS NULL OR id = $1)`. A cast that stands first in it gives the parameter its type, if
+    /// all that is not that cast stands behind it in the same condition. (A query in a condition is not read from left to right.)
+    pub(in crate::guard::rewrite) fn within(&self, condition: &Node) -> Cow<'_, Self> {
+        if self.0.values().all(|uses| is_uniform(uses)) {
+            return Cow::Borrowed(self);
+        }
+        let mut here = HashSet::new();
+        if condition.fields(&mut |part| places(part, &mut here)) {
+            return Cow::Borrowed(self);
+        }
+        let mut casts = self.clone();
+        for uses in casts.0.values_mut().filter(|uses| !is_uniform(uses)) {
+            let first = uses.iter().filter(|it| here.contains(&it.at)).min_by_key(|it| it.at);
+            let Some(target) = first.and_then(|it| it.target.clone()) else { continue };
+            let fits = |it: &Use| match &it.target {
+                Some(other) => *other == target,
+                None => here.contains(&it.at),
+            };
+            if uses.iter().all(fits) {
+                uses.iter_mut().for_each(|it| it.target = Some(target.clone()));
+            }
+        }
+        Cow::Owned(casts)
+    }
+
+    /// Whether nothing gives the parameter another type than this.
+    fn give(&self, param: &ParamRef, target: &Target) -> bool {
+        let uses = self.0.get(&param.number).map(Vec::as_slice).unwrap_or_default();
+        // One that stands alone has the type that it is cast to, by the guard too.
+        uses.len() == 1 || uses.iter().all(|it| it.target.as_ref() == Some(target))
+    }
+}
+
+fn is_uniform(uses: &[Use]) -> bool {
+    uses.windows(2).all(|pair| matches!(pair, [one, other] if one.target == other.target))
+}
+
+/// Where parameters stand; true: there is a query.
+fn places(part: Part<'_>, here: &mut HashSet<i32>) -> bool {
+    match part {
+        Part::Node(NodeEnum::SubLink(_)) | Part::Select(_) => true,
+        Part::Node(NodeEnum::ParamRef(param)) => {
+            here.insert(param.location);
+            false
+        }
+        Part::Node(_) | Part::RangeVar(_) => part.fields(&mut |inner| places(inner, here)),
     }
 }
 
@@ -148,10 +189,10 @@ impl Plain<'_, '_> {
     }
 
     fn has_type(&self, param: &ParamRef, name: &TypeName, element: bool) -> bool {
-        let target = Target::of(name, element);
+        let Some(target) = Target::of(name, element) else { return false };
         let declared = declared_type(param, self.param_types);
         if declared == 0 {
-            return target.is_some() && self.casts.0.get(&param.number).is_some_and(|known| known.target == target);
+            return self.casts.give(param, &target);
         }
         let wanted = self.type_oid(&name.names).and_then(|oid| match name.array_bounds.len() {
             0 => Some(oid),
@@ -159,7 +200,7 @@ impl Plain<'_, '_> {
             1 => self.array_of(oid),
             _ => None,
         });
-        target.is_some() && wanted.is_some_and(|wanted| wanted == declared || widens(declared, wanted))
+        wanted.is_some_and(|wanted| wanted == declared || widens(declared, wanted))
     }
 }
 

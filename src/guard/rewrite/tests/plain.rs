@@ -244,6 +244,7 @@ fn casts_of_parameters_that_have_another_type_are_tried() {
     for (types, condition, trial) in [
         (&[][..], "id = $1::bigint", None),
         (&[0], "($1::bigint IS NULL OR id = $1::bigint)", None),
+        (&[], "($1::bigint IS NULL OR id = $1)", None),
         (&[INT8], "id = $1::bigint", None),
         (&[INT4], "id = $1::bigint", None),
         (&[TEXT], "id = $1::bigint", Some(tried)),
@@ -266,6 +267,7 @@ fn casts_of_parameters_that_have_another_type_are_tried() {
     for (types, condition) in [
         (&[TEXT][..], "(id = $1::bigint OR email = 'x')"),
         (&[], "(email = $1 OR id = $1::bigint)"),
+        (&[], "($1::bigint IS NULL OR id = $1) AND email = $1::text"),
         (&[TEXT], "($1::bigint IS NULL OR id = 5)"),
     ] {
         let sent = sent(types, condition);
