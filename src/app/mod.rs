@@ -36,6 +36,8 @@ use upstreams::OpenUpstreams;
 
 /// At the start, clients wait for so long for the usage table to be read.
 const USAGE_WAIT: Duration = Duration::from_secs(5);
+/// And for so long for the tenants' table.
+const TENANTS_WAIT: Duration = Duration::from_secs(10);
 
 /// So often it is said for whom nothing is enforced.
 const REMIND: Duration = Duration::from_secs(600);
@@ -70,6 +72,7 @@ pub struct Proxy {
     listener: Listener,
     pools: Pools,
     control: Control,
+    tenants: Arc<TenantSource>,
     keeper: Option<UsageWriter>,
     /// Turns true when the server that counts for all proxies was reached, or could not be.
     counting: Option<watch::Receiver<bool>>,
@@ -105,7 +108,7 @@ impl Proxy {
         reloader.tell(&source);
         let control = Control::new(Arc::clone(&reloader), pools.clone());
         let console = Console::new(Arc::clone(&shared), pools.clone(), Arc::new(control.clone()))
-            .show(RegistryTable(source))
+            .show(RegistryTable(Arc::clone(&source)))
             .show(RejectedTable(reloader));
         // The shared state is new: there is none yet.
         let _ = shared.console.set(Arc::new(console));
@@ -127,7 +130,7 @@ impl Proxy {
             ServeError::Listen { addresses: addresses.join(", "), source }
         })?;
         let metrics = start_metrics(&config, &shared, &pools, &control)?;
-        Ok(Self { listener, pools, control, keeper, counting, metrics, _workers: workers })
+        Ok(Self { listener, pools, control, tenants: source, keeper, counting, metrics, _workers: workers })
     }
 
     /// The addresses that clients can connect to, with the ports that the system chose.
@@ -142,6 +145,7 @@ impl Proxy {
 
     /// Serves until `shutdown` is ready or the control says so, then lets transactions end and closes what is left.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) {
+        self.tenants.started(TENANTS_WAIT).await;
         if let Some(keeper) = &mut self.keeper {
             // Clients wait to be accepted: what is left of their quotas should be known by then.
             keeper.started(USAGE_WAIT).await;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, error, info, warn};
 
 use super::reload::Reloader;
@@ -53,6 +53,8 @@ pub(super) struct TenantSource {
     reloader: Arc<Reloader>,
     changed: Notify,
     status: Mutex<Status>,
+    /// Turns true when the table was read, or could not be, or there is none to read.
+    tried: watch::Sender<bool>,
 }
 
 /// Why reading was left off.
@@ -64,9 +66,21 @@ enum Pause {
 impl TenantSource {
     /// Begins to read. Must be called within a tokio runtime.
     pub fn start(reloader: Arc<Reloader>) -> Arc<Self> {
-        let source = Arc::new(Self { reloader, changed: Notify::new(), status: Mutex::default() });
+        let (changed, status, tried) = (Notify::new(), Mutex::default(), watch::Sender::new(false));
+        let source = Arc::new(Self { reloader, changed, status, tried });
         tokio::spawn(Arc::clone(&source).run());
         source
+    }
+
+    /// Waits for the first attempt at the table, so that no client is told that its tenant is unknown before anybody looked.
+    pub async fn started(&self, limit: Duration) {
+        let mut tried = self.tried.subscribe();
+        if timeout(limit, tried.wait_for(|tried| *tried)).await.is_err() {
+            warn!(
+                ?limit,
+                "the tenants' table has not been read in time: only the file's tenants are served until it is"
+            );
+        }
     }
 
     /// The configuration was replaced.
@@ -90,6 +104,7 @@ impl TenantSource {
             let config = self.reloader.config();
             let Some(from) = config.tenants_from.clone() else {
                 *self.status.lock() = Status::default();
+                self.tried.send_replace(true);
                 self.changed.notified().await;
                 continue;
             };
@@ -97,6 +112,7 @@ impl TenantSource {
                 Ok(Pause::Changed) => failures = 0,
                 Err(error) => {
                     self.note_failure(&from, &error, failures);
+                    self.tried.send_replace(true);
                     failures = failures.saturating_add(1);
                     let pause = RETRY.saturating_mul(1 << failures.min(10)).min(from.interval.max(RETRY));
                     tokio::select! {
@@ -194,6 +210,7 @@ impl TenantSource {
             }
         }
         *failures = 0;
+        self.tried.send_replace(true);
         Ok(())
     }
 }

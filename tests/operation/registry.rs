@@ -350,3 +350,43 @@ fn patterns_make_tenants_of_names() {
         unknown(&proxy, name);
     }
 }
+
+/// pgwarden that was started just now, with the tenants' table read by this query.
+fn at_once(database: &'static str, query: &str) -> (Proxy, Instant) {
+    let lab = Lab::general();
+    lab.copy_of_shop(database);
+    lab.run(database, TABLE);
+    lab.run(database, &insert("carol", "77"));
+    let more = SOURCE.replace("SELECT * FROM public.pgwarden_tenants", query);
+    let begun = Instant::now();
+    (Proxy::start(lab, &Setup { database: database.to_owned(), more, ..Setup::default() }), begun)
+}
+
+/// Nobody is served before the table was read once, or could not be.
+#[test]
+fn the_first_client_finds_the_tables_tenants() {
+    let (proxy, _) = at_once("op_first", "SELECT t.* FROM public.pgwarden_tenants t, pg_sleep(1)");
+    tenant(&proxy, "carol").connect();
+    let log = proxy.log();
+    let at = |words: &str| log.find(words).unwrap_or_else(|| panic!("no {words}: {log}"));
+    assert!(at("tenants read from their table") < at("pgwarden is ready"), "{log}");
+}
+
+#[test]
+fn a_table_that_cannot_be_read_keeps_nobody_waiting() {
+    let (proxy, begun) = at_once("op_unread", "SELECT * FROM public.nonesuch");
+    proxy.a().connect();
+    assert!(begun.elapsed() < Duration::from_secs(9), "as long as for one that is slow");
+    assert!(proxy.log().contains("only the file's tenants are served until it can"), "{}", proxy.log());
+    tenant(&proxy, "carol").try_connect().1.refused("28000");
+}
+
+#[test]
+fn a_table_that_is_slow_does_not_keep_the_files_tenants_waiting_for_ever() {
+    let (proxy, begun) = at_once("op_slow", "SELECT t.* FROM public.pgwarden_tenants t, pg_sleep(60)");
+    proxy.wait_for("service", |proxy| proxy.log().contains("pgwarden is ready"));
+    assert!(begun.elapsed() < Duration::from_secs(30));
+    proxy.a().connect();
+    assert!(proxy.log().contains("the tenants' table has not been read in time"), "{}", proxy.log());
+    tenant(&proxy, "carol").try_connect().1.refused("28000");
+}
