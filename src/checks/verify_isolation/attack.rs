@@ -61,7 +61,13 @@ impl Run {
         if let Err(error) = self.a.revive().await {
             return Verdict::Failed(error);
         }
-        let asked = format!("{} {data} {key}", steps.join(" "));
+        // What was not sent was not asked for: a canary that comes back is the other tenant's.
+        let sent = match template.via {
+            Via::CopyIn => data,
+            Via::Prepared => key,
+            Via::Simple | Via::CopyOut => "",
+        };
+        let asked = format!("{} {sent}", steps.join(" "));
         let answers = self.answers(template, steps, data, key).await;
         let mut verdict = Verdict::Failed("nothing was sent".to_owned());
         for (at, answer) in answers.iter().enumerate() {
