@@ -13,7 +13,7 @@ use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Tenant};
 use crate::control;
 use crate::guard::Policy;
-use crate::tenant::{Registry, StartupParams};
+use crate::tenant::{Registry, StartupParams, Target};
 
 /// Options of `pgwarden verify-isolation`.
 #[derive(Clone, Debug, clap::Args)]
@@ -102,6 +102,7 @@ async fn attack(config: &Config, args: &VerifyArgs) -> Result<Report, String> {
         policies: (&own, &others),
         tenants: (&a, &b),
         connections: (args.as_a.clone(), args.as_b.clone()),
+        nobody: nobody(config, &args.as_a, &a),
         rights: rights_of(&a, &b, &others).await?,
         plant: if args.no_plant { None } else { Some(facts_of(&b).await?) },
         suites,
@@ -163,21 +164,33 @@ fn tenant(config: &Config, who: &str, connection: &Connection, told: Option<&str
     if let Some(name) = told {
         return tenants::find(config, name).ok_or_else(|| format!("--tenant-{who}: no tenant \"{name}\""));
     }
-    let params = StartupParams {
+    let registry = Registry::new(config);
+    let identity = registry.identify(&params(connection)).outcome().map_err(|error| format!("--as-{who}: {error}"))?;
+    identity
+        .target
+        .tenant()
+        .map(Arc::clone)
+        .ok_or_else(|| format!("--as-{who} names no tenant: say which with --tenant-{who}"))
+}
+
+fn params(connection: &Connection) -> StartupParams<'_> {
+    StartupParams {
         user: connection.config().get_user().unwrap_or_default(),
         database: connection.config().get_dbname(),
         options: connection.config().get_options(),
         tenant_parameter: None,
         host: connection.server_name(),
         ..StartupParams::default()
-    };
+    }
+}
+
+/// How the attacker's login connects without naming a tenant, if it may: as an app with one pool for all of them does.
+fn nobody(config: &Config, connection: &Connection, tenant: &Tenant) -> Option<Connection> {
     let registry = Registry::new(config);
-    let identity = registry.identify(&params).outcome().map_err(|error| format!("--as-{who}: {error}"))?;
-    identity
-        .target
-        .tenant()
-        .map(Arc::clone)
-        .ok_or_else(|| format!("--as-{who} names no tenant: say which with --tenant-{who}"))
+    let login = registry.identify(&params(connection)).outcome().ok()?.login;
+    let unnamed = connection.by(login.name.as_str(), &tenant.upstream.database);
+    let identity = registry.identify(&params(&unnamed)).outcome().ok()?;
+    matches!(identity.target, Target::Unbound { .. }).then_some(unnamed)
 }
 
 /// Writes the report to the files that are asked for; returns what is printed of it.

@@ -71,3 +71,65 @@ fn a_rule_that_was_dropped() {
     let wanted = families.map(|it| (it, "public.invoices"));
     finds(&proxy, "verify_dropped", &config, &wanted);
 }
+
+/// Nothing stands between the two tenants: each kind of attack that could succeed does.
+#[test]
+fn no_proxy_at_all() {
+    let lab = Lab::general();
+    lab.copy_of_shop("verify_bare");
+    let directory = tempfile::tempdir().unwrap();
+    let [config, json] = ["pgwarden.toml", "report.json"].map(|it| directory.path().join(it));
+    let setup = Setup {
+        database: "verify_bare".to_owned(),
+        tenancy: "without_tenant = { functions = [\"public.who_is\"] }".to_owned(),
+        ..Setup::default()
+    };
+    lab.run(
+        "verify_bare",
+        "CREATE FUNCTION who_is(asked text) RETURNS TABLE (tenant int) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+            AS 'SELECT tenant_id FROM public.customers WHERE email = asked'; GRANT EXECUTE ON FUNCTION who_is TO PUBLIC",
+    );
+    std::fs::write(&config, setup.text(lab, free_port())).unwrap();
+    let url = lab.owner("verify_bare").url();
+    let output = Command::new(program())
+        .args(["verify-isolation", "--as-a", &url, "--as-b", &url, "--tenant-a", "a", "--tenant-b", "b"])
+        .args([Path::new("--config"), &config, Path::new("--json"), &json])
+        .output()
+        .expect("pgwarden runs");
+    assert_eq!(output.status.code(), Some(1), "{}\n{}", text(&output.stdout), text(&output.stderr));
+    let found = leaks(&json);
+    for family in [
+        "list",
+        "by id",
+        "search",
+        "join",
+        "subquery",
+        "aggregate",
+        "error",
+        "plan time",
+        "insert",
+        "update",
+        "delete",
+        "upsert",
+        "copy",
+        "returning",
+        "cursor",
+        "prepared",
+        "function",
+        "explain",
+        "ddl",
+        "context",
+        "path",
+        "counts",
+        "null",
+        "server",
+        "channels",
+        "locks",
+        "nobody",
+    ] {
+        assert!(found.iter().any(|(it, _)| it == family), "{family} found nothing\n{}", text(&output.stdout));
+    }
+    for (family, wanted) in [("channels", 3), ("locks", 6)] {
+        assert_eq!(found.iter().filter(|(it, _)| it == family).count(), wanted, "{family}\n{}", text(&output.stdout));
+    }
+}

@@ -50,7 +50,7 @@ impl Run {
     }
 
     /// Runs the steps in a transaction, rolls it back, and judges the last answer; marks are looked for in all.
-    async fn attack(
+    pub(super) async fn attack(
         &mut self,
         template: &Template,
         steps: &[String],

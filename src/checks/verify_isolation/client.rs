@@ -146,6 +146,11 @@ impl Session {
         Ok(())
     }
 
+    /// What came by itself since the last answer.
+    pub fn heard(&self) -> Vec<String> {
+        std::mem::take(&mut *self.heard.lock())
+    }
+
     /// One Query message, which may hold several statements.
     pub async fn simple(&self, sql: &str) -> Answer {
         let result = tokio::time::timeout(STATEMENT_TIMEOUT, self.client.simple_query(sql)).await;
@@ -192,7 +197,7 @@ impl Session {
             Ok(Err(error)) => Answer::failed(&error),
             Err(_) => Answer::late(),
         };
-        answer.heard.append(&mut self.heard.lock());
+        answer.heard.append(&mut self.heard());
         answer
     }
 }

@@ -32,6 +32,14 @@ impl Connection {
         &self.config
     }
 
+    /// The same, by another user and database name, and without options.
+    #[must_use]
+    pub fn by(&self, user: &str, database: &str) -> Self {
+        let mut other = self.clone();
+        other.config.user(user).dbname(database).options("");
+        other
+    }
+
     /// The host name that a TLS handshake names, where there is one for certain.
     pub fn server_name(&self) -> Option<&str> {
         match (self.tls.mode(), self.config.get_hosts().first()) {

@@ -11,6 +11,7 @@
 //! | `{raise}` | a pattern that is an error (22025) where LIKE meets one of the other's values |
 //! | `{set}` | a column that may be set |
 //! | `{cols}`, `{vals}` | columns to insert but for the tenant column, and the other's row in them |
+//! | `{schema}`, `{bare}` | its schema, and its name alone |
 //! | `{bname}`, `{setting}` | the other tenant's name as a literal; the sealed setting |
 
 use super::judge::Expect::{self, NoRows, Own, OwnCount, Refused, Silent, Unmarked, Untouched, Zero};
@@ -197,6 +198,32 @@ pub const TABLE_ATTACKS: &[Template] = &[
     simple("context", &["/* tenant={bname} */ SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
     simple("context", &["SET LOCAL row_security = off", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
     simple("context", &["RESET ROLE", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
+    simple("context", &["RESET {setting}", "SELECT count(*) FROM {t}"], OwnCount),
+    simple("context", &["SET LOCAL {setting} = ''", "SELECT count(*) FROM {t}"], OwnCount),
+    simple("path", &["SET LOCAL search_path = pg_catalog", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
+    simple("path", &["SET LOCAL search_path = pg_temp, {schema}", "SELECT * FROM {bare} WHERE {col} = {b}"], NoRows),
+    simple(
+        "path",
+        &["SELECT set_config('search_path', '{schema}', true)", "SELECT * FROM {bare} WHERE {col} = {b}"],
+        NoRows,
+    ),
+    simple("counts", &["SELECT n_live_tup, n_tup_ins FROM pg_stat_user_tables WHERE relid = '{t}'::regclass"], Zero),
+    simple("counts", &["SELECT pg_table_size('{t}'::regclass), pg_total_relation_size('{t}'::regclass)"], Zero),
+];
+
+/// Further ones where rows without a tenant are nobody's.
+pub const NOBODYS_ROWS: &[Template] = &[
+    simple("null", &["SELECT * FROM {t} WHERE {col} IS NULL"], NoRows),
+    simple("null", &["INSERT INTO {t} ({cols}, {col}) VALUES ({vals}, NULL)"], Refused),
+];
+
+/// Further ones where they are everybody's: to read, and no more.
+pub const EVERYBODYS_ROWS: &[Template] = &[
+    simple("null", &["INSERT INTO {t} ({cols}, {col}) VALUES ({vals}, NULL)"], Refused),
+    simple("null", &["UPDATE {t} SET {col} = NULL"], Refused),
+    simple("null", &["UPDATE {t} SET {set} = {set} WHERE {col} IS NULL"], Untouched),
+    simple("null", &["DELETE FROM {t} WHERE {col} IS NULL"], Untouched),
+    simple("null", &["SELECT 1 FROM {t} WHERE {col} IS NULL FOR UPDATE"], NoRows),
 ];
 
 /// Further ones on a table that belongs through a foreign key: it has no tenant column to name.
@@ -219,6 +246,10 @@ pub const DATABASE_ATTACKS: &[Template] = &[
     simple("server", &["SELECT schema_to_xml('public', true, false, '')"], Refused),
     simple("server", &["CREATE FUNCTION pgwarden_attack() RETURNS int LANGUAGE sql AS 'SELECT 1'"], Refused),
     simple("server", &["SELECT pg_listening_channels()"], Refused),
+    simple("server", &["SELECT pg_notification_queue_usage()"], Refused),
+    simple("server", &["SELECT * FROM pg_locks"], Refused),
+    simple("server", &["SELECT lo_create(0)"], Refused),
+    simple("server", &["SELECT loid, data FROM pg_largeobject"], Refused),
     simple("server", &["SELECT pg_terminate_backend(0)"], Refused),
     simple("server", &["SELECT query FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query <> ''"], NoRows),
 ];
@@ -262,6 +293,8 @@ mod tests {
             "cursor",
             "prepared",
             "function",
+            "context",
+            "path",
         ];
         for family in promised {
             assert!(TABLE_ATTACKS.iter().any(|it| it.family == family), "{family}");

@@ -2,6 +2,7 @@
 //! what comes back. Every attack runs in a transaction that is rolled back; what is planted before is deleted after.
 
 mod attack;
+mod between;
 mod beyond;
 mod client;
 mod connection;
@@ -10,6 +11,7 @@ mod corpus;
 mod html;
 mod judge;
 mod marks;
+mod nobody;
 mod owner;
 mod plant;
 mod report;
@@ -26,7 +28,7 @@ pub use report::{Report, TableNote};
 
 use self::beyond::{BEYOND, IN_ONE_DATABASE};
 use self::client::{Answer, LOCK_TIMEOUT, Session};
-use self::corpus::{TABLE_ATTACKS, THROUGH_ATTACKS};
+use self::corpus::{EVERYBODYS_ROWS, NOBODYS_ROWS, TABLE_ATTACKS, THROUGH_ATTACKS};
 use self::marks::Marks;
 use self::plant::Planted;
 use self::suite::Block;
@@ -82,6 +84,8 @@ pub struct Input<'a> {
     pub tenants: (&'a Tenant, &'a Tenant),
     /// How each connects to the proxy.
     pub connections: (Connection, Connection),
+    /// How the attacker's login connects without naming a tenant, if it may.
+    pub nobody: Option<Connection>,
     /// What the attacker's role on the upstream may do with the other's tables, were the proxy not there.
     pub rights: Vec<Right>,
     /// What decides where rows with canaries can be planted; `None` where nothing is to be written.
@@ -107,6 +111,10 @@ pub async fn verify(
     let mut run = Run {
         a: connect("a", a).await?,
         b: connect("b", b).await?,
+        nobody: match &input.nobody {
+            Some(nobody) => Some(connect("a, naming none", nobody).await?),
+            None => None,
+        },
         marks: Marks::default(),
         held: Held::default(),
         report: Report::new(input.tenants.0.name.as_str(), input.tenants.1.name.as_str()),
@@ -159,6 +167,7 @@ fn describe(error: &tokio_postgres::Error) -> String {
 struct Run {
     a: Session,
     b: Session,
+    nobody: Option<Session>,
     marks: Marks,
     held: Held,
     report: Report,
@@ -193,13 +202,22 @@ impl Run {
             }
             if target.is_through {
                 self.attack_table(target, THROUGH_ATTACKS).await;
+            } else if shares {
+                let of_nobody = if target.null_is_shared { EVERYBODYS_ROWS } else { NOBODYS_ROWS };
+                self.attack_table(target, of_nobody).await;
             }
             if !shares && beyond::in_one_database(attacker, other) {
                 self.attack_table(target, IN_ONE_DATABASE).await;
             }
         }
+        if shares {
+            progress("as nobody", None);
+            self.as_nobody(&targets).await;
+        }
         progress("functions, settings, the server", None);
         self.attack_server(input.policies.0, attacker).await;
+        self.look_up(input.policies.0).await;
+        self.meet(input).await;
         self.compare_settings().await;
         progress("what is left in the middle of a batch", None);
         self.leave_unfinished(&input.connections.0, &targets, &before).await;

@@ -158,6 +158,8 @@ impl Target {
         let mut places = vec![
             ("{t}", quote_qualified(name)),
             ("{name}", name.name.replace('\'', "''")),
+            ("{bare}", quote_identifier(&name.name)),
+            ("{schema}", quote_identifier(&name.schema)),
             ("{bname}", quote_literal(tenant.name.as_str())),
             ("{setting}", setting.to_owned()),
         ];
