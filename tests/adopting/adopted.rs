@@ -76,21 +76,30 @@ impl Adopted {
 
     /// pgwarden with the configuration as it was written.
     pub fn serve(&self) -> Proxy {
+        self.serve_as(&self.text("pgwarden.toml"))
+    }
+
+    /// With another one.
+    pub fn serve_as(&self, config: &str) -> Proxy {
         let here = format!("password_file = \"{}/", self.directory.path().display());
-        let proxy = Proxy::launch(&self.text("pgwarden.toml").replace("password_file = \"", &here), self.port);
+        let proxy = Proxy::launch(&config.replace("password_file = \"", &here), self.port);
         proxy.wait_for("tenants", |it| it.log().contains("tenants read from their table"));
         proxy
     }
 
     /// A login, by the URL that stands in the file.
     pub fn login(&self, variable: &str, database: Option<&str>) -> Session {
+        self.endpoint(variable, database).connect()
+    }
+
+    pub fn endpoint(&self, variable: &str, database: Option<&str>) -> Endpoint {
         let text = self.text("pgwarden.logins");
         let line = text.lines().find_map(|it| it.strip_prefix(&format!("{variable}="))).unwrap();
         let (user, rest) = line.strip_prefix("postgres://").unwrap().split_once(':').unwrap();
         let (password, rest) = rest.split_once('@').unwrap();
         let (address, own) = rest.split_once('/').unwrap();
         assert_eq!(address, format!("127.0.0.1:{}", self.port));
-        Endpoint::new(self.port, user, password, database.unwrap_or(own)).connect()
+        Endpoint::new(self.port, user, password, database.unwrap_or(own))
     }
 
     pub fn tenant(&self, name: &str) -> Session {

@@ -7,6 +7,7 @@ mod explain;
 mod guide;
 mod import;
 mod init;
+mod road;
 mod tenants;
 
 use std::fs;

@@ -40,8 +40,8 @@ INSERT INTO accounts (name, subdomain, plan_id) VALUES ('Acme Inc.', 'acme', 2),
 INSERT INTO users (account_id, email) VALUES (1, 'ann@acme.test'), (2, 'gil@globex.test');
 INSERT INTO projects (account_id, owner_id, name, slug, country_code) VALUES (1, 1, 'Anvils', 'anvils', 'DE'), (2, 2, 'Gadgets', 'gadgets', 'FR');
 INSERT INTO tasks (account_id, project_id, title) VALUES (1, 1, 'forge'), (2, 2, 'ship'), (2, 2, 'bill');
-INSERT INTO comments (user_id, task_id, body) VALUES (1, 1, 'hot'), (2, 2, 'soon');
+INSERT INTO comments (user_id, task_id, body) VALUES (1, 1, 'hot'), (2, 2, 'as soon as it is dry');
 INSERT INTO reactions (comment_id, emoji) VALUES (1, 'fire'), (2, 'clock');
-INSERT INTO tags (account_id, name) VALUES (1, 'iron'), (2, 'tin');
+INSERT INTO tags (account_id, name) VALUES (1, 'iron'), (2, 'tinplate and pewter');
 INSERT INTO projects_tags VALUES (1, 1), (2, 2);
 INSERT INTO announcements (title) VALUES ('hello');
