@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use super::{ConfigArgs, conclude, print, runtime};
 use crate::catalog::LoadError;
+use crate::checks::tenants::written_by_tenants;
 use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Layout, Role, Upstream};
 use crate::guard::TableRule;
@@ -127,6 +128,15 @@ async fn check_upstream(config: &Config, upstream: &Upstream, said: &mut String)
             NoteLevel::Warning => "warning",
         };
         eprintln!("{level}: upstream \"{}\": {note}", upstream.name);
+    }
+    if !tenants.is_empty() {
+        for table in written_by_tenants(config, upstream, &policy) {
+            eprintln!(
+                "warning: upstream \"{}\": tenants may write {table}, from which [tenants_from] has its tenants: \"{table}\" = {{ write = false }} \
+                 in [tenancy.tables] keeps one from taking another's name",
+                upstream.name
+            );
+        }
     }
     let guarded = policy.tables.values().filter(|r| matches!(r, TableRule::Tenant(_))).count();
     let of_layout = |wanted: fn(&Layout) -> bool| tenants.iter().filter(|t| wanted(&t.layout)).count();

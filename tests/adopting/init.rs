@@ -32,7 +32,7 @@ fn a_database_as_rails_makes_it() {
     let text = app.text("pgwarden.toml");
     for line in [
         "column = \"account_id\"",
-        "\"public.accounts\" = { column = \"id\" }",
+        "\"public.accounts\" = { column = \"id\", write = false }",
         "\"public.comments\" = { through = \"task_id\" }",
         "\"public.reactions\" = { through = \"comment_id\" }",
         "\"public.projects_tags\" = { through = \"project_id\" }",
@@ -108,7 +108,7 @@ fn a_database_as_django_makes_it() {
     let text = app.text("pgwarden.toml");
     for line in [
         "column = \"organization_id\"",
-        "\"public.tenants_organization\" = { column = \"id\" }",
+        "\"public.tenants_organization\" = { column = \"id\", write = false }",
         "\"public.accounts_user_groups\" = { through = \"user_id\" }",
         "\"public.django_admin_log\" = { through = \"user_id\" }",
         "\"public.billing_invoiceline\" = { through = \"invoice_id\" }",
@@ -152,7 +152,7 @@ fn a_database_as_prisma_makes_it() {
     let text = app.text("pgwarden.toml");
     for line in [
         "column = \"organizationId\"",
-        "\"public.Organization\" = { column = \"id\" }",
+        "\"public.Organization\" = { column = \"id\", write = false }",
         "\"public.Task\" = { through = \"projectId\" }",
         "\"public.TaskComment\" = { through = \"taskId\" }",
         "\"public._LabelToTask\" = { through = \"A\" }",
@@ -228,7 +228,7 @@ fn what_cannot_be_done_is_said() {
     app.init(&["--tenant-column", "shelf_id"]).says(0, &[]);
     assert!(app.text("pgwarden.toml").contains("[tenancy.pattern]\nkey = \"{name}\""));
     app.init(&["--force", "--tenant-column", "batch_id"]).says(0, &[]);
-    assert!(app.text("pgwarden.toml").contains("\"public.batches\" = { column = \"id\" }"));
+    assert!(app.text("pgwarden.toml").contains("\"public.batches\" = { column = \"id\", write = false }"));
     let out = |url: &str| app.pgwarden(&["init", "--out", "x.toml", "--url", url]);
     let port = Lab::general().cluster.port();
     out(&format!("postgres://{}@127.0.0.1:{port}/nonesuch", Cluster::SUPERUSER)).says(1, &["3D000", "psql -l"]);

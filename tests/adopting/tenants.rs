@@ -42,6 +42,25 @@ fn what_a_table_of_tenants_makes_wrong_is_found() {
     }
 }
 
+/// By the tenant column alone, or by a line of its own: who may write the tenants' table is told of it.
+#[test]
+fn tenants_that_write_the_table_of_tenants_are_told_of() {
+    for (database, tenancy, is_told) in [
+        ("adopt_written", "", true),
+        ("adopt_written_list", "tables = { \"public.tenants\" = { null = \"shared\" } }", true),
+        ("adopt_read", "tables = { \"public.tenants\" = { write = false } }", false),
+    ] {
+        let query = table("SELECT name, org_id AS key FROM tenants");
+        let bench = bench(database, &format!("shared_tables = [\"public.orgs\"]\n{tenancy}"), &query);
+        let tenants =
+            "CREATE TABLE tenants (org_id int PRIMARY KEY, name text NOT NULL); INSERT INTO tenants VALUES (1, 'acme')";
+        Lab::general().run(database, tenants);
+        let ran = bench.run(&["check", "--connect"], "");
+        ran.says(0, &["1 tenants"]);
+        assert_eq!(ran.err.matches("tenants may write public.tenants").count(), usize::from(is_told), "{ran:#?}");
+    }
+}
+
 #[test]
 fn what_a_pattern_of_tenants_makes_wrong_is_found() {
     let pattern = "[tenancy.pattern]\nkey = \"{name}\"";

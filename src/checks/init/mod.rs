@@ -39,6 +39,9 @@ pub enum Rule {
         /// Which of the tenant's keys.
         key: Option<String>,
     },
+    /// The tenants' own table, which says who is one: `{ column = "id", write = false }`, or without `column` where it has the
+    /// tenant column.
+    Tenants(Option<String>),
     /// `{ through = "order_id" }`
     Through(String),
     /// In `shared_tables`.

@@ -34,15 +34,15 @@ pub(super) fn guess(schema: &Schema<'_>, facts: &Facts, choice: &Choice) -> BTre
 /// Whether its rows are tenants'.
 pub(super) fn is_tenants(guess: &Guess) -> bool {
     match guess.rule {
-        Rule::ByColumn | Rule::Column { .. } | Rule::Through(_) => true,
+        Rule::ByColumn | Rule::Column { .. } | Rule::Tenants(_) | Rule::Through(_) => true,
         Rule::Shared | Rule::Open(_) | Rule::Refused => false,
     }
 }
 
 /// What its own columns, its name and its foreign keys to the tenants' table say.
 fn own(schema: &Schema<'_>, facts: &Facts, choice: &Choice, table: &Relation) -> Option<Guess> {
-    if let Some((root, key)) = choice.root.as_ref().filter(|(root, _)| *root == table.name) {
-        return Some(of_root(table, root, key, choice));
+    if let Some((_, key)) = choice.root.as_ref().filter(|(root, _)| *root == table.name) {
+        return Some(of_root(key, choice));
     }
     if table.column(&choice.column).is_some() {
         return Some(by_column(schema, facts, choice, table));
@@ -87,34 +87,17 @@ fn by_key(table: &Relation, key: &Key<'_>, root: &QualifiedName, root_key: &str)
     }
 }
 
-/// Columns by which a tenant's row says what it may: what it should not say of itself.
-const PRIVILEGES: [&str; 8] = ["plan", "tier", "suspended", "trial", "limit", "quota", "stripe", "credits"];
-
-/// The tenants' own table.
-fn of_root(table: &Relation, root: &QualifiedName, key: &str, choice: &Choice) -> Guess {
-    let rule = match key == choice.column {
-        true => Rule::ByColumn,
-        false => Rule::Column { column: key.to_owned(), key: None },
-    };
-    let privileges: Vec<&str> = table
-        .columns
-        .iter()
-        .map(|it| it.name.as_str())
-        .filter(|name| names::words(name).iter().any(|word| PRIVILEGES.contains(&word.as_str())))
-        .collect();
-    let why = format!("the tenants themselves: {} leads here, and {key} is the tenant's key", choice.column);
-    match privileges.as_slice() {
-        [] => Guess::sure(rule, why),
-        some => {
-            let some = listed(some.iter().copied());
-            let more = if rule == Rule::ByColumn {
-                format!("\"{root}\" = {{ write = false }}")
-            } else {
-                "write = false beside it".to_owned()
-            };
-            Guess::look(rule, format!("{why}. A tenant may change its own row, {some} included: {more} forbids it"))
-        }
-    }
+/// The tenants' own table. Who writes it decides who is a tenant, by which name, and what it may.
+fn of_root(key: &str, choice: &Choice) -> Guess {
+    let rule = Rule::Tenants((key != choice.column).then(|| key.to_owned()));
+    Guess::sure(
+        rule,
+        format!(
+            "the tenants themselves: {} leads here, and {key} is the tenant's key. A tenant reads its own row and does not write it, or \
+             it could take another name; what the app changes in it, it changes by an operator's login",
+            choice.column
+        ),
+    )
 }
 
 fn by_column(schema: &Schema<'_>, facts: &Facts, choice: &Choice, table: &Relation) -> Guess {

@@ -69,7 +69,7 @@ pub(super) fn query(
         .values()
         .filter_map(|guess| match &guess.rule {
             Rule::Column { key, .. } => key.as_deref(),
-            Rule::ByColumn | Rule::Through(_) | Rule::Shared | Rule::Open(_) | Rule::Refused => None,
+            Rule::ByColumn | Rule::Tenants(_) | Rule::Through(_) | Rule::Shared | Rule::Open(_) | Rule::Refused => None,
         })
         .collect();
     let pairs: Vec<String> =

@@ -18,6 +18,7 @@ fn rule(plan: &Plan, table: &str) -> String {
         Rule::ByColumn => "by column".to_owned(),
         Rule::Column { column, key: None } => column.clone(),
         Rule::Column { column, key: Some(key) } => format!("{column}/{key}"),
+        Rule::Tenants(column) => format!("tenants {}", column.as_deref().unwrap_or("by column")),
         Rule::Through(column) => format!("> {column}"),
         Rule::Shared => "shared".to_owned(),
         Rule::Open(access) => access.as_str().to_owned(),
@@ -116,7 +117,7 @@ fn tables_and_whose_they_are() {
     ]);
     let plan = plan(&catalog, &facts(&catalog, 3));
     for (table, expected) in [
-        ("orgs", "id?"),
+        ("orgs", "tenants id"),
         ("plans", "shared"),
         ("users", "by column"),
         ("items", "> order_id"),

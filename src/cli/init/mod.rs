@@ -182,7 +182,7 @@ fn summary(plan: &Plan, files: &Files, upstream: &Upstream, out: &Path) -> Strin
         plan.choice.column,
         plan.choice.why,
         count(|it| matches!(it, Rule::ByColumn)),
-        count(|it| matches!(it, Rule::Column { .. })),
+        count(|it| matches!(it, Rule::Column { .. } | Rule::Tenants(_))),
         count(|it| matches!(it, Rule::Through(_))),
         count(|it| matches!(it, Rule::Shared | Rule::Open(_))),
         count(|it| matches!(it, Rule::Refused)),

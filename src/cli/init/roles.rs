@@ -29,6 +29,7 @@ impl Roles {
 
 /// What a role may do on a relation.
 const ROWS: &str = "SELECT, INSERT, UPDATE, DELETE";
+const ROWS_OF_TENANTS: &str = "SELECT, UPDATE";
 
 /// The file.
 pub(super) fn sql(made: &Made<'_>, roles: &Roles) -> String {
@@ -93,7 +94,7 @@ impl Script<'_> {
         for schema in &schemas {
             writeln!(self.out, "GRANT USAGE ON SCHEMA {} TO {role};", quote_identifier(schema))?;
         }
-        for wanted in [ROWS, "SELECT", "SELECT, INSERT"] {
+        for wanted in [ROWS, ROWS_OF_TENANTS, "SELECT", "SELECT, INSERT"] {
             let names = plan.relations.iter().filter(|(name, guess)| {
                 catalog.relations.get(name).and_then(|it| rights(it, &guess.rule)) == Some(wanted)
             });
@@ -228,6 +229,8 @@ fn rights(relation: &Relation, rule: &Rule) -> Option<&'static str> {
         Rule::ByColumn | Rule::Column { .. } | Rule::Through(_) | Rule::Shared | Rule::Open(Access::Read) => {
             Some("SELECT")
         }
+        // Its own row is locked, and triggers count in it.
+        Rule::Tenants(_) => Some(ROWS_OF_TENANTS),
         Rule::Open(Access::Insert) => Some("SELECT, INSERT"),
         Rule::Open(Access::Write) => Some(ROWS),
         Rule::Refused => None,

@@ -223,6 +223,8 @@ fn entry(name: &QualifiedName, rule: &Rule) -> Option<String> {
     let value = match rule {
         Rule::Column { column, key: None } => format!("column = {}", Quoted(column)),
         Rule::Column { column, key: Some(key) } => format!("column = {}, key = {}", Quoted(column), Quoted(key)),
+        Rule::Tenants(Some(column)) => format!("column = {}, write = false", Quoted(column)),
+        Rule::Tenants(None) => "write = false".to_owned(),
         Rule::Through(column) => format!("through = {}", Quoted(column)),
         Rule::Open(access) => format!("access = \"{}\"", access.as_str()),
         Rule::ByColumn | Rule::Shared | Rule::Refused => return None,
@@ -237,7 +239,7 @@ pub(super) fn spoken(rule: &Rule) -> String {
         Rule::Open(access) => format!("Open it to all tenants (access = \"{}\")", access.as_str()),
         Rule::Column { column, .. } => format!("Is each of its rows the tenant's that {column} says"),
         Rule::Through(column) => format!("Is each of its rows the tenant's that {column} leads to"),
-        Rule::ByColumn | Rule::Refused => "Is that so".to_owned(),
+        Rule::ByColumn | Rule::Tenants(_) | Rule::Refused => "Is that so".to_owned(),
     }
 }
 

@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::{Context, Upstreams};
-use crate::base::NamePattern;
+use crate::base::{Access, NamePattern};
 use crate::config::auth_query::AuthQuery;
 use crate::config::model::{
-    Address, GlobalPool, Layout, Listen, Login, LoginAuth, Role, Source, Tenancy, Tenant, TenantsFrom, TokenConfig,
-    Upstream,
+    Address, GlobalPool, Layout, Listen, Login, LoginAuth, Role, Source, TableOverride, Tenancy, Tenant, TenantsFrom,
+    TokenConfig, Upstream,
 };
 use crate::config::quota::QuotaConfig;
 use crate::config::section::At;
+use crate::sql::names_of_select;
 
 /// The sections as read.
 pub(super) struct Found<'f> {
@@ -43,6 +44,7 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     tokens_that_bind(context, found);
     observed_logins(context, found);
     tables_in_a_tenants_hands(context, found);
+    tenants_that_write_tenants(context, found);
 }
 
 /// A tenant with a database of its own may do there what it likes.
@@ -63,6 +65,31 @@ fn tables_in_a_tenants_hands(context: &Context<'_>, found: &Found<'_>) {
                     format!("keep it in another database: upstream = \"...\" in [{section}]"),
                 );
             }
+        }
+    }
+}
+
+/// Who writes what tenants come from decides who is a tenant, and where it lives.
+fn tenants_that_write_tenants(context: &Context<'_>, found: &Found<'_>) {
+    let Some(names) = found.tenants_from.and_then(|from| names_of_select(&from.query).ok()) else { return };
+    for (table, rule) in &found.tenancy.tables {
+        let access = match rule {
+            TableOverride::Tenant { access, .. } | TableOverride::Through { access, .. } => *access,
+            TableOverride::Shared(access) => *access,
+        };
+        let named = names
+            .relations
+            .iter()
+            .any(|it| it.name == table.name && it.schema.as_ref().is_none_or(|schema| *schema == table.schema));
+        if named && access != Access::Read {
+            context.findings.warning(
+                &(0..0),
+                format!("tenants may write {table}, from which [tenants_from] has its tenants: one that changes its name there, or where it lives, can put others out"),
+                match rule {
+                    TableOverride::Shared(_) => "access = \"read\" in [tenancy.tables]",
+                    TableOverride::Tenant { .. } | TableOverride::Through { .. } => "write = false in [tenancy.tables]",
+                },
+            );
         }
     }
 }

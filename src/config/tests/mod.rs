@@ -185,7 +185,7 @@ fn admin_roles_and_how_tenants_are_written() {
 }
 
 #[test]
-fn the_table_of_tenants_is_in_no_tenants_database() {
+fn tenants_do_not_write_what_tenants_come_from() {
     let own = BASE.replacen(
         "key = 1",
         "layout = \"database\"\nupstream = { url = \"postgres://app@127.0.0.1:5432/app\" }",
@@ -193,6 +193,15 @@ fn the_table_of_tenants_is_in_no_tenants_database() {
     );
     let error = only_error(&format!("{own}[tenants_from]\nquery = \"SELECT name FROM orgs\"\n"));
     assert!(error.contains("[tenants_from] looks for tenants in the database of tenant \"acme\""), "{error}");
+    let warned = |rule: &str| {
+        let text = format!(
+            "{BASE}[tenancy.tables]\n\"public.orgs\" = {rule}\n[tenants_from]\nquery = \"SELECT slug AS name, id AS key FROM public.orgs\"\n"
+        );
+        let warnings = parse_text(&text).unwrap().warnings;
+        warnings.iter().any(|it| it.to_string().contains("tenants may write public.orgs"))
+    };
+    assert!(warned("{ column = \"id\" }") && warned("{ access = \"write\" }"));
+    assert!(!warned("{ column = \"id\", write = false }") && !warned("{ access = \"read\" }"));
 }
 
 #[test]
