@@ -21,4 +21,5 @@ INSERT INTO invoices (org_id, number, total_cents) SELECT o.id, 'R-' || n, 1000 
 INSERT INTO invoice_lines (invoice_id, label, amount_cents) SELECT i.id, 'Seats', i.total_cents FROM invoices i;
 INSERT INTO webhooks (org_id, url, secret) SELECT id, 'https://' || slug || '.example/hook', md5(slug) FROM orgs;
 INSERT INTO jobs (kind, arguments) SELECT 'send_invoice', jsonb_build_object('invoice', id) FROM invoices;
+RESET ROLE;
 ANALYZE;
