@@ -1,5 +1,6 @@
 //! SQL as text: Postgres's own grammar behind one door, quoting, fingerprints for logs. Knows no policy.
 
+mod copy;
 mod fingerprint;
 mod limits;
 mod names;
@@ -8,6 +9,7 @@ mod positions;
 mod quote;
 pub(crate) mod walk;
 
+pub use copy::copy_back;
 pub use fingerprint::{fingerprint, normalized};
 pub use limits::StatementLimits;
 pub use names::{Named, QueryNames, names_of_select};

@@ -7,7 +7,7 @@ use super::{CONSOLE, console, psql};
 use crate::support::lab::Lab;
 use crate::support::message;
 use crate::support::proxy::{Proxy, Setup, program};
-use crate::support::session::{Endpoint, Session};
+use crate::support::session::{CopyIn, Endpoint, Session};
 
 const WATCHED: &str = "\n[[login]]\nname = \"watched\"\npassword = \"watched_pw\"\nrole = \"observed\"\ntenants = [\"a\", \"b\", \"sa\"]\n";
 
@@ -128,6 +128,45 @@ fn rows_of_prepared_statements_are_looked_at() {
     assert!(observed(&proxy, "public.orders").is_empty());
     assert_eq!(run(&mut app, 2), 15);
     assert_eq!(observed(&proxy, "public.orders"), ["1 foreign_tenant a"]);
+}
+
+/// Streams of COPY, both ways and in each format: they pass as they are, and rows of others in them are told of.
+#[test]
+fn rows_of_copy_are_looked_at() {
+    let proxy = start("op_observed_copy");
+    let mut app = Endpoint { user: "watched@a".to_owned(), ..proxy.login("watched") }.connect();
+    let none: [&str; 0] = [];
+    let rows = |app: &mut Session, sql: &str, data: &[u8]| {
+        app.copy_in = CopyIn::Data(data.to_vec());
+        app.simple(sql).ok().tags.join(",")
+    };
+    let text = "COPY customers (tenant_id, email, name) FROM STDIN";
+    assert_eq!(rows(&mut app, text, b"1\tone@x.test\tn\n1\ttwo@x.test\tn\n"), "COPY 2");
+    assert_eq!(observed(&proxy, "COPY"), none);
+    assert_eq!(
+        rows(&mut app, text, b"1\tthree@x.test\tn\n2\tfour@x.test\tn\n2\tfive@x.test\tn\n"),
+        "COPY 3",
+        "nothing is enforced"
+    );
+    assert_eq!(observed(&proxy, "COPY"), ["1 foreign_tenant a"], "once for a stream");
+    let csv = "COPY public.customers (email, tenant_id, name) FROM STDIN WITH (FORMAT csv, HEADER)";
+    assert_eq!(rows(&mut app, csv, b"email,tenant_id,name\nsix@x.test,1,n\n"), "COPY 1");
+    assert_eq!(observed(&proxy, "COPY").concat(), "1 foreign_tenant a");
+    assert_eq!(rows(&mut app, csv, b"email,tenant_id,name\n\"seven@x.test\",3,\"a\nb\"\n"), "COPY 1");
+    assert_eq!(observed(&proxy, "COPY").concat(), "2 foreign_tenant a");
+    // Without the column there is nothing to tell them by.
+    app.simple("COPY customers (id, email) TO STDOUT").ok();
+    app.simple("COPY (SELECT * FROM customers WHERE tenant_id = 1) TO STDOUT").ok();
+    assert_eq!(observed(&proxy, "public.customers"), none);
+    for (sql, count) in [
+        ("COPY customers TO STDOUT", 1),
+        ("COPY public.customers (email, tenant_id) TO STDOUT WITH (FORMAT csv, HEADER)", 2),
+        ("COPY customers (email, tenant_id, name) TO STDOUT WITH (FORMAT binary)", 3),
+    ] {
+        let reply = app.simple(sql).ok();
+        assert!(!reply.copy_out.is_empty() && reply.tags == ["COPY 31"], "{sql}: {}", reply.text());
+        assert_eq!(observed(&proxy, "public.customers").concat(), format!("{count} foreign_tenant a"), "{sql}");
+    }
 }
 
 /// Beside an observed login all others are guarded, also for the same texts, and get no server connection after it.

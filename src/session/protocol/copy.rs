@@ -48,6 +48,7 @@ pub(super) enum CopyStream {
 impl Session {
     /// The server has asked for a COPY stream.
     pub(super) fn begin_copy_in(&mut self) {
+        self.observe_copy(true);
         let rewriter = self.head_guarded().map(|(guarded, statement)| rewriter(guarded, statement));
         match rewriter {
             None | Some(Ok(None)) => self.copy.stream = CopyStream::Forward,
@@ -79,6 +80,7 @@ impl Session {
             return Err(Wait::Input);
         }
         let count = input.len().min(self.copy.part.left);
+        self.observe_copy_in(input.get(..count).unwrap_or_default());
         let part = input.get(..count).unwrap_or_default();
         self.copy.part.left -= count;
         if self.copy.part.forwards {
@@ -167,7 +169,7 @@ impl Session {
 }
 
 /// The rewriter for the stream of a COPY that runs now, if it needs one.
-fn rewriter(guarded: &Guarded, statement: usize) -> Result<Option<CopyRewriter>, Refusal> {
+pub(super) fn rewriter(guarded: &Guarded, statement: usize) -> Result<Option<CopyRewriter>, Refusal> {
     let plans = guarded.plans();
     if plans.iter().all(|plan| plan.copy_in.is_none()) {
         return Ok(None);

@@ -26,6 +26,7 @@ mod metering;
 mod moving;
 mod not_ready;
 mod observation;
+mod observed_copy;
 mod observed_rows;
 mod offload;
 mod outline;

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use super::observed_copy::ObservedCopy;
 use super::observed_rows::ObservedRows;
 use super::offload::LONG_TEXT;
 use super::outline::no_tenant;
@@ -44,12 +45,14 @@ pub struct Observation {
     bound: Option<ObservedTenant>,
     named: Named,
     pub(super) rows: ObservedRows,
+    /// The COPY stream that passes.
+    pub(super) copy: Option<ObservedCopy>,
 }
 
 impl Observation {
     /// Of a session that acts for this tenant, or names tenants as it goes.
     pub fn new(bound: Option<ObservedTenant>, find: FindTenant) -> Self {
-        Self { find, bound, named: Named::default(), rows: ObservedRows::default() }
+        Self { find, bound, named: Named::default(), rows: ObservedRows::default(), copy: None }
     }
 
     /// Whom statements are for now.

@@ -219,7 +219,7 @@ impl ObservedRows {
 }
 
 /// What the guard would not refuse, but keep from the client.
-fn foreign_rows(table: &str, known: bool) -> Refusal {
+pub(super) fn foreign_rows(table: &str, known: bool) -> Refusal {
     let message = if known { "rows of another tenant were read" } else { "rows of several tenants were read" };
     Refusal::new(RefusalKind::ForeignTenant, SqlState::INSUFFICIENT_PRIVILEGE, message)
         .hint("With the guard, the statement gives the tenant's own rows only.")

@@ -55,7 +55,10 @@ impl Session {
                 self.stats.copies(tag);
                 self.begin_copy_in();
             }
-            Step::CopyOut => self.stats.copies(tag),
+            Step::CopyOut => {
+                self.stats.copies(tag);
+                self.observe_copy(false);
+            }
             Step::Part | Step::Last => {}
         }
         if forwards {

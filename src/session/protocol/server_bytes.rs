@@ -136,6 +136,7 @@ impl Session {
         }
         let passed = input.get(..bytes).unwrap_or_default();
         self.observe_rows(passed);
+        self.observe_copy_out(passed);
         self.client.out.extend_from_slice(passed);
         self.stats.rows(rows, bytes);
         self.spend(messages, bytes as u64);
