@@ -14,7 +14,7 @@ use crate::sql::quote_literal;
 pub async fn views(client: &Client, schema: &Schema, policy: &Policy) -> Result<Vec<Finding>, Error> {
     // Whoever reads it now must be able to read what it reads.
     let sql = format!(
-        "SELECT DISTINCT v.oid::regclass::text AS object, v.relkind = 'v' AS view, \
+        "SELECT DISTINCT v.oid::regclass::text AS object, v.oid::text AS oid, v.relkind = 'v' AS view, \
                 coalesce('security_invoker=true' = ANY (v.reloptions) OR 'security_invoker=on' = ANY (v.reloptions), false) AS invoker, \
                 NOT EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite w JOIN pg_catalog.pg_depend u ON u.objid = w.oid AND u.classid = 'pg_catalog.pg_rewrite'::regclass \
                                 JOIN pg_catalog.pg_class b ON b.oid = u.refobjid AND u.refclassid = 'pg_catalog.pg_class'::regclass AND b.oid <> v.oid \
@@ -29,25 +29,42 @@ pub async fn views(client: &Client, schema: &Schema, policy: &Policy) -> Result<
     );
     // Before 15, views know no such option.
     let is_known = policy.catalog.server_version_num >= 150_000;
-    schema.findings(client, &sql, |line| (!line.is("invoker")).then(|| view(line, is_known))).await
+    schema.findings(client, &sql, |line| (!line.is("invoker")).then(|| view(line, policy, is_known))).await
 }
 
-fn view(line: &Line<'_>, is_known: bool) -> Finding {
+fn view(line: &Line<'_>, policy: &Policy, is_known: bool) -> Finding {
     let (object, view) = (line.text("object"), line.is("view"));
+    let mut relations = policy.tables.keys().filter_map(|name| policy.catalog.relations.get(name));
+    let is_listed = relations.any(|it| it.oid.to_string() == line.text("oid"));
     let finding = Finding::new(
         Severity::Medium,
         if view { "view-bypasses" } else { "materialized-view" },
         &object,
         format!("{} tenant tables", if view { "reads, with its owner's rights," } else { "holds rows of" }),
-        "row-level security does not bind it; pgwarden refuses it unless it shows the tenant column and is listed",
+        if is_listed {
+            "row-level security does not bind it; the tenant's predicate on its tenant column does, and nothing inside it"
+        } else {
+            "row-level security does not bind it; pgwarden refuses it unless it shows the tenant column and is listed"
+        },
     );
     if !view {
-        let advice =
-            format!("list {object} in [tenancy.tables] if it holds the tenant column; keep it from tenants otherwise");
-        return finding.advice(advice);
+        return finding.advice(match is_listed {
+            true => format!(
+                "make sure that each row of {object} comes from rows of the tenant that its tenant column names"
+            ),
+            false => format!(
+                "list {object} in [tenancy.tables] if it holds the tenant column; keep it from tenants otherwise"
+            ),
+        });
     }
-    let listed =
-        "tenants are refused it until it is listed in [tenancy.tables], which it can be if it shows the tenant column";
+    let listed = match is_listed {
+        true => {
+            "until then, make sure that each of its rows comes from rows of the tenant that its tenant column names"
+        }
+        false => {
+            "tenants are refused it until it is listed in [tenancy.tables], which it can be if it shows the tenant column"
+        }
+    };
     if is_known && line.is("readable") {
         finding.sql([format!("ALTER VIEW {object} SET (security_invoker = true);")]).advice(listed)
     } else if is_known {

@@ -25,7 +25,8 @@ pub async fn unique_keys(client: &Client, schema: &Schema) -> Result<Vec<Finding
                                    WHERE pg_catalog.pg_get_indexdef(u.indexrelid, o, true) = pg_catalog.pg_get_indexdef(i.indexrelid, k, true)))) AS has_twin \
                FROM t JOIN pg_catalog.pg_index i ON i.indrelid = t.oid JOIN pg_catalog.pg_class c ON c.oid = t.oid \
                JOIN pg_catalog.pg_attribute ta ON ta.attrelid = t.oid AND ta.attname = t.col \
-               WHERE (i.indisunique OR i.indisexclusion) AND ta.attnum <> ALL (i.indkey::int2[])";
+               WHERE (i.indisunique OR i.indisexclusion) AND ta.attnum <> ALL (i.indkey::int2[]) \
+                 AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhrelid = i.indexrelid)";
     schema.findings(client, sql, |line| Some(unique_key(line))).await
 }
 

@@ -120,7 +120,8 @@ pub async fn indexes(client: &Client, schema: &Schema) -> Result<Vec<Finding>, E
     let sql = "SELECT t.oid::regclass::text AS object, pg_catalog.quote_ident(t.col) AS col, c.relkind = 'p' AS partitioned FROM t \
                JOIN pg_catalog.pg_class c ON c.oid = t.oid \
                JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attname = t.col \
-               WHERE NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid AND i.indisvalid AND i.indkey[0] = a.attnum)";
+               WHERE NOT c.relispartition \
+                 AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_index i WHERE i.indrelid = t.oid AND i.indisvalid AND i.indkey[0] = a.attnum)";
     let finding = |object: String, column: String, partitioned: bool| {
         let finding = Finding::new(
             Severity::Low,
