@@ -178,6 +178,39 @@ fn a_database_as_prisma_makes_it() {
     acme.simple("INSERT INTO \"_LabelToTask\" VALUES ('cllabb', 'cltska')").refused("23503");
 }
 
+/// Partitions are served by their own names, too; what belongs to a tenant by a key of several columns is nobody's to share.
+#[test]
+fn partitions_and_keys_of_several_columns() {
+    let schema = "CREATE TABLE teams (id int PRIMARY KEY, slug text NOT NULL UNIQUE); INSERT INTO teams VALUES (1, 'acme'), (2, 'globex');
+        CREATE TABLE orders (id int, team_id int NOT NULL REFERENCES teams, at date NOT NULL, note text, PRIMARY KEY (id, at)) PARTITION BY RANGE (at);
+        CREATE TABLE orders_old PARTITION OF orders FOR VALUES FROM (MINVALUE) TO ('2024-01-01');
+        CREATE TABLE orders_new PARTITION OF orders DEFAULT;
+        INSERT INTO orders VALUES (1, 1, '2023-01-01', 'an order of acme of old'), (2, 2, '2023-01-01', 'an order of globex of old'), (3, 2, '2025-01-01', 'a new one');
+        CREATE TABLE lines (id int PRIMARY KEY, order_id int NOT NULL, order_at date NOT NULL, FOREIGN KEY (order_id, order_at) REFERENCES orders);
+        CREATE TABLE line_notes (line_id int REFERENCES lines, note text); INSERT INTO lines VALUES (1, 1, '2023-01-01'); INSERT INTO line_notes VALUES (1, 'x')";
+    let app = Adopted::new("init_parts", schema);
+    warned(&app.adopt(), &["lines", "line_notes"]);
+    let text = app.text("pgwarden.toml");
+    for (table, parent) in [("lines", "orders"), ("line_notes", "lines")] {
+        let refused = format!("DECIDE: public.{table} is refused: it belongs to public.{parent}, by a way");
+        assert!(text.contains(&refused) && !text.contains(&format!("\"public.{table}\"")), "{table}: {text}");
+    }
+    let _proxy = app.serve();
+    assert_eq!(column(&mut app.tenant("globex"), "SELECT note FROM orders_old"), "an order of globex of old");
+    // One index on the whole serves its parts.
+    let found = app.pgwarden(&["doctor", "--fail-on", "never"]);
+    assert!(found.out.contains("CREATE INDEX ON orders (team_id)") && !found.out.contains("orders_old"), "{found:#?}");
+    let urls = ["acme", "globex"].map(|tenant| app.endpoint("DATABASE_URL", Some(tenant)).url());
+    let verify = || app.pgwarden(&["verify-isolation", "--as-a", &urls[0], "--as-b", &urls[1]]);
+    verify().says(0, &["public.orders_old"]);
+    // As where only the whole was granted.
+    Lab::general().run("init_parts", "REVOKE ALL ON orders_old FROM pgwarden_init_parts_tenants");
+    verify().says(
+        0,
+        &["note: public.orders_old was not attacked", "permission denied for table orders_old", "public.orders_new"],
+    );
+}
+
 #[test]
 fn files_that_are_there_stand() {
     let app = Adopted::new(

@@ -22,9 +22,13 @@ pub(super) fn guess(schema: &Schema<'_>, facts: &Facts, choice: &Choice) -> BTre
         }
     }
     through(schema, &tables, &mut found);
+    let leading = leading(&tables, &found);
     for table in &tables {
         if !found.contains_key(&table.oid) {
-            let guess = rest(schema, facts, &tables, &found, table);
+            let guess = match leading.get(&table.oid) {
+                Some(parent) => by_several(parent),
+                None => rest(schema, facts, &tables, &found, table),
+            };
             found.insert(table.oid, guess);
         }
     }
@@ -213,6 +217,37 @@ fn reaching<'c>(
     open
 }
 
+/// Tables that keys lead away from to a tenant's table, of whatever columns: each with the table that its key leads to.
+fn leading<'c>(tables: &[&'c Relation], found: &HashMap<Oid, Guess>) -> HashMap<Oid, &'c Relation> {
+    let names: HashMap<Oid, &Relation> = tables.iter().map(|it| (it.oid, *it)).collect();
+    let mut leading: HashMap<Oid, &Relation> = HashMap::new();
+    loop {
+        let before = leading.len();
+        for table in tables.iter().filter(|it| !found.contains_key(&it.oid)) {
+            let leads = |parent: &Oid| found.get(parent).is_some_and(is_tenants) || leading.contains_key(parent);
+            let parent = table.foreign_keys.iter().map(|key| key.parent).find(|it| *it != table.oid && leads(it));
+            if let Some(parent) = parent.and_then(|it| names.get(&it)) {
+                leading.insert(table.oid, parent);
+            }
+        }
+        if leading.len() == before {
+            return leading;
+        }
+    }
+}
+
+/// One that `through` is not for: its key has several columns, or leads to such a table.
+fn by_several(parent: &Relation) -> Guess {
+    Guess::open(
+        None,
+        format!(
+            "it belongs to {}, by a way that pgwarden does not go (a key of several columns, inheritance, or more than {MAX_STEPS} \
+             steps): add the tenant column to it",
+            parent.name
+        ),
+    )
+}
+
 fn is_optional(table: &Relation, key: &Key<'_>) -> bool {
     table.column(key.column).is_none_or(|it| !it.not_null)
 }
@@ -240,6 +275,19 @@ fn leads(table: &Relation, key: &Key<'_>, keys: &[Key<'_>]) -> Guess {
     }
 }
 
+/// A column that is called after a table, as a foreign key to it would be.
+fn sounding<'c>(
+    table: &'c Relation,
+    others: impl Iterator<Item = &'c &'c Relation> + Clone,
+) -> Option<(&'c str, &'c Relation)> {
+    let is_reference =
+        |name: &str| names::words(name).last().is_some_and(|it| matches!(it.as_str(), "id" | "uuid" | "guid"));
+    table.columns.iter().map(|it| it.name.as_str()).filter(|it| is_reference(it)).find_map(|column| {
+        let parent = others.clone().find(|it| it.oid != table.oid && names::may_be_table_of(&it.name.name, column));
+        parent.map(|it| (column, *it))
+    })
+}
+
 /// Tables that no foreign key leads away from to a tenant.
 fn rest(
     schema: &Schema<'_>,
@@ -263,6 +311,16 @@ fn rest(
         );
     }
     let is_tenants = |oid: &Oid| found.get(oid).is_some_and(is_tenants);
+    if let Some((column, parent)) = sounding(table, tables.iter().filter(|it| is_tenants(&it.oid))) {
+        return Guess::open(
+            None,
+            format!(
+                "its {column} sounds as if it led to {}, and no foreign key says so: with one, {{ through = \"{column}\" }}; else add the \
+                 tenant column to it",
+                parent.name
+            ),
+        );
+    }
     let users =
         tables.iter().filter(|it| is_tenants(&it.oid) && it.foreign_keys.iter().any(|key| key.parent == table.oid));
     let users = listed(users.map(|it| it.name.name.as_str()));

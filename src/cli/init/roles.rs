@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 
 use super::secrets::verifier;
 use super::write::{Made, remark_with};
-use crate::base::{Access, QualifiedName, Secret};
+use crate::base::{Access, Oid, QualifiedName, Secret};
 use crate::catalog::Relation;
 use crate::checks::init::{Certainty, Guess, Owner, Rule};
 use crate::sql::{quote_identifier, quote_literal, quote_qualified};
@@ -98,7 +98,10 @@ impl Script<'_> {
             let names = plan.relations.iter().filter(|(name, guess)| {
                 catalog.relations.get(name).and_then(|it| rights(it, &guess.rule)) == Some(wanted)
             });
-            let names: Vec<String> = names.map(|(name, _)| quote_qualified(name)).collect();
+            let mut names: Vec<String> = names.map(|(name, _)| quote_qualified(name)).collect();
+            if wanted == ROWS {
+                names.extend(self.parts().map(|it| quote_qualified(&it.name)));
+            }
             if !names.is_empty() {
                 writeln!(self.out, "GRANT {wanted} ON\n    {}\n    TO {role};", names.join(",\n    "))?;
             }
@@ -132,6 +135,31 @@ impl Script<'_> {
             }
         }
         writeln!(self.out)
+    }
+
+    /// Partitions and inheritance children of tenants' tables: they are served by their own names, too.
+    fn parts(&self) -> impl Iterator<Item = &Relation> {
+        let Made { plan, catalog, .. } = self.made;
+        let mut whole: BTreeSet<Oid> = plan
+            .relations
+            .iter()
+            .filter_map(|(name, guess)| catalog.relations.get(name).filter(|it| rights(it, &guess.rule) == Some(ROWS)))
+            .map(|it| it.oid)
+            .collect();
+        let mut parts: BTreeMap<&QualifiedName, &Relation> = BTreeMap::new();
+        let is_part = |it: &&Relation, whole: &BTreeSet<Oid>| {
+            !it.parents.is_empty() && it.parents.iter().all(|it| whole.contains(it))
+        };
+        loop {
+            let before = parts.len();
+            for part in catalog.relations.values().filter(|it| is_part(it, &whole)).collect::<Vec<_>>() {
+                whole.insert(part.oid);
+                parts.insert(&part.name, part);
+            }
+            if parts.len() == before {
+                return parts.into_values();
+            }
+        }
     }
 
     /// Rights on what is marked in the configuration, for when it is decided.

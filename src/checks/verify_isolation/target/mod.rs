@@ -19,6 +19,8 @@ use crate::sql::{quote_identifier, quote_literal, quote_qualified};
 
 /// Rows of the other tenant that attacks and marks are made from.
 const SAMPLE: usize = 20;
+/// Insufficient privilege.
+const DENIED: &str = "42501";
 /// Rows of the attacker that are read to know which values are its own as well.
 const OWN_SAMPLE: usize = 5_000;
 
@@ -309,9 +311,11 @@ async fn own_answer(session: &Session, table: &QualifiedName, sql: &str) -> Resu
     let answer = session.simple(sql).await;
     match &answer.error {
         None => Ok(answer),
-        Some(error) => {
-            Err(VerifyError::Blind { table: table.to_string(), error: format!("{} ({})", error.message, error.code) })
-        }
+        Some(error) => Err(VerifyError::Blind {
+            table: table.to_string(),
+            error: format!("{} ({})", error.message, error.code),
+            denied: error.code == DENIED,
+        }),
     }
 }
 
