@@ -215,10 +215,12 @@ impl App {
         }
         let ran = app.pgwarden(&arguments);
         let leaks = leaks(&json, &ran);
-        let place = format!("{} {at} run {run}", self.database);
+        let state = if at.is_empty() { "as it should be" } else { at };
+        let place = format!("{}, {state}, run {run}", self.database);
         let wanted: Vec<(&str, String)> = match at {
             "" => {
                 assert!(ran.code == Some(0) && leaks.is_empty(), "{place}: {leaks:?}\n{ran:#?}");
+                eprintln!("{place}: no leak");
                 return;
             }
             "view" => vec![("function", "functions".to_owned())],
@@ -228,6 +230,7 @@ impl App {
             }
         };
         assert_eq!(ran.code, Some(1), "{place}: {ran:#?}");
+        eprintln!("{place}: {} leaks", leaks.len());
         for (family, target) in wanted {
             assert!(
                 leaks.contains(&(family.to_owned(), target.clone())),
