@@ -26,6 +26,12 @@ pub(super) const MARK_OF_ALL: &str = "pgw*";
 /// Stands in a tree for a hash that is known only once a plan is bound to a tenant.
 const UNBOUND: &str = "~";
 
+/// What the key of an advisory lock is a hash of, in the schema layout, before so many numbers. In the shared layout, where a
+/// tenant's key stands before it, nothing ends so.
+pub(super) fn lock_space(schema: &str, numbers: usize) -> String {
+    format!("{SCHEMA_SPACE}{schema}:{}:", numbers + 2)
+}
+
 /// What a name of a client's stands for on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChannelName {

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::beyond::in_one_database;
 use super::client::Session;
 use super::judge::Verdict;
 use super::{Input, Run};
-use crate::config::Layout;
 use crate::guard::{ChannelName, ChannelSpace};
 
 /// How long a session waits for its own notification.
@@ -46,19 +44,11 @@ impl Run {
             let who = if to_other { "tenant b listens" } else { "tenant a listens, tenant b:" };
             self.report.add("server", "channels", &format!("{who} LISTEN {channel}; {statement}"), verdict);
         }
-        self.lock(input).await;
+        self.lock().await;
     }
 
     /// Takes locks of the same numbers.
-    async fn lock(&mut self, input: &Input<'_>) {
-        let (one, other) = input.tenants;
-        let schemas = [one, other].iter().all(|it| matches!(it.layout, Layout::Schema { .. }));
-        if schemas && in_one_database(one, other) {
-            self.report
-                .notes
-                .push("advisory locks of tenants with schemas in one database are of one space".to_owned());
-            return;
-        }
+    async fn lock(&mut self) {
         for (at, (take, attempt)) in (std::process::id() * 10..).zip(LOCKS) {
             // What is left of another run, or of the try before, is none of this one's.
             let [take, attempt] = [take, attempt].map(|it| it.replace("{n}", &at.to_string()));

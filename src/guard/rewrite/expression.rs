@@ -263,7 +263,7 @@ impl Rewriter<'_> {
         if functions::is_notify(funcname) && self.owns_channels() {
             return self.notify(call);
         }
-        match functions::lock_call(funcname).filter(|_| self.guarding()) {
+        match functions::lock_call(funcname).filter(|_| self.owns_locks()) {
             Some(which) => self.lock(call, which),
             None => Ok(()),
         }

@@ -9,7 +9,7 @@ use crate::base::{Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::dispatch::{Gated, Sent};
 use crate::guard::plan::{Piece, Plan, StatementKind};
-use crate::guard::verify::{verify, verify_own_channels, verify_own_names};
+use crate::guard::verify::{verify, verify_own_channels, verify_own_locks, verify_own_names};
 use crate::guard::witness;
 use crate::sql::parse;
 use crate::sql::parse::Statement;
@@ -54,6 +54,7 @@ pub(super) fn plan(
     {
         verify_own_names(policy, tree)?;
         verify_own_channels(own, tree)?;
+        verify_own_locks(own, tree)?;
     }
     if guarding {
         witness::hear(policy, &mut plan)?;

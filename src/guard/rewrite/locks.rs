@@ -10,8 +10,9 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{FuncCall, Node, SelectStmt, SetOperation, TypeName};
 
 use super::{Rewriter, tree, unsupported};
-use crate::base::Refusal;
 use crate::base::oid::TEXT;
+use crate::base::{Mode, Refusal};
+use crate::guard::channels::lock_space;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::functions::LockCall;
 use crate::guard::{Effect, TenantSlot};
@@ -64,14 +65,21 @@ impl Rewriter<'_> {
         if call.func_variadic || planted(Fault::LockKeys) {
             return Ok(());
         }
-        let (tag, numbers) = match call.args.as_slice() {
-            [_] => (":1:", ["int8send"].as_slice()),
-            [_, _] => (":2:", ["int4send", "int4send"].as_slice()),
+        let numbers = match call.args.as_slice() {
+            [_] => ["int8send"].as_slice(),
+            [_, _] => ["int4send", "int4send"].as_slice(),
             // There is no such function.
             _ => return Ok(()),
         };
-        let slot = self.slot_for(TenantSlot { key: None, type_oid: TEXT, type_name: "pg_catalog.text".into() })?;
-        let space = tree::system_operator(tree::param(self.param_number(slot)), "||", tree::text(tag));
+        let space = match self.mode {
+            Mode::Schema(own) => tree::text(&lock_space(own, numbers.len())),
+            Mode::Shared | Mode::Database | Mode::Operator => {
+                let tag = if numbers.len() == 1 { ":1:" } else { ":2:" };
+                let slot =
+                    self.slot_for(TenantSlot { key: None, type_oid: TEXT, type_name: "pg_catalog.text".into() })?;
+                tree::system_operator(tree::param(self.param_number(slot)), "||", tree::text(tag))
+            }
+        };
         let mut bytes = system("convert_to", vec![space, tree::text("UTF8")]);
         for (number, send) in std::mem::take(&mut call.args).into_iter().zip(numbers) {
             bytes = tree::system_operator(bytes, "||", system(send, vec![number]));
@@ -86,6 +94,11 @@ impl Rewriter<'_> {
             self.locks = self.locks.saturating_add(1);
         }
         Ok(())
+    }
+
+    /// Whether advisory locks are each tenant's own: where tenants share a database.
+    pub(super) fn owns_locks(&self) -> bool {
+        matches!(self.mode, Mode::Shared | Mode::Schema(_))
     }
 
     /// The statement takes as many locks as it has calls.

@@ -135,7 +135,7 @@ fn is_hash(name: &NodeEnum, is_space: &dyn Fn(&NodeEnum) -> bool) -> bool {
     prefixed && space.is_some_and(is_space)
 }
 
-fn is_text(value: &NodeEnum, text: &str) -> bool {
+pub(super) fn is_text(value: &NodeEnum, text: &str) -> bool {
     match value {
         NodeEnum::AConst(AConst { val: Some(a_const::Val::Sval(Name { sval })), .. }) => sval == text,
         _ => false,

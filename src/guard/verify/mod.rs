@@ -33,6 +33,7 @@ use pg_query::protobuf::{RangeVar, RawStmt};
 
 pub(crate) use self::channels::verify_own_channels;
 pub(crate) use self::common::verify_own_names;
+pub(crate) use self::locks::verify_own_locks;
 use self::predicate::Predicates;
 use self::scope::Scope;
 use self::survey::Survey;

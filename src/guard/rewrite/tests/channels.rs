@@ -33,6 +33,16 @@ fn statements_name_the_tenants_channel() {
 }
 
 #[test]
+fn locks_are_each_schemas_own() {
+    let of = |schema: &str, sql: &str| bound(&Mode::Schema(schema.into()), sql);
+    let one = of("t_a", "SELECT pg_try_advisory_lock(7)");
+    assert!(one.contains("convert_to('schema:t_a:3:', 'UTF8')") && one.contains("int8send(7)"), "{one}");
+    assert_eq!(of("t_b", "SELECT pg_try_advisory_lock(7)"), one.replace("t_a", "t_b"));
+    let two = of("t_a", "SELECT pg_advisory_xact_lock(5, 3), pg_advisory_unlock(4)");
+    assert!(two.contains("'schema:t_a:4:'") && two.contains("'schema:t_a:3:'"), "{two}");
+}
+
+#[test]
 fn a_computed_name_is_hashed_by_the_server() {
     let sql = text(&plan("SELECT pg_notify($1, 'x')").unwrap());
     let expected = "SELECT pg_notify(CASE WHEN pg_catalog.octet_length($1::pg_catalog.text) OPERATOR(pg_catalog.>) 63 \

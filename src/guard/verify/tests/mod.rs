@@ -556,3 +556,24 @@ fn tables_that_belong_through_a_foreign_key() {
         assert!(check(sql).is_err(), "{sql}");
     }
 }
+
+#[test]
+fn locks_of_a_schema_are_its_own() {
+    let passes = |sql: &str| {
+        let limits = crate::sql::StatementLimits::default();
+        let statements = crate::sql::parse::parse(sql, &limits, 150_000).unwrap();
+        crate::guard::verify::verify_own_locks("t_a", &statements[0].tree).is_ok()
+    };
+    let key = |space: &str| {
+        format!(
+            "SELECT pg_advisory_lock(CAST(CAST('x' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(\
+             pg_catalog.convert_to('{space}', 'UTF8') OPERATOR(pg_catalog.||) pg_catalog.int8send(1)), 1, 8), 'hex') \
+             AS pg_catalog.bit(64)) AS pg_catalog.int8))"
+        )
+    };
+    assert!(passes(&key("schema:t_a:3:")) && passes("SELECT pg_advisory_unlock_all()"));
+    for wrong in [&key("schema:t_b:3:"), &key("schema:t_a:4:"), &key("t_a"), "SELECT pg_advisory_unlock(1)"] {
+        assert!(!passes(wrong), "{wrong}");
+    }
+    assert!(!passes("SELECT * FROM orders WHERE pg_catalog.pg_try_advisory_xact_lock(1, id)"));
+}
