@@ -1,6 +1,6 @@
-//! Text as configurations, URLs and terminals take it, for subcommands that make it.
+//! Text as configurations and terminals take it, for subcommands that make it.
 
-use std::fmt::{self, Display, Write as _};
+use std::fmt::{self, Display};
 
 /// Text as TOML writes it.
 pub(super) struct Quoted<'a>(pub &'a str);
@@ -22,19 +22,6 @@ pub(super) fn shown(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Percent-encoding for a part of a URL.
-pub(super) fn percent(text: &str) -> String {
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
 }
 
 #[cfg(test)]

@@ -27,3 +27,5 @@ pub use measure::{COLUMNS, MEASURES, Measure, PeriodLength, writers_of};
 pub use model::*;
 pub use quota::*;
 pub use tenant_settings::{Amount, TenantSetting, TenantValues};
+pub use url::{percent, socket_parts, tls_word, url_of};
+pub use values::parse_duration;

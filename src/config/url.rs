@@ -1,8 +1,10 @@
 //! `postgres://user:password@host:port/database?sslmode=...`, as libpq reads it, one host only.
 
-use std::path::PathBuf;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
 
-use super::model::{Address, TlsMode};
+use super::model::{Address, TlsMode, Upstream};
+use crate::base::Secret;
 
 /// The port of a Postgres server when none is given.
 const DEFAULT_PORT: u16 = 5432;
@@ -133,6 +135,60 @@ pub(super) fn parse_tls_mode(text: &str) -> Option<TlsMode> {
         "verify-full" => Some(TlsMode::VerifyFull),
         _ => None,
     }
+}
+
+/// The value of `sslmode` for a mode.
+pub fn tls_word(mode: TlsMode) -> &'static str {
+    match mode {
+        TlsMode::Disable => "disable",
+        TlsMode::Prefer => "prefer",
+        TlsMode::Require => "require",
+        TlsMode::VerifyCa => "verify-ca",
+        TlsMode::VerifyFull => "verify-full",
+    }
+}
+
+/// The URL of an upstream's database for a role, with further parameters (`options=...`), encoded already.
+pub fn url_of(upstream: &Upstream, role: &str, password: Option<&Secret>, more: &[String]) -> String {
+    let (role, database) = (percent(role), percent(&upstream.database));
+    let password = password.map(|it| format!(":{}", percent(it.expose()))).unwrap_or_default();
+    let (place, mut options) = match &upstream.address {
+        Address::Tcp { host, port } if host.contains(':') => (format!("[{host}]:{port}"), Vec::new()),
+        Address::Tcp { host, port } => (format!("{}:{port}", percent(host)), Vec::new()),
+        Address::Unix(socket) => {
+            let (directory, port) = socket_parts(socket);
+            (format!(":{port}"), vec![format!("host={}", percent(&directory))])
+        }
+    };
+    if upstream.tls.mode != TlsMode::Prefer {
+        options.push(format!("sslmode={}", tls_word(upstream.tls.mode)));
+    }
+    if let Some(path) = &upstream.tls.root_cert {
+        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        options.push(format!("sslrootcert={}", percent(&path.to_string_lossy())));
+    }
+    options.extend_from_slice(more);
+    let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
+    format!("postgres://{role}{password}@{place}/{database}{options}")
+}
+
+/// Directory and port of a Unix socket.
+pub fn socket_parts(socket: &Path) -> (String, String) {
+    let port = socket.extension().unwrap_or_default().to_string_lossy().into_owned();
+    (socket.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned(), port)
+}
+
+/// Percent-encoding for a part of a URL.
+pub fn percent(text: &str) -> String {
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
 }
 
 fn decode(text: &str) -> Result<String, String> {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::QualifiedName;
 
 /// `"250ms"`, `"30s"`, `"5min"`, `"2h"`, `"1d"`: Postgres's own units.
-pub(super) fn parse_duration(text: &str) -> Option<Duration> {
+pub fn parse_duration(text: &str) -> Option<Duration> {
     let (number, unit) = split_unit(text)?;
     let millis = match unit {
         "ms" => 1,

@@ -6,7 +6,8 @@ use super::ini::{Ini, Words};
 use super::keys::{DATABASE, Fate, SETTINGS, USER, fate};
 use crate::auth::ScramVerifier;
 use crate::base::is_tenant_name;
-use crate::cli::text::{Quoted, percent};
+use crate::cli::text::Quoted;
+use crate::config::percent;
 
 /// What was made, and what somebody must look at.
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ use super::{Progress, print, runtime};
 use crate::base::QualifiedName;
 use crate::catalog::{self, Catalog, LoadError};
 use crate::checks::init::{Certainty, Choice, Facts, Plan, Rule, Wanted, choose, decide, read};
-use crate::config::{Upstream, parse};
+use crate::config::{Upstream, parse, url_of};
 use crate::control::{self, ControlError};
 use crate::sql::quote_literal;
 use ask::Questions;
@@ -188,7 +188,7 @@ fn summary(plan: &Plan, files: &Files, upstream: &Upstream, out: &Path) -> Strin
         count(|it| matches!(it, Rule::Refused)),
         out.display(),
         files.names().join(", "),
-        write::url(upstream, &upstream.user),
+        url_of(upstream, &upstream.user, None, &[]),
         files.sql.display(),
         out.display(),
         out.display(),

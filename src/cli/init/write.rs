@@ -10,8 +10,8 @@ use super::secrets::{Secrets, verifier};
 use crate::base::{QualifiedName, Secret};
 use crate::catalog::Catalog;
 use crate::checks::init::{Certainty, Facts, Guess, Plan, Rule, Tenants};
-use crate::cli::text::{Quoted, percent};
-use crate::config::{Address, TlsMode, Upstream};
+use crate::cli::text::Quoted;
+use crate::config::{Upstream, percent, url_of};
 
 /// Remarks are broken into lines of about this length.
 const WIDTH: usize = 118;
@@ -84,7 +84,7 @@ impl Made<'_> {
     }
 
     fn upstream_section(&self, out: &mut String, name: &str, role: &str, password: &Path, rest: &str) -> fmt::Result {
-        let url = url(self.upstream, role);
+        let url = url_of(self.upstream, role, None, &[]);
         let password = file_name(password);
         writeln!(out, "[upstream.{name}]\nurl = {}\npassword_file = {}\n{rest}", Quoted(&url), Quoted(&password))
     }
@@ -271,34 +271,6 @@ pub(super) fn remark_with(out: &mut String, sign: &str, text: &str) {
 
 fn remark(out: &mut String, text: &str) {
     remark_with(out, "#", text);
-}
-
-/// The database's URL for a role, without a password.
-pub(super) fn url(upstream: &Upstream, role: &str) -> String {
-    let (role, database) = (percent(role), percent(&upstream.database));
-    let (place, mut options) = match &upstream.address {
-        Address::Tcp { host, port } if host.contains(':') => (format!("[{host}]:{port}"), Vec::new()),
-        Address::Tcp { host, port } => (format!("{}:{port}", percent(host)), Vec::new()),
-        Address::Unix(socket) => {
-            let port = socket.extension().unwrap_or_default().to_string_lossy().into_owned();
-            let directory = socket.parent().unwrap_or(Path::new("/")).to_string_lossy().into_owned();
-            (format!(":{port}"), vec![format!("host={}", percent(&directory))])
-        }
-    };
-    let mode = match upstream.tls.mode {
-        TlsMode::Prefer => None,
-        TlsMode::Disable => Some("disable"),
-        TlsMode::Require => Some("require"),
-        TlsMode::VerifyCa => Some("verify-ca"),
-        TlsMode::VerifyFull => Some("verify-full"),
-    };
-    options.extend(mode.map(|it| format!("sslmode={it}")));
-    if let Some(path) = &upstream.tls.root_cert {
-        let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        options.push(format!("sslrootcert={}", percent(&path.to_string_lossy())));
-    }
-    let options = if options.is_empty() { String::new() } else { format!("?{}", options.join("&")) };
-    format!("postgres://{role}@{place}/{database}{options}")
 }
 
 #[cfg(test)]
