@@ -3,7 +3,7 @@
 use deadpool_postgres::ClientWrapper;
 use tokio::time::timeout;
 use tokio_postgres::tls::NoTlsStream;
-use tokio_postgres::{Client, Connection, NoTls};
+use tokio_postgres::{CancelToken, Client, Connection, NoTls};
 
 use super::error::ControlError;
 use crate::config::Upstream;
@@ -29,6 +29,19 @@ pub(super) async fn open(
     timeout(upstream.connect_timeout, dial(upstream, application_name))
         .await
         .map_err(|_| ControlError::Timeout(upstream.connect_timeout))?
+}
+
+/// Asks the server to cancel what a connection to this upstream is doing.
+///
+/// # Errors
+/// As [`ControlError`] says. Whether anything was cancelled is not told.
+pub async fn cancel(upstream: &Upstream, token: &CancelToken) -> Result<(), ControlError> {
+    let cancelled = async {
+        let stream = open_stream(&ServerTarget::new(upstream)?, Keepalive::default()).await?;
+        // TLS, if there is any, is on already.
+        Ok(token.cancel_query_raw(stream, NoTls).await?)
+    };
+    timeout(upstream.connect_timeout, cancelled).await.map_err(|_| ControlError::Timeout(upstream.connect_timeout))?
 }
 
 async fn dial(

@@ -9,7 +9,7 @@ mod pool;
 #[cfg(test)]
 mod tests;
 
-pub use connection::connect;
+pub use connection::{cancel, connect};
 pub use error::ControlError;
 pub use listening::{Listening, hear, listen, listen_to};
 pub use notifications::{Joining, Listener, Notifications};
