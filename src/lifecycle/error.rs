@@ -56,6 +56,16 @@ pub enum LifecycleError {
         /// What the system says.
         error: std::io::Error,
     },
+    /// A migration.
+    #[error("{file}{}: {error}", .line.map(|line| format!(", line {line}")).unwrap_or_default())]
+    Migration {
+        /// Which.
+        file: String,
+        /// Where in it, if the server says.
+        line: Option<usize>,
+        /// Why.
+        error: Box<LifecycleError>,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -98,6 +108,7 @@ impl LifecycleError {
     pub fn code(&self) -> Option<&SqlState> {
         match self {
             Self::Server { error: ControlError::Postgres(error), .. } => error.code(),
+            Self::Migration { error, .. } => error.code(),
             _ => None,
         }
     }
@@ -120,6 +131,18 @@ impl LifecycleError {
             Self::Interrupted => "run it again: it finishes what was begun, or finds nothing begun",
             Self::Refused { hint, .. } => hint,
             Self::Server { .. } => return self.code().and_then(hint_of),
+            Self::Migration { error, .. } => match self.code() {
+                Some(code) if *code == SqlState::ACTIVE_SQL_TRANSACTION => {
+                    "a file whose first line is -- pgwarden: no-transaction is run without a transaction"
+                }
+                Some(code) if *code == SqlState::INSUFFICIENT_PRIVILEGE => {
+                    "it ran with the rights of who owns the place: that role needs the right, or say --role"
+                }
+                Some(code) if *code == SqlState::LOCK_NOT_AVAILABLE => {
+                    "somebody held a lock each time: try again later, or with more --retries or a longer --lock-timeout"
+                }
+                _ => return error.hint(),
+            },
             Self::Tenants(_) | Self::Catalog { .. } | Self::File { .. } => return None,
         };
         Some(hint.to_owned())

@@ -29,6 +29,8 @@ pub enum Verb {
     Import,
     /// Its data is deleted.
     Delete,
+    /// Its definitions are changed.
+    Migrate,
 }
 
 impl Verb {
@@ -41,6 +43,7 @@ impl Verb {
             Self::Export => "export",
             Self::Import => "import",
             Self::Delete => "delete",
+            Self::Migrate => "migrate",
         }
     }
 }
@@ -149,21 +152,31 @@ impl Operation {
     /// # Errors
     /// How it ended, or the server's.
     pub async fn end(self, outcome: Result<Json, LifecycleError>) -> Result<Json, LifecycleError> {
-        let (state, result, error) = match &outcome {
-            Ok(result) => ("done", Some(result.to_string()), None),
-            Err(error) => ("failed", None, Some(error.to_string())),
+        let (result, error) = match &outcome {
+            Ok(result) => (Some(result), None),
+            Err(error) => (None, Some(error.to_string())),
         };
-        audit::tenant_operation(&self.tenant, self.verb.as_str(), &self.by, result.as_deref(), error.as_deref());
+        let recorded = self.record_end(result, error.as_deref()).await;
+        // Of two errors the first says more.
+        let result = outcome?;
+        recorded?;
+        Ok(result)
+    }
+
+    /// Records its end: what came of it, and why it failed if it did.
+    ///
+    /// # Errors
+    /// The server's.
+    pub async fn record_end(self, result: Option<&Json>, error: Option<&str>) -> Result<(), LifecycleError> {
+        let state = if error.is_none() { "done" } else { "failed" };
+        let result = result.map(Json::to_string);
+        audit::tenant_operation(&self.tenant, self.verb.as_str(), &self.by, result.as_deref(), error);
         let update = format!(
             "UPDATE {} SET state = $2, ended_at = pg_catalog.clock_timestamp(), result = COALESCE($3::text::jsonb, result), error = $4 \
              WHERE id OPERATOR(pg_catalog.=) $1",
             self.table
         );
-        let recorded = self.admin.rows(&update, &[&self.id, &state, &result, &error]).await;
-        // Of two errors the first says more.
-        let result = outcome?;
-        recorded?;
-        Ok(result)
+        self.admin.rows(&update, &[&self.id, &state, &result, &error]).await.map(drop)
     }
 }
 
