@@ -12,6 +12,7 @@ mod hash_password;
 mod import_pgbouncer;
 mod init;
 mod man;
+mod migrate;
 mod progress;
 mod rls;
 mod serve;
@@ -78,6 +79,8 @@ pub enum Command {
     ImportPgbouncer(import_pgbouncer::ImportArgs),
     /// The life of a tenant: make, list, show, suspend, export, import, delete
     Tenant(Box<tenant::TenantArgs>),
+    /// Migrations in the schema or database of every tenant, or in shared tables: files, or any tool
+    Migrate(Box<migrate::MigrateArgs>),
     /// What each tenant has used, from the usage table: for people, or as CSV or JSON for billing
     Usage(usage::UsageArgs),
     /// Turn a password into what the configuration stores for a login
@@ -104,6 +107,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::DdlTrigger => print(crate::catalog::DDL_TRIGGER.as_bytes()),
         Command::ImportPgbouncer(args) => import_pgbouncer::run(&args),
         Command::Tenant(args) => tenant::run(&args),
+        Command::Migrate(args) => migrate::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),

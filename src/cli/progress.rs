@@ -31,6 +31,11 @@ impl Progress {
         self.0.set_message(what.into());
     }
 
+    /// Prints something that stays, beside the line.
+    pub fn beside(&self, print: impl FnOnce()) {
+        self.0.suspend(print);
+    }
+
     /// What is done now, and where it is counted, how much of it is done: as a bar.
     pub fn counted(&self, what: &str, done: Option<(usize, usize)>) {
         let template = match done {

@@ -1,8 +1,9 @@
-//! The life of a tenant: made, shown, suspended, copied out and in, deleted.
+//! The life of a tenant: made, shown, suspended, migrated, copied out and in, deleted.
 //!
 //! Each operation stands by itself, for the command line and for others: a lock on the tenant (of the database's, so that a killed
 //! process leaves it free), a record in the table of operations, and nothing half done that a second run does not finish or undo.
-//! It connects as `[upstream.*.admin]`, never as the pool's role.
+//! It connects as `[upstream.*.admin]`, not as the pool's role; but what runs in places of tenants' own, where tenants may have made
+//! things, runs with the rights of those places' owners ([`migrate`]).
 
 mod admin;
 mod book;
@@ -12,6 +13,7 @@ mod delete;
 mod error;
 mod export;
 mod import;
+pub mod migrate;
 mod operations;
 mod plain;
 mod rows;
@@ -92,12 +94,20 @@ impl Lifecycle {
         Ok((policy, notes))
     }
 
+    /// The configuration with a tenant that is not in it yet.
+    fn with(&self, tenant: &Tenant) -> Config {
+        let mut tenants = self.config.tenants.clone();
+        tenants.push(Arc::new(tenant.clone()));
+        Config { tenants, ..self.config.clone() }
+    }
+
     /// Tables that pgwarden keeps for itself.
     fn tables_of_pgwarden(&self) -> Vec<QualifiedName> {
         let tenants = self.home.tenants.iter().map(|(table, _)| table.clone());
+        let migrations = QualifiedName::new("public", migrate::TABLE);
         let usage = self.config.quota.iter().flat_map(|quota| [quota.table.clone(), writers_of(&quota.table)]);
         let gates = self.home.gates.iter().flat_map(|it| it.clone().all());
-        tenants.chain([self.home.operations.clone()]).chain(usage).chain(gates).collect()
+        tenants.chain([self.home.operations.clone(), migrations]).chain(usage).chain(gates).collect()
     }
 
     /// A listed tenant as it is now: another command may have changed it before this one had its lock.

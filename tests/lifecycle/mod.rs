@@ -1,9 +1,10 @@
-//! The life of a tenant: made, shown, suspended, copied out and in, deleted, on a real Postgres.
+//! The life of a tenant: made, shown, suspended, migrated, copied out and in, deleted, on a real Postgres.
 
 mod create;
 mod delete;
 mod export;
 mod gate;
+mod migrate;
 mod show;
 
 use std::process::{Command, Output};
@@ -101,8 +102,13 @@ impl Stage {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
+        self.pgwarden("tenant", arguments)
+    }
+
+    /// A subcommand.
+    fn pgwarden(&self, subcommand: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new(program());
-        command.arg("tenant").arg("--config").arg(self.directory.path().join("pgwarden.toml")).args(arguments);
+        command.arg(subcommand).arg("--config").arg(self.directory.path().join("pgwarden.toml")).args(arguments);
         command.env_remove("RUST_LOG").env("USER", "the_tester").env_remove("SUDO_USER");
         command
     }

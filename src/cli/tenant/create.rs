@@ -36,6 +36,9 @@ pub(super) struct CreateArgs {
     /// A schema or database of the same server that it begins as a copy of
     #[arg(long, value_name = "NAME")]
     template: Option<String>,
+    /// Apply the migrations of a directory in its new schema or database, those that its template does not have
+    #[arg(long, value_name = "DIRECTORY")]
+    migrations: Option<std::path::PathBuf>,
     /// What is there already (schema, database, rows with the key) is this tenant's
     #[arg(long)]
     adopt: bool,
@@ -82,6 +85,7 @@ impl CreateArgs {
             role,
             database: self.database.clone(),
             template: self.template.clone(),
+            migrations: self.migrations.clone(),
             adopt: self.adopt,
             dry_run: self.dry_run,
         }

@@ -1,7 +1,7 @@
 //! `pgwarden tenant`
 
 mod create;
-mod print;
+pub(super) mod print;
 
 use std::process::ExitCode;
 
@@ -193,23 +193,26 @@ pub(super) fn run(args: &TenantArgs) -> ExitCode {
     });
     match outcome {
         Ok((text, well)) => conclude(text, well),
-        Err(error) => {
-            eprintln!("pgwarden: {error}");
-            if let Some(hint) = error.hint() {
-                eprintln!("  hint: {hint}");
-            }
-            ExitCode::FAILURE
-        }
+        Err(error) => failed(&error),
     }
 }
 
-fn fail(error: &dyn std::fmt::Display) -> ExitCode {
+/// Says why it did not go well, and what to do.
+pub(super) fn failed(error: &LifecycleError) -> ExitCode {
+    eprintln!("pgwarden: {error}");
+    if let Some(hint) = error.hint() {
+        eprintln!("  hint: {hint}");
+    }
+    ExitCode::FAILURE
+}
+
+pub(super) fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("pgwarden: {error}");
     ExitCode::FAILURE
 }
 
 /// Audit events go to their file. Where they stand in a proxy's log, the table of operations tells the same.
-fn audit(config: &LogConfig) -> Result<(), observe::InitError> {
+pub(super) fn audit(config: &LogConfig) -> Result<(), observe::InitError> {
     match &config.audit {
         AuditSink::Log => Ok(()),
         AuditSink::File(_) => observe::init(&LogConfig { level: "off".to_owned(), ..config.clone() }),
@@ -254,7 +257,7 @@ async fn done(args: &TenantArgs, config: Config) -> Result<(String, bool), Lifec
 }
 
 /// Who runs this.
-fn user() -> String {
+pub(super) fn user() -> String {
     let name = ["SUDO_USER", "USER", "LOGNAME"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|it| !it.is_empty()));
@@ -262,6 +265,6 @@ fn user() -> String {
 }
 
 /// A JSON value with a line's end.
-fn pretty(value: &Json) -> String {
+pub(super) fn pretty(value: &Json) -> String {
     format!("{value:#}\n")
 }

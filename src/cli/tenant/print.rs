@@ -25,7 +25,7 @@ fn size(size: &Size) -> String {
 }
 
 /// Lines of cells; those of `numbers` stand to the right.
-fn aligned(lines: Vec<Vec<String>>, numbers: &[usize]) -> String {
+pub(in crate::cli) fn aligned(lines: Vec<Vec<String>>, numbers: &[usize]) -> String {
     let mut table = Table::new();
     table.load_style(NOTHING).add_rows(lines);
     for (at, column) in table.column_iter_mut().enumerate() {

@@ -6,6 +6,7 @@ mod schema;
 mod shared;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::{Value as Json, json};
@@ -13,6 +14,7 @@ use serde_json::{Value as Json, json};
 use super::admin::Admin;
 use super::book::{self, Change};
 use super::error::{LifecycleError, place_of};
+use super::migrate::FirstFiles;
 use super::operations::{self, Operation, Verb};
 use super::{Lifecycle, TenantName};
 use crate::config::{Layout, PatternLayout, Tenant};
@@ -52,6 +54,8 @@ pub struct CreateRequest {
     pub database: Option<String>,
     /// A schema or database that it begins with.
     pub template: Option<String>,
+    /// Migrations that are applied in its schema or database.
+    pub migrations: Option<PathBuf>,
     /// What is there already is the tenant's.
     pub adopt: bool,
     /// Say what would be done.
@@ -73,7 +77,10 @@ impl Lifecycle {
     pub async fn create(&self, request: &CreateRequest) -> Result<Json, LifecycleError> {
         let started = Instant::now();
         let (row, tenant) = self.planned(request)?;
-        let arguments = json!({ "row": book::json(&row), "template": request.template, "adopt": request.adopt });
+        let migrations = request.migrations.as_deref().map(FirstFiles::read).transpose()?;
+        let arguments = json!({
+            "row": book::json(&row), "template": request.template, "migrations": request.migrations, "adopt": request.adopt,
+        });
         if request.dry_run {
             let exists = self.is_there(&tenant).await?;
             self.refuse_taken(&tenant, exists && !request.adopt)?;
@@ -82,7 +89,7 @@ impl Lifecycle {
             );
         }
         let operation = Operation::begin(&self.home, &request.name, Verb::Create, &self.by, &arguments).await?;
-        let outcome = self.make(request, &row, &tenant, &operation).await.map(|mut result| {
+        let outcome = self.make(request, &row, &tenant, migrations, &operation).await.map(|mut result| {
             if let Some(object) = result.as_object_mut() {
                 let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
                 object.insert("milliseconds".to_owned(), took.into());
@@ -112,8 +119,8 @@ impl Lifecycle {
             "database" | "shared" if request.schema.is_some() || request.role != RoleChoice::OfSchema => {
                 return Err(unfit("--schema, --role", "schema"));
             }
-            "shared" if request.database.is_some() || request.template.is_some() => {
-                return Err(unfit("--database, --template", "database"));
+            "shared" if request.database.is_some() || request.template.is_some() || request.migrations.is_some() => {
+                return Err(unfit("--database, --template, --migrations", "database"));
             }
             _ => {}
         }
@@ -168,6 +175,7 @@ impl Lifecycle {
         request: &CreateRequest,
         row: &Row,
         tenant: &Tenant,
+        migrations: Option<FirstFiles>,
         operation: &Operation,
     ) -> Result<Json, LifecycleError> {
         let step = format!("making {}", describe(tenant));
@@ -191,8 +199,16 @@ impl Lifecycle {
             }
             Layout::Database => database::make(tenant, request.template.as_deref(), takes_over).await?,
         };
-        let written = match self.write(operation.admin(), Change::Create(row, &tenant.upstream)).await {
-            Ok(written) => written,
+        let completed = async {
+            let applied = match &migrations {
+                Some(files) => Some(self.bring_up(tenant, files).await?),
+                None => None,
+            };
+            let written = self.write(operation.admin(), Change::Create(row, &tenant.upstream)).await?;
+            Ok((applied, written))
+        };
+        let (applied, written) = match completed.await {
+            Ok(completed) => completed,
             Err(error) => {
                 made.undo(tenant).await?;
                 return Err(error);
@@ -201,7 +217,7 @@ impl Lifecycle {
         let edit = written.edit().filter(|_| !self.is_by_pattern(tenant));
         Ok(json!({
             "tenant": request.name, "created": book::json(row), "at": place_of(&tenant.upstream), "template": request.template,
-            "took_over": takes_over, "left_to_do": edit,
+            "applied": applied, "took_over": takes_over, "left_to_do": edit,
         }))
     }
 

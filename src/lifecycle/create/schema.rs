@@ -5,6 +5,7 @@ use crate::config::Tenant;
 use crate::lifecycle::admin::Admin;
 use crate::lifecycle::ddl::{Definitions, script};
 use crate::lifecycle::error::LifecycleError;
+use crate::lifecycle::migrate::copy_applied;
 use crate::sql::quote_identifier;
 
 pub(super) async fn make(
@@ -89,9 +90,13 @@ async fn copy(admin: &Admin, template: &str, schema: &str, owner: &str) -> Resul
         ));
     }
     let path = quote_identifier(schema);
-    admin.run(&format!("SET LOCAL search_path = {path}; SET LOCAL check_function_bodies = off")).await?;
+    let search_path = format!("SET LOCAL search_path = {path};\n");
+    let before = [search_path.as_str(), "SET LOCAL check_function_bodies = off;\n", &script(&definitions.before)];
+    admin.run(&before.concat()).await?;
+    admin.run("SET LOCAL search_path = ''").await?;
+    copy_applied(admin, template, schema).await?;
     let statements = [
-        script(&definitions.before),
+        search_path.clone(),
         script(&definitions.after),
         definitions.give_to(owner),
         "SET LOCAL search_path = ''".to_owned(),

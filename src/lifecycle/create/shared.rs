@@ -1,8 +1,6 @@
 //! A tenant among others in shared tables: its keys must be values of their columns, and nobody's rows be waiting there.
 
-use std::sync::Arc;
-
-use crate::config::{Config, Tenant};
+use crate::config::Tenant;
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::admin::Admin;
 use crate::lifecycle::error::LifecycleError;
@@ -11,10 +9,7 @@ use crate::policy::PolicyNote;
 
 impl Lifecycle {
     pub(super) async fn check_shared(&self, tenant: &Tenant, adopt: bool) -> Result<(), LifecycleError> {
-        let mut tenants = self.config.tenants.clone();
-        tenants.push(Arc::new(tenant.clone()));
-        let config = Config { tenants, ..self.config.clone() };
-        let (policy, notes) = self.load_rules(&config, tenant).await?;
+        let (policy, notes) = self.load_rules(&self.with(tenant), tenant).await?;
         let bad = notes.iter().find(|note| match note {
             PolicyNote::BadKey { tenant: whose, .. } => *whose == tenant.name,
             PolicyNote::SameKey { first, second, .. } => *first == tenant.name || *second == tenant.name,

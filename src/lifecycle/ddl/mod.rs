@@ -5,9 +5,12 @@
 //! functions, by names and operators with their schema, since whoever may create in the schema could have made some of the same
 //! names. Run with another schema in the search path, the statements make the same there.
 
+mod facts;
 mod read;
 mod tables;
 mod write;
+
+pub use facts::{Facts, facts};
 
 use super::admin::Admin;
 use super::error::LifecycleError;

@@ -6,7 +6,7 @@ use super::tables::{Column, Relation};
 use crate::sql::{quote_identifier, quote_literal};
 
 /// Things, each with what the server printed of it.
-fn each<'a, T>(things: &'a [T], printed: &'a [String]) -> impl Iterator<Item = (&'a T, &'a str)> {
+pub(super) fn each<'a, T>(things: &'a [T], printed: &'a [String]) -> impl Iterator<Item = (&'a T, &'a str)> {
     things.iter().zip(printed.iter().map(String::as_str))
 }
 
@@ -107,12 +107,17 @@ fn functions(found: &Found, printed: &Printed, schema: &str, made: &mut Definiti
 
 /// The columns of a relation, as CREATE has them.
 fn columns(found: &Found, printed: &Printed, relation: &Relation) -> Vec<String> {
+    columns_of(found, printed, relation).into_iter().map(|(_, line)| line).collect()
+}
+
+/// The same, each with its name.
+pub(super) fn columns_of<'f>(found: &'f Found, printed: &'f Printed, relation: &Relation) -> Vec<(&'f str, String)> {
     let mut defaults = printed.defaults.iter();
     let mut lines = Vec::new();
     for (column, type_name) in each(&found.columns, &printed.types) {
         let default = column.default.and_then(|_| defaults.next());
         if column.relation == relation.oid {
-            lines.push(column_line(column, type_name, default));
+            lines.push((column.name.as_str(), column_line(column, type_name, default)));
         }
     }
     lines
