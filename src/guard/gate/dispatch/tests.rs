@@ -135,6 +135,14 @@ const BEYOND: &[&str] = &[
 ];
 
 #[test]
+fn the_condition_of_copy_is_looked_at() {
+    for mode in [schema_mode(), Mode::Database] {
+        assert_eq!(code(&mode, "COPY customers FROM STDIN WHERE id > 1"), "ok");
+        assert_eq!(code(&mode, "COPY customers FROM STDIN WHERE forbidden(id)"), "0A000");
+    }
+}
+
+#[test]
 fn the_shared_layout_defines_nothing() {
     for sql in DEFINITIONS.iter().chain(DATABASE_DEFINITIONS).chain(BEYOND) {
         assert_eq!(code(&Mode::Shared, sql), "42501", "{sql}");

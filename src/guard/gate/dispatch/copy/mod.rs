@@ -111,7 +111,10 @@ fn copy_from(
     };
     let (table, relation) = match resolved {
         Resolved::Tenant(table, relation) | Resolved::Policed(table, relation) => (*table, *relation),
-        Resolved::Free(_) | Resolved::Own(_) => return Ok(gated()),
+        Resolved::Free(_) | Resolved::Own(_) => {
+            stmt.where_clause.as_deref_mut().map_or(Ok(()), |condition| parts.expression(condition))?;
+            return Ok(gated());
+        }
         Resolved::Shared(relation, Access::Insert | Access::Write) => {
             if stmt.where_clause.is_some() {
                 return Err(unsupported("COPY FROM with WHERE is not supported for shared tables"));
