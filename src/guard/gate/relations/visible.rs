@@ -1,5 +1,5 @@
 //! Which rows of the system catalogs a tenant sees: schemas of other tenants, and relations that no rule allows, do not show
-//! up in them. (Their names are no secret where an error or an oid gives them away; their contents are never here.)
+//! up in them, nor do temporary tables of other sessions. (Names of the others are no secret where an error or an oid gives them away; their contents are never here.)
 
 use crate::base::Mode;
 use crate::catalog::{RelKind, Relation};
@@ -55,6 +55,17 @@ const SCHEMA_OID: &[(&str, &str)] = &[
     ("pg_proc", "pronamespace"),
     ("pg_type", "typnamespace"),
 ];
+
+/// Of these, the ones in which temporary tables show.
+const HOLD_TEMPORARY: &[&str] = &["pg_class", "pg_constraint", "pg_type"];
+
+/// Oids of the temporary relations of other sessions.
+const OTHERS_TEMPORARY: &str = "ARRAY(SELECT oid FROM pg_catalog.pg_class WHERE relpersistence OPERATOR(pg_catalog.=) 't' \
+     AND pg_catalog.pg_is_other_temp_schema(relnamespace))";
+
+/// The schema of the session's own.
+const OWN_TEMPORARY: &str =
+    "(SELECT nspname FROM pg_catalog.pg_namespace WHERE oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema())";
 
 /// Columns with a schema's and a relation's name.
 const NAMES: &[(&str, &str)] = &[
@@ -118,12 +129,16 @@ impl<'p> Sight<'p> {
         let name = relation.name.name.as_str();
         let column = |table: &[(&str, &'static str)]| table.iter().find(|(n, _)| *n == name).map(|(_, c)| *c);
         let mut conditions = Vec::new();
-        if self.hides_schemas
-            && let Some(schema) = column(SCHEMA_OID)
-        {
+        let schema = column(SCHEMA_OID);
+        if let Some(schema) = schema.filter(|_| self.hides_schemas) {
             conditions.push(format!("{schema} OPERATOR(pg_catalog.=) ANY ({})", self.schema_oids()));
+        } else if let Some(schema) = schema.filter(|_| HOLD_TEMPORARY.contains(&name)) {
+            conditions.push(format!("NOT pg_catalog.pg_is_other_temp_schema({schema})"));
         }
         if let Some(oid) = column(RELATION_OID) {
+            if schema.is_none() {
+                conditions.push(format!("{oid} OPERATOR(pg_catalog.<>) ALL ({OTHERS_TEMPORARY})"));
+            }
             // A catalog of relations without a schema column of its own: by the relation's schema.
             if self.hides_schemas && matches!(self.mode, Mode::Schema(_)) && name != "pg_class" {
                 conditions.push(format!(
@@ -155,10 +170,13 @@ impl<'p> Sight<'p> {
     fn by_name(&self, relation: &Relation) -> Vec<String> {
         let mut conditions = Vec::new();
         let schema = SCHEMA_NAME.iter().find(|c| relation.column(c).is_some());
-        if self.hides_schemas
-            && let Some(schema) = schema
-        {
-            conditions.push(format!("{schema} OPERATOR(pg_catalog.=) ANY ({})", self.schema_names()));
+        if let Some(schema) = schema {
+            let seen = if self.hides_schemas {
+                format!("{schema} OPERATOR(pg_catalog.=) ANY ({})", self.schema_names())
+            } else {
+                format!("pg_catalog.starts_with({schema}::pg_catalog.text, 'pg_temp_') IS NOT TRUE")
+            };
+            conditions.push(format!("({seen} OR {schema} OPERATOR(pg_catalog.=) {OWN_TEMPORARY})"));
         }
         let names = NAMES.iter().find(|(s, t)| relation.column(s).is_some() && relation.column(t).is_some());
         if !self.hidden.is_empty()
@@ -179,11 +197,9 @@ impl<'p> Sight<'p> {
     }
 
     fn schema_oids(&self) -> String {
-        let oids: Vec<String> = self
-            .schemas
-            .iter()
-            .map(|s| format!("pg_catalog.to_regnamespace({})", quote_literal(&quote_identifier(s))))
-            .collect();
+        let named = |s: &&str| format!("pg_catalog.to_regnamespace({})", quote_literal(&quote_identifier(s)));
+        let own = "pg_catalog.pg_my_temp_schema()".to_owned();
+        let oids: Vec<String> = self.schemas.iter().map(named).chain([own]).collect();
         format!("ARRAY[{}]::pg_catalog.oid[]", oids.join(", "))
     }
 }
