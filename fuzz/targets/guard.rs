@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use pgwarden::base::{Mode, TenantKeys};
-use pgwarden::guard::{Guard, Policy, Protocol, plan_statements, recheck};
+use pgwarden::guard::{Guard, Names, Policy, Protocol, plan_statements, recheck};
 
 static POLICY: LazyLock<Arc<Policy>> = LazyLock::new(|| Arc::new(super::policy::policy()));
 
@@ -33,7 +33,7 @@ fn shapes(sql: &str) {
     let other: String = sql.chars().map(|c| if c == '5' { '1' } else { c }).collect();
     for text in [sql, sql, &other, sql] {
         let cached = guard.plan(&Mode::Shared, Protocol::Simple, text).and_then(|script| script.bind(&keys));
-        let alone = guard.plan_whole(&Mode::Shared, text).and_then(|script| script.bind(&keys));
+        let alone = guard.plan_whole(Names::Catalog, &Mode::Shared, text).and_then(|script| script.bind(&keys));
         match (cached, alone) {
             (Ok(cached), Ok(alone)) => assert_eq!(cached.text(), alone.text(), "{text:?}"),
             (Err(cached), Err(alone)) => assert_eq!(cached.error.code, alone.error.code, "{text:?}"),

@@ -322,6 +322,11 @@ pub struct Catalog {
     pub setting_readers: Vec<SettingReader>,
     /// First parts of the names of settings that are a module's, lower case: of loaded ones and of extensions.
     pub modules: HashSet<String>,
+    /// All words, lower case, in the texts of functions outside of the system and of extensions: what they may mean by a name is
+    /// looked for when they run.
+    pub code_words: HashSet<String>,
+    /// Of these functions, those that put names together and make temporary tables.
+    pub temporary_makers: Vec<QualifiedName>,
 }
 
 /// Something in the database that calls `current_setting`.

@@ -173,6 +173,12 @@ pub enum Effect {
     AsksSequences,
     /// It calls a function that is only for sessions that act for no tenant.
     LooksUp,
+    /// It makes temporary tables, with their indexes so many relations.
+    MakesTemporary(u16),
+    /// It names a temporary table: the same text means another one in another session.
+    NamesTemporary,
+    /// It may drop temporary tables.
+    DropsTemporary,
 }
 
 /// A statement that passed the guard: tenant-independent, cached.
@@ -216,6 +222,16 @@ impl Plan {
     /// Whether it calls a function that is for sessions that act for no tenant.
     pub fn looks_up(&self) -> bool {
         self.effects.contains(&Effect::LooksUp)
+    }
+
+    /// Whether it means something in this session that it means in no other.
+    pub fn is_of_session(&self) -> bool {
+        self.effects.contains(&Effect::NamesTemporary)
+    }
+
+    /// Whether it makes temporary tables that the session can name from then on.
+    pub(super) fn makes_temporary(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::MakesTemporary(_)))
     }
 
     /// A text that goes out as it is, and does nothing to the session.
@@ -364,6 +380,9 @@ impl std::fmt::Display for Effect {
             Effect::Draws => f.write_str("draws from a sequence"),
             Effect::MayDraw => f.write_str("runs what may draw from a sequence"),
             Effect::LooksUp => f.write_str("calls a function for sessions that act for no tenant"),
+            Effect::MakesTemporary(count) => write!(f, "makes temporary relations: {count}"),
+            Effect::NamesTemporary => f.write_str("names a temporary table of this session"),
+            Effect::DropsTemporary => f.write_str("may drop temporary tables"),
             Effect::AsksSequences => f.write_str("asks what this client drew from a sequence last"),
         }
     }

@@ -117,6 +117,18 @@ pub struct Policy {
     pub witness: Witness,
     /// Bounds on a statement.
     pub limits: StatementLimits,
+    /// What a name means that the catalog does not have.
+    pub names: Names,
+}
+
+/// What a name means that no relation of the catalog has, to a session of the shared layout.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Names {
+    /// Nothing: a typing error stays one.
+    #[default]
+    Catalog,
+    /// A temporary table: the session has made some.
+    Temporary,
 }
 
 impl Policy {
@@ -137,7 +149,13 @@ impl Policy {
             enforcement: Enforcement::default(),
             witness: Witness::default(),
             limits: StatementLimits::default(),
+            names: Names::Catalog,
         }
+    }
+
+    /// The same rules for a session that has temporary tables.
+    pub(super) fn with_temporary(&self) -> Self {
+        Self { names: Names::Temporary, ..self.clone() }
     }
 
     /// Whether the operator lets somebody call a function of this name, in whatever schema: the planner may put the query that it is
@@ -208,6 +226,7 @@ impl Policy {
             enforcement,
             witness,
             limits,
+            names,
         } = self;
         (*epoch == 0) == (other.epoch == 0)
             && (Arc::ptr_eq(catalog, &other.catalog) || **catalog == *other.catalog)
@@ -223,5 +242,6 @@ impl Policy {
             && *enforcement == other.enforcement
             && *witness == other.witness
             && *limits == other.limits
+            && *names == other.names
     }
 }

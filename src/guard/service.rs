@@ -1,14 +1,14 @@
 //! The guard as a session calls it: plan a text (cached), bind the plan to a tenant, send what comes out.
 
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use quick_cache::sync::Cache;
 use quick_cache::{Equivalent, Weighter};
 
 use super::plan::{Piece, Plan, Protocol};
-use super::policy::Policy;
+use super::policy::{Names, Policy};
 use super::shape::{Lifted, Literals, Template, lift, without_comments};
 use crate::base::{Mode, Oid, Refusal};
 
@@ -109,6 +109,8 @@ pub struct Guard {
 struct State {
     policy: Arc<Policy>,
     verdicts: Cache<Key, Verdict, ByText>,
+    /// The same for sessions that have temporary tables, from the first one on.
+    temporary: OnceLock<Box<State>>,
 }
 
 impl Guard {
@@ -137,16 +139,32 @@ impl Guard {
     /// # Errors
     /// The refusal of the first statement that does not pass; none of the text may then be sent.
     pub fn plan(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Result<Arc<Script>, Refusal> {
+        self.plan_in(Names::Catalog, mode, protocol, sql)
+    }
+
+    /// [`Guard::plan`] of a session in which names mean more than the catalog has.
+    ///
+    /// # Errors
+    /// As [`Guard::plan`].
+    pub fn plan_in(
+        &self,
+        names: Names,
+        mode: &Mode,
+        protocol: Protocol<'_>,
+        sql: &str,
+    ) -> Result<Arc<Script>, Refusal> {
         let state = self.state.load();
+        let state = state.of(names);
         by_plain_text(sql, |plain| match lifted(protocol, plain) {
-            Some(lifted) => self.plan_by_shape(&state, mode, plain, lifted),
-            None => self.plan_by_text(&state, mode, protocol, plain),
+            Some(lifted) => self.plan_by_shape(state, mode, plain, lifted),
+            None => self.plan_by_text(state, mode, protocol, plain),
         })
     }
 
     /// What [`Guard::plan`] gives, if that needs no planning.
-    pub fn remembered(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
+    pub fn remembered(&self, names: Names, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
         let state = self.state.load();
+        let state = state.of(names);
         by_plain_text(sql, |plain| {
             let by_shape = lifted(protocol, plain).and_then(|lifted| {
                 match state.verdicts.get(&KeyRef { mode, protocol, sql: &lifted.shape }) {
@@ -162,8 +180,15 @@ impl Guard {
     }
 
     /// What [`Guard::plan_whole`] gives, if that needs no planning.
-    pub fn remembered_whole(&self, mode: &Mode, protocol: Protocol<'_>, sql: &str) -> Option<Arc<Script>> {
+    pub fn remembered_whole(
+        &self,
+        names: Names,
+        mode: &Mode,
+        protocol: Protocol<'_>,
+        sql: &str,
+    ) -> Option<Arc<Script>> {
         let state = self.state.load();
+        let state = state.of(names);
         by_plain_text(sql, |plain| state.text(mode, protocol, plain).ok_or(())).ok()
     }
 
@@ -172,9 +197,10 @@ impl Guard {
     ///
     /// # Errors
     /// As [`Guard::plan`].
-    pub fn plan_whole(&self, mode: &Mode, sql: &str) -> Result<Arc<Script>, Refusal> {
+    pub fn plan_whole(&self, names: Names, mode: &Mode, sql: &str) -> Result<Arc<Script>, Refusal> {
         let state = self.state.load();
-        by_plain_text(sql, |plain| self.plan_by_text(&state, mode, Protocol::Simple, plain))
+        let state = state.of(names);
+        by_plain_text(sql, |plain| self.plan_by_text(state, mode, Protocol::Simple, plain))
     }
 
     fn plan_by_text(
@@ -247,7 +273,17 @@ enum Verdict {
 impl State {
     fn new(policy: Arc<Policy>) -> Self {
         // The estimate of entries only sizes the first allocation; the weight is what bounds the cache.
-        Self { policy, verdicts: Cache::with_weighter(1_000, CACHE_BYTES, ByText) }
+        Self { policy, verdicts: Cache::with_weighter(1_000, CACHE_BYTES, ByText), temporary: OnceLock::new() }
+    }
+
+    /// That of a session in which names mean so much.
+    fn of(&self, names: Names) -> &Self {
+        match names {
+            Names::Catalog => self,
+            Names::Temporary => {
+                self.temporary.get_or_init(|| Box::new(Self::new(Arc::new(self.policy.with_temporary()))))
+            }
+        }
     }
 
     /// The plans of this very text, if it was seen before.
@@ -396,7 +432,11 @@ mod tests {
             assert_eq!(ask(extended, &sql), (sql.clone(), "  SELECT a FROM t ".to_owned(), true));
             let sql = format!("SELECT a FROM t WHERE b = {i} {comment}");
             assert_eq!(ask(Protocol::Simple, &sql).0, sql);
-            assert!(guard.remembered(&Mode::Shared, extended, &format!("SELECT a FROM orders /*{i}*/")).is_some());
+            assert!(
+                guard
+                    .remembered(Names::Catalog, &Mode::Shared, extended, &format!("SELECT a FROM orders /*{i}*/"))
+                    .is_some()
+            );
         }
         // One each, and one for the template of the shape
         assert_eq!(CALLS.load(Ordering::SeqCst), 5);

@@ -2,7 +2,7 @@
 
 use super::gate::dispatch::gate;
 use super::plan::{Plan, Protocol, StatementKind};
-use super::policy::Policy;
+use super::policy::{Names, Policy};
 use super::rewrite::Rewriter;
 use super::unread;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState};
@@ -30,7 +30,21 @@ pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql
         if statements.is_empty() {
             return Ok(vec![Plan::verbatim(StatementKind::Empty, sql)]);
         }
-        statements.iter().map(|statement| plan(policy, mode, protocol, statement)).collect()
+        let mut plans = Vec::with_capacity(statements.len());
+        // What one makes, those behind it may name.
+        let mut with_temporary = None;
+        for statement in &statements {
+            let made = plan(with_temporary.as_ref().unwrap_or(policy), mode, protocol, statement)?;
+            if made.makes_temporary()
+                && policy.names == Names::Catalog
+                && with_temporary.is_none()
+                && statements.len() > 1
+            {
+                with_temporary = Some(policy.with_temporary());
+            }
+            plans.push(made);
+        }
+        Ok(plans)
     })
 }
 

@@ -20,7 +20,7 @@ pub use note::{NoteLevel, PolicyNote};
 use crate::base::{Enforcement, QualifiedName, UpstreamName, is_tenant_name};
 use crate::catalog::{Catalog, Relation};
 use crate::config::{Config, Layout, PatternLayout, Tenancy, Tenant};
-use crate::guard::{NEWEST_TESTED, Policy};
+use crate::guard::{NEWEST_TESTED, Names, Policy};
 use crate::sql::StatementLimits;
 
 /// What the rules of one upstream are made from.
@@ -128,6 +128,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         enforcement: input.enforcement,
         witness: input.tenancy.witness,
         limits: input.limits,
+        names: Names::Catalog,
     };
     (policy, notes)
 }

@@ -6,7 +6,7 @@ use crate::support::lab;
 use crate::support::script::Step;
 
 /// The files of the corpus.
-pub const FILES: [&str; 5] = ["reads", "writes", "protocol", "surroundings", "session"];
+pub const FILES: [&str; 6] = ["reads", "writes", "protocol", "surroundings", "session", "temporary"];
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -202,6 +202,11 @@ macro_rules! in_every_mode {
             }
 
             #[test]
+            fn temporary_tables_are_as_alone() {
+                compare("temporary", $mode);
+            }
+
+            #[test]
             fn surroundings_are_refused_or_as_alone() {
                 compare("surroundings", $mode);
             }

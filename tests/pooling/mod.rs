@@ -10,6 +10,7 @@ mod names;
 mod rest;
 mod settings;
 mod sharing;
+mod temporary;
 
 use std::time::Duration;
 

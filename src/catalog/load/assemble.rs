@@ -42,6 +42,8 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         unbound_definers: raw.unbound_definers.into_iter().collect(),
         setting_readers: raw.setting_readers,
         modules: raw.modules.into_iter().collect(),
+        code_words: raw.code_words.into_iter().collect(),
+        temporary_makers: raw.temporary_makers,
     }
 }
 

@@ -62,6 +62,26 @@ pub(super) const MODULES: &str = r"
     SELECT lower(extname) FROM pg_extension
     UNION SELECT lower(split_part(name, '.', 1)) FROM pg_settings WHERE strpos(name, '.') > 0
     ORDER BY 1";
+/// Functions whose text is read when they run.
+macro_rules! from_texts {
+    () => {
+        "FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
+         WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' AND l.lanname NOT IN ('internal', 'c')
+           AND NOT EXISTS (SELECT FROM pg_depend d
+                           WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.deptype = 'e')"
+    };
+}
+pub(super) const CODE_WORDS: &str = concat!(
+    r"SELECT DISTINCT lower(w.found[1]) AS word
+      FROM (SELECT p.prosrc ",
+    from_texts!(),
+    r") t, regexp_matches(t.prosrc, '[[:alpha:]_][[:alnum:]_$]*', 'g') w(found) ORDER BY 1"
+);
+pub(super) const TEMPORARY_MAKERS: &str = concat!(
+    "SELECT DISTINCT n.nspname, p.proname AS name ",
+    from_texts!(),
+    r" AND p.prosrc ~* '\mexecute\M' AND p.prosrc ~* '\m(temp|temporary|pg_temp)\M' ORDER BY 1, 2"
+);
 /// Owners may give themselves the right.
 pub(super) const CREATORS: &str = r"
     SELECT n.nspname, r.rolname FROM pg_namespace n JOIN pg_roles r ON r.oid = n.nspowner
@@ -120,4 +140,14 @@ pub(super) async fn setting_readers(transaction: &Transaction<'_>) -> Result<Vec
 /// Of settings, the first parts of the names that modules have defined, and the names of extensions.
 pub(super) async fn modules(transaction: &Transaction<'_>) -> Result<Vec<String>, LoadError> {
     query(transaction, MODULES, |row| Ok(row.try_get(0)?)).await
+}
+
+/// All of them, each once.
+pub(super) async fn code_words(transaction: &Transaction<'_>) -> Result<Vec<String>, LoadError> {
+    query(transaction, CODE_WORDS, |row| Ok(row.try_get(0)?)).await
+}
+
+/// By name.
+pub(super) async fn temporary_makers(transaction: &Transaction<'_>) -> Result<Vec<QualifiedName>, LoadError> {
+    query(transaction, TEMPORARY_MAKERS, name).await
 }

@@ -182,6 +182,8 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
         unbound_definers: code::unbound_definers(&transaction).await?,
         setting_readers: code::setting_readers(&transaction).await?,
         modules: code::modules(&transaction).await?,
+        code_words: code::code_words(&transaction).await?,
+        temporary_makers: code::temporary_makers(&transaction).await?,
     };
     transaction.commit().await?;
     Ok((known::keep(digest, assemble::assemble(server, raw)), mark))

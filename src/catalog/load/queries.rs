@@ -116,6 +116,8 @@ pub(super) struct Raw {
     pub(super) unbound_definers: Vec<QualifiedName>,
     pub(super) setting_readers: Vec<SettingReader>,
     pub(super) modules: Vec<String>,
+    pub(super) code_words: Vec<String>,
+    pub(super) temporary_makers: Vec<QualifiedName>,
 }
 
 /// A view, and a relation that it reads.
@@ -196,7 +198,7 @@ const CASTS: &str = r"
     WHERE n.nspname <> 'pg_catalog'";
 
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 18] = [
+pub(super) const PARTS: [&str; 20] = [
     SCHEMAS,
     code::CREATORS,
     code::MEMBERSHIPS,
@@ -215,6 +217,8 @@ pub(super) const PARTS: [&str; 18] = [
     code::UNBOUND_DEFINERS,
     code::SETTING_READERS,
     code::MODULES,
+    code::CODE_WORDS,
+    code::TEMPORARY_MAKERS,
 ];
 
 /// A digest of all rows of the other queries: equal ones stand for equal catalogs. Hundreds of databases made alike have

@@ -8,6 +8,7 @@ pub(crate) mod names;
 pub(crate) mod operators;
 pub(crate) mod relations;
 pub(crate) mod settings;
+pub(crate) mod temporary;
 pub(crate) mod types;
 
 pub(crate) use functions::extension_is_safe;

@@ -10,7 +10,7 @@ use super::{Rewriter, unsupported};
 use crate::base::Refusal;
 use crate::guard::gate::functions::Before;
 use crate::guard::gate::{functions, operators, types};
-use crate::guard::nodes;
+use crate::guard::{Effect, Names, nodes};
 
 pub(super) type Walk = Result<(), Refusal>;
 
@@ -311,6 +311,11 @@ impl Rewriter<'_> {
 
     pub(super) fn type_name(&mut self, name: &mut Option<TypeName>) -> Walk {
         let Some(name) = name else { return Ok(()) };
+        // A row type of a temporary table.
+        let known = |last: &str| self.policy.catalog.types.values().any(|it| it.name.name == last);
+        if self.policy.names == Names::Temporary && !name.names.last().and_then(as_string).is_some_and(known) {
+            self.effect(Effect::NamesTemporary);
+        }
         // Its modifiers are constants and identifiers: nothing to walk.
         types::check(self.policy, self.mode, name)
     }

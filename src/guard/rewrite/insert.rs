@@ -15,7 +15,7 @@ use super::write::Target;
 use super::{Rewriter, foreign_value, tree, unsupported};
 use crate::base::{Access, OWN_VALUE_ONLY, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Identity, Relation};
-use crate::guard::TenantTable;
+use crate::guard::{Names, TenantTable};
 
 /// The alias of the subquery that stands between a query and its INSERT.
 const WRAPPER: &str = "pgwarden_rows";
@@ -82,7 +82,9 @@ impl<'p> Rewriter<'p> {
         outputs: Option<Vec<Output>>,
     ) -> Result<(), Refusal> {
         if cols.is_empty() {
-            let width = outputs.as_ref().map(Vec::len).ok_or_else(|| {
+            // Of a temporary table's columns nothing is known: there must be as many as here, which the server counts.
+            let all = Some(found.columns.len()).filter(|_| self.policy.names == Names::Temporary);
+            let width = outputs.as_ref().map(Vec::len).or(all).ok_or_else(|| {
                 unsupported("INSERT without a column list from a query whose columns cannot be counted")
                     .hint("Name the columns: INSERT INTO table (column, ...) SELECT ...")
             })?;
@@ -118,7 +120,7 @@ impl<'p> Rewriter<'p> {
         match at {
             None => append(select, &own),
             Some(at) if has_star(select) || (table.through.is_some() && is_computed(select, at)) => {
-                self.wrap(select, cols.len(), at, table)
+                self.wrap(select, cols.len(), at, table, outputs.is_some())
             }
             Some(at) => self.check_column(select, at, table),
         }
@@ -199,10 +201,19 @@ impl<'p> Rewriter<'p> {
     }
 
     /// `SELECT q.c1, CASE WHEN q.c2 = $n ..., q.c3 FROM (query) q(c1, c2, c3)`
-    fn wrap(&mut self, select: &mut SelectStmt, width: usize, at: usize, table: &TenantTable) -> Result<(), Refusal> {
+    /// `counted`: it is known that the query has so many columns; else the server makes sure.
+    fn wrap(
+        &mut self,
+        select: &mut SelectStmt,
+        width: usize,
+        at: usize,
+        table: &TenantTable,
+        counted: bool,
+    ) -> Result<(), Refusal> {
         let mut inner = std::mem::take(select);
         // A WITH that writes may stand at the top only.
         let with = inner.with_clause.take();
+        let inner = if counted { inner } else { of_width(inner, width) };
         let (targets, rows) = self.checked_columns(inner, width, at, table)?;
         *select = tree::select(targets, rows, None, false);
         select.with_clause = with;
@@ -229,6 +240,15 @@ impl<'p> Rewriter<'p> {
         let alias = Alias { aliasname: WRAPPER.to_owned(), colnames: names.iter().map(|n| tree::string(n)).collect() };
         Ok((targets, tree::subselect(query, alias, false)))
     }
+}
+
+/// `SELECT * FROM (query) pgwarden_rows UNION ALL SELECT NULL, ... WHERE false`: an error unless the query has so many columns. An alias
+/// with so many names would leave out what stands behind them.
+fn of_width(query: SelectStmt, width: usize) -> SelectStmt {
+    let star = tree::target("", Some(tree::star()));
+    let alias = Alias { aliasname: WRAPPER.to_owned(), colnames: vec![] };
+    let none = (0..width).map(|_| tree::target("", Some(tree::null()))).collect();
+    tree::union_all(tree::select(vec![star], tree::subselect(query, alias, false), None, false), tree::no_rows(none))
 }
 
 /// A value that the server makes up names nobody, or another tenant.

@@ -213,10 +213,16 @@ impl<'p> Rewriter<'p> {
                 | Resolved::Free(Some(found))
                 | Resolved::Own(Some(found)),
             )) => found.columns.iter().any(serial),
-            Some(Ok(Resolved::Free(None) | Resolved::Own(None))) => true,
+            Some(Ok(Resolved::Free(None) | Resolved::Own(None) | Resolved::Temporary)) => true,
             // Nobody writes there.
             Some(Ok(Resolved::System(..)) | Err(_)) | None => false,
         }
+    }
+
+    /// A temporary table is named with its schema, by which nothing else can be reached.
+    fn names_temporary(&mut self) {
+        self.rewritten = true;
+        self.effect(Effect::NamesTemporary);
     }
 
     /// Adds a line for `explain`.
@@ -262,6 +268,21 @@ impl Parts for Rewriter<'_> {
 
     fn expression(&mut self, expression: &mut Node) -> Result<(), Refusal> {
         if self.is_own_business(expression) { Ok(()) } else { self.expr(expression) }
+    }
+
+    fn defined(&mut self, expression: &mut Node) -> Result<(), Refusal> {
+        let before = (self.effects.len(), self.slots.len(), self.locks);
+        self.expr(expression)?;
+        if (self.effects.len(), self.slots.len(), self.locks) == before && self.channel.is_none() {
+            return Ok(());
+        }
+        Err(unsupported("an expression of a definition that does something to the session")
+            .hint("Call the function in the statement that adds the rows."))
+    }
+
+    fn temporary(&mut self) {
+        self.touches_data.set(true);
+        self.names_temporary();
     }
 
     fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {

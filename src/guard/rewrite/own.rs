@@ -53,6 +53,7 @@ impl Rewriter<'_> {
                     | Resolved::Tenant(..)
                     | Resolved::Policed(..)
                     | Resolved::Shared(..)
+                    | Resolved::Temporary
                     | Resolved::Own(_),
                 )
                 | Err(_) => return true,

@@ -31,6 +31,11 @@ pub(super) fn column(prefix: &[String], name: &str) -> Node {
     node(NodeEnum::ColumnRef(ColumnRef { fields, location: 0 }))
 }
 
+/// `*`
+pub(super) fn star() -> Node {
+    whole_row(&[])
+}
+
 /// `a.b.*`
 fn whole_row(prefix: &[String]) -> Node {
     let mut fields: Vec<Node> = prefix.iter().map(|p| string(p)).collect();
@@ -281,6 +286,29 @@ pub(super) fn select(targets: Vec<Node>, from: Node, condition: Option<Node>, fe
         where_clause: condition.map(Box::new),
         limit_offset: fence.then(|| Box::new(integer(0))),
         limit_option: if fence { protobuf::LimitOption::Count } else { protobuf::LimitOption::Default }.into(),
+        op: protobuf::SetOperation::SetopNone.into(),
+        ..SelectStmt::default()
+    }
+}
+
+/// `left UNION ALL right`
+pub(super) fn union_all(left: SelectStmt, right: SelectStmt) -> SelectStmt {
+    SelectStmt {
+        op: protobuf::SetOperation::SetopUnion.into(),
+        all: true,
+        larg: Some(Box::new(left)),
+        rarg: Some(Box::new(right)),
+        limit_option: protobuf::LimitOption::Default.into(),
+        ..SelectStmt::default()
+    }
+}
+
+/// `SELECT targets WHERE false`
+pub(super) fn no_rows(targets: Vec<Node>) -> SelectStmt {
+    SelectStmt {
+        target_list: targets,
+        where_clause: Some(Box::new(boolean(false))),
+        limit_option: protobuf::LimitOption::Default.into(),
         op: protobuf::SetOperation::SetopNone.into(),
         ..SelectStmt::default()
     }

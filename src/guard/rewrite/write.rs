@@ -13,6 +13,7 @@ use crate::catalog::Relation;
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::Resolved;
+use crate::guard::gate::temporary;
 
 /// What a statement writes to.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +91,12 @@ impl<'p> Rewriter<'p> {
             }
             Resolved::Free(None) => {
                 self.add_unknown(relation);
+                Ok(Target::Free)
+            }
+            Resolved::Temporary => {
+                self.names_temporary();
+                self.add_unknown(relation);
+                temporary::SCHEMA.clone_into(&mut relation.schemaname);
                 Ok(Target::Free)
             }
             Resolved::Own(found) => {

@@ -22,6 +22,7 @@ mod query;
 mod scope;
 mod sure;
 mod survey;
+mod temporary;
 mod tree;
 mod trial;
 mod write;
@@ -56,6 +57,7 @@ pub(crate) fn verify(
     let predicates = Predicates { policy, client_params, slots };
     predicates.check_locks(statement).map_err(|what| refusal(&what))?;
     predicates.check_channels(statement).map_err(|what| refusal(&what))?;
+    predicates.check_temporary(statement).map_err(|what| refusal(&what))?;
     let verifier = Verifier { policy, predicates, checks, survey: Survey::of(policy, statement) };
     verifier.walk(statement, &Scope::outermost()).map_err(|what| refusal(&what))
 }

@@ -34,6 +34,9 @@ impl<'v, 'p> Verifier<'v, 'p> {
     #[allow(unreachable_patterns, reason = "the groups name the kinds above too")]
     pub(super) fn walk_node(&self, node: &'v NodeEnum, scope: &Scope<'_, 'v, 'p>) -> Outcome {
         super::count_step();
+        if let Some(outcome) = self.temporary(node, scope) {
+            return outcome;
+        }
         match node {
             NodeEnum::SelectStmt(select) => self.select(select, scope),
             NodeEnum::InsertStmt(insert) => self.insert(insert, scope),

@@ -29,7 +29,7 @@ impl Session {
         if let Some(refusal) = self.outlives_its_decision(backend, sql) {
             return Err(NotReady::Refuse(*refusal.error));
         }
-        let plan = OffloadedPlans::plan(self.current.texts.as_deref(), backend, protocol, sharing, sql)
+        let plan = OffloadedPlans::plan(self.current.texts.as_deref(), backend, self.names(), protocol, sharing, sql)
             .map_err(|reading| Wait::Read(Box::new(reading)))?;
         match plan.and_then(|script| self.bind_for(backend, &script, actor, sql)) {
             Ok(guarded) => {
@@ -107,6 +107,7 @@ impl Session {
     pub(super) fn record_effects(&mut self, guarded: &Guarded, epoch: u64) {
         self.record_draws(guarded);
         self.record_locks(guarded);
+        self.record_temporary(guarded);
         for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
             match effect {
                 Effect::Setting(name) => {
@@ -151,6 +152,9 @@ impl Session {
                 | Effect::LooksUp
                 | Effect::Locks(_)
                 | Effect::Unlocks
+                | Effect::MakesTemporary(_)
+                | Effect::NamesTemporary
+                | Effect::DropsTemporary
                 | Effect::Listens(_) => {}
             }
         }
@@ -170,8 +174,11 @@ impl Session {
     pub(super) fn pin_to(&mut self, reason: PinReason) {
         let held = match self.server.pin {
             super::Pin::No | super::Pin::Mode => false,
-            // It goes when the locks are given back: what else is there must not.
+            // It goes when the locks are given back, or the temporary tables are gone: what else is there must not.
             super::Pin::Statement(PinReason::AdvisoryLock) => reason == PinReason::AdvisoryLock,
+            super::Pin::Statement(PinReason::TempObject) => {
+                matches!(reason, PinReason::TempObject | PinReason::AdvisoryLock)
+            }
             super::Pin::Statement(_) => true,
         };
         if !held {
@@ -213,6 +220,9 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::LooksUp
                     | Effect::Locks(_)
                     | Effect::Unlocks
+                    | Effect::MakesTemporary(_)
+                    | Effect::NamesTemporary
+                    | Effect::DropsTemporary
                     | Effect::Listens(_) => false,
                 })
         }

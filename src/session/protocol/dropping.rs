@@ -173,6 +173,7 @@ impl Session {
         self.context.settings.discard();
         self.forget_sequences();
         self.forget_locks();
+        self.forget_temporary();
         self.forget_channels();
         self.untie();
         self.server.pin = Pin::by(self.context.backend.pool_mode);

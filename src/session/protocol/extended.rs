@@ -234,6 +234,7 @@ impl Session {
         }
         if let Some(statement) = self.prepared.portals.get(execute.portal).map(|it| Arc::clone(&it.statement)) {
             self.settle_locks(&statement.guarded)?;
+            self.settle_temporary(&statement.guarded)?;
         }
         frontend::execute(&mut self.server.out, execute.portal, execute.max_rows).map_err(|error| error.to_pg())?;
         self.server.sent_extended();

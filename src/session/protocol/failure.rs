@@ -80,6 +80,7 @@ impl Session {
                 InternalQuery::Context(_)
                     | InternalQuery::Outcome(_)
                     | InternalQuery::Locks(_)
+                    | InternalQuery::Temporary(_)
                     | InternalQuery::Begin
                     | InternalQuery::Fail
                     | InternalQuery::Spoil
@@ -165,7 +166,8 @@ impl Session {
         }
         let telling = hides && report.sqlstate().is_some_and(|state| TELLING.contains(&state));
         let of_name = report.sqlstate().is_some_and(|state| OF_NAMES.contains(&state));
-        let names = names_of(expected).filter(|_| of_name);
+        let of_temporary = report.sqlstate() == Some(SqlState::UNDEFINED_TABLE) && is_of_session(expected);
+        let names = if of_temporary { Some(temporary_names()) } else { names_of(expected).filter(|_| of_name) };
         let added = context.as_deref().map(|text| (code::WHERE, text));
         rewrite_report(&mut self.client.out, b'E', report, added, |field, value| match field {
             code::WHERE if added.is_some() => FieldChange::Drop,
@@ -231,6 +233,20 @@ fn names_of(expected: &Expected) -> Option<Names> {
     let statement = statement_of(expected).filter(|statement| !statement.name.is_empty())?;
     let quoted = |name: &str| format!("\"{name}\"");
     Some(Names { server: quoted(&statement.wire_name()), client: quoted(&statement.name) })
+}
+
+/// Whether what failed names temporary tables.
+fn is_of_session(expected: &Expected) -> bool {
+    let guarded = match &expected.kind {
+        Kind::Query(run) => run.subject.guarded(),
+        _ => statement_of(expected).map(|statement| &statement.guarded),
+    };
+    guarded.is_some_and(|guarded| guarded.plans().iter().any(|plan| plan.is_of_session()))
+}
+
+/// The client need not name their schema.
+fn temporary_names() -> Names {
+    Names { server: "\"pg_temp.".to_owned(), client: "\"".to_owned() }
 }
 
 fn rename(value: &[u8], names: &Names) -> FieldChange {

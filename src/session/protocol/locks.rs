@@ -65,6 +65,11 @@ impl Session {
         self.context.locks = Locks::default();
     }
 
+    /// How the server connection stays with the client for its locks.
+    pub(super) fn pin_of_locks(&self) -> Option<Pin> {
+        self.context.locks.of_session.then_some(Pin::Statement(PinReason::AdvisoryLock))
+    }
+
     /// A transaction has ended, and locks of the session's own may have been given back: how many are there?
     pub(super) fn ask_for_locks(&mut self) {
         let locks = &mut self.context.locks;

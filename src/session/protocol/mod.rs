@@ -52,6 +52,7 @@ mod sql_prepared;
 mod state;
 mod statements;
 mod switching;
+mod temporary;
 mod tenant_context;
 #[cfg(test)]
 mod tests;

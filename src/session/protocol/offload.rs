@@ -8,7 +8,7 @@ use tokio::sync::Semaphore;
 
 use super::{Backend, Session};
 use crate::base::{Oid, Refusal};
-use crate::guard::{Policy, Protocol, Script};
+use crate::guard::{Names, Policy, Protocol, Script};
 
 /// Bytes of a text. Shorter ones are planned where they come in, within a few milliseconds.
 pub(super) const LONG_TEXT: usize = 8 << 10;
@@ -28,26 +28,28 @@ struct Question {
     backend: Arc<Backend>,
     param_types: Option<Box<[Oid]>>,
     sharing: Sharing,
+    names: Names,
     sql: Box<str>,
 }
 
 impl Question {
-    fn new(backend: &Arc<Backend>, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Self {
+    fn new(backend: &Arc<Backend>, names: Names, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Self {
         let param_types = match protocol {
             Protocol::Simple => None,
             Protocol::Extended { param_types } => Some(param_types.into()),
         };
-        Self { backend: Arc::clone(backend), param_types, sharing, sql: sql.into() }
+        Self { backend: Arc::clone(backend), param_types, sharing, names, sql: sql.into() }
     }
 
     fn protocol(&self) -> Protocol<'_> {
         self.param_types.as_deref().map_or(Protocol::Simple, |param_types| Protocol::Extended { param_types })
     }
 
-    fn is(&self, backend: &Arc<Backend>, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> bool {
+    fn is(&self, backend: &Arc<Backend>, names: Names, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> bool {
         Arc::ptr_eq(&self.backend, backend)
             && self.protocol() == protocol
             && self.sharing == sharing
+            && self.names == names
             && *self.sql == *sql
     }
 }
@@ -67,7 +69,7 @@ impl PlanRequest {
     pub(super) fn run(self) -> Read {
         let Self(question) = self;
         let policy = question.backend.guard.policy();
-        let outcome = question.backend.plan(question.protocol(), question.sharing, &question.sql);
+        let outcome = question.backend.plan(question.names, question.protocol(), question.sharing, &question.sql);
         Read { question, policy, outcome }
     }
 }
@@ -106,20 +108,20 @@ pub(super) struct OffloadedPlans(Vec<Read>);
 
 impl Backend {
     /// Asks its guard.
-    fn plan(&self, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Result<Arc<Script>, Refusal> {
+    fn plan(&self, names: Names, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Result<Arc<Script>, Refusal> {
         match (protocol, sharing) {
-            (Protocol::Simple, Sharing::Whole) => self.guard.plan_whole(&self.mode, sql),
+            (Protocol::Simple, Sharing::Whole) => self.guard.plan_whole(names, &self.mode, sql),
             (Protocol::Simple, Sharing::ByShape) | (Protocol::Extended { .. }, _) => {
-                self.guard.plan(&self.mode, protocol, sql)
+                self.guard.plan_in(names, &self.mode, protocol, sql)
             }
         }
     }
 
     /// What its guard has said before.
-    fn remembered(&self, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Option<Arc<Script>> {
+    fn remembered(&self, names: Names, protocol: Protocol<'_>, sharing: Sharing, sql: &str) -> Option<Arc<Script>> {
         match sharing {
-            Sharing::ByShape => self.guard.remembered(&self.mode, protocol, sql),
-            Sharing::Whole => self.guard.remembered_whole(&self.mode, protocol, sql),
+            Sharing::ByShape => self.guard.remembered(names, &self.mode, protocol, sql),
+            Sharing::Whole => self.guard.remembered_whole(names, &self.mode, protocol, sql),
         }
     }
 }
@@ -132,20 +134,21 @@ impl OffloadedPlans {
     pub(super) fn plan(
         this: Option<&Self>,
         backend: &Arc<Backend>,
+        names: Names,
         protocol: Protocol<'_>,
         sharing: Sharing,
         sql: &str,
     ) -> Result<Result<Arc<Script>, Refusal>, PlanRequest> {
         if sql.len() < LONG_TEXT {
-            return Ok(backend.plan(protocol, sharing, sql));
+            return Ok(backend.plan(names, protocol, sharing, sql));
         }
         let policy = backend.guard.policy();
         let read = this.map(|ahead| ahead.0.as_slice()).unwrap_or_default();
         read.iter()
-            .find(|read| read.question.is(backend, protocol, sharing, sql) && Arc::ptr_eq(&read.policy, &policy))
+            .find(|read| read.question.is(backend, names, protocol, sharing, sql) && Arc::ptr_eq(&read.policy, &policy))
             .map(|read| read.outcome.clone())
-            .or_else(|| backend.remembered(protocol, sharing, sql).map(Ok))
-            .ok_or_else(|| PlanRequest(Question::new(backend, protocol, sharing, sql)))
+            .or_else(|| backend.remembered(names, protocol, sharing, sql).map(Ok))
+            .ok_or_else(|| PlanRequest(Question::new(backend, names, protocol, sharing, sql)))
     }
 }
 

@@ -16,6 +16,7 @@ use super::replies::Replies;
 use super::settings::Settings;
 use super::statements::{Portals, Statement, Statements};
 use super::switching::Switching;
+use super::temporary::Temporary;
 use super::unguarded::UnguardedNotice;
 use super::{Backend, Batch, Hold, Intake, Pin, ServerState};
 use crate::limits::{Allowance, Permit};
@@ -99,6 +100,8 @@ pub(super) struct Context {
     pub(super) drawn: Drawn,
     /// Advisory locks that it may hold.
     pub(super) locks: Locks,
+    /// Temporary tables that it has, where tenants share server connections.
+    pub(super) temporary: Temporary,
     /// What it listens on, where channels are each tenant's own.
     pub(super) channels: Option<Box<Channels>>,
 }
@@ -166,6 +169,7 @@ impl Context {
             catalog_changed: false,
             drawn: Drawn::Nothing,
             locks: Locks::default(),
+            temporary: Temporary::default(),
             channels: None,
         }
     }

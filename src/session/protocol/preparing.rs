@@ -48,6 +48,10 @@ impl Session {
             self.prepared.statements.next_unnamed()
         } else {
             let (text, types) = (statement.shared_text(), statement.param_types());
+            if statement.guarded.plans().iter().any(|plan| plan.is_of_session()) {
+                statement.server = ServerStatement::Shared(self.env.shared.next_id());
+                return;
+            }
             let backend = statement.origin.as_ref().map_or(&self.context.backend, |origin| &origin.backend);
             let context = &backend.planning_context;
             ServerStatement::Shared(self.env.shared.id(context, &statement.circumstances, &text, &types))

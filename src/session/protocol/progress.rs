@@ -151,6 +151,9 @@ impl Session {
     pub(super) fn on_outcome_row(&mut self, body: &[u8]) -> Result<(), Broken> {
         let rows = match self.server.replies.head() {
             Some(Expected { disposition: Disposition::Swallow(InternalQuery::Outcome(rows)), .. }) => rows,
+            Some(Expected { disposition: Disposition::Swallow(InternalQuery::Temporary(count)), .. }) => {
+                return Self::on_temporary_row(count, &data_row(body)?);
+            }
             Some(Expected { disposition: Disposition::Swallow(InternalQuery::Locks(held)), .. }) => {
                 return Self::on_locks_row(held, &data_row(body)?);
             }

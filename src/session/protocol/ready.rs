@@ -23,6 +23,7 @@ impl Session {
                 InternalQuery::Context(_)
                     | InternalQuery::Outcome(_)
                     | InternalQuery::Locks(_)
+                    | InternalQuery::Temporary(_)
                     | InternalQuery::Channels(_)
             )
         );
@@ -78,6 +79,7 @@ impl Session {
             InternalQuery::Context(changes) => self.context_applied(changes),
             InternalQuery::Outcome(rows) => self.outcome_known(rows, failed),
             InternalQuery::Locks(held) => self.locks_known(held),
+            InternalQuery::Temporary(count) => self.temporary_known(count),
             InternalQuery::Channels(marks) => self.channels_known(&marks, failed),
             InternalQuery::Begin => self.begun(failed),
             InternalQuery::Fail if failed => {}
@@ -102,6 +104,7 @@ impl Session {
         if self.server.replies.is_empty() && self.server.batch == super::Batch::Closed {
             self.ask_for_outcome();
             self.ask_for_locks();
+            self.ask_for_temporary();
             self.ask_for_channels();
         }
     }

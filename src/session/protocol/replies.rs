@@ -39,6 +39,8 @@ pub enum InternalQuery {
     Outcome(Vec<SettingRow>),
     /// How many advisory locks the session holds is asked for.
     Locks(Option<u32>),
+    /// The question how many temporary relations there are, and the answer.
+    Temporary(Option<u32>),
     /// Which marks of LISTEN and UNLISTEN are there is asked for, and they are removed.
     Channels(Vec<String>),
     /// Rows of a COPY that the server does not take as one.

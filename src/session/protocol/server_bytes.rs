@@ -150,7 +150,10 @@ impl Session {
             _ if !streamed => Handling::Hold,
             Some(Disposition::Forward) => Handling::Pass,
             Some(Disposition::Swallow(
-                InternalQuery::Outcome(_) | InternalQuery::Locks(_) | InternalQuery::Channels(_),
+                InternalQuery::Outcome(_)
+                | InternalQuery::Locks(_)
+                | InternalQuery::Temporary(_)
+                | InternalQuery::Channels(_),
             )) if tag == b'D' => Handling::Hold,
             Some(Disposition::Swallow(_) | Disposition::Refused(_) | Disposition::Cut(_)) => Handling::Drop,
             // Told as unexpected.

@@ -37,6 +37,7 @@ impl Session {
         let switches = planned.changes.iter().any(|change| matches!(change, Change::Switch { .. }));
         let ready = ready
             .and_then(|()| self.settle_locks(&planned.guarded))
+            .and_then(|()| self.settle_temporary(&planned.guarded))
             .and_then(|()| self.settle_sequences(&planned.guarded, switches));
         if let Err(not_ready) = ready {
             self.keep_plan(planned);

@@ -388,7 +388,8 @@ impl SharedStatements {
         }
     }
 
-    fn next_id(&self) -> StatementId {
+    /// An id that is the same as no other: of a statement that means something in its session alone.
+    pub fn next_id(&self) -> StatementId {
         StatementId(self.next.fetch_add(1, Ordering::Relaxed))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::not_ready::NotReady;
 use super::replies::{Closes, Disposition, InternalQuery, Kind, Run, Subject};
 use super::tenant_context::{CurrentTenant, TenantContext, Tenants, Variable, same};
-use super::ties::Ties;
+use super::ties::{Stays, Ties};
 use super::{Backend, Batch, Hold, Pin, Session, Wait};
 use crate::base::{Mode, PgError, Refusal, RefusalKind, SqlState, TenantKeys};
 use crate::guard::PinReason;
@@ -277,11 +277,12 @@ impl Session {
     /// Something stays on the server connection that was made for the current actor.
     pub(super) fn record_tie(&mut self, reason: PinReason) {
         let keeps = match reason {
-            PinReason::Prepare | PinReason::HoldCursor | PinReason::TempObject | PinReason::SessionState => true,
-            PinReason::Listen | PinReason::AdvisoryLock | PinReason::Seed | PinReason::Sequences => false,
+            PinReason::Prepare | PinReason::HoldCursor | PinReason::SessionState => Some(Stays::InSession),
+            PinReason::TempObject => Some(Stays::Temporary),
+            PinReason::Listen | PinReason::AdvisoryLock | PinReason::Seed | PinReason::Sequences => None,
         };
-        if let Some(switching) = self.context.switching.as_mut().filter(|_| keeps) {
-            switching.ties.keep(&switching.held.value().actor);
+        if let (Some(switching), Some(stays)) = (self.context.switching.as_mut(), keeps) {
+            switching.ties.keep(&switching.held.value().actor, stays);
         }
     }
 
@@ -317,6 +318,13 @@ impl Session {
     pub(super) fn untie(&mut self) {
         if let Some(switching) = self.context.switching.as_mut() {
             switching.ties.clear();
+        }
+    }
+
+    /// No temporary table is left.
+    pub(super) fn untie_temporary(&mut self) {
+        if let Some(switching) = self.context.switching.as_mut() {
+            switching.ties.temporary_gone();
         }
     }
 

@@ -10,8 +10,18 @@ use crate::guard::context::{Step, TransactionStep};
 #[derive(Clone, Debug)]
 struct Tie {
     actor: CurrentTenant,
-    /// It goes with the transaction.
-    passing: bool,
+    stays: Stays,
+}
+
+/// How long something stays on the server connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stays {
+    /// Up to the end of the transaction.
+    InTransaction,
+    /// As long as there are temporary tables.
+    Temporary,
+    /// Until the session discards it.
+    InSession,
 }
 
 /// The one that all else was made for as well.
@@ -20,22 +30,28 @@ pub(super) struct Ties(Option<Tie>);
 
 impl Ties {
     /// Something stays beyond the transaction. Nobody's data can be in what was made for nobody.
-    pub(super) fn keep(&mut self, actor: &CurrentTenant) {
+    pub(super) fn keep(&mut self, actor: &CurrentTenant, stays: Stays) {
         if actor.is_some() {
-            self.0 = Some(Tie { actor: actor.clone(), passing: false });
+            let stays = self.0.as_ref().map_or(stays, |tie| tie.stays.max(stays));
+            self.0 = Some(Tie { actor: actor.clone(), stays });
         }
     }
 
     /// Something stays up to the end of the transaction.
     pub(super) fn open(&mut self, actor: &CurrentTenant) {
         if actor.is_some() {
-            self.0.get_or_insert_with(|| Tie { actor: actor.clone(), passing: true });
+            self.0.get_or_insert_with(|| Tie { actor: actor.clone(), stays: Stays::InTransaction });
         }
     }
 
     /// The transaction has ended.
     pub(super) fn transaction_ended(&mut self) {
-        self.0.take_if(|tie| tie.passing);
+        self.0.take_if(|tie| tie.stays == Stays::InTransaction);
+    }
+
+    /// No temporary table is left.
+    pub(super) fn temporary_gone(&mut self) {
+        self.0.take_if(|tie| tie.stays == Stays::Temporary);
     }
 
     /// Nothing is left of anybody.

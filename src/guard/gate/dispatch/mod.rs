@@ -25,6 +25,10 @@ pub(crate) trait Parts {
     fn expression(&mut self, expression: &mut Node) -> Result<(), Refusal>;
     /// The slot that holds the tenant's value for a table, for a COPY stream.
     fn slot(&mut self, table: &TenantTable) -> Result<usize, Refusal>;
+    /// An expression of a definition, which is evaluated later: it does nothing to the session.
+    fn defined(&mut self, expression: &mut Node) -> Result<(), Refusal>;
+    /// A temporary table of the session is named.
+    fn temporary(&mut self);
     /// What is written in the place of a channel's name, where channels are each tenant's own.
     fn channel(&mut self, kind: ChannelName, name: &str) -> Result<String, Refusal>;
 }

@@ -179,10 +179,8 @@ fn discard(stmt: &DiscardStmt) -> Gated {
     let gated = Gated::printed(StatementKind::Utility);
     match stmt.target() {
         DiscardMode::DiscardAll => gated.effects(vec![Effect::DiscardAll]),
-        DiscardMode::DiscardPlans
-        | DiscardMode::DiscardSequences
-        | DiscardMode::DiscardTemp
-        | DiscardMode::Undefined => gated,
+        DiscardMode::DiscardTemp => gated.effects(vec![Effect::DropsTemporary]),
+        DiscardMode::DiscardPlans | DiscardMode::DiscardSequences | DiscardMode::Undefined => gated,
     }
 }
 

@@ -8,6 +8,7 @@ use crate::catalog::{RelKind, Relation};
 use crate::guard::{Policy, Protection, TableRule, TenantTable};
 
 use super::names::{denied, foreign_schema, schema_is_own, search_path, truncated};
+use super::temporary;
 pub(crate) use system::Mask;
 
 /// What a relation is to the session that names it.
@@ -24,7 +25,9 @@ pub(crate) enum Resolved<'p> {
     /// Nothing to guard: the tenant's own schema or database, or an operator's session. `None`: the catalog does not know the
     /// relation (a table made a moment ago, a temporary one), and the server decides.
     Free(Option<&'p Relation>),
-    /// The same, in the tenant's own schema and to be named with it: a common schema has a relation of that name.
+    /// A temporary table of the session, in the shared layout: to be named with its schema.
+    Temporary,
+    /// The same as free, in the tenant's own schema and to be named with it: a common schema has a relation of that name.
     Own(Option<&'p Relation>),
 }
 
@@ -82,7 +85,8 @@ fn in_shared<'p>(
     name: &str,
 ) -> Result<Resolved<'p>, Refusal> {
     let Some(relation) = found else {
-        return Err(undefined(schema, name));
+        let own = temporary::may_mean(policy, schema, name);
+        return if own { Ok(Resolved::Temporary) } else { Err(undefined(schema, name)) };
     };
     if is_system(relation) {
         return system::rule(policy, &Mode::Shared, relation);

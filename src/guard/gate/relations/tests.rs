@@ -24,6 +24,7 @@ fn name_by(policy: &Policy, mode: &Mode, name: &str) -> String {
         Ok(Resolved::System(_, Some(_))) => "masked".to_owned(),
         Ok(Resolved::Free(_)) => "free".to_owned(),
         Ok(Resolved::Own(found)) => if found.is_some() { "own" } else { "own, unknown" }.to_owned(),
+        Ok(Resolved::Temporary) => "temporary".to_owned(),
         Err(refusal) => refusal.error.code.as_str().to_owned(),
     }
 }

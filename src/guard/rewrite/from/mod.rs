@@ -10,12 +10,13 @@ use crate::base::{Access, Mode, QualifiedName, Refusal};
 use crate::catalog::{RelKind, Relation};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::{self, Mask, Resolved};
+use crate::guard::gate::temporary;
 use crate::guard::rewrite::outputs::{alias_columns, renamed};
 use crate::guard::rewrite::parent::is_name_of_parent;
 use crate::guard::rewrite::scope::{self, Fence, Guard, Item, Locking, Merges, Refs, Shape, Source};
 use crate::guard::rewrite::tree::{self, as_string};
 use crate::guard::rewrite::{Rewriter, unsupported};
-use crate::guard::{Effect, TenantTable, nodes};
+use crate::guard::{Effect, Names, TenantTable, nodes};
 use crate::sql::parse;
 
 /// Where an item's predicate goes.
@@ -170,6 +171,12 @@ impl<'p> Rewriter<'p> {
                 self.other(Some(&alias_of(relation)), Refs::default());
                 Ok(())
             }
+            Resolved::Temporary => {
+                self.names_temporary();
+                self.other(Some(&alias_of(relation)), Refs::default());
+                with_relation(item, |it| temporary::SCHEMA.clone_into(&mut it.schemaname));
+                Ok(())
+            }
             Resolved::Own(found) => {
                 match found {
                     Some(found) => {
@@ -272,6 +279,8 @@ impl<'p> Rewriter<'p> {
     /// A relation without tenants in it. It is named with its schema, in case that the statement is printed.
     fn keep(&mut self, item: &mut Node, written: &RangeVar, found: &'p Relation, shared: bool) {
         self.add_relation(written, found, shared, None);
+        // A temporary table comes before it under its bare name.
+        self.rewritten |= self.policy.names == Names::Temporary && !relations::is_system(found);
         // In the schema layout a tenant's own table of that name, made a moment ago, stands before a shared one.
         let own_first = written.schemaname.is_empty() && matches!(self.mode, Mode::Schema(_));
         if !own_first || relations::is_system(found) {

@@ -7,3 +7,4 @@ mod forms;
 mod plain;
 mod random;
 mod refusals;
+mod temporary;

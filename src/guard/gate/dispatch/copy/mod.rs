@@ -10,6 +10,7 @@ use crate::base::{Access, Mode, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Generated, RelKind, Relation};
 use crate::guard::gate::names::denied;
 use crate::guard::gate::relations::{Resolved, resolve};
+use crate::guard::gate::temporary;
 use crate::guard::{CopyBy, CopyIn, CopyTenant, Policy, StatementKind, TenantTable};
 
 pub(super) fn gate(
@@ -47,6 +48,10 @@ pub(super) fn gate(
     {
         own.as_ref().clone_into(&mut relation.schemaname);
     }
+    if let (Resolved::Temporary, Some(relation)) = (&resolved, stmt.relation.as_mut()) {
+        temporary::SCHEMA.clone_into(&mut relation.schemaname);
+        parts.temporary();
+    }
     if stmt.is_from { copy_from(mode, stmt, &resolved, parts) } else { copy_to(stmt, &resolved, parts) }
 }
 
@@ -67,7 +72,7 @@ fn operator(stmt: &mut CopyStmt, parts: &mut impl Parts) -> Result<Gated, Refusa
 fn copy_to(stmt: &mut CopyStmt, resolved: &Resolved<'_>, parts: &mut impl Parts) -> Result<Gated, Refusal> {
     let gated = || Gated::new(StatementKind::CopyOut, Sent::Printed);
     let relation = match resolved {
-        Resolved::Free(_) | Resolved::Own(_) => return Ok(gated()),
+        Resolved::Free(_) | Resolved::Own(_) | Resolved::Temporary => return Ok(gated()),
         Resolved::Tenant(_, relation)
         | Resolved::Policed(_, relation)
         | Resolved::Shared(relation, _)
@@ -111,6 +116,10 @@ fn copy_from(
     };
     let (table, relation) = match resolved {
         Resolved::Tenant(table, relation) | Resolved::Policed(table, relation) => (*table, *relation),
+        Resolved::Temporary => {
+            stmt.where_clause.as_deref_mut().map_or(Ok(()), |condition| parts.defined(condition))?;
+            return Ok(gated());
+        }
         Resolved::Free(_) | Resolved::Own(_) => {
             stmt.where_clause.as_deref_mut().map_or(Ok(()), |condition| parts.expression(condition))?;
             return Ok(gated());

@@ -4,6 +4,7 @@
 mod expressions;
 mod names;
 mod own;
+mod temporary;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AlterTableType, IntoClause, Node, ObjectType, RangeVar, ReindexObjectType, RenameStmt};
@@ -24,7 +25,10 @@ pub(super) fn gate(
         return Err(refused(mode, name));
     };
     match mode {
-        Mode::Shared => Err(in_shared(mode, name, node)),
+        Mode::Shared => match temporary::gate(policy, mode, node, parts)? {
+            Some(gated) => Ok(gated),
+            None => Err(in_shared(mode, name, node)),
+        },
         Mode::Database if database::names_beyond(node) => Err(refused(mode, name)),
         Mode::Database | Mode::Operator => {
             guard_query(node, parts)?;
@@ -68,7 +72,8 @@ pub(super) fn select_into(
 ) -> Result<Gated, Refusal> {
     let temporary = into.rel.as_ref().is_some_and(is_temporary);
     match mode {
-        Mode::Shared => return Err(shared_table(mode, "SELECT INTO", temporary)),
+        Mode::Shared if temporary => return self::temporary::select_into(policy, into, tree, parts),
+        Mode::Shared => return Err(refused(mode, "SELECT INTO")),
         Mode::Schema(_) => {
             own::relation(policy, mode, into.rel.as_mut());
             names::range_var(policy, mode, into.rel.as_ref())?;
@@ -88,17 +93,13 @@ pub(super) fn select_into(
 }
 
 fn in_shared(mode: &Mode, name: &'static str, node: &NodeEnum) -> Refusal {
-    shared_table(mode, name, makes_temporary(node))
-}
-
-fn shared_table(mode: &Mode, name: &'static str, temporary: bool) -> Refusal {
-    if temporary {
+    if makes_temporary(node) {
         return denied(
             RefusalKind::Statement,
-            "permission denied: temporary tables are not allowed here",
-            "Tenants share server connections; use a CTE or VALUES, or an operator login.",
+            "permission denied: of temporary objects, only tables are allowed here",
+            "Tenants share server connections; use a temporary table or a CTE, or an operator login.",
         )
-        .about("CREATE TEMPORARY TABLE");
+        .about(name);
     }
     refused(mode, name)
 }
