@@ -242,8 +242,7 @@ impl<'p> Rewriter<'p> {
     }
 }
 
-/// `SELECT * FROM (query) pgwarden_rows UNION ALL SELECT NULL, ... WHERE false`: an error unless the query has so many columns. An alias
-/// with so many names would leave out what stands behind them.
+/// `SELECT * FROM (query) pgwarden_rows UNION ALL SELECT NULL, ... WHERE false`: an error unless the query has so many columns.
 fn of_width(query: SelectStmt, width: usize) -> SelectStmt {
     let star = tree::target("", Some(tree::star()));
     let alias = Alias { aliasname: WRAPPER.to_owned(), colnames: vec![] };

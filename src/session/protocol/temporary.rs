@@ -56,10 +56,8 @@ impl Session {
     }
 
     fn empty_temporary(&mut self) -> Result<(), NotReady> {
-        if self.server.batch == Batch::Closed
-            && self.server.tx == TransactionStatus::Active
-            && !self.server.replies.only_internal()
-        {
+        // What is under way may fail, and the transaction with it. Within a batch the server skips this too then.
+        if self.server.batch == Batch::Closed && !self.server.replies.only_internal() {
             self.server.settle()?;
         }
         // A failed transaction makes nothing.

@@ -33,6 +33,26 @@ with psycopg.connect(url) as conn:
         raise psycopg.Rollback(outer)
     assert conn.execute("SELECT count(*) FROM settings WHERE k = 'py'").fetchone() == (0,)
 
+    # A staging table: binary COPY into it, an upsert out of it, all in one transaction.
+    with conn.transaction() as outer:
+        with conn.cursor() as cur:
+            cur.execute("CREATE TEMP TABLE staged_settings (key_in text, value_in text) ON COMMIT DROP")
+            with cur.copy("COPY staged_settings (key_in, value_in) FROM STDIN (FORMAT binary)") as copy:
+                copy.set_types(["text", "text"])
+                copy.write_row(("k1", "staged"))
+                copy.write_row(("k9", None))
+            cur.execute("INSERT INTO settings (tenant_id, k, v) SELECT %s, key_in, value_in FROM staged_settings "
+                        "ON CONFLICT (tenant_id, k) DO UPDATE SET v = excluded.v RETURNING k", (1,))
+            assert sorted(cur.fetchall()) == [("k1",), ("k9",)]
+            cur.executemany("INSERT INTO staged_settings VALUES (%s, %s)", [(f"m{n}", "x") for n in range(20)])
+            assert cur.execute("SELECT count(*) FROM staged_settings WHERE key_in LIKE 'm%%'").fetchone() == (20,)
+        raise psycopg.Rollback(outer)
+    try:
+        conn.execute("SELECT * FROM staged_settings")
+    except errors.UndefinedTable as error:
+        assert 'relation "staged_settings" does not exist' in str(error), error
+    conn.rollback()
+
     with conn.cursor() as cur:
         with cur.copy("COPY settings (k, v) FROM STDIN") as copy:
             copy.write_row(("py1", "tab\there"))

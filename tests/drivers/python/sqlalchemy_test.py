@@ -1,7 +1,9 @@
 """SQLAlchemy: reflection, ORM with relationships and eager loading, bulk inserts, savepoints; over psycopg and asyncpg."""
 import asyncio
 import os
-from sqlalchemy import BigInteger, ForeignKey, MetaData, Table, create_engine, func, inspect, select, text
+from sqlalchemy import (BigInteger, Column, ForeignKey, MetaData, String, Table, Text, create_engine, func, inspect, literal,
+                        select, text)
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, joinedload, mapped_column, relationship, selectinload
@@ -17,6 +19,24 @@ assert inspector.get_pk_constraint("settings")["constrained_columns"] == ["tenan
 assert inspector.get_foreign_keys("orders")[0]["referred_table"] == "customers"
 assert any(i["name"] == "orders_tenant_idx" for i in inspector.get_indexes("orders"))
 settings = Table("settings", MetaData(), autoload_with=engine)
+
+
+# A temporary table, as data frames and bulk loaders write one: looked for, made, filled, and merged from.
+staged = Table("staged_rows", MetaData(), Column("key_in", String(40), primary_key=True), Column("value_in", Text),
+               prefixes=["TEMPORARY"], postgresql_on_commit="DROP")
+with engine.begin() as connection:
+    assert not inspect(connection).has_table("staged_rows")
+    staged.create(connection)
+    assert inspect(connection).has_table("staged_rows")
+    assert [c["name"] for c in inspect(connection).get_columns("staged_rows")] == ["key_in", "value_in"]
+    connection.execute(staged.insert(), [{"key_in": f"k{n}", "value_in": "staged"} for n in range(3, 7)])
+    rows = insert(settings).from_select(["tenant_id", "k", "v"], select(literal(1), staged.c.key_in, staged.c.value_in))
+    rows = rows.on_conflict_do_update(index_elements=["tenant_id", "k"], set_={"v": rows.excluded.v})
+    connection.execute(rows)
+    merged = select(settings.c.k).join(staged, staged.c.key_in == settings.c.k).where(settings.c.v == "staged")
+    assert len(connection.execute(merged).all()) == 4
+    connection.rollback()
+assert not inspect(engine).has_table("staged_rows")
 
 
 class Base(DeclarativeBase):
