@@ -21,6 +21,8 @@ pub fn recheck(policy: &Policy, plan: &Plan) -> Result<(), String> {
             Piece::Channel { kind, .. } => text.push_str(&quote_identifier(&kind.unbound())),
         }
     }
+    let with_temporary = plan.is_of_session().then(|| policy.with_temporary());
+    let policy = with_temporary.as_ref().unwrap_or(policy);
     parse::with_stack(text.len(), || {
         let statements = parse::reparse(&text)?;
         if statements.len() > 1 {

@@ -38,7 +38,7 @@ fn the_connection_goes_back_when_the_last_one_is_gone() {
 
 #[test]
 fn advisory_locks_outlive_the_last_one() {
-    let proxy = proxy("temporary_locks", 2);
+    let proxy = proxy("temporary_locks", 4);
     let mut a = proxy.a().connect();
     a.simple("CREATE TEMP TABLE short_b (x int)").ok();
     a.simple("SELECT pg_advisory_lock(7)").ok();

@@ -1,5 +1,6 @@
-//! Which rows of the system catalogs a tenant sees: schemas of other tenants, and relations that no rule allows, do not show
-//! up in them, nor do temporary tables of other sessions. (Names of the others are no secret where an error or an oid gives them away; their contents are never here.)
+//! Which rows of the system catalogs a tenant sees: schemas of other tenants, relations that no rule allows, and temporary
+//! tables of other sessions do not show up in them. (Names of the former are no secret where an error or an oid gives them
+//! away; their contents are never here.)
 
 use crate::base::Mode;
 use crate::catalog::{RelKind, Relation};
