@@ -9,6 +9,7 @@ mod config;
 mod docs;
 mod doctor;
 mod drivers;
+mod gates;
 mod identity;
 mod isolation;
 mod lifecycle;

@@ -1,10 +1,12 @@
 //! What can be asked of a running proxy: by signals, and by the console.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tracing::info;
 
+use super::gates::GateKeeper;
 use super::reload::{ReloadError, Reloaded, Reloader};
 use crate::base::{PgError, SqlState, UpstreamName};
 use crate::config::Config;
@@ -17,12 +19,13 @@ use crate::session::Ending;
 pub struct Control {
     reloader: Arc<Reloader>,
     pools: Pools,
+    gates: Arc<GateKeeper>,
     ending: watch::Sender<Option<Ending>>,
 }
 
 impl Control {
-    pub(super) fn new(reloader: Arc<Reloader>, pools: Pools) -> Self {
-        Self { reloader, pools, ending: watch::Sender::new(None) }
+    pub(super) fn new(reloader: Arc<Reloader>, pools: Pools, gates: Arc<GateKeeper>) -> Self {
+        Self { reloader, pools, gates, ending: watch::Sender::new(None) }
     }
 
     /// Reads the configuration file again and puts it in force; what was wrong or done is logged.
@@ -100,6 +103,14 @@ impl Operations for Control {
         self.known(upstream)?;
         self.pools.resume(upstream);
         Ok(())
+    }
+
+    fn pause_tenant<'a>(&'a self, tenant: &'a str, time: Duration) -> Boxed<'a, Result<(), PgError>> {
+        Box::pin(self.gates.pause(tenant, time))
+    }
+
+    fn resume_tenant<'a>(&'a self, tenant: &'a str) -> Boxed<'a, Result<(), PgError>> {
+        Box::pin(self.gates.resume(tenant))
     }
 
     fn shut_down(&self, how: Shutdown) {

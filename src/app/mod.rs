@@ -1,6 +1,7 @@
 //! Puts the rooms together: a configuration in, a running proxy out.
 
 mod control;
+mod gates;
 mod keeper;
 mod logins;
 mod policies;
@@ -27,6 +28,7 @@ use crate::session::workers::Workers;
 use crate::session::{AccessError, Listener, SharedState, Upstreams as _};
 use crate::usage::UsageWriter;
 pub use control::Control;
+use gates::{GateKeeper, GatesTable};
 pub use policies::check_policies;
 use reload::Reloader;
 use rules::Rules;
@@ -38,6 +40,9 @@ use upstreams::OpenUpstreams;
 const USAGE_WAIT: Duration = Duration::from_secs(5);
 /// And for so long for the tenants' table.
 const TENANTS_WAIT: Duration = Duration::from_secs(10);
+
+/// At the start, clients wait for so long for gates to be known.
+const GATES_WAIT: Duration = Duration::from_secs(5);
 
 /// So often it is said for whom nothing is enforced.
 const REMIND: Duration = Duration::from_secs(600);
@@ -74,6 +79,7 @@ pub struct Proxy {
     control: Control,
     tenants: Arc<TenantSource>,
     keeper: Option<UsageWriter>,
+    gates: Arc<GateKeeper>,
     /// Turns true when the server that counts for all proxies was reached, or could not be.
     counting: Option<watch::Receiver<bool>>,
     metrics: Option<Endpoint>,
@@ -106,9 +112,12 @@ impl Proxy {
         let reloader = Arc::new(reloader);
         let source = TenantSource::start(Arc::clone(&reloader));
         reloader.tell(&source);
-        let control = Control::new(Arc::clone(&reloader), pools.clone());
+        let gates = GateKeeper::start(Arc::clone(&reloader), Arc::clone(&shared));
+        reloader.tell_gates(&gates);
+        let control = Control::new(Arc::clone(&reloader), pools.clone(), Arc::clone(&gates));
         let console = Console::new(Arc::clone(&shared), pools.clone(), Arc::new(control.clone()))
             .show(RegistryTable(Arc::clone(&source)))
+            .show(GatesTable)
             .show(RejectedTable(reloader));
         // The shared state is new: there is none yet.
         let _ = shared.console.set(Arc::new(console));
@@ -130,7 +139,7 @@ impl Proxy {
             ServeError::Listen { addresses: addresses.join(", "), source }
         })?;
         let metrics = start_metrics(&config, &shared, &pools, &control)?;
-        Ok(Self { listener, pools, control, tenants: source, keeper, counting, metrics, _workers: workers })
+        Ok(Self { listener, pools, control, tenants: source, keeper, gates, counting, metrics, _workers: workers })
     }
 
     /// The addresses that clients can connect to, with the ports that the system chose.
@@ -154,6 +163,7 @@ impl Proxy {
             // The task that tries ends with the process.
             let _ended = counting.wait_for(|tried| *tried).await;
         }
+        self.gates.registered(GATES_WAIT).await;
         let addresses: Vec<_> = self.addresses().iter().map(ToString::to_string).collect();
         info!(addresses = addresses.join(", "), "pgwarden is ready");
         let control = self.control.clone();
@@ -179,6 +189,7 @@ impl Proxy {
         if let Some(keeper) = self.keeper {
             keeper.stop().await;
         }
+        self.gates.stop().await;
         info!("pgwarden has stopped");
     }
 }

@@ -9,10 +9,12 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tracing::{error, info, warn};
 
+use super::gates::GateKeeper;
 use super::rules::Rules;
 use super::tenants::TenantSource;
 use super::upstreams::OpenUpstreams;
 use super::{check_policies, warn_of_observed};
+use crate::base::TenantName;
 use crate::catalog::{self, Catalog};
 use crate::checks::policy_of;
 use crate::config::{Config, ConfigErrors, Layout, Loaded, QuotaConfig, Tenant, Upstream, load};
@@ -81,6 +83,9 @@ pub(super) struct Reloader {
     /// The configuration in force, with the tenants of the table.
     effective: ArcSwap<Config>,
     source: OnceLock<Weak<TenantSource>>,
+    gates: OnceLock<Weak<GateKeeper>>,
+    /// Held from when rows of the table are read until they are in force: what was read first must not come last.
+    loading: tokio::sync::Mutex<()>,
 }
 
 /// What the configuration in force was made of.
@@ -110,6 +115,8 @@ impl Reloader {
             effective: ArcSwap::new(Arc::clone(&config)),
             state: Mutex::new(State { file: config, rows: Vec::new(), rejected: Arc::default() }),
             source: OnceLock::new(),
+            gates: OnceLock::new(),
+            loading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -122,6 +129,22 @@ impl Reloader {
     pub fn tell(&self, source: &Arc<TenantSource>) {
         // There is one.
         let _ = self.source.set(Arc::downgrade(source));
+    }
+
+    /// Told of new configurations from now on.
+    pub fn tell_gates(&self, keeper: &Arc<GateKeeper>) {
+        // There is one.
+        let _ = self.gates.set(Arc::downgrade(keeper));
+    }
+
+    /// One at a time reads the table and puts it in force.
+    pub async fn turn_to_load(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.loading.lock().await
+    }
+
+    /// The tenants of the file itself.
+    pub fn tenants_of_file(&self) -> HashSet<TenantName> {
+        self.state.lock().file.tenants.iter().map(|tenant| tenant.name.clone()).collect()
     }
 
     /// Rows that are left out, and tenants whose keys fit no column.
@@ -241,6 +264,9 @@ impl Reloader {
         drop(state);
         if let Some(source) = self.source.get().and_then(Weak::upgrade) {
             source.config_changed();
+        }
+        if let Some(gates) = self.gates.get().and_then(Weak::upgrade) {
+            gates.config_changed();
         }
         let (shared, idle) = (Arc::clone(&self.shared), config.listen.idle_timeout);
         self.runtime.spawn(async move {

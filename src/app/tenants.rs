@@ -149,8 +149,11 @@ impl TenantSource {
         let mut connection = listen(upstream, from.channel.as_deref()).await?;
         loop {
             let started = Instant::now();
-            let rows = read(&connection.client, &from.query).await?;
-            self.take(from, rows, started, failures).await?;
+            {
+                let _turn = self.reloader.turn_to_load().await;
+                let rows = read(&connection.client, &from.query).await?;
+                self.take(from, rows, started, failures).await?;
+            }
             sleep((started.elapsed() * REST).min(from.interval)).await;
             let pause = self.next(&mut connection, from.interval).await?;
             if let Some(pause) = pause {

@@ -1,6 +1,14 @@
 //! The console's language.
 
+use std::time::Duration;
+
 use crate::base::{PgError, SessionId, SqlState, UpstreamName};
+use crate::config::parse_duration;
+
+/// A tenant's clients wait so long where nothing else is said.
+const PAUSE: Duration = Duration::from_secs(60);
+/// And no longer than this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(3600);
 
 /// How the process is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +32,10 @@ pub enum Command {
     Pause(Option<UpstreamName>),
     /// `RESUME [upstream]`
     Resume(Option<UpstreamName>),
+    /// `PAUSE TENANT name [FOR 'time']`
+    PauseTenant(String, Duration),
+    /// `RESUME TENANT name`
+    ResumeTenant(String),
     /// `KILL TENANT name`
     KillTenant(String),
     /// `KILL CLIENT id`
@@ -116,6 +128,11 @@ fn command(tokens: &[Token]) -> Result<Command, PgError> {
     match (keyword(first).as_str(), rest) {
         ("SHOW", [what]) => Ok(Command::Show(keyword(what))),
         ("RELOAD", []) => Ok(Command::Reload),
+        ("PAUSE", [what, whom]) if keyword(what) == "TENANT" => Ok(Command::PauseTenant(name(whom), PAUSE)),
+        ("PAUSE", [what, whom, until, time]) if keyword(what) == "TENANT" && keyword(until) == "FOR" => {
+            pause_time(&name(time)).map(|time| Command::PauseTenant(name(whom), time))
+        }
+        ("RESUME", [what, whom]) if keyword(what) == "TENANT" => Ok(Command::ResumeTenant(name(whom))),
         ("PAUSE", rest) => upstream(rest).map(Command::Pause),
         ("RESUME", rest) => upstream(rest).map(Command::Resume),
         ("KILL", [what, whom]) => match keyword(what).as_str() {
@@ -136,6 +153,15 @@ fn command(tokens: &[Token]) -> Result<Command, PgError> {
     }
 }
 
+/// How long a tenant's clients are to wait.
+fn pause_time(text: &str) -> Result<Duration, PgError> {
+    let time = parse_duration(text).filter(|time| (Duration::from_secs(1)..=LONGEST_PAUSE).contains(time));
+    time.ok_or_else(|| {
+        PgError::error(SqlState::INVALID_TEXT_REPRESENTATION, format!("\"{text}\" is no time from 1s to 1h"))
+            .hint("PAUSE TENANT acme FOR '30s'")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +175,10 @@ mod tests {
         assert_eq!(one("pause \"main\""), Command::Pause(Some(UpstreamName::new("main"))));
         assert_eq!(one("KILL TENANT 'acme-2'"), Command::KillTenant("acme-2".to_owned()));
         assert_eq!(one("kill client 17"), Command::KillClient(SessionId(17)));
+        assert_eq!(one("PAUSE TENANT acme"), Command::PauseTenant("acme".to_owned(), PAUSE));
+        let half = Duration::from_secs(30);
+        assert_eq!(one("pause tenant 'a-1' for '30s'"), Command::PauseTenant("a-1".to_owned(), half));
+        assert_eq!(one("RESUME TENANT acme"), Command::ResumeTenant("acme".to_owned()));
         assert_eq!(one("SHUTDOWN wait_for_clients"), Command::Shutdown(Shutdown::WaitForClients));
         assert_eq!(parse("SHOW POOLS; -- both\nSHOW CLIENTS").unwrap().len(), 2);
         assert_eq!(parse(" ; ").unwrap(), []);
@@ -156,9 +186,19 @@ mod tests {
 
     #[test]
     fn all_else_is_refused() {
-        for bad in
-            ["SELECT 1", "SHOW", "SHOW a b", "KILL", "KILL CLIENT x", "KILL acme", "RELOAD now", "'", "PAUSE a b"]
-        {
+        for bad in [
+            "PAUSE TENANT a FOR '2h'",
+            "PAUSE TENANT a FOR soon",
+            "SELECT 1",
+            "SHOW",
+            "SHOW a b",
+            "KILL",
+            "KILL CLIENT x",
+            "KILL acme",
+            "RELOAD now",
+            "'",
+            "PAUSE a b",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         assert_eq!(parse("SELECT 1").unwrap_err().code, SqlState::SYNTAX_ERROR);

@@ -14,6 +14,7 @@ mod tables;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use command::Shutdown;
 pub use table::{Cell, Column, ShowTable, View};
@@ -45,6 +46,16 @@ pub trait Operations: Send + Sync {
     /// # Errors
     /// There is none of that name.
     fn resume(&self, upstream: Option<&UpstreamName>) -> Result<(), PgError>;
+    /// Shuts a tenant's gate for so long at most; returns when nothing of the tenant is under way.
+    ///
+    /// # Errors
+    /// There is none of that name, its gate is shut already, or its transactions do not end in time.
+    fn pause_tenant<'a>(&'a self, tenant: &'a str, time: Duration) -> Boxed<'a, Result<(), PgError>>;
+    /// Opens a tenant's gate that was shut so.
+    ///
+    /// # Errors
+    /// It was not.
+    fn resume_tenant<'a>(&'a self, tenant: &'a str) -> Boxed<'a, Result<(), PgError>>;
     /// Stops the process.
     fn shut_down(&self, how: Shutdown);
 }

@@ -28,6 +28,11 @@ const COMMANDS: &[(&str, &str)] = &[
     ("RELOAD", "read the configuration again; one with errors changes nothing"),
     ("PAUSE [upstream]", "let clients wait and close server connections; returns when they are closed"),
     ("RESUME [upstream]", "end a pause"),
+    (
+        "PAUSE TENANT name [FOR 'time']",
+        "let a tenant's clients wait, at all proxies, for 60s at most; returns when nothing of it runs",
+    ),
+    ("RESUME TENANT name", "end that"),
     ("KILL TENANT name", "end the sessions that act for a tenant"),
     ("KILL CLIENT id", "end one session"),
     ("SHUTDOWN", "stop: transactions may end first"),
@@ -44,6 +49,8 @@ impl Console {
             Command::Reload
             | Command::Pause(_)
             | Command::Resume(_)
+            | Command::PauseTenant(..)
+            | Command::ResumeTenant(_)
             | Command::KillTenant(_)
             | Command::KillClient(_)
             | Command::Shutdown(_) => Ok(&[]),
@@ -98,6 +105,12 @@ impl Console {
                 }
                 Command::Resume(upstream) => {
                     self.operations.resume(upstream.as_ref()).map(|()| Outcome::done("RESUME"))
+                }
+                Command::PauseTenant(name, time) => {
+                    self.operations.pause_tenant(name, *time).await.map(|()| Outcome::done("PAUSE"))
+                }
+                Command::ResumeTenant(name) => {
+                    self.operations.resume_tenant(name).await.map(|()| Outcome::done("RESUME"))
                 }
                 Command::KillTenant(name) => {
                     let handles = self.shared.directory.all().into_iter().filter(|handle| handle.acts_for(name));

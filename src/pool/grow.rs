@@ -235,6 +235,12 @@ impl Inner {
         self.enter(Phase::Paused);
     }
 
+    /// Closes what is idle.
+    pub(super) fn close_idle(&self) {
+        let idle = std::mem::take(&mut self.lock().idle);
+        drop(idle);
+    }
+
     /// Refuses clients for good and closes connections as they come back.
     pub(super) fn close(&self) {
         self.enter(Phase::Closed);

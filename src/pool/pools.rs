@@ -338,6 +338,11 @@ impl Pool {
         self.inner.resume();
     }
 
+    /// Closes the connections that are idle. Whoever asks for one gets a new one.
+    pub fn close_idle(&self) {
+        self.inner.close_idle();
+    }
+
     /// All established connections.
     pub fn servers(&self) -> Vec<ServerFacts> {
         self.inner.servers()

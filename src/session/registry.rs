@@ -13,8 +13,8 @@ use parking_lot::Mutex;
 
 use super::protocol::TenantContext;
 use crate::base::{LoginName, PgError, SessionId, SqlState, TenantName};
-use crate::config::{Login, LoginAuth};
-use crate::tenant::{Lives, SharedRegistry, Target, Withdrawn};
+use crate::config::{Login, LoginAuth, Tenant};
+use crate::tenant::{Gates, Lives, Passage, SharedRegistry, Target, Withdrawn};
 
 /// What the process wants of a session. Later ones outrank earlier ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +41,17 @@ impl Order {
             _ => Order::Now,
         }
     }
+}
+
+/// How a session stands to what it was admitted for.
+#[derive(Clone, Debug)]
+pub enum Standing {
+    /// As before.
+    Same,
+    /// Its tenant lives here now: it goes on there.
+    Moved(Arc<Tenant>),
+    /// The tenant that it has named lives elsewhere now.
+    NamedMoved,
 }
 
 /// What a session is doing.
@@ -79,6 +90,9 @@ pub struct SessionHandle {
     server: AtomicU64,
     bell: AtomicWaker,
     registry: SharedRegistry,
+    gates: Arc<Gates>,
+    /// The last change of gates that it has dealt with.
+    gates_seen: AtomicU64,
     occupant: Mutex<Option<Box<Occupant>>>,
     acts: Mutex<Acts>,
 }
@@ -193,6 +207,38 @@ impl SessionHandle {
         }
     }
 
+    /// The gates of tenants.
+    pub fn gates(&self) -> &Arc<Gates> {
+        &self.gates
+    }
+
+    /// Has the session look at its gates, if it is at rest.
+    pub fn ring(&self) {
+        self.bell.wake();
+    }
+
+    /// From now on nothing of a tenant whose gate was shut by the change of this number is under way here, and nothing will be
+    /// until that gate opens.
+    pub fn note_gates_seen(&self, number: u64) {
+        self.gates_seen.store(number, Ordering::Release);
+        self.gates.note_dealt_with();
+    }
+
+    /// Whether that is so.
+    pub fn has_seen_gates(&self, number: u64) -> bool {
+        self.gates_seen.load(Ordering::Acquire) >= number
+    }
+
+    /// Whether a tenant's gate concerns the session.
+    pub fn is_gated_with(&self, tenant: &TenantName) -> bool {
+        match self.occupant.lock().as_deref() {
+            Some(Occupant { target: Target::Tenant(own), .. }) => own.name == *tenant,
+            // Whom it will name next nobody knows.
+            Some(Occupant { target: Target::Unbound { .. }, .. }) => true,
+            Some(_) | None => false,
+        }
+    }
+
     /// The client is known from now on.
     ///
     /// # Errors
@@ -207,19 +253,37 @@ impl SessionHandle {
     ///
     /// # Errors
     /// Why it does not.
-    pub fn check(&self, acting: Option<&TenantContext>) -> Result<(), Withdrawn> {
+    pub fn check(&self, acting: Option<&TenantContext>) -> Result<Standing, Withdrawn> {
         // First, so that a reload during the check asks for another.
         let _ = self.order.compare_exchange(Order::Check as u8, Order::Run as u8, Ordering::AcqRel, Ordering::Acquire);
-        let occupant = self.occupant.lock();
-        let Some(Occupant { login, target, .. }) = occupant.as_deref() else { return Ok(()) };
+        let mut occupant = self.occupant.lock();
+        let Some(Occupant { login, target, .. }) = occupant.as_deref_mut() else { return Ok(Standing::Same) };
         let registry = self.registry.load();
-        registry.still_admits(login, target)?;
-        acting.map_or(Ok(()), |acting| {
-            let place = &acting.backend;
-            let role = acting.sealed.get("role").map(String::as_str);
-            let lives = Lives { upstream: &place.upstream, mode: &place.mode, role };
-            registry.still_acts(login, &acting.name, &acting.keys, &lives)
-        })
+        if let Err(withdrawn) = registry.still_admits(login, target) {
+            let (Withdrawn::Changed(_), Target::Tenant(was)) = (&withdrawn, &*target) else { return Err(withdrawn) };
+            let Some(now) = registry.tenant(was.name.as_str()) else { return Err(withdrawn) };
+            return match self.gates.passage(was, now) {
+                Passage::Waits => Ok(Standing::Same),
+                Passage::Goes => {
+                    *target = Target::Tenant(Arc::clone(now));
+                    Ok(Standing::Moved(Arc::clone(now)))
+                }
+                Passage::Ends => Err(withdrawn),
+            };
+        }
+        let Some(acting) = acting else { return Ok(Standing::Same) };
+        let place = &acting.backend;
+        let role = acting.sealed.get("role").map(String::as_str);
+        let lives = Lives { upstream: &place.upstream, mode: &place.mode, role };
+        match registry.still_acts(login, &acting.name, &acting.keys, &lives) {
+            Ok(()) => Ok(Standing::Same),
+            Err(withdrawn @ Withdrawn::Changed(_)) => match self.gates.passage_of(&acting.name) {
+                Passage::Waits => Ok(Standing::Same),
+                Passage::Goes => Ok(Standing::NamedMoved),
+                Passage::Ends => Err(withdrawn),
+            },
+            Err(withdrawn) => Err(withdrawn),
+        }
     }
 
     /// What a session that is told to end says to its client.
@@ -232,6 +296,7 @@ impl SessionHandle {
 #[derive(Debug)]
 pub struct SessionRegistry {
     registry: SharedRegistry,
+    gates: Arc<Gates>,
     handles: DashMap<SessionId, Arc<SessionHandle>, foldhash::fast::RandomState>,
     next: AtomicU64,
     order: AtomicU8,
@@ -241,6 +306,7 @@ impl SessionRegistry {
     /// No sessions yet.
     pub fn new(registry: SharedRegistry) -> Arc<Self> {
         Arc::new(Self {
+            gates: Gates::new(Arc::clone(&registry)),
             registry,
             handles: DashMap::default(),
             next: AtomicU64::new(1),
@@ -260,6 +326,8 @@ impl SessionRegistry {
             server: AtomicU64::new(0),
             bell: AtomicWaker::new(),
             registry: Arc::clone(&self.registry),
+            gates: Arc::clone(&self.gates),
+            gates_seen: AtomicU64::new(0),
             occupant: Mutex::default(),
             acts: Mutex::default(),
         });
@@ -267,6 +335,17 @@ impl SessionRegistry {
         // Read after the session can be found: an order to all is seen either here or there.
         handle.tell(Order::from_u8(self.order.load(Ordering::SeqCst)));
         Taken { directory: Arc::clone(self), handle }
+    }
+
+    /// The gates of tenants.
+    pub fn gates(&self) -> &Arc<Gates> {
+        &self.gates
+    }
+
+    /// The sessions that a tenant's gate concerns.
+    pub fn gated_with(&self, tenant: &TenantName) -> Vec<Arc<SessionHandle>> {
+        let all = self.handles.iter().map(|handle| Arc::clone(&handle));
+        all.filter(|handle| handle.is_gated_with(tenant)).collect()
     }
 
     /// All sessions, in the order of their arrival.

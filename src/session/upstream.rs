@@ -5,15 +5,16 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::protocol::{Backend, ServerState};
+use super::login::{no_place, place, sealed_settings};
+use super::protocol::{Backend, Home, ServerState};
 use super::registry::SessionHandle;
 use super::relay::{Condition, Source};
 use crate::base::{Mode, PgError, SqlState, TenantName};
-use crate::config::{self, Share};
+use crate::config::{self, Share, Tenant};
 use crate::control::Notifications;
 use crate::guard::Guard;
 use crate::pool::{ClientKey, Party, Pool, Server};
-use crate::tenant::{Registry, SharedRegistry};
+use crate::tenant::{Registry, SharedRegistry, Target};
 use crate::wire::backend::TransactionStatus;
 use crate::wire::stream::Stream;
 
@@ -156,6 +157,20 @@ impl Source for PoolSource {
 
     async fn wait<T: Send>(&mut self, waiting: impl Future<Output = Result<T, PgError>> + Send) -> Result<T, PgError> {
         self.key.wait(waiting).await
+    }
+
+    async fn home(&mut self, tenant: &Arc<Tenant>) -> Result<Home, PgError> {
+        let upstream = self.upstreams.open(&tenant.upstream, &tenant.upstream.database)?;
+        if upstream.guard.policy().epoch == 0 {
+            upstream.catalog.refresh().await;
+        }
+        if upstream.guard.policy().epoch == 0 || upstream.catalog.objection(&tenant.name).is_some() {
+            let message = format!("tenant \"{}\" cannot be served where it lives now", tenant.name);
+            return Err(PgError::fatal(SqlState::CONNECTION_FAILURE, message).hint("Connect again."));
+        }
+        let backend = place(&Target::Tenant(Arc::clone(tenant)), &upstream).ok_or_else(no_place)?;
+        let sealed = sealed_settings(tenant, &upstream.guard, &upstream.guard.policy().setting);
+        Ok(Home { backend, keys: tenant.keys.clone(), sealed })
     }
 
     fn idle_limit(&self) -> Duration {

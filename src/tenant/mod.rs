@@ -2,6 +2,7 @@
 
 pub mod auth_query;
 mod derive;
+mod gates;
 mod host;
 mod identify;
 mod identify_error;
@@ -13,6 +14,7 @@ pub mod table;
 mod tests;
 
 pub use auth_query::LoginQuery;
+pub use gates::*;
 pub use identify::*;
 pub use identify_error::IdentifyError;
 pub use queried::QueriedLogins;

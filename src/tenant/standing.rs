@@ -114,9 +114,11 @@ impl Registry {
 
     fn still_the_same(&self, login: &Login, was: &Arc<Tenant>) -> Result<(), Withdrawn> {
         let now = self.still_there(login, &was.name)?;
-        let same = Arc::ptr_eq(&now, was)
-            || (now.layout == was.layout && now.keys == was.keys && is_same_database(&now.upstream, &was.upstream));
-        if same { Ok(()) } else { Err(Withdrawn::Changed(was.name.to_string())) }
+        if Arc::ptr_eq(&now, was) || same_home(&now, was) {
+            Ok(())
+        } else {
+            Err(Withdrawn::Changed(was.name.to_string()))
+        }
     }
 
     fn still_there(&self, login: &Login, name: &TenantName) -> Result<Arc<Tenant>, Withdrawn> {
@@ -132,6 +134,11 @@ fn same_database(now: Option<&Arc<Upstream>>, was: &Upstream) -> Result<(), With
         Some(now) if is_same_database(now, was) => Ok(()),
         Some(_) | None => Err(Withdrawn::Upstream(was.name.to_string())),
     }
+}
+
+/// Whether a tenant lives in the same place, under the same keys.
+pub(super) fn same_home(one: &Tenant, other: &Tenant) -> bool {
+    one.layout == other.layout && one.keys == other.keys && is_same_database(&one.upstream, &other.upstream)
 }
 
 /// Whether sessions may go on when one takes the other's place: address and password are the pool's matter.

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use self::authenticate::{Arrival, refuse};
 use self::opening::Opening;
-use crate::base::{PgError, SqlState};
+use crate::base::{PgError, Severity, SqlState};
 use crate::config::{Layout, Login, Role, Tenant};
 use crate::guard::value::TenantValue;
 use crate::guard::{Policy, TableRule};
@@ -24,13 +24,13 @@ use crate::pool::Server;
 use crate::session::console::{ConsoleSession, greet as greet_console};
 use crate::session::observed::observation;
 use crate::session::protocol::{Env, Session};
-use crate::session::registry::{Occupant, SessionHandle};
+use crate::session::registry::{Occupant, SessionHandle, Standing};
 use crate::session::relay::{Condition, Source};
 use crate::session::shared_state::SharedState;
 use crate::session::tenants::LoginTenants;
 use crate::session::upstream::{PoolSource, Upstream};
 use crate::session::watch::Watcher;
-use crate::tenant::{IdentifyError, Identity, Target};
+use crate::tenant::{GateStanding, IdentifyError, Identity, Target, gate_unknown};
 use crate::usage;
 use crate::wire::backend::{ParameterStatus, Report, TransactionStatus, code};
 use crate::wire::conn::{Conn, ConnError};
@@ -132,7 +132,7 @@ async fn open(
     shared: &Arc<SharedState>,
     mut conn: Conn,
     message: &StartupMessage,
-    identity: Identity,
+    mut identity: Identity,
     handle: &Arc<SessionHandle>,
     span: &SessionSpan,
 ) -> Result<Admitted, LoginError> {
@@ -150,6 +150,10 @@ async fn open(
         let warning = nothing_enforced(shared);
         greet_console(&mut conn, &key, warning.as_ref()).await?;
         return Ok(Admitted::Console(ConsoleSession { conn, login: identity.login, handle: Arc::clone(handle) }));
+    }
+    if let Err(error) = through_the_gate(&mut identity, handle).await {
+        let why = error.to_string();
+        return refuse(&mut conn, error, why).await;
     }
     let allowance = allowance(shared, &identity);
     let admitted = match allowance.connect() {
@@ -200,9 +204,42 @@ async fn open(
     if let Target::Observed { tenant, .. } = &identity.target {
         session = session.observed(observation(shared, &identity.login, tenant.as_deref(), &opening.place));
     }
+    match &identity.target {
+        Target::Tenant(tenant) => session = session.gated(Arc::clone(handle.gates()), Some(tenant.name.clone())),
+        Target::Unbound { .. } => session = session.gated(Arc::clone(handle.gates()), None),
+        // What they do is the operator's own affair.
+        Target::Observed { .. } | Target::Operator { .. } | Target::Console => {}
+    }
     session = session.limited(allowance, place);
     session.client_bytes(&conn.inbox);
     Ok(Admitted::LoggedIn(Box::new(LoggedIn { conn, session, source })))
+}
+
+/// Waits while the tenant's gate is shut; then the tenant is where it lives.
+async fn through_the_gate(identity: &mut Identity, handle: &SessionHandle) -> Result<(), PgError> {
+    let Target::Tenant(tenant) = &identity.target else { return Ok(()) };
+    let gates = handle.gates();
+    loop {
+        let number = gates.number_now();
+        match gates.standing(&tenant.name) {
+            GateStanding::Open => break,
+            GateStanding::Unknown(_) => return Err(gate_unknown(&tenant.name, Severity::Fatal)),
+            GateStanding::Shut(_) => {
+                handle.note_waiting();
+                handle.note_gates_seen(number);
+                gates.changed_since(number).await;
+                handle.note_idle();
+            }
+        }
+    }
+    match handle.check(None) {
+        Ok(Standing::Same | Standing::NamedMoved) => Ok(()),
+        Ok(Standing::Moved(tenant)) => {
+            identity.target = Target::Tenant(tenant);
+            Ok(())
+        }
+        Err(withdrawn) => Err(withdrawn.to_pg_error()),
+    }
 }
 
 /// What those who look after pgwarden are told: for which logins nothing is enforced.

@@ -81,7 +81,7 @@ impl Session {
 
     /// The guard of a place that was not needed before knows nothing yet; that of a bound session's own did its best at login.
     pub(super) fn check_catalog(&self, backend: &Arc<Backend>) -> Result<(), NotReady> {
-        if self.context.switching.is_none() || backend.guard.epoch() > 0 {
+        if (self.context.switching.is_none() && !self.has_moved()) || backend.guard.epoch() > 0 {
             return self.check_age(backend);
         }
         if !self.current.refreshed {

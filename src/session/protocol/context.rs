@@ -54,7 +54,7 @@ impl Session {
         let Some(link) = self.server.link.as_mut() else { return Err(NotReady::Wait(Wait::Server)) };
         self.context.settings.applied();
         let Some(difference) = self.context.settings.difference(&link.known.applied) else {
-            if self.context.switching.is_some() {
+            if self.context.switching.is_some() || self.has_moved() {
                 // It may be another server than the last one.
                 self.report_changes();
             }

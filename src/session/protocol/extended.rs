@@ -42,7 +42,8 @@ impl Session {
         let ready = self.settle_names(&planned.guarded).and_then(|()| match &planned.needs {
             _ if here => Ok(()),
             Needs::Nothing => self.ready_as_is(),
-            Needs::Settings(actor) | Needs::All(actor) => self.ready_for(actor),
+            Needs::Settings(actor) => self.seat(actor),
+            Needs::All(actor) => self.ready_for(actor),
         });
         if let Err(not_ready) = ready {
             self.keep_plan(planned);

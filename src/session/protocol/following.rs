@@ -6,7 +6,7 @@ use super::admit::is_harmless;
 use super::not_ready::NotReady;
 use super::offload::Sharing;
 use super::outline::{name_of, no_tenant};
-use super::statements::Statement;
+use super::statements::{OUTDATED, Statement};
 use super::switching::{Change, keys_of};
 use super::tenant_context::{CurrentTenant, same};
 use super::ties::Ties;
@@ -53,6 +53,7 @@ impl Session {
     /// The statement as it is for who is acted for now, where it was prepared for somebody else, or where the catalog or the
     /// configuration has changed since.
     pub(super) fn up_to_date(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, NotReady> {
+        let statement = if statement.epoch == OUTDATED { self.named_anew(statement)? } else { statement };
         let now = if statement.commented { statement.actor.clone() } else { self.asked() };
         let runs = matches!(statement.step, Step::None | Step::Cursor);
         if self.context.switching.is_none() && statement.epoch == self.context.backend.guard.epoch() {
@@ -88,6 +89,32 @@ impl Session {
         };
         let renewed = Statement { actor: now, epoch, ..Statement::clone(&statement) };
         Ok(self.renew(renewed, guarded, backend))
+    }
+
+    /// A statement that names a tenant itself, for that tenant as it is now.
+    fn named_anew(&mut self, statement: Arc<Statement>) -> Result<Arc<Statement>, PgError> {
+        let name = |actor: &CurrentTenant| actor.as_ref().map(|acting| acting.name.clone());
+        if let (true, Some(name)) = (statement.commented, name(&statement.actor)) {
+            let actor = self.resolve_named(name.as_str())?;
+            return Ok(self
+                .prepared
+                .statements
+                .supersede(&statement, Statement { actor, ..Statement::clone(&statement) }));
+        }
+        let (Step::Switch { value: Value::Text(_), scope, form }, Change::Switch { to, .. }) =
+            (&statement.step, &statement.change)
+        else {
+            return Ok(statement);
+        };
+        let Some(name) = name(to) else { return Ok(statement) };
+        let to = self.resolve_named(name.as_str())?;
+        let key = to.as_ref().and_then(|acting| acting.keys.default.as_deref()).unwrap_or_default();
+        let policy = self.context.backend.guard.policy();
+        let guarded = context::switch(&policy, *scope, form, Some(name.as_str()), key).map_err(|it| *it.error)?;
+        let change = Change::Switch { to, scope: *scope };
+        let mut renewed = Statement { guarded, change, ..Statement::clone(&statement) };
+        self.name_on_server(&mut renewed);
+        Ok(self.prepared.statements.supersede(&statement, renewed))
     }
 
     /// Replaces a statement of the client by what it means now.

@@ -169,6 +169,9 @@ impl Session {
         if self.copy_order(&message)? == Order::PassedOver {
             return Ok(());
         }
+        if runs_something(&message) {
+            self.pass_gate()?;
+        }
         if self.server.discarding && runs_something(&message) {
             self.split_batch()?;
         }

@@ -18,6 +18,7 @@ mod failure;
 mod following;
 mod freshness;
 mod function_call;
+mod gate;
 mod idle;
 mod intake;
 mod load;
@@ -63,6 +64,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 pub use backend::Backend;
+pub use gate::Home;
 pub use metering::Overdue;
 pub use not_ready::Wait;
 pub use observation::{FindTenant, Observation, ObservedTenant};

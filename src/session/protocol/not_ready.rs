@@ -33,6 +33,8 @@ pub enum Wait {
     Permit(Arc<Allowance>),
     /// A channel that is to be heard: [`Session::hears`](super::Session::hears). Nothing is outstanding.
     Listen(Box<Joining>),
+    /// A tenant's gate. Nothing of the tenant is under way.
+    Gate,
     /// Nothing: the session is over. What is in the buffers is to be written, then all is closed.
     Closed,
 }
@@ -57,6 +59,7 @@ impl std::fmt::Debug for Wait {
             Wait::Turn(_) => "Turn",
             Wait::Permit(_) => "Permit",
             Wait::Listen(_) => "Listen",
+            Wait::Gate => "Gate",
             Wait::Closed => "Closed",
         })
     }

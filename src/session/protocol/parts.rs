@@ -9,6 +9,7 @@ use foldhash::fast::RandomState;
 use super::channels::Channels;
 use super::copy::{CopyPart, CopyStream};
 use super::deferred_begin::DeferredBegin;
+use super::gate::AtGate;
 use super::load::Load;
 use super::locks::Locks;
 use super::metering::Metered;
@@ -104,6 +105,8 @@ pub(super) struct Context {
     pub(super) temporary: Temporary,
     /// What it listens on, where channels are each tenant's own.
     pub(super) channels: Option<Box<Channels>>,
+    /// Where tenants' gates concern it.
+    pub(super) gate: Option<Box<AtGate>>,
 }
 
 /// What the session may take.
@@ -171,6 +174,7 @@ impl Context {
             locks: Locks::default(),
             temporary: Temporary::default(),
             channels: None,
+            gate: None,
         }
     }
 }

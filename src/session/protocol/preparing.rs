@@ -19,7 +19,7 @@ impl Session {
     /// The statement that a Parse makes.
     pub(super) fn statement_of(&mut self, parse: &Parse<'_>, planned: Planned, declared: Box<[Oid]>) -> Statement {
         let Planned { guarded, changes, actor, commented, needs: _, backend, step, epoch } = planned;
-        let remade = self.context.switching.is_some() || backend.goes_by_catalog();
+        let remade = self.context.switching.is_some() || backend.goes_by_catalog() || self.may_move();
         let origin = remade.then(|| Origin { text: parse.sql.into(), backend });
         let tag = self.deallocation(&guarded);
         let mut statement = Statement {

@@ -70,7 +70,7 @@ impl Session {
     pub(super) fn ready(&mut self, needs: &Needs) -> Result<(), NotReady> {
         match needs {
             Needs::Nothing => self.ready_as_is(),
-            Needs::Settings(actor) => self.ready_for(actor),
+            Needs::Settings(actor) => self.seat(actor),
             Needs::All(actor) => self.ready_to_run(actor),
         }
     }

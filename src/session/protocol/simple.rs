@@ -31,7 +31,8 @@ impl Session {
             return Err(error.into());
         }
         let ready = self
-            .settle_query(&planned.guarded)
+            .pass_gates_of(&planned.changes)
+            .and_then(|()| self.settle_query(&planned.guarded))
             .and_then(|()| self.settle_channels(&planned.guarded, Protocol::Simple))
             .and_then(|()| self.ready(&planned.needs));
         let switches = planned.changes.iter().any(|change| matches!(change, Change::Switch { .. }));

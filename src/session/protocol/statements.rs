@@ -26,6 +26,9 @@ const CLIENT_PORTALS: usize = 10_000;
 /// Statements that one client may have prepared.
 pub const CLIENT_STATEMENTS: usize = 10_000;
 
+/// The epoch of no policy.
+pub const OUTDATED: u64 = u64::MAX;
+
 /// What a statement is called on a server connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServerStatement {
@@ -308,6 +311,18 @@ impl Statements {
         self.remove(&statement.name);
         self.insert(Arc::clone(&statement));
         statement
+    }
+
+    /// All are decided anew before they are used: the session works elsewhere.
+    pub fn outdate(&mut self) {
+        for statement in self.named.values_mut().chain(&mut self.unnamed) {
+            Arc::make_mut(statement).epoch = OUTDATED;
+        }
+    }
+
+    /// Whether all can be decided anew.
+    pub fn can_be_remade(&self) -> bool {
+        self.named.values().chain(&self.unnamed).all(|statement| statement.origin.is_some())
     }
 
     /// Drops all names (DEALLOCATE ALL leaves the unnamed statement alone, DISCARD ALL too).

@@ -169,6 +169,12 @@ impl Session {
 
     /// A server connection is there and its settings are this actor's, or will be when it comes to what is sent next.
     pub(super) fn ready_for(&mut self, target: &CurrentTenant) -> Result<(), NotReady> {
+        self.pass_gate_of(target)?;
+        self.seat(target)
+    }
+
+    /// As [`Session::ready_for`], for what runs nothing: away from a tenant whose gate is shut there is a way.
+    pub(super) fn seat(&mut self, target: &CurrentTenant) -> Result<(), NotReady> {
         if self.context.switching.is_none() {
             return self.ready_to_send();
         }
@@ -207,9 +213,10 @@ impl Session {
 
     /// As [`Session::ready_for`], for a statement that names this tenant itself.
     pub(super) fn ready_to_switch(&mut self, to: &CurrentTenant) -> Result<(), NotReady> {
+        self.pass_gate_of(to)?;
         let asked = self.asked();
         let there = self.backend_for(to);
-        if self.backend_for(&asked).is(&there) { self.ready_for(&asked) } else { self.ready_for(to) }
+        if self.backend_for(&asked).is(&there) { self.seat(&asked) } else { self.seat(to) }
     }
 
     /// As [`Session::ready_for`], for a statement that means the same whoever is acted for: it runs where the session is.

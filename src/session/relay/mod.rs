@@ -3,6 +3,7 @@
 //! PlanRequest goes on while writing, so that no pipeline can deadlock; the side whose peer does not take its bytes is not
 //! read. What one read brought is dealt with before anything is written: one recv and one send per direction and batch.
 
+mod gate;
 mod room;
 mod sockets;
 mod waits;
@@ -23,9 +24,10 @@ use tracing::Instrument as _;
 use self::room::Room;
 use self::sockets::{Gone, read_some, write_out};
 use super::buffers::Buffers;
-use super::protocol::{Backend, Overdue, ServerState, Session, TenantContext, Wait};
+use super::protocol::{Backend, Home, Overdue, ServerState, Session, TenantContext, Wait};
 use super::registry::{Acts, Order, SessionHandle};
 use crate::base::{PgError, SqlState, TenantName};
+use crate::config::Tenant;
 use crate::observe::SessionSpan;
 use crate::wire::stream::Stream;
 
@@ -55,6 +57,8 @@ pub trait Source: Send {
         &mut self,
         waiting: impl Future<Output = Result<T, PgError>> + Send,
     ) -> impl Future<Output = Result<T, PgError>> + Send;
+    /// Where a tenant lives.
+    fn home(&mut self, tenant: &Arc<Tenant>) -> impl Future<Output = Result<Home, PgError>> + Send;
     /// Cancels what runs on the server connection that the client holds. Ends when the server has acted on it.
     fn cancel(&mut self) -> JoinHandle<()>;
     /// A transaction that waits longer for its client ends where [`Source::claims`] says so. Zero: it does not.
@@ -125,6 +129,8 @@ pub struct Relay<S: Source> {
     /// What the registry knows of it.
     acts: Acts,
     heard: Order,
+    /// The last change of gates that woke it.
+    gates_looked_at: u64,
     /// It has had a server connection.
     served: bool,
     /// Rings no later than the machine's next deadline. Left as it is when the deadline moves on: it is set anew only when it
@@ -154,6 +160,7 @@ impl<S: Source> Relay<S> {
             handle,
             acts: Acts::default(),
             heard,
+            gates_looked_at: 0,
             served: false,
             alarm: None,
             cancelling: None,
@@ -176,12 +183,26 @@ impl<S: Source> Relay<S> {
 
     async fn serve(&mut self) -> End {
         loop {
+            let mut gates = self.session.gates_seen();
+            if self.session.has_new_gates() {
+                gates = match Box::pin(self.mind_gates()).await {
+                    Ok(number) => number,
+                    Err(end) => return end,
+                };
+            }
             let cancelling = self.cancelling.is_some() && self.server.is_some();
             match if cancelling { Wait::Replies } else { self.pump() } {
                 Wait::Closed => return End::Closed,
                 Wait::Input | Wait::Replies => {}
                 Wait::Elsewhere if !self.release_to_move() => {}
                 Wait::Elsewhere => continue,
+                Wait::Gate if self.handle.gates().number_now() != gates => continue,
+                // It is not at rest yet.
+                Wait::Gate if self.session.has_new_gates() && self.session.rests_at_gate() => {}
+                Wait::Gate => match Box::pin(self.wait_at_gate(gates)).await {
+                    Ok(()) => continue,
+                    Err(end) => return end,
+                },
                 wait => match self.provide(wait).await {
                     Ok(()) => continue,
                     Err(end) => return end,
@@ -189,7 +210,7 @@ impl<S: Source> Relay<S> {
             }
             self.release_if_done();
             self.note_acts();
-            if let Some(end) = self.obey() {
+            if let Some(end) = self.obey().await {
                 return end;
             }
             self.mind_room();
@@ -259,10 +280,10 @@ impl<S: Source> Relay<S> {
     }
 
     /// What the process wants, done if it is time for it.
-    fn obey(&mut self) -> Option<End> {
+    async fn obey(&mut self) -> Option<End> {
         match self.handle.order() {
             Order::Run => None,
-            Order::Check if self.session.idle() => self.recheck(),
+            Order::Check if self.session.idle() => Box::pin(self.recheck()).await,
             Order::Drain if self.served && self.session.idle() => Some(self.told(&SessionHandle::farewell())),
             Order::Leave if self.session.idle() => Some(self.told(&SessionHandle::farewell())),
             Order::Check | Order::Drain | Order::Leave => None,
@@ -270,15 +291,14 @@ impl<S: Source> Relay<S> {
         }
     }
 
-    fn heard_check(&self) -> bool {
-        self.handle.order() == Order::Check && self.session.between_transactions()
+    /// Whether gates have changed since the session was last woken by that.
+    fn gates_are_new(&mut self) -> bool {
+        let number = self.session.has_new_gates().then(|| self.handle.gates().number_now());
+        number.is_some_and(|number| std::mem::replace(&mut self.gates_looked_at, number) != number)
     }
 
-    /// Whether what the session was admitted for still holds.
-    fn recheck(&mut self) -> Option<End> {
-        let outcome = self.handle.check(self.session.acting().map(Arc::as_ref));
-        self.heard = Order::Run;
-        outcome.err().map(|withdrawn| self.told(&withdrawn.to_pg_error()))
+    fn heard_check(&self) -> bool {
+        self.handle.order() == Order::Check && self.session.between_transactions()
     }
 
     fn told(&mut self, error: &PgError) -> End {
@@ -319,7 +339,9 @@ impl<S: Source> Relay<S> {
         if self.alarm.as_mut().is_some_and(|alarm| alarm.as_mut().poll(cx).is_ready()) {
             return Poll::Ready(Event::Alarm);
         }
-        self.handle.poll_order(self.heard, cx).map(Event::Bell)
+        let order = self.handle.poll_order(self.heard, cx).map(Event::Bell);
+        // Looked at behind the bell: who changes them rings it.
+        if order.is_pending() && self.gates_are_new() { Poll::Ready(Event::Progress) } else { order }
     }
 
     /// Whether the last byte for the server went out and nothing is to come back: it may be released now.

@@ -28,14 +28,14 @@ impl<S: Source> Relay<S> {
             Wait::Turn(at) => Box::pin(self.wait_for_turn(at)).await,
             Wait::Permit(allowance) => Box::pin(self.wait_for_permit(allowance)).await,
             Wait::Listen(joining) => Box::pin(self.join(*joining)).await,
-            Wait::Input | Wait::Replies | Wait::Elsewhere | Wait::Closed => Ok(()),
+            Wait::Input | Wait::Replies | Wait::Elsewhere | Wait::Gate | Wait::Closed => Ok(()),
         }
     }
 
     /// Gets a server connection. A new transaction: the moment to look whether the session may have it.
     async fn acquire(&mut self) -> Result<(), End> {
         if self.heard_check()
-            && let Some(end) = self.recheck()
+            && let Some(end) = Box::pin(self.recheck()).await
         {
             return Err(end);
         }
@@ -60,7 +60,7 @@ impl<S: Source> Relay<S> {
             let mut checkout = pin!(source.checkout(Arc::clone(session.backend()), session.party()));
             poll_fn(|cx| {
                 if let Poll::Ready(got) = checkout.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(got));
+                    return Poll::Ready(Ok(Some(got)));
                 }
                 if let Poll::Ready(order) = handle.poll_order(*heard, cx) {
                     *heard = order;
@@ -70,6 +70,9 @@ impl<S: Source> Relay<S> {
                         return Poll::Ready(Err(End::Told(error.message.to_string())));
                     }
                 }
+                if session.has_new_gates() {
+                    return Poll::Ready(Ok(None));
+                }
                 match listen(client, awaits_client, unflushed, session, cx) {
                     Some(end) => Poll::Ready(Err(end)),
                     None => Poll::Pending,
@@ -78,11 +81,13 @@ impl<S: Source> Relay<S> {
             .await
         };
         match got {
-            Ok(Ok((server, link))) => {
+            Ok(Some(Ok((server, link)))) => {
                 self.session.attach(link);
                 self.acquired(server);
             }
-            Ok(Err(error)) => self.session.deny(error),
+            Ok(Some(Err(error))) => self.session.deny(error),
+            // It is asked for again when the gates have been dealt with.
+            Ok(None) => self.handle.note_idle(),
             Err(end) => return Err(end),
         }
         Ok(())
@@ -119,11 +124,15 @@ impl<S: Source> Relay<S> {
 
     /// Waits for the turn of a statement. A cancel request ends that, as it does for those that follow.
     async fn wait_for_turn(&mut self, at: Instant) -> Result<(), End> {
+        let Self { client, awaits_client, session, source, unflushed, handle, .. } = self;
+        let (gates, seen, rests) = (Arc::clone(handle.gates()), session.gates_seen(), session.between_transactions());
         let turn = async {
-            tokio::time::sleep_until(at).await;
+            tokio::select! {
+                () = tokio::time::sleep_until(at) => {}
+                () = gates.changed_since(seen), if rests => {}
+            }
             Ok(())
         };
-        let Self { client, awaits_client, session, source, unflushed, .. } = self;
         if let Err(error) = listening(client, awaits_client, unflushed, session, source.wait(turn)).await? {
             self.session.deny(error);
         }
@@ -131,10 +140,18 @@ impl<S: Source> Relay<S> {
     }
 
     async fn wait_for_permit(&mut self, allowance: Arc<Allowance>) -> Result<(), End> {
-        let Self { client, awaits_client, session, source, unflushed, .. } = self;
-        let permit = async { allowance.permit().await };
+        let Self { client, awaits_client, session, source, unflushed, handle, .. } = self;
+        let (gates, seen) = (Arc::clone(handle.gates()), session.gates_seen());
+        let permit = async {
+            tokio::select! {
+                permit = allowance.permit() => permit.map(Some),
+                // Those behind a gate must be out of the way before it opens.
+                () = gates.changed_since(seen) => Ok(None),
+            }
+        };
         match listening(client, awaits_client, unflushed, session, source.wait(permit)).await? {
-            Ok(permit) => self.session.permitted(permit),
+            Ok(Some(permit)) => self.session.permitted(permit),
+            Ok(None) => {}
             Err(error) => self.session.deny(error),
         }
         Ok(())
