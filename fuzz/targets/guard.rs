@@ -29,7 +29,11 @@ pub fn guard(data: &[u8]) {
 /// A shape that was learnt from one text says of another what the guard says of it by itself.
 fn shapes(sql: &str) {
     let guard = Guard::new(POLICY.clone(), plan_statements);
-    let keys = TenantKeys { default: Some("1".into()), named: [("uuid".into(), OWN_UUID.into())].into() };
+    let keys = TenantKeys {
+        default: Some("1".into()),
+        named: [("uuid".into(), OWN_UUID.into())].into(),
+        ..TenantKeys::default()
+    };
     let other: String = sql.chars().map(|c| if c == '5' { '1' } else { c }).collect();
     for text in [sql, sql, &other, sql] {
         let cached = guard.plan(&Mode::Shared, Protocol::Simple, text).and_then(|script| script.bind(&keys));

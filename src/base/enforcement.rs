@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::keys::Arity;
+
 /// What keeps the tenants of the shared layout apart on an upstream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Enforcement {
@@ -93,10 +95,31 @@ impl Witness {
 pub enum Mode {
     /// Shared layout: every tenant relation behind its predicate.
     Shared,
+    /// Shared layout, of several tenants at once: every tenant relation behind the predicate with all their keys. Nothing is
+    /// written.
+    Reader,
     /// Schema layout: the search path is pinned to this schema, other schemas are refused.
     Schema(Arc<str>),
     /// Database layout: only what leaves the database is refused.
     Database,
     /// An operator login: nothing is refused; effects on the session are still followed.
     Operator,
+}
+
+impl Mode {
+    /// Whether tenants are told apart by a column: in the tables of the shared layout.
+    pub fn is_shared(&self) -> bool {
+        match self {
+            Self::Shared | Self::Reader => true,
+            Self::Schema(_) | Self::Database | Self::Operator => false,
+        }
+    }
+
+    /// Of how many tenants statements mean the rows at a time.
+    pub fn arity(&self) -> Arity {
+        match self {
+            Self::Reader => Arity::Several,
+            Self::Shared | Self::Schema(_) | Self::Database | Self::Operator => Arity::One,
+        }
+    }
 }

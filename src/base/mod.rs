@@ -19,7 +19,7 @@ pub use custom_setting::is_custom_setting;
 pub use enforcement::{Access, Enforcement, Mode, Witness};
 pub use hex::hex;
 pub use ids::{LoginName, SessionId, TenantName, UpstreamName};
-pub use keys::{KeyName, TenantKeys, key_setting};
+pub use keys::{Arity, KeyName, TenantKeys, key_setting};
 pub use oid::Oid;
 pub use pattern::{Found, NamePattern};
 pub use pgerror::{PgError, Severity, SqlState};

@@ -42,6 +42,8 @@ sqlstates! {
     ACTIVE_SQL_TRANSACTION = b"25001";
     /// in_failed_sql_transaction
     IN_FAILED_SQL_TRANSACTION = b"25P02";
+    /// read_only_sql_transaction
+    READ_ONLY_SQL_TRANSACTION = b"25006";
     /// idle_in_transaction_session_timeout
     IDLE_IN_TRANSACTION_SESSION_TIMEOUT = b"25P03";
     /// transaction_timeout (Postgres 17)

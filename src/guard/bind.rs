@@ -6,10 +6,10 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::channels::ChannelSpace;
-use super::plan::{Effect, Piece, PinReason, Plan, StatementKind, TenantCheck};
+use super::plan::{Effect, Piece, PinReason, Plan, StatementKind, TenantCheck, TenantSlot};
 use super::service::Script;
 use super::value::TenantValue;
-use crate::base::{Oid, Refusal, RefusalKind, SqlState, TenantKeys};
+use crate::base::{Arity, Oid, Refusal, RefusalKind, SqlState, TenantKeys};
 use crate::sql::{literal_pieces, position_in, quote_identifier};
 
 /// A statement may end in a comment that was not taken out: what separates it from the next must not stand in it.
@@ -115,6 +115,11 @@ impl Guarded {
     /// As [`Script::bind`].
     pub fn rebind(&self, keys: &TenantKeys) -> Result<Self, Refusal> {
         self.script.bind(keys)
+    }
+
+    /// Whether both are for the same tenants.
+    pub fn has_values_of(&self, other: &Self) -> bool {
+        self.values == other.values
     }
 
     /// What a statement of PREPARE runs once it is bound: none of its text, which the server has.
@@ -227,7 +232,7 @@ impl Guarded {
         };
         let mut types = declared.to_vec();
         types.resize(usize::from(plan.client_params), 0);
-        types.extend(plan.slots.iter().map(|slot| slot.type_oid));
+        types.extend(plan.slots.iter().map(TenantSlot::param_type));
         types
     }
 
@@ -285,14 +290,23 @@ fn put_slot(put: &mut impl FnMut(&str), plan: &Plan, values: &[Arc<str>], slot: 
     } else if let (Some(value), Some(target)) = (values.get(slot), plan.slots.get(slot)) {
         put("CAST(");
         literal_pieces(value, put);
-        for piece in [" AS ", &target.type_name, ")"] {
+        let end = match target.arity {
+            Arity::One => ")",
+            Arity::Several => "[])",
+        };
+        for piece in [" AS ", &target.type_name, end] {
             put(piece);
         }
     }
 }
 
 fn slot_values(plan: &Plan, keys: &TenantKeys) -> Result<Values, Refusal> {
-    plan.slots.iter().map(|slot| keys.get(&slot.key).cloned().ok_or_else(|| missing_key(slot.key.as_deref()))).collect()
+    let value = |slot: &TenantSlot| {
+        // An array in the place of a key, or the other way round, would be a mistake of pgwarden's own.
+        let value = keys.get(&slot.key).filter(|_| slot.arity == keys.arity);
+        value.cloned().ok_or_else(|| missing_key(slot.key.as_deref(), keys.arity))
+    };
+    plan.slots.iter().map(value).collect()
 }
 
 fn only_for_nobody() -> Refusal {
@@ -314,12 +328,16 @@ fn foreign_value() -> Refusal {
     .about("tenant column")
 }
 
-fn missing_key(name: Option<&str>) -> Refusal {
+fn missing_key(name: Option<&str>, arity: Arity) -> Refusal {
     let which = name.map_or_else(|| "no key".to_owned(), |name| format!("no key named \"{name}\""));
+    let who = match arity {
+        Arity::One => "this tenant",
+        Arity::Several => "one of these tenants",
+    };
     Refusal::new(
         RefusalKind::Relation,
         SqlState::INSUFFICIENT_PRIVILEGE,
-        format!("this tenant has {which}, which a table of this statement is keyed by"),
+        format!("{who} has {which}, which a table of this statement is keyed by"),
     )
     .hint("An operator adds it to the tenant's entry in the configuration (key = ..., keys = { ... }).")
     .about(name.unwrap_or("key"))
@@ -328,11 +346,11 @@ fn missing_key(name: Option<&str>) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::guard::plan::{TenantCheck as C, TenantSlot};
+    use crate::guard::plan::TenantCheck as C;
     use crate::guard::test_plan;
 
     fn slot() -> TenantSlot {
-        TenantSlot { key: None, type_oid: 23, type_name: "pg_catalog.int4".into() }
+        TenantSlot { key: None, arity: Arity::One, type_oid: 23, type_name: "pg_catalog.int4".into() }
     }
 
     fn script(checks: Vec<C>, extended: bool) -> Arc<Script> {

@@ -75,7 +75,8 @@ impl ChannelSpace {
         match mode {
             Mode::Shared => keys.default.as_deref().map(Self::of_key),
             Mode::Schema(schema) => Some(Self::of_schema(schema)),
-            Mode::Database | Mode::Operator => None,
+            // A reader listens on no channel.
+            Mode::Reader | Mode::Database | Mode::Operator => None,
         }
     }
 

@@ -42,6 +42,10 @@ faults! {
     MergeBySource "merge-by-source",
     /// The predicate in the WHERE of ON CONFLICT DO UPDATE.
     ConflictWhere "conflict-where",
+    /// ANY in the predicate of a reader of several tenants.
+    Any "any",
+    /// What readers may not send.
+    Reads "reads",
     /// The CASE on predicates around conditions.
     Case "case",
     /// The CASE on a query around conditions.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::channels::{ChannelName, Listening};
-use crate::base::{KeyName, Oid, QualifiedName};
+use crate::base::{Arity, KeyName, Oid, QualifiedName};
 
 /// How the statement arrived, which decides how the tenant's value is put into it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,10 +22,22 @@ pub enum Protocol<'a> {
 pub struct TenantSlot {
     /// Which of the tenant's keys.
     pub key: KeyName,
-    /// Type of the parameter.
+    /// Whether it is one, or an array of several tenants'.
+    pub arity: Arity,
+    /// Type of the parameter, or of what the array is of.
     pub type_oid: Oid,
     /// The type as schema-qualified SQL text, for the literal's cast.
     pub type_name: Arc<str>,
+}
+
+impl TenantSlot {
+    /// The type of the parameter. That of an array is left to the server: it is of what it is compared with.
+    pub fn param_type(&self) -> Oid {
+        match self.arity {
+            Arity::One => self.type_oid,
+            Arity::Several => 0,
+        }
+    }
 }
 
 /// A piece of the final text.

@@ -3,6 +3,7 @@
 use super::plan::{Piece, Plan};
 use super::policy::Policy;
 use super::verify::verify;
+use crate::base::Arity;
 use crate::sql::{parse, quote_identifier};
 
 /// Reads what a plan of the shared layout would send and tells what the verifier has against it.
@@ -29,7 +30,7 @@ pub fn recheck(policy: &Policy, plan: &Plan) -> Result<(), String> {
             return Err("more than one statement".to_owned());
         }
         statements.iter().try_for_each(|statement| {
-            verify(policy, statement, plan.client_params, &plan.slots, &plan.checks)
+            verify(policy, Arity::One, statement, plan.client_params, &plan.slots, &plan.checks)
                 .map_err(|refusal| refusal.error.detail.unwrap_or_default().into_owned())
         })
     })

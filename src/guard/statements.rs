@@ -1,11 +1,12 @@
 //! From a text to the plans of its statements: gate, rewrite, verify, and the witness.
 
 use super::gate::dispatch::gate;
+use super::gate::reader;
 use super::plan::{Plan, Protocol, StatementKind};
 use super::policy::{Names, Policy};
 use super::rewrite::Rewriter;
 use super::unread;
-use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
 use crate::sql::parse;
 use crate::sql::parse::Statement;
 
@@ -49,8 +50,16 @@ pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql
 }
 
 fn plan(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, statement: &Statement<'_>) -> Result<Plan, Refusal> {
+    let reads = mode.arity() == Arity::Several;
+    if reads {
+        reader::only_reads(&statement.tree)?;
+    }
     let mut rewriter = Rewriter::new(policy, mode, protocol, statement);
     let mut tree = statement.tree.clone();
     let gated = gate(policy, mode, &mut tree, &mut rewriter)?;
-    rewriter.finish(statement, &tree, gated)
+    let plan = rewriter.finish(statement, &tree, gated)?;
+    if reads {
+        reader::only_reads_by_its_calls(&plan)?;
+    }
+    Ok(plan)
 }

@@ -27,7 +27,7 @@ pub(super) fn plan(policy: &Policy, mode: &Mode, sql: &str, mut refusal: Refusal
     let passes = match mode {
         Mode::Operator => true,
         Mode::Database => is_query_of_own(policy, sql),
-        Mode::Shared | Mode::Schema(_) => false,
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => false,
     };
     if !passes {
         refusal.error.hint.get_or_insert_with(|| {

@@ -66,7 +66,11 @@ impl World {
     }
 
     fn tenant(self, name: &str, key: &str) -> Self {
-        let keys = TenantKeys { default: Some(key.into()), named: HashMap::from([("uuid".into(), uuid(key).into())]) };
+        let keys = TenantKeys {
+            default: Some(key.into()),
+            named: HashMap::from([("uuid".into(), uuid(key).into())]),
+            ..TenantKeys::default()
+        };
         self.tenant_with(name, Layout::Shared, keys)
     }
 
@@ -311,7 +315,7 @@ fn keys_must_fit_their_columns() {
         &["tenant \"charlie\" has no usable key for public.t: \"three\" is no pg_catalog.int4"],
     );
     World::new()
-        .tenant_with("charlie", Layout::Shared, TenantKeys { default: Some("3".into()), named: HashMap::new() })
+        .tenant_with("charlie", Layout::Shared, TenantKeys { default: Some("3".into()), ..TenantKeys::default() })
         .table("public.t", &[("u", UUID)])
         .over("public.t", Some("u"), Some("uuid"))
         .expect(&[("public.t", "u:pg_catalog.uuid:uuid")], &["no usable key \"uuid\" for public.t: it has none"]);

@@ -107,7 +107,7 @@ fn with_known(mut server: Server) -> Option<(Server, ServerState)> {
 fn share_of(registry: &Registry, party: &Party, place: &Backend) -> (Share, u64) {
     let tenant = party.as_ref().and_then(|name| registry.tenant(name.as_str()));
     let in_common = match place.mode {
-        Mode::Shared | Mode::Schema(_) => true,
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => true,
         Mode::Database | Mode::Operator => false,
     };
     (Share { in_common, ..tenant.map(|tenant| tenant.share).unwrap_or_default() }, registry.number())

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Form, Scope};
 use crate::base::oid::TEXT;
-use crate::base::{Mode, Refusal};
+use crate::base::{Arity, Mode, Refusal};
 use crate::guard::plan::{Piece, Plan, StatementKind, TenantSlot};
 use crate::guard::service::Script;
 use crate::guard::{Guarded, Policy, Protocol, plan_statements};
@@ -65,7 +65,7 @@ pub fn concat(parts: Vec<Guarded>) -> Guarded {
 }
 
 fn made(text: String, key: Option<Arc<str>>) -> Guarded {
-    let slot = TenantSlot { key: None, type_oid: TEXT, type_name: "pg_catalog.text".into() };
+    let slot = TenantSlot { key: None, arity: Arity::One, type_oid: TEXT, type_name: "pg_catalog.text".into() };
     let plan = Plan {
         kind: StatementKind::Utility,
         pieces: vec![Piece::Text(text.into())],

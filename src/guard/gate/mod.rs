@@ -6,6 +6,7 @@ mod fixture;
 pub(crate) mod functions;
 pub(crate) mod names;
 pub(crate) mod operators;
+pub(crate) mod reader;
 pub(crate) mod relations;
 pub(crate) mod settings;
 pub(crate) mod temporary;

@@ -34,7 +34,7 @@ pub(crate) fn parts(nodes: &[Node]) -> Option<Vec<&str>> {
 /// The schemas in which an unqualified name is looked for, in order, `pg_catalog` included. Empty where the server decides.
 pub(crate) fn search_path<'a>(policy: &'a Policy, mode: &'a Mode) -> Vec<&'a str> {
     let path: Vec<&str> = match mode {
-        Mode::Shared => policy.search_path.iter().map(String::as_str).collect(),
+        Mode::Shared | Mode::Reader => policy.search_path.iter().map(String::as_str).collect(),
         Mode::Schema(own) => {
             std::iter::once(own.as_ref()).chain(policy.common_schemas.iter().map(String::as_str)).collect()
         }
@@ -47,7 +47,7 @@ pub(crate) fn search_path<'a>(policy: &'a Policy, mode: &'a Mode) -> Vec<&'a str
 pub(crate) fn schema_is_own(mode: &Mode, schema: &str) -> bool {
     match mode {
         Mode::Schema(own) => schema == own.as_ref() || schema == "pg_catalog" || schema == "information_schema",
-        Mode::Shared | Mode::Database | Mode::Operator => true,
+        Mode::Shared | Mode::Reader | Mode::Database | Mode::Operator => true,
     }
 }
 

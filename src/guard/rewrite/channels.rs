@@ -7,7 +7,7 @@ use pg_query::protobuf::{FuncCall, Node};
 
 use super::{Rewriter, tree};
 use crate::base::oid::TEXT;
-use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::channels::{CHANNEL_PREFIX, ChannelSpace, HASH_BYTES, MAX_CHANNEL_BYTES, SCHEMA_SPACE, SHARED_SPACE};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::plan::Piece;
@@ -62,7 +62,7 @@ impl Rewriter<'_> {
         }
         let space = match self.mode {
             Mode::Schema(schema) => tree::text(&format!("{SCHEMA_SPACE}{schema}")),
-            Mode::Shared | Mode::Database | Mode::Operator => {
+            Mode::Shared | Mode::Reader | Mode::Database | Mode::Operator => {
                 let slot = self.slot_of_key()?;
                 tree::system_operator(tree::text(SHARED_SPACE), "||", tree::param(self.param_number(slot)))
             }
@@ -86,11 +86,11 @@ impl Rewriter<'_> {
 
     /// Whether channels are each tenant's own.
     pub(super) fn owns_channels(&self) -> bool {
-        matches!(self.mode, Mode::Shared | Mode::Schema(_))
+        matches!(self.mode, Mode::Shared | Mode::Reader | Mode::Schema(_))
     }
 
     fn slot_of_key(&mut self) -> Result<usize, Refusal> {
-        self.slot_for(TenantSlot { key: None, type_oid: TEXT, type_name: "pg_catalog.text".into() })
+        self.slot_for(TenantSlot { key: None, arity: Arity::One, type_oid: TEXT, type_name: "pg_catalog.text".into() })
     }
 }
 

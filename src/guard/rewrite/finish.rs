@@ -5,11 +5,11 @@ use serde_json::Value;
 
 use super::equal::same_tree;
 use super::{Rewriter, unsupported};
-use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::dispatch::{Gated, Sent};
 use crate::guard::plan::{Piece, Plan, StatementKind};
-use crate::guard::verify::{verify, verify_own_channels, verify_own_locks, verify_own_names};
+use crate::guard::verify::{verify, verify_own_channels, verify_own_locks, verify_own_names, verify_reads};
 use crate::guard::witness;
 use crate::sql::parse;
 use crate::sql::parse::Statement;
@@ -56,8 +56,11 @@ pub(super) fn plan(
         verify_own_channels(own, tree)?;
         verify_own_locks(own, tree)?;
     }
+    if mode.arity() == Arity::Several && !printed && !planted(Fault::Verifier) {
+        verify_reads(tree)?;
+    }
     if guarding {
-        witness::hear(policy, &mut plan)?;
+        witness::hear(policy, mode.arity(), &mut plan)?;
     }
     Ok(plan)
 }
@@ -82,7 +85,8 @@ fn print(rewriter: &Rewriter<'_>, tree: &Node) -> Result<Vec<Piece>, Refusal> {
         return Err(unsupported("a construct that does not print as it was read"));
     }
     if rewriter.guarding() && !planted(Fault::Verifier) {
-        verify(rewriter.policy, &again, rewriter.client_params, &rewriter.slots, &rewriter.checks)?;
+        let arity = rewriter.mode.arity();
+        verify(rewriter.policy, arity, &again, rewriter.client_params, &rewriter.slots, &rewriter.checks)?;
     }
     if let Some(channel) = &rewriter.channel {
         return channel.cut(&text).ok_or_else(|| defect("the name of a channel is out of place", &text));

@@ -11,7 +11,7 @@ use pg_query::protobuf::{FuncCall, Node, SelectStmt, SetOperation, TypeName};
 
 use super::{Rewriter, tree, unsupported};
 use crate::base::oid::TEXT;
-use crate::base::{Mode, Refusal};
+use crate::base::{Arity, Mode, Refusal};
 use crate::guard::channels::lock_space;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::functions::LockCall;
@@ -73,10 +73,14 @@ impl Rewriter<'_> {
         };
         let space = match self.mode {
             Mode::Schema(own) => tree::text(&lock_space(own, numbers.len())),
-            Mode::Shared | Mode::Database | Mode::Operator => {
+            Mode::Shared | Mode::Reader | Mode::Database | Mode::Operator => {
                 let tag = if numbers.len() == 1 { ":1:" } else { ":2:" };
-                let slot =
-                    self.slot_for(TenantSlot { key: None, type_oid: TEXT, type_name: "pg_catalog.text".into() })?;
+                let slot = self.slot_for(TenantSlot {
+                    key: None,
+                    arity: Arity::One,
+                    type_oid: TEXT,
+                    type_name: "pg_catalog.text".into(),
+                })?;
                 tree::system_operator(tree::param(self.param_number(slot)), "||", tree::text(tag))
             }
         };

@@ -19,7 +19,7 @@ impl<'p> Rewriter<'p> {
     pub(super) fn merge(&mut self, merge: &mut MergeStmt) -> Result<Option<Vec<Output>>, Refusal> {
         let MergeStmt { relation, source_relation, join_condition, merge_when_clauses, returning_clause, with_clause } =
             merge;
-        let together = matches!(self.mode, Mode::Shared | Mode::Schema(_));
+        let together = matches!(self.mode, Mode::Shared | Mode::Reader | Mode::Schema(_));
         if together && merge_when_clauses.iter().filter(|clause| assigns_subquery(clause)).count() > 1 {
             return Err(unsupported("MERGE with column lists set from subqueries in more than one branch"));
         }

@@ -165,6 +165,7 @@ impl<'p> Rewriter<'p> {
     fn tenant_slot(&mut self, table: &TenantTable) -> Result<usize, Refusal> {
         self.slot_for(TenantSlot {
             key: table.key.clone(),
+            arity: self.mode.arity(),
             type_oid: table.type_oid,
             type_name: table.type_name.as_str().into(),
         })
@@ -243,7 +244,7 @@ impl<'p> Rewriter<'p> {
     }
 
     fn guarding(&self) -> bool {
-        matches!(self.mode, Mode::Shared)
+        self.mode.is_shared()
     }
 
     fn resolve(&self, relation: &RangeVar) -> Result<Resolved<'p>, Refusal> {

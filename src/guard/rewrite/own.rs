@@ -25,7 +25,7 @@ impl Rewriter<'_> {
     pub(super) fn is_own_business(&mut self, part: &Node) -> bool {
         match self.mode {
             Mode::Database | Mode::Operator => {}
-            Mode::Shared | Mode::Schema(_) => return false,
+            Mode::Shared | Mode::Reader | Mode::Schema(_) => return false,
         }
         let mut found = Found::default();
         if part.fields(&mut |part| self.is_for_rewriter(part, &mut found)) {

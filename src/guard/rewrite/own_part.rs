@@ -21,7 +21,7 @@ impl Rewriter<'_> {
     pub(super) fn held_to_own_part(&mut self, call: &mut FuncCall) -> Result<bool, Refusal> {
         let Some(bare) = plain_name(call).map(str::to_owned) else { return Ok(false) };
         let bare = bare.as_str();
-        if matches!(self.mode, Mode::Shared | Mode::Schema(_)) {
+        if matches!(self.mode, Mode::Shared | Mode::Reader | Mode::Schema(_)) {
             return self.held_to_nothing(bare, &mut call.args);
         }
         if !matches!(self.mode, Mode::Database) {

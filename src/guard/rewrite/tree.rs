@@ -79,8 +79,17 @@ pub(super) fn relation(name: &str) -> Node {
 
 /// `left OPERATOR(pg_catalog.op) right`
 pub(super) fn system_operator(left: Node, op: &str, right: Node) -> Node {
+    system_comparison(AExprKind::AexprOp, left, op, right)
+}
+
+/// `left OPERATOR(pg_catalog.=) ANY (array)`
+pub(super) fn equals_any(left: Node, array: Node) -> Node {
+    system_comparison(AExprKind::AexprOpAny, left, "=", array)
+}
+
+fn system_comparison(kind: AExprKind, left: Node, op: &str, right: Node) -> Node {
     node(NodeEnum::AExpr(Box::new(AExpr {
-        kind: AExprKind::AexprOp.into(),
+        kind: kind.into(),
         name: vec![string("pg_catalog"), string(op)],
         lexpr: Some(Box::new(left)),
         rexpr: Some(Box::new(right)),

@@ -11,7 +11,6 @@ use pg_query::protobuf::{AExprKind, BoolExprType, Node, NullTestType, SelectStmt
 
 use super::level::{Items, Seen, is_qualifier_in};
 use super::plain::may_stand_beside;
-use super::predicate::or_null;
 use super::scope::Scope;
 use super::tree::{conjuncts, is_bool, is_null, node, single_case, starred, strings};
 use super::trial::{Beside, Held};
@@ -116,7 +115,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
 
     /// The predicate, or the predicate OR the relation's whole row IS NULL (a row that an outer join made up).
     fn is_own_row(&self, test: &NodeEnum) -> bool {
-        let test = or_null(test).unwrap_or(test);
+        let test = self.predicates.or_null(test).unwrap_or(test);
         let (own, null) = alternatives(test);
         self.predicates.is_any_predicate(own) && null.is_none_or(|null| whole_row_null(null).is_some())
     }

@@ -19,6 +19,7 @@ mod parent;
 mod plain;
 mod predicate;
 mod query;
+mod reads;
 mod scope;
 mod sure;
 mod survey;
@@ -36,25 +37,32 @@ pub(crate) use self::channels::verify_own_channels;
 pub(crate) use self::common::verify_own_names;
 pub(crate) use self::locks::verify_own_locks;
 use self::predicate::Predicates;
+pub(crate) use self::reads::verify_reads;
 use self::scope::Scope;
 use self::survey::Survey;
 use super::plan::{TenantCheck, TenantSlot};
 use super::policy::{Policy, Protection, TableRule, TenantTable};
-use crate::base::{Access, Refusal, RefusalKind, SqlState};
+use crate::base::{Access, Arity, Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
 
-/// Examines a statement of the shared layout as it was read from the text that will be sent.
+/// Examines a statement of the shared layout as it was read from the text that will be sent: for one tenant, or for a reader of
+/// several.
 ///
 /// # Errors
 /// [`RefusalKind::Verifier`]: the rewriter made a mistake, and the statement must not be sent.
 pub(crate) fn verify(
     policy: &Policy,
+    arity: Arity,
     statement: &RawStmt,
     client_params: u16,
     slots: &[TenantSlot],
     checks: &[TenantCheck],
 ) -> Result<(), Refusal> {
-    let predicates = Predicates { policy, client_params, slots };
+    let predicates = Predicates { policy, arity, client_params, slots };
+    match arity {
+        Arity::One => {}
+        Arity::Several => reads::check(statement).map_err(|what| refusal(&what))?,
+    }
     predicates.check_locks(statement).map_err(|what| refusal(&what))?;
     predicates.check_channels(statement).map_err(|what| refusal(&what))?;
     predicates.check_temporary(statement).map_err(|what| refusal(&what))?;

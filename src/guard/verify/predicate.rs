@@ -1,9 +1,11 @@
-//! The one form of a tenant predicate: `ref.column OPERATOR(pg_catalog.=) $k`.
+//! The one form of a tenant predicate: `ref.column OPERATOR(pg_catalog.=) $k`; for a reader of several tenants
+//! `ref.column OPERATOR(pg_catalog.=) ANY ($k)`.
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{AExprKind, BoolExprType, ColumnRef, NullTestType, RangeVar};
 
 use super::tree::{node, strings};
+use crate::base::Arity;
 use crate::guard::plan::TenantSlot;
 use crate::guard::policy::{Policy, TenantTable};
 
@@ -48,6 +50,8 @@ impl<'v> Reference<'v> {
 #[derive(Clone, Copy)]
 pub(super) struct Predicates<'p> {
     pub policy: &'p Policy,
+    /// Which form it must have.
+    pub arity: Arity,
     pub client_params: u16,
     pub slots: &'p [TenantSlot],
 }
@@ -57,7 +61,7 @@ impl Predicates<'_> {
     pub fn is_value(&self, expression: Option<&NodeEnum>, table: &TenantTable) -> bool {
         self.slot_of(expression)
             .and_then(|i| self.slots.get(i))
-            .is_some_and(|slot| slot.key == table.key && slot.type_oid == table.type_oid)
+            .is_some_and(|slot| slot.arity == self.arity && slot.key == table.key && slot.type_oid == table.type_oid)
     }
 
     /// Which slot a parameter names.
@@ -78,43 +82,47 @@ impl Predicates<'_> {
             let column = self.leads_to_own(conjunct, through, reads);
             return column.is_some_and(|column| reference.has_column(column, &table.column));
         }
-        let own = if reads && table.null_is_shared { or_null(conjunct).unwrap_or(conjunct) } else { conjunct };
-        compared(own).is_some_and(|(column_ref, value)| {
+        let own = if reads && table.null_is_shared { self.or_null(conjunct).unwrap_or(conjunct) } else { conjunct };
+        self.compared(own).is_some_and(|(column_ref, value)| {
             reference.has_column(column_ref, &table.column) && self.is_value(value, table)
         })
     }
 
     /// Whether an expression compares any column with a tenant value: what the split guard's CASE may test.
     pub fn is_any_predicate(&self, conjunct: &NodeEnum) -> bool {
-        compared(conjunct).is_some_and(|(_, value)| self.slot_of(value).is_some_and(|i| i < self.slots.len()))
+        self.compared(conjunct).is_some_and(|(_, value)| self.slot_of(value).is_some_and(|i| i < self.slots.len()))
             || self.leads_to_any(conjunct).is_some()
     }
 
     /// The name by which a predicate's column is qualified.
     pub fn qualifier<'v>(&self, conjunct: &'v NodeEnum) -> Option<&'v str> {
-        let column_ref = match compared(conjunct) {
+        let column_ref = match self.compared(conjunct) {
             Some((column_ref, _)) => self.is_any_predicate(conjunct).then_some(column_ref)?,
             None => self.leads_to_any(conjunct)?,
         };
         strings(&column_ref.fields)?.iter().rev().nth(1).copied()
     }
-}
 
-/// The comparison of `column OPERATOR(pg_catalog.=) expression OR column IS NULL`, of one column.
-pub(super) fn or_null(condition: &NodeEnum) -> Option<&NodeEnum> {
-    let NodeEnum::BoolExpr(or) = condition else { return None };
-    let [own, null] = or.args.as_slice() else { return None };
-    let (own, Some(NodeEnum::NullTest(null))) = (own.node.as_ref()?, null.node.as_ref()) else { return None };
-    let Some(NodeEnum::ColumnRef(tested)) = node(&null.arg) else { return None };
-    let (column, _) = compared(own)?;
-    let same = strings(&column.fields).is_some_and(|fields| Some(fields) == strings(&tested.fields));
-    (or.boolop() == BoolExprType::OrExpr && null.nulltesttype() == NullTestType::IsNull && same).then_some(own)
-}
+    /// The comparison of `column OPERATOR(pg_catalog.=) expression OR column IS NULL`, of one column.
+    pub(super) fn or_null<'v>(&self, condition: &'v NodeEnum) -> Option<&'v NodeEnum> {
+        let NodeEnum::BoolExpr(or) = condition else { return None };
+        let [own, null] = or.args.as_slice() else { return None };
+        let (own, Some(NodeEnum::NullTest(null))) = (own.node.as_ref()?, null.node.as_ref()) else { return None };
+        let Some(NodeEnum::ColumnRef(tested)) = node(&null.arg) else { return None };
+        let (column, _) = self.compared(own)?;
+        let same = strings(&column.fields).is_some_and(|fields| Some(fields) == strings(&tested.fields));
+        (or.boolop() == BoolExprType::OrExpr && null.nulltesttype() == NullTestType::IsNull && same).then_some(own)
+    }
 
-/// The sides of `column OPERATOR(pg_catalog.=) expression`.
-fn compared(conjunct: &NodeEnum) -> Option<(&ColumnRef, Option<&NodeEnum>)> {
-    let NodeEnum::AExpr(expr) = conjunct else { return None };
-    let Some(NodeEnum::ColumnRef(column_ref)) = node(&expr.lexpr) else { return None };
-    let equal = expr.kind() == AExprKind::AexprOp && strings(&expr.name)? == ["pg_catalog", "="];
-    equal.then_some((column_ref, node(&expr.rexpr)))
+    /// The sides of `column OPERATOR(pg_catalog.=) expression`, or of `... ANY (expression)` where that is the form.
+    fn compared<'v>(&self, conjunct: &'v NodeEnum) -> Option<(&'v ColumnRef, Option<&'v NodeEnum>)> {
+        let NodeEnum::AExpr(expr) = conjunct else { return None };
+        let Some(NodeEnum::ColumnRef(column_ref)) = node(&expr.lexpr) else { return None };
+        let kind = match self.arity {
+            Arity::One => AExprKind::AexprOp,
+            Arity::Several => AExprKind::AexprOpAny,
+        };
+        let equal = expr.kind() == kind && strings(&expr.name)? == ["pg_catalog", "="];
+        equal.then_some((column_ref, node(&expr.rexpr)))
+    }
 }

@@ -35,7 +35,7 @@ use self::predicate::Values;
 use super::fault::{Fault, planted};
 use super::plan::{Piece, Plan, StatementKind};
 use super::policy::{Policy, Protection, TableRule, TenantTable};
-use crate::base::{Refusal, RefusalKind, SqlState, Witness};
+use crate::base::{Arity, Refusal, RefusalKind, SqlState, Witness};
 use crate::catalog::Relation;
 use crate::sql::quote_identifier;
 
@@ -120,11 +120,11 @@ fn count(testimony: &Testimony) {
 ///
 /// # Errors
 /// [`RefusalKind::Witness`]: it sees a tenant relation that is not covered.
-pub(crate) fn hear(policy: &Policy, plan: &mut Plan) -> Result<(), Refusal> {
+pub(crate) fn hear(policy: &Policy, arity: Arity, plan: &mut Plan) -> Result<(), Refusal> {
     if policy.witness == Witness::Off || !is_of_tenants(plan) || planted(Fault::Witness) {
         return Ok(());
     }
-    let testimony = testify(policy, plan);
+    let testimony = testify_by(policy, arity, plan, Rules::IN_FORCE);
     count(&testimony);
     match testimony {
         Testimony::Covered => Ok(()),
@@ -166,16 +166,28 @@ fn refusal(what: &str) -> Refusal {
 /// What the witness says of a plan's text, whatever becomes of it: for tests and benches.
 #[doc(hidden)]
 pub fn testify(policy: &Policy, plan: &Plan) -> Testimony {
-    testify_by(policy, plan, Rules::IN_FORCE)
+    testify_by(policy, Arity::One, plan, Rules::IN_FORCE)
 }
 
-fn testify_by(policy: &Policy, plan: &Plan, rules: Rules) -> Testimony {
+/// The same, of a plan for so many tenants.
+#[cfg(test)]
+pub(in crate::guard) fn testify_as(policy: &Policy, arity: Arity, plan: &Plan) -> Testimony {
+    testify_by(policy, arity, plan, Rules::IN_FORCE)
+}
+
+fn testify_by(policy: &Policy, arity: Arity, plan: &Plan, rules: Rules) -> Testimony {
     let text = text_of(plan);
-    read::with_tree(&text, |statement| {
+    read::with_tree(&text, plan.client_params, |statement| {
         let mut checker = Checker {
             policy,
             rules,
-            values: Values { policy, client_params: plan.client_params, slots: &plan.slots, checks: &plan.checks },
+            values: Values {
+                policy,
+                arity,
+                client_params: plan.client_params,
+                slots: &plan.slots,
+                checks: &plan.checks,
+            },
             ctes: Vec::new(),
             around: Vec::new(),
             seen: 0,

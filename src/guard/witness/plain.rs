@@ -12,6 +12,7 @@ use super::expression::{Part, parts};
 use super::level::{Level, Seen};
 use super::names::{name, path};
 use super::predicate::{bare, row};
+use super::read::EQUALS_ANY;
 use crate::guard::facts::{self, VALUE_FUNCTIONS};
 
 impl<'p> Checker<'p> {
@@ -120,7 +121,7 @@ impl<'p> Checker<'p> {
             other => other.to_string(),
         };
         let named = self.policy.catalog.operators.get(&name);
-        ["=", "<>", "!=", "<", "<=", ">", ">="].contains(&name.as_str())
+        ["=", EQUALS_ANY, "<>", "!=", "<", "<=", ">", ">="].contains(&name.as_str())
             || facts::is_listed(&name) && name != "%"
             || named.is_some_and(|all| {
                 all.iter().any(|it| {

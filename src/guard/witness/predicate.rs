@@ -1,9 +1,12 @@
-//! The forms in which a tenant's value stands in a text: `ref.column OPERATOR(pg_catalog.=) $k`, and what may test it.
+//! The forms in which a tenant's value stands in a text: `ref.column OPERATOR(pg_catalog.=) $k`, for a reader of several tenants
+//! `... ANY ($k)`, and what may test it.
 
 use sqlparser::ast::{BinaryOperator, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArguments, Ident, Value};
 
 use super::level::{Behind, Item};
 use super::names::path;
+use super::read::EQUALS_ANY;
+use crate::base::Arity;
 use crate::guard::plan::{TenantCheck, TenantSlot};
 use crate::guard::policy::{Policy, TenantTable};
 
@@ -11,6 +14,8 @@ use crate::guard::policy::{Policy, TenantTable};
 #[derive(Clone, Copy)]
 pub(super) struct Values<'p> {
     pub policy: &'p Policy,
+    /// Which form the predicate has.
+    pub arity: Arity,
     pub client_params: u16,
     pub slots: &'p [TenantSlot],
     /// Values of the client's that are compared with the tenant's before the statement is sent.
@@ -55,7 +60,7 @@ impl<'p> Values<'p> {
     /// The tenant's value that an expression is.
     fn slot(&self, expression: &Expr) -> Option<&'p TenantSlot> {
         let first = usize::from(self.client_params) + 1;
-        self.slots.get(parameter(expression)?.checked_sub(first)?)
+        self.slots.get(parameter(expression)?.checked_sub(first)?).filter(|slot| slot.arity == self.arity)
     }
 
     /// Whether it is the value for a table's column.
@@ -76,7 +81,14 @@ impl<'p> Values<'p> {
     fn predicate<'s>(&self, test: &'s Expr) -> Option<(&'s [Ident], &'p TenantSlot)> {
         let Expr::BinaryOp { left, op, right } = bare(test) else { return None };
         let Expr::CompoundIdentifier(column) = bare(left) else { return None };
-        is_system_operator(op, "=").then_some((column.as_slice(), self.slot(right)?))
+        self.is_equality(op).then_some((column.as_slice(), self.slot(right)?))
+    }
+
+    fn is_equality(&self, op: &BinaryOperator) -> bool {
+        match self.arity {
+            Arity::One => is_system_operator(op, "="),
+            Arity::Several => is_system_operator(op, EQUALS_ANY),
+        }
     }
 
     /// Whether a condition is the tenant predicate of an item. `reads`: it is no target, and rows of everybody may be among its
@@ -86,7 +98,7 @@ impl<'p> Values<'p> {
         if let Some(through) = &table.through {
             return self.leads_to_own(test, through, reads).is_some_and(|column| item.owns(column, &table.column));
         }
-        let own = if reads && table.null_is_shared { or_null(test).unwrap_or(test) } else { test };
+        let own = if reads && table.null_is_shared { self.or_null(test).unwrap_or(test) } else { test };
         self.predicate(own).is_some_and(|(column, slot)| {
             slot.key == table.key && slot.type_oid == table.type_oid && item.owns(column, &table.column)
         })
@@ -99,7 +111,7 @@ impl<'p> Values<'p> {
 
     /// The predicate, or that an outer join made the row up: `own OR t.* IS NULL`.
     pub fn is_own_row(&self, test: &Expr) -> bool {
-        match bare(or_null(test).unwrap_or(test)) {
+        match bare(self.or_null(test).unwrap_or(test)) {
             Expr::BinaryOp { left, op: BinaryOperator::Or, right } => {
                 self.is_predicate(left) && whole_row_null(right).is_some()
             }
@@ -110,25 +122,25 @@ impl<'p> Values<'p> {
     /// The same of one item.
     pub fn is_own_row_of(&self, test: &Expr, item: &Item<'_>) -> bool {
         match bare(test) {
-            Expr::BinaryOp { left, op: BinaryOperator::Or, right } if or_null(test).is_none() => {
+            Expr::BinaryOp { left, op: BinaryOperator::Or, right } if self.or_null(test).is_none() => {
                 self.is_predicate_of(left, item, true)
                     && whole_row_null(right).is_some_and(|names| names.last() == item.qualifier.as_ref())
             }
             other => self.is_predicate_of(other, item, true),
         }
     }
-}
 
-/// The comparison of `column OPERATOR(pg_catalog.=) $k OR column IS NULL`, of one column.
-fn or_null(test: &Expr) -> Option<&Expr> {
-    let Expr::BinaryOp { left, op: BinaryOperator::Or, right } = bare(test) else { return None };
-    let Expr::IsNull(null) = bare(right) else { return None };
-    let Expr::BinaryOp { left: compared, op, right: _ } = bare(left) else { return None };
-    match (bare(compared), bare(null)) {
-        (Expr::CompoundIdentifier(one), Expr::CompoundIdentifier(other)) if is_system_operator(op, "=") => {
-            (one == other).then_some(&**left)
+    /// The comparison of `column OPERATOR(pg_catalog.=) $k OR column IS NULL`, of one column.
+    fn or_null<'s>(&self, test: &'s Expr) -> Option<&'s Expr> {
+        let Expr::BinaryOp { left, op: BinaryOperator::Or, right } = bare(test) else { return None };
+        let Expr::IsNull(null) = bare(right) else { return None };
+        let Expr::BinaryOp { left: compared, op, right: _ } = bare(left) else { return None };
+        match (bare(compared), bare(null)) {
+            (Expr::CompoundIdentifier(one), Expr::CompoundIdentifier(other)) if self.is_equality(op) => {
+                (one == other).then_some(&**left)
+            }
+            _other => None,
         }
-        _other => None,
     }
 }
 

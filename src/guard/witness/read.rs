@@ -8,7 +8,7 @@ use sqlparser::ast::Statement;
 use sqlparser::dialect::PostgreSqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError, ParserOptions};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
 
 use super::{Abstention, Testimony};
 
@@ -28,24 +28,28 @@ const STACK_PER_TOKEN: usize = 4 << 10;
 /// What any text may need besides.
 const STACK_BASE: usize = 256 << 10;
 
-/// Hands the only statement of a text to a check.
-pub(super) fn with_tree(text: &str, check: impl FnOnce(&Statement) -> Testimony) -> Testimony {
+/// What [`with_tree`] reads for the operator of `OPERATOR(pg_catalog.=) ANY`. No token of a text has a space in it.
+pub(super) const EQUALS_ANY: &str = "= ANY";
+
+/// Hands the only statement of a text to a check. Parameters behind those of the client are pgwarden's own.
+pub(super) fn with_tree(text: &str, client_params: u16, check: impl FnOnce(&Statement) -> Testimony) -> Testimony {
     if text.len() > MAX_BYTES {
         return Testimony::Abstains(Abstention::Bounds);
     }
     // The tree is dropped within as well.
-    let outcome = catch_unwind(AssertUnwindSafe(|| read(text, check).unwrap_or_else(Testimony::Abstains)));
+    let outcome =
+        catch_unwind(AssertUnwindSafe(|| read(text, client_params, check).unwrap_or_else(Testimony::Abstains)));
     outcome.unwrap_or(Testimony::Abstains(Abstention::Panic))
 }
 
-fn read(text: &str, check: impl FnOnce(&Statement) -> Testimony) -> Result<Testimony, Abstention> {
+fn read(text: &str, client_params: u16, check: impl FnOnce(&Statement) -> Testimony) -> Result<Testimony, Abstention> {
     let dialect = PostgreSqlDialect {};
     let tokens = Tokenizer::new(&dialect, text)
         // Escapes are kept as they are written: nothing depends on what is in a literal.
         .with_unescape(false)
         .tokenize_with_location()
         .map_err(|_| Abstention::Grammar)?;
-    let tokens = without_asides(tokens);
+    let tokens = with_own_any(without_asides(tokens), client_params);
     let (words, joins) = sizes(&tokens);
     if words > MAX_TOKENS || joins > MAX_JOINS {
         return Err(Abstention::Bounds);
@@ -84,6 +88,43 @@ fn without_asides(tokens: Vec<TokenWithSpan>) -> Vec<TokenWithSpan> {
         }
     }
     kept
+}
+
+/// sqlparser takes ANY behind plain operators only: in the predicate of a reader, `OPERATOR(pg_catalog.=) ANY ($k)` of one of
+/// pgwarden's own parameters, the two become one operator.
+fn with_own_any(mut tokens: Vec<TokenWithSpan>, client_params: u16) -> Vec<TokenWithSpan> {
+    let is_own = |token: &TokenWithSpan| match &token.token {
+        Token::Placeholder(text) => {
+            let number = text.strip_prefix('$').and_then(|digits| digits.parse::<u32>().ok());
+            number.is_some_and(|number| number > u32::from(client_params))
+        }
+        _ => false,
+    };
+    let is = |token: &TokenWithSpan, text: &str| match &token.token {
+        Token::Word(word) => word.quote_style.is_none() && word.value.eq_ignore_ascii_case(text),
+        other => other.to_string() == text,
+    };
+    let mut own = Vec::new();
+    for (at, window) in tokens.windows(5).enumerate() {
+        // `= ) ANY ( $k`
+        if let [equals, close, any, open, key] = window
+            && is(equals, "=")
+            && is(close, ")")
+            && is(any, "ANY")
+            && is(open, "(")
+            && is_own(key)
+        {
+            own.push(at);
+        }
+    }
+    for at in own.into_iter().rev() {
+        if let Some(operator) = tokens.get_mut(at) {
+            let word = Word { value: EQUALS_ANY.to_owned(), quote_style: None, keyword: Keyword::NoKeyword };
+            operator.token = Token::Word(word);
+        }
+        tokens.remove(at + 2);
+    }
+    tokens
 }
 
 /// The keyword that a token is, of those that are asked for; empty: none.

@@ -19,13 +19,16 @@ impl<'p> Checker<'p> {
             order_by,
             limit_clause,
             fetch,
-            locks: _,
+            locks,
             for_clause,
             settings,
             format_clause,
             pipe_operators,
         } = query;
         self.foreign(for_clause.is_some() || settings.is_some() || format_clause.is_some(), "a clause behind a query");
+        if !locks.is_empty() {
+            self.only_for_one("a lock");
+        }
         self.foreign(!pipe_operators.is_empty(), "a pipe");
         let depth = self.open_with(with.as_ref());
         let shape = self.body(body);

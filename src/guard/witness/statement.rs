@@ -5,16 +5,29 @@ use sqlparser::ast::{CopySource, CopyTarget, Declare, Statement};
 use super::Checker;
 use super::level::{Behind, Shape};
 use super::names::{is, qualified};
+use crate::base::Arity;
 
 impl Checker<'_> {
     /// A statement, or one inside of another.
     pub(super) fn statement(&mut self, statement: &Statement) -> Shape {
         match statement {
             Statement::Query(query) => self.query(query),
-            Statement::Insert(insert) => self.insert(insert),
-            Statement::Update(update) => self.update(update),
-            Statement::Delete(delete) => self.delete(delete),
-            Statement::Merge(merge) => self.merge(merge),
+            Statement::Insert(insert) => {
+                self.only_for_one("INSERT");
+                self.insert(insert)
+            }
+            Statement::Update(update) => {
+                self.only_for_one("UPDATE");
+                self.update(update)
+            }
+            Statement::Delete(delete) => {
+                self.only_for_one("DELETE");
+                self.delete(delete)
+            }
+            Statement::Merge(merge) => {
+                self.only_for_one("MERGE");
+                self.merge(merge)
+            }
             Statement::Copy { source, to, target, options: _, legacy_options: _, payload: _ } => {
                 self.copy(source, *to, target);
                 Shape::default()
@@ -186,6 +199,14 @@ impl Checker<'_> {
         }
     }
 
+    /// A reader of several tenants does not write.
+    pub(super) fn only_for_one(&mut self, what: &str) {
+        match self.values.arity {
+            Arity::One => {}
+            Arity::Several => self.uncovered(|| format!("{what} of a reader")),
+        }
+    }
+
     fn cursor(&mut self, cursor: &Declare) {
         let Declare {
             names: _,
@@ -218,6 +239,9 @@ impl Checker<'_> {
             return;
         };
         let item = self.named_item(schema, called, None);
+        if !to {
+            self.only_for_one("COPY FROM");
+        }
         if let Behind::Tenant(table) = item.behind {
             let named = columns.iter().any(|column| is(column, &table.column));
             if to || !named || *target != CopyTarget::Stdin {

@@ -80,7 +80,7 @@ impl Session {
 
     /// Policies alone tell whose rows a statement means, by a setting: nothing may be sent before it is confirmed.
     fn relies_on_settings(&self) -> bool {
-        self.context.backend.mode == Mode::Shared && self.context.backend.guard.policy().enforcement == Enforcement::Rls
+        self.context.backend.mode.is_shared() && self.context.backend.guard.policy().enforcement == Enforcement::Rls
     }
 
     /// The settings could not be applied. What the client sent meanwhile may have run without them: nothing of it is

@@ -7,7 +7,7 @@ use super::replies::{Closes, Disposition, Expected, InternalQuery, Kind, Run, Su
 use super::server_bytes::Broken;
 use super::statements::{Statement, Undo};
 use super::{Batch, Intake, Session};
-use crate::base::{FOREIGN_PARENT, Mode, OWN_VALUE_ONLY, PgError, SqlState};
+use crate::base::{FOREIGN_PARENT, OWN_VALUE_ONLY, PgError, SqlState};
 use crate::guard::SQL_PREPARED_PREFIX;
 use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
 use crate::wire::encode::backend;
@@ -142,7 +142,7 @@ impl Session {
 
     /// Tells the client of an error.
     fn report_error(&mut self, report: &Report<'_>) -> Result<(), Broken> {
-        let hides = self.context.backend.mode == Mode::Shared;
+        let hides = self.context.backend.mode.is_shared();
         if let Some(error) = self.reason_of_cancel(report.sqlstate()) {
             backend::error_response(&mut self.client.out, &error);
             return Ok(());

@@ -14,7 +14,7 @@ impl Backend {
     /// or the client may see them all.
     pub(super) fn goes_by_catalog(&self) -> bool {
         match self.mode {
-            Mode::Shared | Mode::Schema(_) => true,
+            Mode::Shared | Mode::Reader | Mode::Schema(_) => true,
             Mode::Database | Mode::Operator => false,
         }
     }

@@ -19,7 +19,7 @@ impl Session {
     pub(super) fn on_function_call(&mut self, call: &FunctionCall<'_>) -> Result<(), NotReady> {
         let backend = self.backend_for(&self.asked());
         match backend.mode {
-            Mode::Shared | Mode::Schema(_) => {
+            Mode::Shared | Mode::Reader | Mode::Schema(_) => {
                 let refusal = refused_call();
                 self.env.observer.refused(&refusal, MESSAGE);
                 return Err(NotReady::Refuse(*refusal.error));
@@ -64,7 +64,7 @@ impl Session {
     /// Tenants of the shared tables may make none.
     fn observe_function_call(&self, sql: &str) {
         let observed = self.observation.as_deref().map(|observation| observation.tenant().map(|it| it.mode.clone()));
-        if let Some(None | Some(Mode::Shared | Mode::Schema(_))) = observed {
+        if let Some(None | Some(Mode::Shared | Mode::Reader | Mode::Schema(_))) = observed {
             self.env.observer.would_refuse(&refused_call(), sql);
         }
     }

@@ -8,7 +8,7 @@ use super::not_ready::NotReady;
 use super::replies::{Disposition, InternalQuery, Kind, Run, Subject};
 use super::server_bytes::Broken;
 use super::{Pin, Session};
-use crate::base::{Mode, PgError, SqlState};
+use crate::base::{PgError, SqlState};
 use crate::guard::{Effect, Guarded, PinReason, Plan};
 use crate::wire::encode::frontend;
 
@@ -37,7 +37,7 @@ impl Session {
     pub(super) fn settle_locks(&mut self, guarded: &Guarded) -> Result<(), NotReady> {
         let wanted: u32 = guarded.plans().iter().map(|plan| taken_by(plan)).sum();
         let Locks { held, passing, .. } = self.context.locks;
-        if wanted == 0 || held + passing + wanted <= MAX_LOCKS || self.context.backend.mode != Mode::Shared {
+        if wanted == 0 || held + passing + wanted <= MAX_LOCKS || !self.context.backend.mode.is_shared() {
             return Ok(());
         }
         // What is under way may tell of fewer.

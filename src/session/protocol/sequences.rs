@@ -88,6 +88,8 @@ impl Session {
                 let policy = self.context.backend.guard.policy();
                 !policy.enforcement.uses_rls() && policy.allow_functions.is_empty()
             }
+            // It may call nothing that was not looked into.
+            Mode::Reader => true,
             Mode::Schema(_) | Mode::Database | Mode::Operator => false,
         };
         let draws = plan.effects.iter().any(|effect| matches!(effect, Effect::Draws | Effect::MayDraw));

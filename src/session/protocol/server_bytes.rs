@@ -211,7 +211,7 @@ impl Session {
             b'A' => {
                 match self.context.backend.mode {
                     // What the client listens on is heard elsewhere; here are marks, which nobody notifies.
-                    Mode::Shared | Mode::Schema(_) => {}
+                    Mode::Shared | Mode::Reader | Mode::Schema(_) => {}
                     Mode::Database | Mode::Operator => self.client.out.extend_from_slice(frame),
                 }
                 Ok(())

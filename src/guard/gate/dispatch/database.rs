@@ -12,7 +12,7 @@ use crate::guard::{Effect, PinReason, StatementKind, nodes};
 /// Functions, triggers, rights, extensions ...
 pub(super) fn ddl(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<Gated, Refusal> {
     match mode {
-        Mode::Shared | Mode::Schema(_) => Err(refused(mode, name)),
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => Err(refused(mode, name)),
         Mode::Database if names_beyond(node) => Err(refused(mode, name)),
         Mode::Database | Mode::Operator => Ok(changed(StatementKind::Utility)),
     }
@@ -21,7 +21,7 @@ pub(super) fn ddl(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<Ga
 /// Roles, databases, servers, replication ...
 pub(super) fn beyond(mode: &Mode, name: &'static str, node: &NodeEnum) -> Result<Gated, Refusal> {
     match mode {
-        Mode::Shared | Mode::Schema(_) | Mode::Database => Err(refused(mode, name)),
+        Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Database => Err(refused(mode, name)),
         // LOAD changes the server's session, the rest at most the catalog.
         Mode::Operator if matches!(node, NodeEnum::LoadStmt(_)) => {
             Ok(changed(StatementKind::Utility).pinned(PinReason::SessionState))

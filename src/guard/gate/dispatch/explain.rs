@@ -20,7 +20,7 @@ pub(super) fn gate(
         return Err(refused(mode, "EXPLAIN"));
     };
     let ExplainStmt { query, options } = stmt.as_mut();
-    if matches!(mode, Mode::Shared | Mode::Schema(_)) && !planted(Fault::Explain) {
+    if matches!(mode, Mode::Shared | Mode::Reader | Mode::Schema(_)) && !planted(Fault::Explain) {
         plain(options)?;
     }
     let renamed = inner(mode, query.as_deref_mut(), parts)?;

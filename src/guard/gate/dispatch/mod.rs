@@ -134,7 +134,7 @@ fn in_mode(mode: &Mode, mut gated: Gated) -> Gated {
 /// DO: a block can do whatever the role may, and leave anything behind in the session.
 fn code(mode: &Mode, name: &'static str) -> Result<Gated, Refusal> {
     match mode {
-        Mode::Shared | Mode::Schema(_) => Err(refused(mode, name)),
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => Err(refused(mode, name)),
         Mode::Database | Mode::Operator => Ok(Gated::new(StatementKind::Utility, Sent::AsWritten)
             .effects(vec![Effect::Pin(PinReason::SessionState), Effect::CatalogChanged])),
     }
@@ -191,7 +191,9 @@ pub(crate) fn takes_no_parameters(tree: &Node) -> bool {
 /// 42501: a statement kind that the mode does not allow.
 fn refused(mode: &Mode, name: &'static str) -> Refusal {
     let hint = match mode {
-        Mode::Shared => "Tenants share these tables: use an operator login for migrations and maintenance.",
+        Mode::Shared | Mode::Reader => {
+            "Tenants share these tables: use an operator login for migrations and maintenance."
+        }
         Mode::Schema(_) => "It reaches beyond the tenant's schema: use an operator login.",
         Mode::Database | Mode::Operator => "It reaches beyond the tenant's database: use an operator login.",
     };

@@ -34,7 +34,7 @@ pub(super) fn gate(
         NodeEnum::FetchStmt(_) | NodeEnum::ClosePortalStmt(_) => Ok(utility()),
         NodeEnum::DiscardStmt(stmt) => Ok(discard(stmt)),
         NodeEnum::ListenStmt(_) | NodeEnum::UnlistenStmt(_) | NodeEnum::NotifyStmt(_) => match mode {
-            Mode::Shared | Mode::Schema(_) => channels::gate(node, parts),
+            Mode::Shared | Mode::Reader | Mode::Schema(_) => channels::gate(node, parts),
             // Channels are the database's own.
             Mode::Database | Mode::Operator => Ok(match node {
                 NodeEnum::ListenStmt(_) => utility().pinned(PinReason::Listen),
@@ -75,7 +75,7 @@ fn role_is_back(mode: &Mode, stmt: &mut VariableSetStmt) -> Gated {
     match mode {
         Mode::Operator => Gated::printed(StatementKind::Utility).effects(settings::effect(&stmt.name)),
         Mode::Database => Gated::printed(StatementKind::Utility),
-        Mode::Shared | Mode::Schema(_) => {
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => {
             if stmt.kind() != VariableSetKind::VarReset {
                 stmt.set_kind(VariableSetKind::VarSetDefault);
             }
@@ -100,7 +100,9 @@ fn transaction(mode: &Mode, stmt: &TransactionStmt) -> Result<Gated, Refusal> {
         | TransactionStmtKind::TransStmtRollbackPrepared => match mode {
             Mode::Operator => Ok(Gated::printed(StatementKind::Transaction)),
             // Their names are the whole server's.
-            Mode::Shared | Mode::Schema(_) | Mode::Database => Err(refused(mode, "a two-phase transaction")),
+            Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Database => {
+                Err(refused(mode, "a two-phase transaction"))
+            }
         },
         TransactionStmtKind::Undefined => Err(refused(mode, "this statement")),
     }

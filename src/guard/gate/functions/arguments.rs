@@ -187,7 +187,7 @@ fn is_built_name(policy: &Policy, mode: &Mode, node: &Node) -> bool {
         Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(built),
         Some(NodeEnum::ColumnRef(_)) => is_plain(policy, node),
         Some(NodeEnum::AConst(_)) => {
-            let free = matches!(mode, Mode::Shared | Mode::Database | Mode::Operator);
+            let free = matches!(mode, Mode::Shared | Mode::Reader | Mode::Database | Mode::Operator);
             free || matches!(literal(node), Some("." | "%I.%I" | "%s.%s"))
         }
         Some(NodeEnum::AExpr(e)) => {
@@ -243,7 +243,9 @@ fn sequence(policy: &Policy, mode: &Mode, bare: &str, args: &[Node]) -> Result<(
         }
         ([_, _], Mode::Schema(_)) => Ok(()),
         ([schema, name], _) if policy.catalog.relation(schema, name).is_some() => Ok(()),
-        (_other_names, Mode::Shared | Mode::Schema(_) | Mode::Database | Mode::Operator) => Err(refused()),
+        (_other_names, Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Database | Mode::Operator) => {
+            Err(refused())
+        }
     }
 }
 

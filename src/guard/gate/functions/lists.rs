@@ -2,6 +2,9 @@
 
 use crate::catalog::{Function, Volatility};
 
+/// What draws from sequences, sets them, or tells what was drawn.
+pub(super) const OF_SEQUENCES: &[&str] = &["nextval", "currval", "setval", "lastval"];
+
 /// `pg_catalog` functions that are not IMMUTABLE (some overload of them) and still tell nothing of other tenants.
 pub(super) const ALLOWED: &[&str] = &[
     // time and chance

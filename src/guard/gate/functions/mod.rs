@@ -9,7 +9,7 @@ use pg_query::protobuf::Node;
 
 use super::names::{denied, parts, schema_is_own, search_path, truncated};
 use super::settings;
-use crate::base::{Mode, Refusal, RefusalKind, SqlState};
+use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Function, Volatility};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::{Effect, PinReason, Policy};
@@ -49,7 +49,7 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node], args: &[Node]) 
     match mode {
         Mode::Operator => Ok(effects(bare)),
         Mode::Database => in_database(policy, mode, schema, bare),
-        Mode::Shared | Mode::Schema(_) => guarded(policy, mode, schema, bare, args),
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => guarded(policy, mode, schema, bare, args),
     }
 }
 
@@ -80,6 +80,14 @@ pub(crate) fn lock_call(name: &[Node]) -> Option<LockCall> {
     }
 }
 
+/// Whether a call draws from a sequence, sets one, or asks what was drawn.
+pub(crate) fn is_of_sequences(name: &[Node]) -> bool {
+    match parts(name).unwrap_or_default().as_slice() {
+        [bare] | ["pg_catalog", bare] | [_, "pg_catalog", bare] => lists::OF_SEQUENCES.contains(&truncated(bare)),
+        _ => false,
+    }
+}
+
 /// The function that notifies.
 const NOTIFY: &str = "pg_notify";
 
@@ -103,7 +111,7 @@ pub(crate) fn tells_of_shared_tables(mode: &Mode, name: &[Node]) -> bool {
 }
 
 fn tells_of_shared(mode: &Mode, bare: &str) -> bool {
-    matches!(mode, Mode::Shared)
+    mode.is_shared()
         && (matches!(bare, "obj_description" | "col_description" | "shobj_description") || lists::SIZES.contains(&bare))
 }
 
@@ -134,7 +142,7 @@ pub(crate) fn check_field(policy: &Policy, mode: &Mode, before: Before, field: &
     let denied = match mode {
         Mode::Operator => false,
         Mode::Database => called.into_iter().any(lists::leaves_database),
-        Mode::Shared | Mode::Schema(_) => {
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => {
             (before == Before::Value && needs_parentheses(mode, field))
                 || !called.into_iter().all(|f| may_call(policy, mode, f))
         }
@@ -247,7 +255,7 @@ fn guarded(
     }
     let looks_up = |function: &Function| matches!(mode, Mode::Shared) && policy.without_tenant.contains(&function.name);
     if let Some(function) = found.iter().find(|f| !may_call(policy, mode, f) && !looks_up(f)) {
-        return Err(refused_function(function));
+        return Err(refused_function(mode, function));
     }
     arguments::check(policy, mode, bare, args)?;
     arguments::name_own_objects(policy, mode, bare, &found, args)?;
@@ -263,7 +271,7 @@ pub(crate) fn may_touch_data(policy: &Policy, funcname: &[Node]) -> bool {
         return true;
     };
     let bare = truncated(&last.sval);
-    matches!(bare, "nextval" | "currval" | "setval" | "lastval")
+    lists::OF_SEQUENCES.contains(&bare)
         || bare.starts_with("lo_")
         || policy.allow_functions.iter().any(|function| function.name == bare)
 }
@@ -271,7 +279,8 @@ pub(crate) fn may_touch_data(policy: &Policy, funcname: &[Node]) -> bool {
 /// The rule for one function of the catalog, its arguments aside.
 fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
     let bare = function.name.name.as_str();
-    if policy.allow_functions.contains(&function.name) {
+    // What is listed was read as for one tenant: it may go by the setting that says which.
+    if policy.allow_functions.contains(&function.name) && mode.arity() == Arity::One {
         return true;
     }
     if let Some(extension) = function.extension.as_deref() {
@@ -287,7 +296,7 @@ fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
         || lists::ALLOWED.contains(&bare)
         || lists::is_advisory_lock(bare)
         || bare == NOTIFY
-        || (lists::SIZES.contains(&bare) && matches!(mode, Mode::Shared))
+        || (lists::SIZES.contains(&bare) && mode.is_shared())
 }
 
 /// No function of that name: `name(x)` may still be a cast (`date(x)`) or a column (`email(t)`), which need no rule.
@@ -351,19 +360,23 @@ fn refused(bare: &str) -> Refusal {
     denied(RefusalKind::Function, format!("permission denied for function {bare}"), hint).about(bare)
 }
 
-fn refused_function(function: &Function) -> Refusal {
+fn refused_function(mode: &Mode, function: &Function) -> Refusal {
     if function.name.schema == "pg_catalog" {
         return refused(&function.name.name);
     }
-    denied(
-        RefusalKind::Function,
-        format!("permission denied for function {}", function.name.name),
-        format!(
+    let hint = match mode.arity() {
+        Arity::One => format!(
             "If \"{}\" is safe for every tenant to call (it reads no other tenant's rows), list it in tenancy.allow_functions.",
             function.name
         ),
-    )
-    .about(&function.name)
+        Arity::Several => {
+            "What tenancy.allow_functions lists is for one tenant at a time. Ask the tables themselves, or \
+                           each tenant: pgwarden query."
+                .to_owned()
+        }
+    };
+    denied(RefusalKind::Function, format!("permission denied for function {}", function.name.name), hint)
+        .about(&function.name)
 }
 
 fn undefined(bare: &str) -> Refusal {

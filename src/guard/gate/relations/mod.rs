@@ -57,7 +57,7 @@ pub(crate) fn resolve<'p>(
         Mode::Operator => Ok(Resolved::Free(found)),
         Mode::Database => in_database(policy, found, schema, name),
         Mode::Schema(_) => in_schema(policy, mode, found, schema, name),
-        Mode::Shared => in_shared(policy, found, schema, name),
+        Mode::Shared | Mode::Reader => in_shared(policy, found, schema, name),
     }
 }
 

@@ -348,7 +348,7 @@ pub(super) fn rule<'p>(policy: &'p Policy, mode: &Mode, relation: &'p Relation) 
         Mode::Schema(_) if name == "pg_description" => {
             Ok(Resolved::System(relation, merge(None, visible::rows(policy, mode, relation))))
         }
-        Mode::Shared | Mode::Schema(_) => {
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => {
             let own = visible::rows(policy, mode, relation);
             if mask.is_none() && !open.contains(&name) {
                 return Err(system_denied(&relation.name));

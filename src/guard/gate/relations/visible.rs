@@ -104,7 +104,7 @@ impl<'p> Sight<'p> {
             policy
                 .tables
                 .iter()
-                .filter(|(_, rule)| matches!(mode, Mode::Shared) || matches!(rule, crate::guard::TableRule::Shared(_)))
+                .filter(|(_, rule)| mode.is_shared() || matches!(rule, crate::guard::TableRule::Shared(_)))
                 .map(|(name, _)| name.schema.as_str()),
         );
         schemas.sort_unstable();
@@ -112,7 +112,9 @@ impl<'p> Sight<'p> {
         let hides_schemas =
             policy.catalog.schemas.iter().any(|s| !s.starts_with("pg_") && !schemas.contains(&s.as_str()));
         let mut hidden: Vec<_> = match mode {
-            Mode::Shared => policy.catalog.relations.values().filter(|r| is_hidden(policy, &schemas, r)).collect(),
+            Mode::Shared | Mode::Reader => {
+                policy.catalog.relations.values().filter(|r| is_hidden(policy, &schemas, r)).collect()
+            }
             Mode::Schema(own) => policy
                 .catalog
                 .relations

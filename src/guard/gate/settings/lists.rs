@@ -37,6 +37,9 @@ pub(super) const FREE: &[&str] = &[
     "transaction_timeout",
 ];
 
+/// What keeps a reader's transactions read-only.
+pub(crate) const READ_ONLY: &[&str] = &["default_transaction_read_only", "transaction_read_only"];
+
 /// No tenant changes these, not even in a database of its own: they are whom the session acts for, how texts are read, or
 /// what the server loads.
 pub(super) const SEALED: &[&str] = &[

@@ -4,6 +4,8 @@
 mod lists;
 mod values;
 
+pub(super) use lists::READ_ONLY as READ_ONLY_SETTINGS;
+
 use std::sync::Arc;
 
 use pg_query::NodeEnum;
@@ -62,7 +64,7 @@ pub(crate) fn set(policy: &Policy, mode: &Mode, stmt: &VariableSetStmt) -> Resul
         }
         VariableSetKind::VarSetDefault | VariableSetKind::VarReset => change_to_default(policy, mode, &name),
         VariableSetKind::VarResetAll => Ok(match mode {
-            Mode::Shared | Mode::Schema(_) => vec![Effect::ResetOwn],
+            Mode::Shared | Mode::Reader | Mode::Schema(_) => vec![Effect::ResetOwn],
             Mode::Database | Mode::Operator => vec![Effect::ResetAll],
         }),
         VariableSetKind::VarSetMulti => multi(mode, &name, args),
@@ -115,7 +117,11 @@ fn change_to_default(policy: &Policy, mode: &Mode, name: &str) -> Result<Vec<Eff
     match rule(policy, mode, name) {
         Rule::Free => Ok(effect(name)),
         // The server's own default may be another encoding or another path than the one that the proxy pinned.
-        Rule::Only(_, hint) if name == "search_path" || name == "client_encoding" => Err(sealed_value(name, hint)),
+        Rule::Only(_, hint)
+            if matches!(name, "search_path" | "client_encoding") || lists::READ_ONLY.contains(&name) =>
+        {
+            Err(sealed_value(name, hint))
+        }
         Rule::Only(_, _) | Rule::UpTo(_) => Ok(effect(name)),
         Rule::Sealed => Err(sealed(policy, name)),
         Rule::Decides(what) => Err(decides(name, &what)),
@@ -155,7 +161,7 @@ pub(crate) fn show(policy: &Policy, mode: &Mode, name: &str) -> Result<(), Refus
     let name = canonical(name);
     let allowed = match mode {
         Mode::Operator | Mode::Database => true,
-        Mode::Shared | Mode::Schema(_) => {
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => {
             name == policy.setting.to_ascii_lowercase()
                 || lists::FREE.contains(&name.as_str())
                 || lists::READABLE.contains(&name.as_str())
@@ -197,14 +203,14 @@ fn set_config(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<Vec<Effect>
         (Some(name), _) => change(policy, mode, &name, args.get(1).and_then(literal)),
         // The name is known only when it runs: the session keeps the connection.
         (None, Mode::Operator) => Ok(vec![Effect::Pin(PinReason::SessionState)]),
-        (None, Mode::Shared | Mode::Schema(_) | Mode::Database) => Err(needs_literal("set_config")),
+        (None, Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Database) => Err(needs_literal("set_config")),
     }
 }
 
 fn current_setting(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<Vec<Effect>, Refusal> {
     match mode {
         Mode::Operator | Mode::Database => Ok(Vec::new()),
-        Mode::Shared | Mode::Schema(_) => {
+        Mode::Shared | Mode::Reader | Mode::Schema(_) => {
             let name = args.first().and_then(literal).ok_or_else(|| needs_literal("current_setting"))?;
             show(policy, mode, name).map(|()| Vec::new())
         }
@@ -220,6 +226,9 @@ fn rule(policy: &Policy, mode: &Mode, name: &str) -> Rule {
     let own = matches!(mode, Mode::Database) && name == "session_replication_role";
     if name == RESET_MARK || name == policy.setting.to_ascii_lowercase() || (lists::SEALED.contains(&name) && !own) {
         return Rule::Sealed;
+    }
+    if matches!(mode, Mode::Reader) && lists::READ_ONLY.contains(&name) {
+        return Rule::Only(values::is_on, "A login of role \"reader\" only reads.");
     }
     if let Some((harmless, hint)) = only(name) {
         let own = matches!(mode, Mode::Database) && matches!(name, "search_path" | "row_security");
@@ -268,6 +277,12 @@ fn only(name: &str) -> Option<Only> {
         }
         _ => None,
     }
+}
+
+/// Whether the value of an option is on, as `SET` takes it.
+pub(super) fn is_on(value: &Node) -> bool {
+    let text = values::of_args("", std::slice::from_ref(value));
+    text.is_some_and(|text| values::is_on_word(&text))
 }
 
 /// Lower case, and the spellings that mean another name.

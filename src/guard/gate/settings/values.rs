@@ -41,6 +41,11 @@ pub(super) fn is_utf8(_: &Policy, _: &Mode, value: &str) -> bool {
 
 /// `parse_bool`: unique prefixes of true and yes, `on`, `1`.
 pub(super) fn is_on(_: &Policy, _: &Mode, value: &str) -> bool {
+    is_on_word(value)
+}
+
+/// The same of any such setting.
+pub(super) fn is_on_word(value: &str) -> bool {
     matches!(value.trim().to_ascii_lowercase().as_str(), "on" | "1" | "t" | "tr" | "tru" | "true" | "y" | "ye" | "yes")
 }
 
@@ -53,7 +58,7 @@ pub(super) fn is_pinned_path(policy: &Policy, mode: &Mode, value: &str) -> bool 
     let mut rest = pinned.as_slice();
     let mut named = 0;
     // Where the tenant's schema is the path, a schema that is named as the role is not.
-    let user = matches!(mode, Mode::Shared);
+    let user = mode.is_shared();
     for schema in wanted.iter().filter(|s| !user || *s != "$user") {
         let Some(at) = rest.iter().position(|p| p == schema) else {
             return false;

@@ -156,7 +156,7 @@ impl<'p> Rewriter<'p> {
                 Ok(())
             }
             Resolved::System(found, mask) => {
-                self.met.private |= matches!(self.mode, Mode::Shared | Mode::Schema(_));
+                self.met.private |= matches!(self.mode, Mode::Shared | Mode::Reader | Mode::Schema(_));
                 match mask.filter(|_| !planted(Fault::Mask)) {
                     None => self.keep(item, relation, found, false),
                     Some(mask) => self.masked(item, relation, found, &mask)?,

@@ -151,7 +151,12 @@ pub(in crate::guard) fn policy() -> Policy {
 
 /// The only statement's plan, as Parse with no declared types would get it.
 pub(in crate::guard) fn plan(sql: &str) -> Result<Plan, Refusal> {
-    let mut plans = plan_statements(&policy(), &Mode::Shared, Protocol::Extended { param_types: &[] }, sql)?;
+    plan_in(&Mode::Shared, sql)
+}
+
+/// The same in another mode.
+pub(in crate::guard) fn plan_in(mode: &Mode, sql: &str) -> Result<Plan, Refusal> {
+    let mut plans = plan_statements(&policy(), mode, Protocol::Extended { param_types: &[] }, sql)?;
     assert_eq!(plans.len(), 1, "{sql}");
     Ok(plans.remove(0))
 }

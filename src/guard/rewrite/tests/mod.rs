@@ -6,5 +6,6 @@ pub(in crate::guard) mod fixture;
 mod forms;
 mod plain;
 mod random;
+mod readers;
 mod refusals;
 mod temporary;

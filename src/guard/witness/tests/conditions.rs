@@ -128,7 +128,7 @@ fn conditions_over_policed_relations_are_seen_where_the_rule_is_on() {
             table.protection = Protection::Policies;
         }
     }
-    let says = |rules, sql: &str| testify_by(&policy, &planned(sql), rules);
+    let says = |rules, sql: &str| testify_by(&policy, Arity::One, &planned(sql), rules);
     let bare = "SELECT * FROM public.orders o WHERE f(o.id)";
     assert_eq!(says(Rules { derived: false, policed: false }, bare), Testimony::Covered);
     assert!(matches!(says(ALL, bare), Testimony::Uncovered(_)));

@@ -15,7 +15,7 @@ const ALL: Rules = Rules { derived: true, policed: true };
 
 /// A plan of a text in which the client has one parameter and the tenant's value is `$2`. `P(x)` stands for the predicate.
 fn planned(sql: &str) -> Plan {
-    let slot = TenantSlot { key: None, type_oid: 23, type_name: "pg_catalog.int4".into() };
+    let slot = TenantSlot { key: None, arity: Arity::One, type_oid: 23, type_name: "pg_catalog.int4".into() };
     Plan {
         slots: vec![slot],
         client_params: 1,
@@ -36,7 +36,7 @@ fn expand(sql: &str) -> String {
 }
 
 fn says_by(rules: Rules, sql: &str) -> Testimony {
-    testify_by(&fixture::policy(), &planned(sql), rules)
+    testify_by(&fixture::policy(), Arity::One, &planned(sql), rules)
 }
 
 fn says(sql: &str) -> Testimony {
@@ -62,7 +62,7 @@ fn the_mode_decides_what_becomes_of_it() {
     let hole = || planned("SELECT id FROM public.orders");
     let heard = |witness| {
         let mut plan = hole();
-        let outcome = hear(&Policy { witness, ..fixture::policy() }, &mut plan);
+        let outcome = hear(&Policy { witness, ..fixture::policy() }, Arity::One, &mut plan);
         (outcome.map_err(|refusal| (refusal.kind, refusal.error.code)), plan.objection)
     };
     assert_eq!(heard(Witness::Enforce), (Err((RefusalKind::Witness, SqlState::INSUFFICIENT_PRIVILEGE)), None));

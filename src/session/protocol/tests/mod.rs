@@ -86,7 +86,7 @@ fn plan(text: &str, protocol: Protocol<'_>) -> Result<Plan, Refusal> {
 }
 
 fn slot() -> TenantSlot {
-    TenantSlot { key: None, type_oid: 23, type_name: "pg_catalog.int4".into() }
+    TenantSlot { key: None, arity: crate::base::Arity::One, type_oid: 23, type_name: "pg_catalog.int4".into() }
 }
 
 #[derive(Default)]

@@ -29,6 +29,7 @@ pub(super) fn gate(
             Some(gated) => Ok(gated),
             None => Err(in_shared(mode, name, node)),
         },
+        Mode::Reader => Err(in_shared(mode, name, node)),
         Mode::Database if database::names_beyond(node) => Err(refused(mode, name)),
         Mode::Database | Mode::Operator => {
             guard_query(node, parts)?;
@@ -57,7 +58,7 @@ pub(super) fn names_stay(policy: &Policy, mode: &Mode, tree: &Node) -> Result<()
     match mode {
         Mode::Database => names::check(policy, mode, tree),
         // Shared and schema layouts have none of them.
-        Mode::Shared | Mode::Schema(_) | Mode::Operator => Ok(()),
+        Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Operator => Ok(()),
     }
 }
 
@@ -73,7 +74,7 @@ pub(super) fn select_into(
     let temporary = into.rel.as_ref().is_some_and(is_temporary);
     match mode {
         Mode::Shared if temporary => return self::temporary::select_into(policy, into, tree, parts),
-        Mode::Shared => return Err(refused(mode, "SELECT INTO")),
+        Mode::Shared | Mode::Reader => return Err(refused(mode, "SELECT INTO")),
         Mode::Schema(_) => {
             own::relation(policy, mode, into.rel.as_mut());
             names::range_var(policy, mode, into.rel.as_ref())?;

@@ -128,7 +128,7 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
     let given = args.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
     let given: Vec<Node> = match mode {
         Mode::Schema(_) => given.iter().map(expressions::expression).collect(),
-        Mode::Shared | Mode::Database | Mode::Operator => Vec::new(),
+        Mode::Shared | Mode::Reader | Mode::Database | Mode::Operator => Vec::new(),
     };
     let effects = functions::check(policy, mode, &nodes, &given)?;
     // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client. What
