@@ -45,7 +45,11 @@ impl Rules {
     fn is_operators(&self, (name, database): &Place) -> bool {
         self.config.logins.iter().any(|login| match &login.role {
             Role::Operator { upstream, database: Some(own) } => upstream == name && own == database,
-            Role::Operator { database: None, .. } | Role::Tenant | Role::Observed | Role::Admin => false,
+            Role::Operator { database: None, .. }
+            | Role::Tenant
+            | Role::Reader { .. }
+            | Role::Observed
+            | Role::Admin => false,
         })
     }
 

@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use super::{ConfigArgs, conclude, runtime};
-use crate::base::Refusal;
+use crate::base::{Mode, Refusal, TenantKeys};
 use crate::checks::plans::{Compared, compare, has_plan};
 use crate::checks::{load_policy, tenants};
-use crate::config::{AuditSink, Config, Layout, Tenant};
+use crate::config::{AuditSink, Config, Layout, Role, Tenant, Upstream};
 use crate::control;
 use crate::guard::{Guard, Guarded, Plan, Policy, Protocol, plan_statements};
 use crate::sql;
+use crate::tenant::Registry;
 
 /// Options of `pgwarden explain`.
 #[derive(Clone, Debug, clap::Args)]
@@ -32,8 +33,11 @@ pub struct ExplainArgs {
     #[command(flatten)]
     config: ConfigArgs,
     /// The tenant
-    #[arg(short, long)]
-    tenant: String,
+    #[arg(short, long, required_unless_present = "login")]
+    tenant: Option<String>,
+    /// A login of role reader, in the place of a tenant: what it reads of all of its tenants
+    #[arg(long, conflicts_with_all = ["tenant", "plan"])]
+    login: Option<String>,
     /// As in the extended protocol (Parse, Bind): the tenant's value is a parameter, not a literal
     #[arg(short, long)]
     extended: bool,
@@ -76,10 +80,9 @@ pub(super) fn run(args: &ExplainArgs) -> ExitCode {
 
 /// What is to be said, and whether nothing would be refused.
 async fn explained(config: &Config, args: &ExplainArgs) -> Result<(String, bool), String> {
-    let tenant = tenants::find(config, &args.tenant)
-        .ok_or_else(|| format!("no tenant \"{}\" in {}", args.tenant, config.path.display()))?;
+    let whose = Whose::of(config, args)?;
     let text = text(config, args)?;
-    let upstream = &tenant.upstream;
+    let upstream = whose.upstream();
     let of_upstream =
         |error: &dyn fmt::Display| format!("upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
     let (policy, _) = load_policy(config, upstream).await.map_err(|error| of_upstream(&error))?;
@@ -89,8 +92,8 @@ async fn explained(config: &Config, args: &ExplainArgs) -> Result<(String, bool)
         true => Some(control::connect(upstream, "pgwarden explain").await.map_err(|error| of_upstream(&error))?),
         false => None,
     };
-    let mut said = format!("tenant   {} ({})\n", tenant.name, layout(&tenant.layout));
-    if tenant.layout == Layout::Shared {
+    let mut said = whose.title();
+    if whose.mode().is_shared() {
         said.push_str(&format!("mode     enforcement {}\n", upstream.enforcement.as_str()));
     }
     let statements = statements(&text);
@@ -101,15 +104,15 @@ async fn explained(config: &Config, args: &ExplainArgs) -> Result<(String, bool)
         if statements.len() > 1 {
             said.push_str(&format!("\nstatement {number} of {}: {}\n", statements.len(), one_line(statement)));
         }
-        let verdict = verdict(&guard, &tenant, extended, statement);
+        let verdict = verdict(&guard, &whose, extended, statement);
         passes &= verdict.is_ok();
         // Writing to a String cannot fail.
         let _ = match &verdict {
             Ok(guarded) => forwarded(&mut said, guarded, extended),
             Err(refusal) => refused(&mut said, refusal),
         };
-        if let (Some(client), Ok(guarded)) = (&planner, &verdict) {
-            said.push_str(&plans(client, &policy, &tenant, statement, guarded).await);
+        if let (Some(client), Ok(guarded), Whose::Tenant(tenant)) = (&planner, &verdict, &whose) {
+            said.push_str(&plans(client, &policy, tenant, statement, guarded).await);
         }
     }
     Ok((said, passes))
@@ -178,9 +181,68 @@ fn one_line(text: &str) -> String {
     words.join(" ").chars().take(100).collect()
 }
 
-fn verdict(guard: &Guard, tenant: &Tenant, extended: bool, sql: &str) -> Result<Guarded, Refusal> {
+fn verdict(guard: &Guard, whose: &Whose, extended: bool, sql: &str) -> Result<Guarded, Refusal> {
     let protocol = if extended { Protocol::Extended { param_types: &[] } } else { Protocol::Simple };
-    guard.plan(&tenant.layout.mode(), protocol, sql)?.bind(&tenant.keys)
+    guard.plan(&whose.mode(), protocol, sql)?.bind(whose.keys())
+}
+
+/// For whom a statement is explained.
+enum Whose {
+    Tenant(Arc<Tenant>),
+    Reader { login: String, upstream: Arc<Upstream>, tenants: usize, keys: TenantKeys },
+}
+
+impl Whose {
+    fn of(config: &Config, args: &ExplainArgs) -> Result<Self, String> {
+        let of_file = |what: &str, name: &str| format!("no {what} \"{name}\" in {}", config.path.display());
+        let (None, Some(name)) = (&args.tenant, &args.login) else {
+            let name = args.tenant.as_deref().unwrap_or_default();
+            return tenants::find(config, name).map(Self::Tenant).ok_or_else(|| of_file("tenant", name));
+        };
+        let registry = Registry::new(config);
+        let login = registry.login(name).ok_or_else(|| of_file("login", name))?;
+        let Role::Reader { upstream } = &login.role else {
+            return Err(format!("login \"{name}\" is no reader: name the tenant that it acts for (--tenant)"));
+        };
+        let upstream = registry.upstream(upstream).ok_or_else(|| of_file("upstream", upstream.as_str()))?;
+        let found = registry.read_by(login, upstream, None).map_err(|error| error.to_string())?;
+        Ok(Self::Reader {
+            login: name.clone(),
+            upstream: Arc::clone(upstream),
+            tenants: found.len(),
+            keys: TenantKeys::of_several(found.iter().map(|tenant| &tenant.keys)),
+        })
+    }
+
+    fn upstream(&self) -> &Arc<Upstream> {
+        match self {
+            Self::Tenant(tenant) => &tenant.upstream,
+            Self::Reader { upstream, .. } => upstream,
+        }
+    }
+
+    fn mode(&self) -> Mode {
+        match self {
+            Self::Tenant(tenant) => tenant.layout.mode(),
+            Self::Reader { .. } => Mode::Reader,
+        }
+    }
+
+    fn keys(&self) -> &TenantKeys {
+        match self {
+            Self::Tenant(tenant) => &tenant.keys,
+            Self::Reader { keys, .. } => keys,
+        }
+    }
+
+    fn title(&self) -> String {
+        match self {
+            Self::Tenant(tenant) => format!("tenant   {} ({})\n", tenant.name, layout(&tenant.layout)),
+            Self::Reader { login, upstream, tenants, .. } => {
+                format!("login    {login} (reader of {tenants} tenants on upstream \"{}\")\n", upstream.name)
+            }
+        }
+    }
 }
 
 async fn plans(

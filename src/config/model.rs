@@ -576,6 +576,11 @@ pub enum Role {
     Admin,
     /// Acts for tenants, and nothing is enforced: what the guard would do is only told of.
     Observed,
+    /// Reads rows of all of its tenants at once, guarded, in the shared layout. Writes nothing.
+    Reader {
+        /// Where they live.
+        upstream: UpstreamName,
+    },
     /// Unguarded, always audited.
     Operator {
         /// Where it works when it names no tenant.

@@ -1,14 +1,14 @@
-//! The tenants that a session may switch to.
+//! The tenants that a session may switch to, and those whose rows it reads at once.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::login::{no_place, place, sealed_settings, shared_path};
-use super::protocol::{Backend, TenantContext, Tenants};
+use super::protocol::{Backend, Reads, TenantContext, Tenants};
 use super::upstream::Upstreams;
-use crate::base::{PgError, Severity, TenantName};
-use crate::config::{Login, Tenant};
+use crate::base::{PgError, Severity, TenantKeys, TenantName};
+use crate::config::{Login, Tenant, Upstream};
 use crate::limits::Limiters;
 use crate::tenant::{SharedRegistry, Target};
 use crate::usage::UsageRegistry;
@@ -72,5 +72,26 @@ impl Tenants for LoginTenants {
 
     fn nobody(&self) -> BTreeMap<String, String> {
         shared_path(&self.home.guard)
+    }
+}
+
+/// The tenants that a reader reads.
+pub(super) struct LoginReads {
+    pub registry: SharedRegistry,
+    /// With the rights that the session has.
+    pub login: Arc<Login>,
+    pub upstream: Arc<Upstream>,
+    /// Where its client comes from; `None` on a Unix socket.
+    pub peer: Option<IpAddr>,
+}
+
+impl Reads for LoginReads {
+    fn version(&self) -> u64 {
+        self.registry.load().number()
+    }
+
+    fn keys(&self) -> (u64, Result<TenantKeys, PgError>) {
+        let registry = self.registry.load();
+        (registry.number(), registry.keys_read_by(&self.login, &self.upstream, self.peer))
     }
 }

@@ -90,6 +90,11 @@ pub enum Target {
         /// Where the session works.
         upstream: Arc<Upstream>,
     },
+    /// A login that reads the rows of all of its tenants at once.
+    Reader {
+        /// Where they live.
+        upstream: Arc<Upstream>,
+    },
     /// The console of pgwarden itself.
     Console,
     /// Nothing is enforced: what the guard would do is told of.
@@ -117,9 +122,10 @@ impl Target {
     pub fn upstream(&self) -> Option<&Arc<Upstream>> {
         match self {
             Target::Tenant(tenant) => Some(&tenant.upstream),
-            Target::Unbound { upstream } | Target::Observed { upstream, .. } | Target::Operator { upstream, .. } => {
-                Some(upstream)
-            }
+            Target::Unbound { upstream }
+            | Target::Reader { upstream }
+            | Target::Observed { upstream, .. }
+            | Target::Operator { upstream, .. } => Some(upstream),
             Target::Console => None,
         }
     }
@@ -128,7 +134,7 @@ impl Target {
     pub fn database(&self) -> Option<&str> {
         match self {
             Target::Tenant(tenant) => Some(&tenant.upstream.database),
-            Target::Unbound { upstream } => Some(&upstream.database),
+            Target::Unbound { upstream } | Target::Reader { upstream } => Some(&upstream.database),
             Target::Observed { database, .. } | Target::Operator { database, .. } => Some(database),
             Target::Console => None,
         }
@@ -138,7 +144,7 @@ impl Target {
     pub fn tenant(&self) -> Option<&Arc<Tenant>> {
         match self {
             Target::Tenant(tenant) => Some(tenant),
-            Target::Unbound { .. } | Target::Console => None,
+            Target::Unbound { .. } | Target::Reader { .. } | Target::Console => None,
             Target::Observed { tenant, .. } | Target::Operator { tenant, .. } => tenant.as_ref(),
         }
     }
@@ -348,7 +354,7 @@ impl Registry {
     fn only_tenant(&self, login: &Login, database: Option<&str>) -> Result<Option<Arc<Tenant>>, IdentifyError> {
         let no_tenant = || IdentifyError::NoTenant { login: login.name.to_string() };
         match (&login.role, &login.tenants) {
-            (Role::Operator { .. } | Role::Admin, _) => Ok(None),
+            (Role::Operator { .. } | Role::Reader { .. } | Role::Admin, _) => Ok(None),
             (Role::Tenant | Role::Observed, TenantScope::Only(names)) if names.len() == 1 => {
                 let tenant = names.first().and_then(|name| self.tenant(name.as_str())).ok_or_else(no_tenant)?;
                 active(tenant).map(Some)
@@ -390,6 +396,14 @@ impl Registry {
                 let database = upstream.database.clone();
                 Ok(Target::Observed { upstream, database, tenant: None })
             }
+            (Role::Reader { upstream }, None) => {
+                let upstream = self.upstream(upstream).map(Arc::clone).ok_or_else(no_upstream)?;
+                self.check_database(login, &upstream.database, database)?;
+                Ok(Target::Reader { upstream })
+            }
+            (Role::Reader { .. }, Some(tenant)) => {
+                Err(IdentifyError::ReadsAll { login: login.name.to_string(), tenant: tenant.name.to_string() })
+            }
             // It was sent to the console, or away.
             (Role::Admin, _) => Err(no_upstream()),
             (Role::Operator { .. }, Some(tenant)) => {
@@ -415,7 +429,7 @@ impl Registry {
         let Some(name) = database else { return Ok(()) };
         let by_default = match login.role {
             Role::Tenant | Role::Observed => self.default_upstream().is_some_and(|u| u.database == name),
-            Role::Operator { .. } | Role::Admin => false,
+            Role::Operator { .. } | Role::Reader { .. } | Role::Admin => false,
         };
         if name == own || by_default {
             return Ok(());

@@ -70,6 +70,14 @@ pub enum IdentifyError {
         /// For the log: whose the certificate is.
         owner: String,
     },
+    /// A reader named one of its tenants.
+    #[error("login \"{login}\" reads all of its tenants at once, and named tenant \"{tenant}\"")]
+    ReadsAll {
+        /// The login.
+        login: String,
+        /// The tenant.
+        tenant: String,
+    },
     /// The login may act for several tenants and named none.
     #[error("login \"{login}\" named no tenant")]
     NoTenant {
@@ -101,6 +109,11 @@ impl IdentifyError {
             IdentifyError::BadOptions { reason } => {
                 PgError::fatal(SqlState::INVALID_PARAMETER_VALUE, reason.clone())
             }
+            IdentifyError::ReadsAll { .. } => PgError::fatal(
+                SqlState::INVALID_AUTHORIZATION,
+                "a login of role \"reader\" reads all of its tenants at once: it names none",
+            )
+            .hint("Pick a tenant's rows by the tenant column in WHERE, or use a login of role \"tenant\"."),
             IdentifyError::SourceNotEnabled { source_name } => PgError::fatal(
                 SqlState::INVALID_AUTHORIZATION,
                 format!("tenants are not named by {source_name} here"),

@@ -7,6 +7,7 @@ mod host;
 mod identify;
 mod identify_error;
 mod queried;
+mod reading;
 mod registry;
 mod standing;
 pub mod table;

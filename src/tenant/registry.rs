@@ -131,7 +131,7 @@ impl Registry {
         match login.role {
             Role::Admin => true,
             Role::Operator { .. } => self.console.contains(&login.name),
-            Role::Tenant | Role::Observed => false,
+            Role::Tenant | Role::Reader { .. } | Role::Observed => false,
         }
     }
 

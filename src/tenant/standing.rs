@@ -85,6 +85,8 @@ impl Registry {
         match target {
             Target::Tenant(tenant) => self.still_the_same(now, tenant),
             Target::Unbound { upstream } => same_database(self.default_upstream(), upstream),
+            // Whose rows it reads is looked at in each transaction.
+            Target::Reader { upstream } => same_database(self.upstream(&upstream.name), upstream),
             Target::Console if self.may_use_console(now) => Ok(()),
             Target::Console => Err(Withdrawn::LoginChanged(login.name.clone())),
             Target::Observed { upstream, tenant, .. } | Target::Operator { upstream, tenant, .. } => {

@@ -88,6 +88,7 @@ fn params<'a>(user: &'a str, database: &'a str, options: &'a str) -> StartupPara
 fn outcome(registry: &Registry, params: &StartupParams<'_>) -> Result<String, IdentifyError> {
     registry.identify(params).outcome().map(|identity| match &identity.target {
         Target::Tenant(tenant) => format!("{}>{}@{}", identity.login.name, tenant.name, tenant.upstream.database),
+        Target::Reader { upstream } => format!("{} reads {}", identity.login.name, upstream.database),
         Target::Unbound { upstream } => format!("{}>?@{}", identity.login.name, upstream.database),
         Target::Console => format!("{}:console", identity.login.name),
         Target::Observed { upstream, database, tenant } => {

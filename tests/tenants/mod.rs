@@ -12,6 +12,7 @@ mod loads;
 mod modes;
 mod own_database;
 mod path;
+mod readers;
 mod rls;
 mod without_tenant;
 

@@ -29,7 +29,7 @@ pub(super) fn read(context: &Context<'_>, root: &Section<'_>, logins: &[At<Arc<L
                 format!("login \"{}\" has the role \"admin\": it may use the console anyway", name.value),
                 "remove it here",
             ),
-            Role::Tenant | Role::Observed => context.findings.error_hint(
+            Role::Tenant | Role::Reader { .. } | Role::Observed => context.findings.error_hint(
                 &name.span,
                 format!("login \"{}\" acts for tenants: it must not use the console", name.value),
                 "a login of role \"operator\", or one of its own with role = \"admin\"",

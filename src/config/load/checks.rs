@@ -43,6 +43,7 @@ pub(super) fn run(context: &Context<'_>, found: &Found<'_>) {
     certificates_that_name(context, found);
     tokens_that_bind(context, found);
     observed_logins(context, found);
+    super::readers::check(context, found);
     tables_in_a_tenants_hands(context, found);
     tenants_that_write_tenants(context, found);
 }
@@ -243,7 +244,8 @@ fn guarantees(context: &Context<'_>, found: &Found<'_>) {
 
 /// Names that a client may give for one thing and pgwarden takes for another.
 fn names_taken_for_others(context: &Context<'_>, found: &Found<'_>) {
-    let for_tenants = || found.logins.iter().all(|l| matches!(l.value.role, Role::Tenant | Role::Observed));
+    let for_tenants =
+        || found.logins.iter().all(|l| matches!(l.value.role, Role::Tenant | Role::Observed | Role::Reader { .. }));
     if !found.more_tenants && found.tenants.is_empty() && for_tenants() {
         context.findings.warning(
             &(0..0),

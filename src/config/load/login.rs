@@ -57,7 +57,7 @@ pub(super) fn read_all(
         let tenants = read_scope(context, &section, role.as_ref(), tenants, root.has("tenants_from"));
         let allow_from = read_allow_from(context, &section);
         let limits = limits::read(context, &section);
-        // The defaults are for tenants' logins: an operator has those of its own only.
+        // The defaults are for tenants' logins: an operator and a reader have those of their own only.
         let limits = if role == Some(Role::Tenant) { limits.or(defaults) } else { limits };
         if let (Some(name), Some(auth), Some(role), Some(tenants)) = (name, auth, role, tenants) {
             logins.push(At {
@@ -194,6 +194,16 @@ fn read_role(
             }
             Some(if word == "observed" { Role::Observed } else { Role::Tenant })
         }
+        "reader" => {
+            if section.has("database") {
+                context.findings.error_hint(
+                    &section.span_of("database"),
+                    "\"database\" is for operators: a reader reads where its tenants live",
+                    "remove it; \"upstream\" names where they live, if not on the one of [tenancy]",
+                );
+            }
+            Some(Role::Reader { upstream: read_upstream(context, section, tenancy, upstreams)? })
+        }
         "admin" => {
             for key in ["upstream", "database", "tenants"] {
                 if section.has(key) {
@@ -207,24 +217,32 @@ fn read_role(
             Some(Role::Admin)
         }
         "operator" => {
-            let upstream = match section.has("upstream") {
-                true => {
-                    let name = section.nonempty("upstream")?;
-                    upstreams.find(context, name.value, &name.span)?;
-                    UpstreamName::new(name.value)
-                }
-                false => tenancy?.upstream.clone(),
-            };
+            let upstream = read_upstream(context, section, tenancy, upstreams)?;
             Some(Role::Operator { upstream, database: identifier(context, section, "database") })
         }
         other => {
-            let hint = did_you_mean(other, ["tenant", "observed", "operator", "admin"])
-                .unwrap_or_else(|| "\"tenant\", \"observed\", \"operator\" or \"admin\"".to_owned());
+            let hint = did_you_mean(other, ["tenant", "reader", "observed", "operator", "admin"])
+                .unwrap_or_else(|| "\"tenant\", \"reader\", \"observed\", \"operator\" or \"admin\"".to_owned());
             let message = format!("\"{other}\" is no role of a login");
             context.findings.error_hint(&section.span_of("role"), message, hint);
             None
         }
     }
+}
+
+/// The upstream of a login that has one of its own, or that of `[tenancy]`.
+fn read_upstream(
+    context: &Context<'_>,
+    section: &Section<'_>,
+    tenancy: Option<&Tenancy>,
+    upstreams: &Upstreams,
+) -> Option<UpstreamName> {
+    if !section.has("upstream") {
+        return Some(tenancy?.upstream.clone());
+    }
+    let name = section.nonempty("upstream")?;
+    upstreams.find(context, name.value, &name.span)?;
+    Some(UpstreamName::new(name.value))
 }
 
 fn read_scope(

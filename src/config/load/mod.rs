@@ -14,6 +14,7 @@ mod metrics;
 mod moves;
 mod pattern;
 mod quota;
+mod readers;
 mod row;
 mod shared;
 mod tenancy;

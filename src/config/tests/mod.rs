@@ -8,6 +8,7 @@ use crate::base::{Secret, UpstreamName};
 
 mod auth_query;
 mod quota;
+mod readers;
 
 const BASE: &str = r#"[listen]
 address = "127.0.0.1:6432"

@@ -39,6 +39,7 @@ fn row(handle: &SessionHandle) -> Vec<Cell> {
         None => "-",
         Some(Target::Tenant(_)) => "tenant",
         Some(Target::Unbound { .. }) => "tenants",
+        Some(Target::Reader { .. }) => "reader",
         Some(Target::Observed { .. }) => "observed",
         Some(Target::Operator { .. }) => "operator",
         Some(Target::Console) => "console",

@@ -105,6 +105,7 @@ impl Arrival<'_> {
         }
         let role = match identity.target {
             Target::Tenant(_) | Target::Unbound { .. } => "tenant",
+            Target::Reader { .. } => "reader",
             Target::Observed { .. } => audit::OBSERVED,
             Target::Operator { .. } => "operator",
             Target::Console => "admin",

@@ -27,7 +27,7 @@ use crate::session::protocol::{Env, Session};
 use crate::session::registry::{Occupant, SessionHandle, Standing};
 use crate::session::relay::{Condition, Source};
 use crate::session::shared_state::SharedState;
-use crate::session::tenants::LoginTenants;
+use crate::session::tenants::{LoginReads, LoginTenants};
 use crate::session::upstream::{PoolSource, Upstream};
 use crate::session::watch::Watcher;
 use crate::tenant::{GateStanding, IdentifyError, Identity, Target, gate_unknown};
@@ -201,6 +201,14 @@ async fn open(
             limits: Arc::clone(&shared.limiters),
         }));
     }
+    if let Target::Reader { upstream } = &identity.target {
+        session = session.reading(Box::new(LoginReads {
+            registry: Arc::clone(&shared.registry),
+            login: Arc::clone(&identity.login),
+            upstream: Arc::clone(upstream),
+            peer: handle.peer().map(|peer| peer.ip()),
+        }));
+    }
     if let Target::Observed { tenant, .. } = &identity.target {
         session = session.observed(observation(shared, &identity.login, tenant.as_deref(), &opening.place));
     }
@@ -261,11 +269,15 @@ fn application_name(message: &StartupMessage) -> &str {
     name.get(..end).unwrap_or_default()
 }
 
-/// What the session may take. An operator has its own limits only, whichever tenant it names.
+/// What the session may take. An operator has its own limits only, whichever tenant it names, and so has a reader.
 fn allowance(shared: &SharedState, identity: &Identity) -> Arc<Allowance> {
     let tenant = match &identity.target {
         Target::Tenant(tenant) => Some(&**tenant),
-        Target::Unbound { .. } | Target::Observed { .. } | Target::Operator { .. } | Target::Console => None,
+        Target::Unbound { .. }
+        | Target::Reader { .. }
+        | Target::Observed { .. }
+        | Target::Operator { .. }
+        | Target::Console => None,
     };
     shared.limiters.allowance(&identity.login, tenant)
 }
@@ -343,19 +355,22 @@ fn no_such_database(shared: &SharedState, identity: &Identity, error: PgError) -
         }
         Target::Tenant(_)
         | Target::Unbound { .. }
+        | Target::Reader { .. }
         | Target::Observed { .. }
         | Target::Operator { .. }
         | Target::Console => error,
     }
 }
 
-/// Where the session's use is counted. An operator's is nobody's, whichever tenant it names.
+/// Where the session's use is counted. An operator's is nobody's, whichever tenant it names; a reader's is no one tenant's.
 fn account(shared: &SharedState, target: &Target) -> Arc<usage::Account> {
     match target {
         Target::Tenant(tenant) => shared.ledger.account(tenant),
-        Target::Unbound { .. } | Target::Observed { .. } | Target::Operator { .. } | Target::Console => {
-            shared.ledger.nobody()
-        }
+        Target::Unbound { .. }
+        | Target::Reader { .. }
+        | Target::Observed { .. }
+        | Target::Operator { .. }
+        | Target::Console => shared.ledger.nobody(),
     }
 }
 
@@ -400,7 +415,10 @@ async fn reported_settings(
     // Its value is what is reported, whatever the server: it need not be asked for.
     let (own, asked): (Vec<_>, Vec<_>) =
         opening.startup.clone().into_iter().partition(|(name, value)| name == "application_name" && is_plain(value));
-    let decisive = opening.sealed.iter().filter(|(name, _)| matches!(name.as_str(), "role" | "search_path"));
+    let decisive = opening
+        .sealed
+        .iter()
+        .filter(|(name, _)| matches!(name.as_str(), "role" | "search_path" | "default_transaction_read_only"));
     let decisive = decisive.map(|(name, value)| (name.clone(), value.clone()));
     let key = (upstream.pool.key().clone(), asked.into_iter().chain(decisive).collect::<Vec<_>>());
     let own_key = (key.0.clone(), own.iter().chain(&key.1).cloned().collect::<Vec<_>>());

@@ -38,6 +38,7 @@ impl Opening {
                 (tenant.keys.clone(), sealed_settings(tenant, guard, sealed_setting), BTreeMap::new())
             }
             Target::Unbound { .. } => (TenantKeys::default(), shared_path(guard), BTreeMap::new()),
+            Target::Reader { .. } => (TenantKeys::default(), reader_settings(guard, sealed_setting), BTreeMap::new()),
             // Opened elsewhere; were it opened here, nothing on any relation would be allowed.
             Target::Console => (TenantKeys::default(), BTreeMap::new(), BTreeMap::new()),
             Target::Operator { tenant, .. } | Target::Observed { tenant, .. } => {
@@ -69,6 +70,7 @@ pub(in crate::session) fn place(target: &Target, upstream: &Upstream) -> Option<
             Layout::Shared | Layout::Database => (tenant.layout.mode(), None),
         },
         Target::Unbound { .. } | Target::Console => (Mode::Shared, None),
+        Target::Reader { .. } => (Mode::Reader, None),
         Target::Operator { .. } | Target::Observed { .. } => (Mode::Operator, None),
     };
     // An observed client has its server connection for itself, as it has without pgwarden.
@@ -95,6 +97,15 @@ pub(in crate::session) fn shared_path(guard: &Guard) -> BTreeMap<String, String>
     }
     let path = path.iter().map(|name| quote_identifier(name)).collect::<Vec<_>>().join(", ");
     BTreeMap::from([("search_path".to_owned(), path)])
+}
+
+/// What the server must have while a reader of several tenants is served: the path, nobody's key, and transactions in which nothing
+/// is written.
+fn reader_settings(guard: &Guard, setting: &str) -> BTreeMap<String, String> {
+    let mut sealed = shared_path(guard);
+    sealed.insert("default_transaction_read_only".to_owned(), "on".to_owned());
+    sealed.insert(setting.to_ascii_lowercase(), String::new());
+    sealed
 }
 
 /// What the server must have while this tenant is acted for.

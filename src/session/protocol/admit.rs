@@ -25,6 +25,7 @@ impl Session {
         if !is_blank(sql) {
             self.check_catalog(backend)?;
         }
+        self.renew_keys()?;
         let epoch = backend.guard.epoch();
         if let Some(refusal) = self.outlives_its_decision(backend, sql) {
             return Err(NotReady::Refuse(*refusal.error));
@@ -56,6 +57,9 @@ impl Session {
         actor: &CurrentTenant,
         sql: &str,
     ) -> Result<Guarded, Refusal> {
+        if let Some(reading) = &self.context.reading {
+            return script.bind(reading.keys()?);
+        }
         if self.context.switching.is_none() {
             return script.bind(&self.env.keys);
         }

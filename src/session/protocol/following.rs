@@ -58,7 +58,8 @@ impl Session {
         let runs = matches!(statement.step, Step::None | Step::Cursor);
         if self.context.switching.is_none() && statement.epoch == self.context.backend.guard.epoch() {
             // The usual case. Its context never changes.
-            return self.check_age(&self.context.backend).map(|()| statement);
+            self.check_age(&self.context.backend)?;
+            return self.with_keys_now(statement);
         }
         let backend = self.backend_for(&now);
         if runs {

@@ -13,6 +13,7 @@ use super::gate::AtGate;
 use super::load::Load;
 use super::locks::Locks;
 use super::metering::Metered;
+use super::reading::Reading;
 use super::replies::Replies;
 use super::settings::Settings;
 use super::statements::{Portals, Statement, Statements};
@@ -91,6 +92,8 @@ pub(super) struct Context {
     pub(super) settings: Settings,
     /// For a login that acts for several tenants and named none.
     pub(super) switching: Option<Box<Switching>>,
+    /// For a login that reads several at once.
+    pub(super) reading: Option<Box<Reading>>,
     /// A transaction that the server does not know of yet.
     pub(super) unsent: Option<DeferredBegin>,
     /// What an operator who names a tenant to the server is told.
@@ -167,6 +170,7 @@ impl Context {
             backend,
             settings,
             switching: None,
+            reading: None,
             unsent: None,
             unguarded: UnguardedNotice::default(),
             catalog_changed: false,

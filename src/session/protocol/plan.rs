@@ -78,7 +78,8 @@ impl Session {
     /// Keeps a plan for when the message at hand can be gone on with.
     pub(super) fn keep_plan(&mut self, planned: Planned) {
         // What a text does to the context is planned for the moment at which it is sent.
-        if planned.changes.is_empty() {
+        // So is one of a reader, for the tenants that there are then.
+        if planned.changes.is_empty() && self.context.reading.is_none() {
             self.current.planned = Some(Box::new(planned));
         }
     }
