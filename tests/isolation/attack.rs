@@ -39,6 +39,12 @@ pub struct Attack {
     /// What A sees may look like B's.
     #[serde(default)]
     pub canaries_expected: bool,
+    /// Only a reader's to try: others may do it.
+    #[serde(default)]
+    pub readers_only: bool,
+    /// C's rows are A's to read.
+    #[serde(skip)]
+    pub reads_c: bool,
     /// What is different in an enforcement mode, and why.
     #[serde(default)]
     pub in_mode: BTreeMap<Mode, Difference>,

@@ -33,6 +33,14 @@ pub fn leaked(received: &str, sent: &str) -> BTreeSet<String> {
     marks(received).into_iter().filter(|it| !known.contains(it) && !sent.contains(it)).collect()
 }
 
+/// Whether a mark is one of C's.
+pub fn is_of_c(mark: &str) -> bool {
+    let of_c = ["CANARY_C_", "777", "2077", "77.77", "43414e4152595f43"];
+    of_c.iter().any(|start| mark.to_ascii_uppercase().starts_with(&start.to_ascii_uppercase()))
+        || mark.contains("_C_YRANAC")
+        || mark.starts_with("cccccccc-0000-4000-8000")
+}
+
 #[test]
 fn sees_others_and_not_ones_own() {
     let others = ["CANARY_B_name_3", "666000003", "2066-01-02", "66.66.0.4", "bbbbbbbb-0000-4000-8000-00000000000b"];

@@ -11,7 +11,7 @@ use self::case::{Case, Compare, FILES, cases};
 use crate::isolation::Mode;
 use crate::isolation::state::{Layout, Watch};
 use crate::support::lab::Lab;
-use crate::support::proxy::{Proxy, Setup, police};
+use crate::support::proxy::{Proxy, police};
 use crate::support::reply::Reply;
 use crate::support::script::{self, Act, Protocol};
 use crate::support::session::Endpoint;
@@ -89,13 +89,26 @@ impl Answer {
 
 /// The first difference between the two, as text.
 fn difference(case: &Case, protocol: Protocol, through: &Endpoint, solo: &Endpoint) -> Option<String> {
+    difference_but(&[], case, protocol, through, solo).0
+}
+
+/// The same up to a statement that is refused with one of these codes; and whether none was.
+fn difference_but(
+    refusals: &[&str],
+    case: &Case,
+    protocol: Protocol,
+    through: &Endpoint,
+    solo: &Endpoint,
+) -> (Option<String>, bool) {
+    let mut whole = true;
     let (mut proxied, mut alone) = (through.connect(), solo.connect());
     let mut found = None;
     for (number, step) in case.steps.iter().enumerate() {
         let reply = script::perform(&mut proxied, step, protocol).expect("a step that sends");
         let expected = script::perform(&mut alone, step, protocol).expect("a step that sends");
         let refused = case.optional && matches!(reply.sqlstate(), "42501" | "0A000");
-        if refused {
+        if refused || refusals.contains(&reply.sqlstate()) {
+            whole = false;
             break;
         }
         let (got, wanted) = (Answer::of(&reply, case), Answer::of(&expected, case));
@@ -107,7 +120,7 @@ fn difference(case: &Case, protocol: Protocol, through: &Endpoint, solo: &Endpoi
     }
     proxied.quit();
     alone.quit();
-    found
+    (found, whole)
 }
 
 struct Stage {
@@ -122,13 +135,14 @@ impl Stage {
         let lab = Lab::general();
         // Of its own: a database that others are connected to cannot be copied.
         lab.copy_of_shop(shared);
-        if mode != Mode::Rewrite {
+        if mode.is_policed() {
             police(lab, shared);
         }
         lab.copy_of_shop(solo);
-        lab.script(solo, "fixture/solo.sql");
+        let rest = if mode == Mode::Reader { "fixture/solo_of_two.sql" } else { "fixture/solo.sql" };
+        lab.script(solo, rest);
         Mutex::new(Self {
-            proxy: Proxy::start(lab, &Setup::enforcing(mode.enforcement(), shared)),
+            proxy: Proxy::start(lab, &mode.setup(shared)),
             shared: Watch::over(lab, shared, Layout::Shared),
             solo: Watch::over(lab, solo, Layout::Shared),
             alone: lab.owner(solo),
@@ -140,10 +154,12 @@ impl Stage {
         static REWRITE: OnceLock<Mutex<Stage>> = OnceLock::new();
         static RLS: OnceLock<Mutex<Stage>> = OnceLock::new();
         static BOTH: OnceLock<Mutex<Stage>> = OnceLock::new();
+        static READER: OnceLock<Mutex<Stage>> = OnceLock::new();
         match mode {
             Mode::Rewrite => REWRITE.get_or_init(|| Self::new(mode, "oracle", "solo_rewrite")),
             Mode::Rls => RLS.get_or_init(|| Self::new(mode, "oracle_rls", "solo_rls")),
             Mode::Both => BOTH.get_or_init(|| Self::new(mode, "oracle_both", "solo_both")),
+            Mode::Reader => READER.get_or_init(|| Self::new(mode, "oracle_reader", "solo_reader")),
         }
     }
 }
@@ -154,17 +170,55 @@ fn compare(file: &str, mode: Mode) {
     compare_ends(file, (&proxy.a(), shared), (alone, solo));
 }
 
+/// A reader of A and C gets what a database that holds the rows of both gives, or is told that it only reads.
+fn compare_reads(file: &str, least: usize) {
+    let mut stage = Stage::of(Mode::Reader).lock().unwrap_or_else(PoisonError::into_inner);
+    let Stage { proxy, shared, solo, alone } = &mut *stage;
+    let answered = compare_some(file, (&proxy.login("reader_ac"), shared), (alone, solo), &["25006", "42501", "0A000"]);
+    assert!(answered >= least, "only {answered} cases were answered");
+}
+
+mod reader {
+    use super::compare_reads;
+
+    #[test]
+    fn reads_give_what_they_give_alone() {
+        compare_reads("reads", 150);
+    }
+
+    #[test]
+    fn protocol_gives_what_it_gives_alone() {
+        compare_reads("protocol", 10);
+    }
+
+    #[test]
+    fn session_features_are_as_alone() {
+        compare_reads("session", 5);
+    }
+}
+
 /// Runs a file of the corpus on two endpoints and puts both databases back after each case.
-fn compare_ends(file: &str, (through, shared): (&Endpoint, &mut Watch), (alone, solo): (&Endpoint, &mut Watch)) {
+fn compare_ends(file: &str, through: (&Endpoint, &mut Watch), alone: (&Endpoint, &mut Watch)) {
+    assert!(compare_some(file, through, alone, &[]) > 0);
+}
+
+/// The same; what is refused with these codes is no difference. Gives how many were answered to the end.
+fn compare_some(
+    file: &str,
+    (through, shared): (&Endpoint, &mut Watch),
+    (alone, solo): (&Endpoint, &mut Watch),
+    refusals: &[&str],
+) -> usize {
     let mut failures = Vec::new();
-    let mut count = 0;
+    let (mut count, mut answered) = (0, 0);
     for case in cases(file) {
         // Once more in the extended protocol, where the steps are plain SQL.
         let plain = case.steps.iter().all(|it| matches!(it.act, Act::Sql { data: None, .. }));
         let protocols = if plain { &[Protocol::Simple, Protocol::Extended][..] } else { &[Protocol::Simple] };
         for protocol in protocols {
             count += 1;
-            let found = difference(&case, *protocol, through, alone);
+            let (found, whole) = difference_but(refusals, &case, *protocol, through, alone);
+            answered += usize::from(whole);
             let harm = shared.settle();
             solo.settle();
             if let Some(what) = found.or(harm.map(|it| format!("rows of others or the catalog changed: {it}"))) {
@@ -174,6 +228,7 @@ fn compare_ends(file: &str, (through, shared): (&Endpoint, &mut Watch), (alone, 
     }
     assert!(count > 0);
     assert!(failures.is_empty(), "{} of {count} differ:\n\n{}", failures.len(), failures.join("\n\n"));
+    answered
 }
 
 macro_rules! in_every_mode {

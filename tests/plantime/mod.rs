@@ -52,7 +52,7 @@ fn database(mode: Mode) -> String {
     let lab = Lab::general();
     lab.copy_of_shop(&name);
     lab.run(&name, &PROBE.replace("{database}", &name));
-    if mode != Mode::Rewrite {
+    if mode.is_policed() {
         police(lab, &name);
     }
     name

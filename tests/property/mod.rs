@@ -154,7 +154,7 @@ fn sides(mode: Mode) -> Sides {
     lab.copy_of_shop(&shared);
     lab.copy_of_shop(&solo);
     lab.script(&solo, "fixture/solo.sql");
-    if mode != Mode::Rewrite {
+    if mode.is_policed() {
         police(lab, &shared);
     }
     // Kept for the life of the process, as the clusters are.
