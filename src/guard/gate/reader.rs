@@ -9,7 +9,7 @@ use super::settings::{READ_ONLY_SETTINGS, is_on};
 use crate::base::{Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::nodes;
-use crate::guard::{Effect, Plan};
+use crate::guard::{Effect, PinReason, Plan};
 use crate::sql::walk::{Part, Walk};
 
 /// Whether the text of a statement only reads.
@@ -56,10 +56,18 @@ fn effect(effect: &Effect) -> Result<(), Refusal> {
         Effect::Draws | Effect::MayDraw | Effect::AsksSequences => Err(refused("a function of sequences")),
         Effect::LooksUp => Err(refused("a function of tenancy.without_tenant")),
         Effect::CatalogChanged => Err(refused("this statement")),
+        Effect::Pin(reason) => match reason {
+            PinReason::AdvisoryLock => Err(refused("an advisory lock")),
+            PinReason::Prepare
+            | PinReason::Listen
+            | PinReason::TempObject
+            | PinReason::Sequences
+            | PinReason::SessionState => Err(refused("this statement")),
+            PinReason::HoldCursor | PinReason::Seed => Ok(()),
+        },
         Effect::Setting(_)
         | Effect::ResetAll
         | Effect::ResetOwn
-        | Effect::Pin(_)
         | Effect::DiscardAll
         | Effect::Prepare(_)
         | Effect::Deallocate(_)
