@@ -14,6 +14,7 @@ mod init;
 mod man;
 mod migrate;
 mod progress;
+mod query;
 mod rls;
 mod serve;
 mod tenant;
@@ -81,6 +82,8 @@ pub enum Command {
     Tenant(Box<tenant::TenantArgs>),
     /// Migrations in the schema or database of every tenant, or in shared tables: files, or any tool
     Migrate(Box<migrate::MigrateArgs>),
+    /// Ask many tenants one question, each through the guard: rows with the tenant's name in front
+    Query(Box<query::QueryArgs>),
     /// What each tenant has used, from the usage table: for people, or as CSV or JSON for billing
     Usage(usage::UsageArgs),
     /// Turn a password into what the configuration stores for a login
@@ -108,6 +111,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::ImportPgbouncer(args) => import_pgbouncer::run(&args),
         Command::Tenant(args) => tenant::run(&args),
         Command::Migrate(args) => migrate::run(&args),
+        Command::Query(args) => query::run(&args),
         Command::Usage(args) => usage::run(&args),
         Command::HashPassword(args) => hash_password::run(&args),
         Command::Completions(args) => completions::run(&args),

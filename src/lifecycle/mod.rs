@@ -16,6 +16,7 @@ mod import;
 pub mod migrate;
 mod operations;
 mod plain;
+mod questions;
 mod rows;
 mod show;
 mod suspend;
@@ -29,6 +30,7 @@ pub use delete::DeleteRequest;
 pub use error::LifecycleError;
 pub use export::ExportRequest;
 pub use import::ImportRequest;
+pub use questions::{Column, Question, Reduction, Said, ask};
 pub use show::{Size, Summary, View};
 pub use tables::Home;
 

@@ -71,6 +71,12 @@ pub fn refusal(refusal: &Refusal, sql: &str, whose: &Whose<'_>) {
     }
 }
 
+/// Somebody asked many tenants one question, as each of them.
+pub fn question(by: &str, sql: &str, tenants: usize, failed: usize, rows: usize) {
+    let fingerprint = fingerprint(sql);
+    tracing::info!(target: TARGET, event = "question", by = %loggable(by), tenants, failed, rows, fingerprint, "tenants were asked");
+}
+
 /// The readings of a statement disagree, and it was sent: the witness only reports. `objection` is what it has against it.
 pub fn objection(objection: &str, sql: &str) {
     tracing::error!(

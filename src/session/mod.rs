@@ -22,6 +22,7 @@ pub mod workers;
 
 pub use console::{ConsoleHost, ConsoleSession};
 pub use listener::{Ending, Listener};
+pub(crate) use login::sealed_settings;
 pub use login::{Access, AccessError};
 pub use registry::{Doing, Order, SessionHandle};
 pub use shared_state::{Manners, SharedState};

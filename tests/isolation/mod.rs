@@ -368,10 +368,9 @@ families! {
     access_levels advisory_locks cancel_requests catalog_statistics channels common_schemas copy cte cursors_portals custom_settings
     database_mode ddl delete_truncate direct_read dos error_oracles explain inheritance_partitions insert leaky_predicates merge
     names_aliases null_rows plain_conditions plan_time pool_state_leftover
-    protocol_messages schema_mode sequence_memory server_file_program session_guc_role set_operations side_channels
-    sql_running_functions startup_auth subquery_position temporary_tables through_tables timing update views_rules_foreign where_precedence
     protocol_messages readers schema_mode sequence_memory server_file_program session_guc_role set_operations side_channels
-    sql_running_functions startup_auth subquery_position through_tables timing update views_rules_foreign where_precedence
+    sql_running_functions startup_auth subquery_position temporary_tables through_tables timing update views_rules_foreign
+    where_precedence
 }
 
 /// The corpus bites: on plain Postgres, as the owner of the tables, most reads of others succeed.

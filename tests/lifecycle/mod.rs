@@ -5,6 +5,7 @@ mod delete;
 mod export;
 mod gate;
 mod migrate;
+mod questions;
 mod show;
 
 use std::process::{Command, Output};

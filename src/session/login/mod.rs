@@ -41,7 +41,8 @@ use crate::wire::stream::Stream;
 
 pub use self::access::{Access, AccessError};
 pub(super) use self::admission::{LoginPlace, Logins};
-pub(super) use self::opening::{no_place, place, sealed_settings, shared_path};
+pub(crate) use self::opening::sealed_settings;
+pub(super) use self::opening::{no_place, place, shared_path};
 
 /// A client that is ready to be served.
 pub(super) struct LoggedIn {

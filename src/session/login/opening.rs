@@ -109,7 +109,7 @@ fn reader_settings(guard: &Guard, setting: &str) -> BTreeMap<String, String> {
 }
 
 /// What the server must have while this tenant is acted for.
-pub(in crate::session) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
+pub(crate) fn sealed_settings(tenant: &Tenant, guard: &Guard, setting: &str) -> BTreeMap<String, String> {
     let mut sealed = BTreeMap::new();
     let named = tenant.keys.named.iter().map(|(name, key)| (Some(Arc::clone(name)), key));
     for (name, key) in tenant.keys.default.iter().map(|key| (None, key)).chain(named) {
