@@ -56,6 +56,7 @@ fn effect(effect: &Effect) -> Result<(), Refusal> {
         Effect::Draws | Effect::MayDraw | Effect::AsksSequences => Err(refused("a function of sequences")),
         Effect::LooksUp => Err(refused("a function of tenancy.without_tenant")),
         Effect::CatalogChanged => Err(refused("this statement")),
+        Effect::MakesTemporary(_) | Effect::NamesTemporary => Err(refused("a temporary table")),
         Effect::Pin(reason) => match reason {
             PinReason::AdvisoryLock => Err(refused("an advisory lock")),
             PinReason::Prepare
@@ -71,6 +72,7 @@ fn effect(effect: &Effect) -> Result<(), Refusal> {
         | Effect::DiscardAll
         | Effect::Prepare(_)
         | Effect::Deallocate(_)
+        | Effect::DropsTemporary
         | Effect::Unlocks
         | Effect::Listens(_) => Ok(()),
     }

@@ -216,6 +216,8 @@ async fn open(
     match &identity.target {
         Target::Tenant(tenant) => session = session.gated(Arc::clone(handle.gates()), Some(tenant.name.clone())),
         Target::Unbound { .. } => session = session.gated(Arc::clone(handle.gates()), None),
+        // Which tenants it reads is looked up for each transaction.
+        Target::Reader { .. } => {}
         // What they do is the operator's own affair.
         Target::Observed { .. } | Target::Operator { .. } | Target::Console => {}
     }
