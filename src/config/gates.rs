@@ -12,6 +12,8 @@ pub struct GateTables {
     pub gates: QualifiedName,
     /// Proxies that have nothing of such a tenant's under way any more.
     pub acks: QualifiedName,
+    /// Moves of tenants: of whoever makes them alone.
+    pub moves: QualifiedName,
 }
 
 /// NOTIFY on it: a gate was shut or opened.
@@ -25,11 +27,16 @@ impl GateTables {
             TenantWrites::Statements { .. } => "public",
         };
         let name = |name: &str| QualifiedName::new(schema, name);
-        Self { proxies: name("pgwarden_proxies"), gates: name("pgwarden_gates"), acks: name("pgwarden_gate_acks") }
+        Self {
+            proxies: name("pgwarden_proxies"),
+            gates: name("pgwarden_gates"),
+            acks: name("pgwarden_gate_acks"),
+            moves: name("pgwarden_moves"),
+        }
     }
 
     /// All of them.
-    pub fn all(self) -> [QualifiedName; 3] {
-        [self.proxies, self.gates, self.acks]
+    pub fn all(self) -> [QualifiedName; 4] {
+        [self.proxies, self.gates, self.acks, self.moves]
     }
 }

@@ -517,6 +517,8 @@ pub enum TenantWrites {
         create: Option<String>,
         /// `$1`: name, `$2`: whether it is suspended.
         suspend: Option<String>,
+        /// `$1`: the row as JSON, with its new place.
+        moved: Option<String>,
         /// `$1`: name.
         delete: Option<String>,
     },
@@ -527,7 +529,9 @@ impl TenantWrites {
     pub fn any(&self) -> bool {
         match self {
             Self::Own(_) => true,
-            Self::Statements { create, suspend, delete } => [create, suspend, delete].iter().any(|it| it.is_some()),
+            Self::Statements { create, suspend, moved, delete } => {
+                [create, suspend, moved, delete].iter().any(|it| it.is_some())
+            }
         }
     }
 }

@@ -96,6 +96,59 @@ impl Lifecycle {
         self.execute(admin, &sql, &values, &[Type::TEXT]).await
     }
 
+    /// Changes where a tenant lives, in the transaction that the connection is in.
+    pub(super) async fn write_place(&self, admin: &Admin, row: &Row) -> Result<(), LifecycleError> {
+        let sql = match self.config.tenants_from.as_ref().map(|from| &from.writes) {
+            Some(TenantWrites::Own(table)) => {
+                let columns = "key, keys, layout, schema, role, upstream, database";
+                format!(
+                    "UPDATE {} SET ({columns}) = (SELECT {columns} FROM jsonb_to_record($1::jsonb) AS r(key text, keys jsonb, \
+                     layout text, schema text, role text, upstream text, database text)) WHERE name = $1::jsonb ->> 'name'",
+                    quote_qualified(table)
+                )
+            }
+            Some(TenantWrites::Statements { moved: Some(sql), .. }) => sql.clone(),
+            Some(TenantWrites::Statements { .. }) | None => return self.refuse_unmoved(&row_name(row)),
+        };
+        self.change_one(admin, &sql, &[&json(row).to_string()], &[Type::TEXT]).await?;
+        admin.run("SET LOCAL search_path = ''").await
+    }
+
+    /// A tenant moves where all proxies hear of its new place at one moment.
+    pub(super) fn refuse_unmoved(&self, name: &str) -> Result<(), LifecycleError> {
+        let path = self.config.path.display();
+        let adopt = "with --adopt, and let the proxies read the file again";
+        match self.config.tenants_from.as_ref().map(|from| &from.writes) {
+            Some(TenantWrites::Own(_) | TenantWrites::Statements { moved: Some(_), .. })
+                if !self.in_file.contains(name) =>
+            {
+                Ok(())
+            }
+            Some(TenantWrites::Statements { moved: None, .. }) if !self.in_file.contains(name) => {
+                Err(LifecycleError::refused(
+                    "[tenants_from.write] has no \"move\": nobody can say at one moment where the tenant lives",
+                    "a statement that writes layout, schema, role, upstream and database of the row in $1 (JSON), and a query that reads them",
+                ))
+            }
+            from => {
+                let line = line_of_tenant(&std::fs::read_to_string(&self.config.path).unwrap_or_default(), name);
+                let place = line.map_or_else(|| path.to_string(), |line| format!("{path}:{line}"));
+                let table = match from {
+                    Some(_) => "",
+                    None => {
+                        "make a table of tenants ([tenants_from] table = \"public.pgwarden_tenants\", pgwarden tenant init), "
+                    }
+                };
+                Err(LifecycleError::refused(
+                    format!(
+                        "tenant \"{name}\" stands in the file, which proxies do not read at one moment: its gate cannot be shut"
+                    ),
+                    format!("{table}take [[tenant]] \"{name}\" out ({place}), pgwarden tenant create {name} {adopt}"),
+                ))
+            }
+        }
+    }
+
     async fn execute(
         &self,
         admin: &Admin,
@@ -173,6 +226,26 @@ impl Lifecycle {
             }
             Change::Delete(name) => format!("{}: take [[tenant]] \"{name}\" out, {reload}", place(name)),
         }
+    }
+}
+
+fn row_name(row: &Row) -> String {
+    row.name.as_deref().unwrap_or_default().to_owned()
+}
+
+/// The row that [`json`] made.
+pub(super) fn row_of(json: &Json) -> Row {
+    let text = |name: &str| json.get(name).and_then(Json::as_str).map(Into::into);
+    Row {
+        name: text("name"),
+        key: text("key"),
+        keys: json.get("keys").map(|keys| keys.to_string().into()),
+        layout: text("layout"),
+        schema: text("schema"),
+        role: text("role"),
+        upstream: text("upstream"),
+        database: text("database"),
+        ..Row::default()
     }
 }
 

@@ -18,8 +18,8 @@ pub enum LifecycleError {
     /// The configuration has no `[upstream.*.admin]`.
     #[error("upstream \"{0}\" has no admin role")]
     NoAdmin(UpstreamName),
-    /// The table of operations is not there.
-    #[error("the table of operations is missing: {0}")]
+    /// A table of pgwarden's own is not there.
+    #[error("a table of pgwarden's own is missing: {0}")]
     NoTable(ControlError),
     /// Somebody is at it.
     #[error("another operation on tenant \"{tenant}\" is under way: {what}")]

@@ -1,4 +1,4 @@
-//! The life of a tenant: made, shown, suspended, migrated, copied out and in, deleted.
+//! The life of a tenant: made, shown, suspended, migrated, copied out and in, moved, deleted.
 //!
 //! Each operation stands by itself, for the command line and for others: a lock on the tenant (of the database's, so that a killed
 //! process leaves it free), a record in the table of operations, and nothing half done that a second run does not finish or undo.
@@ -14,6 +14,7 @@ mod error;
 mod export;
 mod import;
 pub mod migrate;
+mod moving;
 mod operations;
 mod plain;
 mod questions;
@@ -30,6 +31,7 @@ pub use delete::DeleteRequest;
 pub use error::LifecycleError;
 pub use export::ExportRequest;
 pub use import::ImportRequest;
+pub use moving::{Destination, MoveRequest, MoveStep};
 pub use questions::{Column, Question, Reduction, Said, ask};
 pub use show::{Size, Summary, View};
 pub use tables::Home;

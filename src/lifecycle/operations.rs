@@ -27,6 +27,8 @@ pub enum Verb {
     Export,
     /// Data is copied in.
     Import,
+    /// It gets another place.
+    Move,
     /// Its data is deleted.
     Delete,
     /// Its definitions are changed.
@@ -42,6 +44,7 @@ impl Verb {
             Self::Resume => "resume",
             Self::Export => "export",
             Self::Import => "import",
+            Self::Move => "move",
             Self::Delete => "delete",
             Self::Migrate => "migrate",
         }
@@ -180,8 +183,8 @@ impl Operation {
     }
 }
 
-/// An error of a query on a table that may be missing.
-fn no_table(error: LifecycleError) -> LifecycleError {
+/// An error of a query on one of pgwarden's own tables, which may be missing.
+pub(super) fn no_table(error: LifecycleError) -> LifecycleError {
     match error {
         LifecycleError::Server { error: ControlError::Postgres(error), .. }
             if error.code() == Some(&SqlState::UNDEFINED_TABLE) =>

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::error::LifecycleError;
-use crate::base::{Oid, TenantKeys};
+use crate::base::{Oid, QualifiedName, TenantKeys};
 use crate::catalog::{RelKind, Relation};
 use crate::guard::{Policy, TableRule, TenantTable};
 use crate::sql::{quote_identifier, quote_literal, quote_qualified};
@@ -86,13 +86,18 @@ impl OwnTable<'_> {
 
     /// Whether a row of the table, called `t`, is the tenant's own.
     pub fn is_own(&self, keys: &TenantKeys) -> Result<String, LifecycleError> {
-        condition(self.rule, "t", keys, 1, Whose::Tenant)
+        condition(self.rule, "t", keys, 1, (Whose::Tenant, None))
     }
 
     /// Whether a row of the table, called `t`, is everybody's. `None`: it has no such rows.
     pub fn is_everybodys(&self) -> Option<String> {
+        self.is_everybodys_in(None)
+    }
+
+    /// The same where the tables are in another schema.
+    pub fn is_everybodys_in(&self, schema: Option<&str>) -> Option<String> {
         let none = TenantKeys::default();
-        self.rule.null_is_shared.then(|| condition(self.rule, "t", &none, 1, Whose::Everybody).ok()).flatten()
+        self.rule.null_is_shared.then(|| condition(self.rule, "t", &none, 1, (Whose::Everybody, schema)).ok()).flatten()
     }
 
     /// The tenant's value of the tenant column, as SQL. `None`: the table has no such column.
@@ -126,7 +131,7 @@ fn condition(
     alias: &str,
     keys: &TenantKeys,
     step: usize,
-    whose: Whose,
+    (whose, schema): (Whose, Option<&str>),
 ) -> Result<String, LifecycleError> {
     let column = format!("{alias}.{}", quote_identifier(&rule.column));
     let Some(through) = &rule.through else {
@@ -136,10 +141,12 @@ fn condition(
         });
     };
     let parent = format!("p{step}");
-    let theirs = condition(&through.rule, &parent, keys, step + 1, whose)?;
+    let theirs = condition(&through.rule, &parent, keys, step + 1, (whose, schema))?;
+    let table = schema
+        .map_or_else(|| through.parent.clone(), |schema| QualifiedName::new(schema, through.parent.name.as_str()));
     Ok(format!(
         "EXISTS (SELECT FROM {} {parent} WHERE {parent}.{} OPERATOR(pg_catalog.=) {column} AND {theirs})",
-        quote_qualified(&through.parent),
+        quote_qualified(&table),
         quote_identifier(&through.key),
     ))
 }

@@ -48,6 +48,7 @@ impl Home {
         }
         if let Some(tables) = &self.gates {
             sql.push_str(&gates(tables, &self.upstream.user));
+            sql.push_str(&moves(&tables.moves, &self.upstream.user));
         }
         sql
     }
@@ -154,5 +155,28 @@ fn gates(tables: &GateTables, pool: &str) -> String {
          CREATE POLICY shut ON {gates} FOR INSERT TO {pool} WITH CHECK (reason = 'console');\n\
          CREATE POLICY opened ON {gates} FOR DELETE TO {pool}\n    \
          USING (reason = 'console' OR deadline <= pg_catalog.clock_timestamp());\n"
+    )
+}
+
+/// Moves: nothing of them is the pool's role's to see.
+fn moves(table: &QualifiedName, pool: &str) -> String {
+    let index = quote_identifier(&format!("{}_open", table.name));
+    let (table, pool) = (quote_qualified(table), quote_identifier(pool));
+    format!(
+        "CREATE TABLE IF NOT EXISTS {table} (\n    \
+         id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n    \
+         tenant text NOT NULL,\n    \
+         state text NOT NULL, -- preparing, closing, copying, switching: it lives where it did; switched, finishing; done, aborted\n    \
+         epoch bigint, -- of its gate\n    \
+         source jsonb NOT NULL, -- the tenant's line before\n    \
+         target jsonb NOT NULL, -- and after\n    \
+         counts jsonb,\n    \
+         error text,\n    \
+         by_whom text NOT NULL,\n    \
+         started_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),\n    \
+         switched_at timestamptz,\n    \
+         ended_at timestamptz\n);\n\
+         CREATE UNIQUE INDEX IF NOT EXISTS {index} ON {table} (tenant) WHERE state NOT IN ('done', 'aborted');\n\
+         REVOKE ALL ON {table} FROM {pool};\n"
     )
 }

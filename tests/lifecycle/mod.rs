@@ -5,6 +5,7 @@ mod delete;
 mod export;
 mod gate;
 mod migrate;
+mod moving;
 mod questions;
 mod show;
 

@@ -57,7 +57,7 @@ enum LayoutWord {
     Database,
 }
 
-fn pair(text: &str) -> Result<(String, String), String> {
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     let (name, value) =
         text.split_once('=').filter(|(name, value)| !name.is_empty() && !value.is_empty()).ok_or("uuid=6f1c...")?;
     Ok((name.to_owned(), value.to_owned()))

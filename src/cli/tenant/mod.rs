@@ -1,6 +1,7 @@
 //! `pgwarden tenant`
 
 mod create;
+mod moving;
 pub(super) mod print;
 
 use std::process::ExitCode;
@@ -16,7 +17,7 @@ use crate::observe;
 /// Options of `pgwarden tenant`.
 #[derive(Clone, Debug, clap::Args)]
 #[command(
-    long_about = "The life of a tenant: make it, look at it, suspend it, copy it out and in, delete it. One operation on a tenant at a time; each is recorded in the \
+    long_about = "The life of a tenant: make it, look at it, suspend it, copy it out and in, move it, delete it. One operation on a tenant at a time; each is recorded in the \
                   table of operations, leaves nothing half done when it fails, and may be run again. Servers are connected to as \
                   [upstream.*.admin], never as the pool's role.",
     after_help = "Examples:\n  \
@@ -25,6 +26,7 @@ use crate::observe;
         pgwarden tenant create globex --layout schema --template template\n  \
         pgwarden tenant list\n  \
         pgwarden tenant show acme --json\n  \
+        pgwarden tenant move acme --to database --dry-run\n  \
         pgwarden tenant suspend acme"
 )]
 pub struct TenantArgs {
@@ -74,6 +76,8 @@ enum Verb {
     Export(ExportArgs),
     /// Load an export into a tenant's empty place
     Import(ImportArgs),
+    /// Give a tenant another place while it is served: its statements wait meanwhile
+    Move(moving::MoveArgs),
     /// Delete a suspended tenant's data, and print the evidence
     Delete(DeleteArgs),
 }
@@ -249,6 +253,7 @@ async fn done(args: &TenantArgs, config: Config) -> Result<(String, bool), Lifec
         Verb::Create(create) => print::outcome(&lifecycle.create(&create.request()).await?, json),
         Verb::Export(it) => print::outcome(&lifecycle.export(&it.request()).await?, json),
         Verb::Import(it) => print::outcome(&lifecycle.import(&it.request()).await?, json),
+        Verb::Move(it) => print::outcome(&lifecycle.move_tenant(&it.request()).await?, json),
         Verb::Delete(it) => print::outcome(&lifecycle.delete(&it.request()).await?, json),
         Verb::Suspend(it) => print::outcome(&lifecycle.set_suspended(&it.name, true, it.dry_run).await?, json),
         Verb::Resume(it) => print::outcome(&lifecycle.set_suspended(&it.name, false, it.dry_run).await?, json),

@@ -10,7 +10,7 @@ use crate::config::section::{Keys, Section};
 use crate::sql::quote_qualified;
 
 const TENANTS_FROM: Keys = Keys { known: &["upstream", "query", "table", "channel", "interval", "write"], later: &[] };
-const WRITE: Keys = Keys { known: &["create", "suspend", "delete"], later: &[] };
+const WRITE: Keys = Keys { known: &["create", "suspend", "move", "delete"], later: &[] };
 
 /// The channel on which pgwarden's own table tells of changes, where none is written.
 const CHANNEL: &str = "pgwarden_tenants";
@@ -51,6 +51,7 @@ fn read_source(context: &Context<'_>, section: &Section<'_>) -> Option<(String, 
         let writes = TenantWrites::Statements {
             create: statement("create"),
             suspend: statement("suspend"),
+            moved: statement("move"),
             delete: statement("delete"),
         };
         return Some((query?.value.to_owned(), writes));

@@ -45,19 +45,32 @@ async fn close_to_others(
     let mut sql = format!(
         "REVOKE CONNECT, TEMPORARY ON DATABASE {name} FROM PUBLIC; GRANT CONNECT, TEMPORARY ON DATABASE {name} TO {pool};"
     );
-    let settings = "SELECT s.setting FROM pg_db_role_setting r JOIN pg_database d ON d.oid = r.setdatabase, \
-                    unnest(r.setconfig) AS s(setting) WHERE r.setrole = 0 AND d.datname = $1";
-    for row in admin.rows(settings, &[&template]).await? {
-        let setting: &str = row.try_get(0).map_err(|error| admin.failed(error))?;
-        let Some((setting, value)) = setting.split_once('=') else { continue };
+    if let Some(template) = template {
+        sql.push_str(&set(database, &settings(admin, template).await?));
+    }
+    admin.run(&sql).await
+}
+
+/// What ALTER DATABASE has set on a database.
+pub(in crate::lifecycle) async fn settings(admin: &Admin, database: &str) -> Result<Vec<String>, LifecycleError> {
+    let sql = "SELECT s.setting FROM pg_db_role_setting r JOIN pg_database d ON d.oid = r.setdatabase, \
+               unnest(r.setconfig) AS s(setting) WHERE r.setrole = 0 AND d.datname = $1";
+    let rows = admin.rows(sql, &[&database]).await?;
+    rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>().map_err(|error| admin.failed(error))
+}
+
+/// The statements that set the same on another.
+pub(in crate::lifecycle) fn set(database: &str, settings: &[String]) -> String {
+    let name = quote_identifier(database);
+    let statements = settings.iter().filter_map(|setting| setting.split_once('=')).map(|(setting, value)| {
         let value = match LISTS.contains(&setting) {
             true if !value.is_empty() => value.to_owned(),
             true | false => quote_literal(value),
         };
         let setting = setting.split('.').map(quote_identifier).collect::<Vec<_>>().join(".");
-        sql.push_str(&format!(" ALTER DATABASE {name} SET {setting} TO {value};"));
-    }
-    admin.run(&sql).await
+        format!(" ALTER DATABASE {name} SET {setting} TO {value};")
+    });
+    statements.collect()
 }
 
 pub(super) async fn unmake(tenant: &Tenant, database: &str) -> Result<(), LifecycleError> {

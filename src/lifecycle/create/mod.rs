@@ -1,7 +1,7 @@
 //! A new tenant: its place is made, then it is written down. What a run made is taken back if it fails later; what a killed run
 //! had made is finished by the next.
 
-mod database;
+pub(super) mod database;
 mod schema;
 mod shared;
 
@@ -124,39 +124,17 @@ impl Lifecycle {
             }
             _ => {}
         }
-        let pattern = self.config.tenancy.pattern.as_ref().map(|pattern| &pattern.layout);
         let mut row = Row {
             name: Some(name.as_str().into()),
             key: request.key.as_deref().map(Into::into),
-            layout: Some(layout.as_str().into()),
             upstream: request.upstream.as_deref().map(Into::into),
             ..Row::default()
         };
         if !request.keys.is_empty() {
             row.keys = Some(json!(request.keys).to_string().into());
         }
-        if layout == "schema" {
-            let schema = request.schema.clone().unwrap_or_else(|| match pattern {
-                Some(PatternLayout::Schema { schema, .. }) => schema.fill(name),
-                _ => name.clone(),
-            });
-            row.role = match &request.role {
-                RoleChoice::None => None,
-                RoleChoice::Named(role) => Some(role.as_str().into()),
-                RoleChoice::OfSchema => Some(match pattern {
-                    Some(PatternLayout::Schema { role: Some(role), .. }) => role.fill(name).into(),
-                    _ => schema.as_str().into(),
-                }),
-            };
-            row.schema = Some(schema.into());
-        }
-        if layout == "database" {
-            let database = request.database.clone().unwrap_or_else(|| match pattern {
-                Some(PatternLayout::Database { database }) => database.fill(name),
-                _ => name.clone(),
-            });
-            row.database = Some(database.into());
-        }
+        let own = request.schema.as_deref().or(request.database.as_deref());
+        self.settle(&mut row, layout, own, &request.role);
         let because = |why: String| {
             LifecycleError::refused(
                 format!("tenant \"{name}\" cannot be: {why}"),
@@ -170,6 +148,36 @@ impl Lifecycle {
         Ok((row, tenant))
     }
 
+    /// Writes into a row what a tenant of this layout has of its own: what is named, else by the pattern, or as its name.
+    pub(super) fn settle(&self, row: &mut Row, layout: &str, named: Option<&str>, role: &RoleChoice) {
+        let pattern = self.config.tenancy.pattern.as_ref().map(|pattern| &pattern.layout);
+        let name = row.name.as_deref().unwrap_or_default().to_owned();
+        row.layout = Some(layout.into());
+        (row.schema, row.role, row.database) = (None, None, None);
+        if layout == "schema" {
+            let schema = named.map(str::to_owned).unwrap_or_else(|| match pattern {
+                Some(PatternLayout::Schema { schema, .. }) => schema.fill(&name),
+                _ => name.clone(),
+            });
+            row.role = match role {
+                RoleChoice::None => None,
+                RoleChoice::Named(role) => Some(role.as_str().into()),
+                RoleChoice::OfSchema => Some(match pattern {
+                    Some(PatternLayout::Schema { role: Some(role), .. }) => role.fill(&name).into(),
+                    _ => schema.as_str().into(),
+                }),
+            };
+            row.schema = Some(schema.into());
+        }
+        if layout == "database" {
+            let database = named.map(str::to_owned).unwrap_or_else(|| match pattern {
+                Some(PatternLayout::Database { database }) => database.fill(&name),
+                _ => name.clone(),
+            });
+            row.database = Some(database.into());
+        }
+    }
+
     async fn make(
         &self,
         request: &CreateRequest,
@@ -178,6 +186,7 @@ impl Lifecycle {
         migrations: Option<FirstFiles>,
         operation: &Operation,
     ) -> Result<Json, LifecycleError> {
+        self.refuse_remains_of_others(operation.admin(), row).await?;
         let step = format!("making {}", describe(tenant));
         let resumes = self.was_left(operation, &request.name, &step).await?;
         let exists = self.is_there(tenant).await?;
@@ -228,7 +237,7 @@ impl Lifecycle {
         Ok(before.is_some_and(|it| it.verb == "create" && it.state == "abandoned" && it.step.as_deref() == Some(step)))
     }
 
-    async fn is_there(&self, tenant: &Tenant) -> Result<bool, LifecycleError> {
+    pub(super) async fn is_there(&self, tenant: &Tenant) -> Result<bool, LifecycleError> {
         match &tenant.layout {
             Layout::Shared => Ok(false),
             Layout::Schema { schema, .. } => {
@@ -244,7 +253,7 @@ impl Lifecycle {
         }
     }
 
-    fn refuse_taken(&self, tenant: &Tenant, is_taken: bool) -> Result<(), LifecycleError> {
+    pub(super) fn refuse_taken(&self, tenant: &Tenant, is_taken: bool) -> Result<(), LifecycleError> {
         match is_taken {
             true => Err(LifecycleError::refused(
                 format!("{} is there already", describe(tenant)),
@@ -267,7 +276,7 @@ impl Lifecycle {
 }
 
 /// A tenant's place.
-fn describe(tenant: &Tenant) -> String {
+pub(super) fn describe(tenant: &Tenant) -> String {
     match &tenant.layout {
         Layout::Shared => format!("rows in {}", place_of(&tenant.upstream)),
         Layout::Schema { schema, .. } => format!("schema \"{schema}\" in {}", place_of(&tenant.upstream)),
@@ -276,8 +285,28 @@ fn describe(tenant: &Tenant) -> String {
 }
 
 impl Made {
+    /// An empty place for a tenant that has one of its own.
+    pub async fn place(tenant: &Tenant, template: Option<&str>) -> Result<Self, LifecycleError> {
+        match &tenant.layout {
+            Layout::Shared => Ok(Self::Nothing),
+            Layout::Schema { schema, role } => schema::make(tenant, schema, role.as_deref(), None).await,
+            Layout::Database => database::make(tenant, template, false).await,
+        }
+    }
+
+    /// What [`Made::place`] makes.
+    pub fn of(tenant: &Tenant) -> Self {
+        match &tenant.layout {
+            Layout::Shared => Self::Nothing,
+            Layout::Schema { schema, role } => {
+                Self::Schema { schema: schema.to_string(), role: role.as_deref().map(str::to_owned) }
+            }
+            Layout::Database => Self::Database(tenant.upstream.database.clone()),
+        }
+    }
+
     /// Takes it back.
-    async fn undo(self, tenant: &Tenant) -> Result<(), LifecycleError> {
+    pub async fn undo(self, tenant: &Tenant) -> Result<(), LifecycleError> {
         match self {
             Self::Nothing => Ok(()),
             Self::Schema { schema, role } => schema::unmake(tenant, &schema, role.as_deref()).await,

@@ -97,7 +97,7 @@ async fn copy(admin: &Admin, template: &str, schema: &str, owner: &str) -> Resul
     copy_applied(admin, template, schema).await?;
     let statements = [
         search_path.clone(),
-        script(&definitions.after),
+        definitions.after_rows(),
         definitions.give_to(owner),
         "SET LOCAL search_path = ''".to_owned(),
     ];

@@ -8,7 +8,7 @@ use crate::lifecycle::rows::own_tables;
 use crate::policy::PolicyNote;
 
 impl Lifecycle {
-    pub(super) async fn check_shared(&self, tenant: &Tenant, adopt: bool) -> Result<(), LifecycleError> {
+    pub(in crate::lifecycle) async fn check_shared(&self, tenant: &Tenant, adopt: bool) -> Result<(), LifecycleError> {
         let (policy, notes) = self.load_rules(&self.with(tenant), tenant).await?;
         let bad = notes.iter().find(|note| match note {
             PolicyNote::BadKey { tenant: whose, .. } => *whose == tenant.name,

@@ -21,8 +21,12 @@ use crate::sql::quote_identifier;
 pub struct Definitions {
     /// Types, functions, sequences, tables: what rows are put into.
     pub before: Vec<String>,
-    /// Constraints, indexes, views, triggers, policies: quicker, or only right, when the rows are there.
+    /// Constraints of one table, indexes, views: quicker when the rows are there, but right before too.
     pub after: Vec<String>,
+    /// Foreign keys, triggers, comments: only right when the rows are there.
+    pub last: Vec<String>,
+    /// Row-level security.
+    pub policies: Vec<String>,
     /// Things with an owner, as ALTER has them: `TABLE "orders"`.
     pub owned: Vec<String>,
     /// What names the schema itself, in a function's body for instance: it means that one wherever it is.
@@ -45,6 +49,11 @@ impl Definitions {
         let printed = found.print(admin).await?;
         admin.run("SET LOCAL search_path = ''").await?;
         Ok(Some(write::definitions(&found, &printed, schema)))
+    }
+
+    /// All statements that are for when the rows are there.
+    pub fn after_rows(&self) -> String {
+        [&self.after, &self.last, &self.policies].map(|it| script(it)).concat()
     }
 
     /// The statements that give all of it to a role.

@@ -22,6 +22,7 @@ pub(super) struct Type {
 /// A function or procedure.
 pub(super) struct Function {
     pub oid: u32,
+    pub name: String,
     pub kind: String,
     /// A table's row type is among its arguments or is what it gives.
     pub knows_tables: bool,
@@ -92,7 +93,7 @@ const TYPES: &str = "SELECT t.oid, t.typname::text, t.typtype::text, \
     WHERE t.typnamespace = $1 AND (t.typtype IN ('e', 'd') OR t.typtype = 'c' AND c.relkind = 'c') \
     AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e') ORDER BY t.oid";
 
-const FUNCTIONS: &str = "SELECT p.oid, p.prokind::text, EXISTS (SELECT FROM pg_depend d \
+const FUNCTIONS: &str = "SELECT p.oid, p.proname::text, p.prokind::text, EXISTS (SELECT FROM pg_depend d \
     JOIN pg_type t ON t.oid = d.refobjid JOIN pg_class c ON c.oid = t.typrelid WHERE d.classid = 'pg_proc'::regclass \
     AND d.objid = p.oid AND d.refclassid = 'pg_type'::regclass AND c.relkind <> 'c') OR EXISTS (SELECT FROM pg_depend d \
     WHERE d.classid = 'pg_proc'::regclass AND d.objid = p.oid AND d.refclassid = 'pg_class'::regclass), \
@@ -179,9 +180,10 @@ pub(super) async fn read(admin: &Admin, schema: u32) -> Result<Found, LifecycleE
         functions: all(admin, FUNCTIONS, schema, |row| {
             Ok(Function {
                 oid: row.try_get(0)?,
-                kind: row.try_get(1)?,
-                knows_tables: row.try_get(2)?,
-                source: row.try_get(3)?,
+                name: row.try_get(1)?,
+                kind: row.try_get(2)?,
+                knows_tables: row.try_get(3)?,
+                source: row.try_get(4)?,
             })
         })
         .await?,
@@ -241,8 +243,10 @@ async fn print_types(admin: &Admin, types: &[(u32, i32)]) -> Result<Vec<String>,
 }
 
 impl Found {
-    /// Forgets relations and what is on them.
+    /// Forgets relations and what is on them: of pgwarden's own tables the functions of their triggers too.
     pub fn leave_out(&mut self, names: &[String]) {
+        let functions: Vec<String> = names.iter().map(|name| format!("{name}_changed")).collect();
+        self.functions.retain(|it| !functions.contains(&it.name));
         let oids: Vec<u32> = self.relations.iter().filter(|it| names.contains(&it.name)).map(|it| it.oid).collect();
         self.relations.retain(|it| !oids.contains(&it.oid));
         self.columns.retain(|it| !oids.contains(&it.relation));

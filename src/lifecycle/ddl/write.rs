@@ -31,7 +31,8 @@ pub(super) fn definitions(found: &Found, printed: &Printed, schema: &str) -> Def
         }
     }
     after(found, printed, &mut made);
-    let statements = made.before.iter().chain(&made.after).chain(&made.owned);
+    let after = made.after.iter().chain(&made.last).chain(&made.policies);
+    let statements = made.before.iter().chain(after).chain(&made.owned);
     let fixed = statements.filter(|it| !it.starts_with("COMMENT ON ") && names_schema(it, schema));
     // One line of each tells which it is.
     let fixed: Vec<String> = fixed.map(|it| it.chars().take_while(|c| *c != '\n').take(80).collect()).collect();
@@ -192,9 +193,9 @@ fn after(found: &Found, printed: &Printed, made: &mut Definitions) {
         let only = format!("INDEX {} ON ONLY ", bare(&index.name));
         made.after.push(text.replacen(&only, &only.replace(" ON ONLY ", " ON "), 1));
     }
-    made.after.extend(foreign.into_iter().map(constraint));
+    made.last.extend(foreign.into_iter().map(constraint));
     for (trigger, text) in each(&found.triggers, &printed.triggers) {
-        made.after.push(text.to_owned());
+        made.last.push(text.to_owned());
         let state = match trigger.kind.as_str() {
             "D" => "DISABLE TRIGGER",
             "A" => "ENABLE ALWAYS TRIGGER",
@@ -202,10 +203,10 @@ fn after(found: &Found, printed: &Printed, made: &mut Definitions) {
             _ => continue,
         };
         let (table, name) = (quote_identifier(&trigger.relation), quote_identifier(&trigger.name));
-        made.after.push(format!("ALTER TABLE {table} {state} {name}"));
+        made.last.push(format!("ALTER TABLE {table} {state} {name}"));
     }
     policies(found, printed, made);
-    made.after.extend(found.comments.iter().cloned());
+    made.last.extend(found.comments.iter().cloned());
 }
 
 /// A name as `quote_ident` has it.
@@ -236,13 +237,13 @@ fn policies(found: &Found, printed: &Printed, made: &mut Definitions) {
                 statement.push_str(&format!(" {word} ({expression})"));
             }
         }
-        made.after.push(statement);
+        made.policies.push(statement);
     }
     for relation in &found.relations {
         let name = quote_identifier(&relation.name);
         for (is_on, word) in [(relation.row_security, "ENABLE"), (relation.force_row_security, "FORCE")] {
             if is_on {
-                made.after.push(format!("ALTER TABLE {name} {word} ROW LEVEL SECURITY"));
+                made.policies.push(format!("ALTER TABLE {name} {word} ROW LEVEL SECURITY"));
             }
         }
     }

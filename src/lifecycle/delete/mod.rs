@@ -1,6 +1,6 @@
 //! A tenant's data is deleted, and what was deleted is on record.
 
-mod own;
+pub(super) mod own;
 mod shared;
 mod strangers;
 
@@ -56,9 +56,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    fn new(request: &DeleteRequest) -> Self {
-        let rate = request.rate.map(|rate| rate.max(1));
-        let batch = request.batch.clamp(1, 100_000).min(rate.unwrap_or(u32::MAX));
+    pub fn new(batch: u32, rate: Option<u32>) -> Self {
+        let rate = rate.map(|rate| rate.max(1));
+        let batch = batch.clamp(1, 100_000).min(rate.unwrap_or(u32::MAX));
         Self { batch, rate, began: Instant::now(), rows: 0 }
     }
 
@@ -101,6 +101,7 @@ impl Lifecycle {
         let arguments = json!({ "reason": request.reason, "export_first": request.export_first, "rate": request.rate, "batch": request.batch });
         let operation = Operation::begin(&self.home, &request.name, Verb::Delete, &self.by, &arguments).await?;
         let outcome = async {
+            self.refuse_moving(operation.admin(), &request.name).await?;
             let tenant = self.as_listed_now(&request.name).await?;
             refuse_active(&tenant)?;
             self.refuse_others_place(&tenant)?;
@@ -126,7 +127,7 @@ impl Lifecycle {
             None => None,
         };
         let deleted = match &tenant.layout {
-            Layout::Shared => self.delete_rows(tenant, Pace::new(request), operation).await?,
+            Layout::Shared => self.delete_rows(tenant, Pace::new(request.batch, request.rate), operation).await?,
             Layout::Schema { schema, role } => {
                 operation.step(&format!("dropping schema \"{schema}\"")).await?;
                 let role = role.as_deref().filter(|role| !self.is_others_role(tenant, role));
@@ -159,7 +160,7 @@ impl Lifecycle {
         Ok(evidence)
     }
 
-    async fn counts(&self, tenant: &Tenant) -> Result<Vec<Deleted>, LifecycleError> {
+    pub(super) async fn counts(&self, tenant: &Tenant) -> Result<Vec<Deleted>, LifecycleError> {
         match &tenant.layout {
             Layout::Shared => self.count_rows(tenant).await,
             Layout::Schema { schema, .. } => own::counts(tenant, Some(schema)).await,
@@ -178,7 +179,7 @@ impl Lifecycle {
     }
 
     /// A database or schema is dropped only if nobody else is in it, pgwarden's own tables neither.
-    fn refuse_others_place(&self, tenant: &Tenant) -> Result<(), LifecycleError> {
+    pub(super) fn refuse_others_place(&self, tenant: &Tenant) -> Result<(), LifecycleError> {
         if tenant.layout != Layout::Database {
             return Ok(());
         }
@@ -195,7 +196,7 @@ impl Lifecycle {
         Ok(())
     }
 
-    fn is_others_role(&self, tenant: &Tenant, role: &str) -> bool {
+    pub(super) fn is_others_role(&self, tenant: &Tenant, role: &str) -> bool {
         self.config.tenants.iter().any(|it| {
             it.name != tenant.name && matches!(&it.layout, Layout::Schema { role: Some(other), .. } if **other == *role)
         })

@@ -18,7 +18,10 @@ async fn counted(admin: &Admin, schema: Option<&str>, mode: &str) -> Result<Vec<
 }
 
 /// Rows of each table.
-pub(super) async fn counts(tenant: &Tenant, schema: Option<&str>) -> Result<Vec<Deleted>, LifecycleError> {
+pub(in crate::lifecycle) async fn counts(
+    tenant: &Tenant,
+    schema: Option<&str>,
+) -> Result<Vec<Deleted>, LifecycleError> {
     let admin = Admin::connect(&tenant.upstream).await?;
     admin.run("BEGIN READ ONLY").await?;
     counted(&admin, schema, "ACCESS SHARE").await
@@ -37,7 +40,7 @@ const DEPENDENTS: &str = "SELECT format('foreign key %s of %s', k.conname, k.con
     WHERE d.classid = 'pg_rewrite'::regclass AND d.refclassid = 'pg_class'::regclass AND n.nspname = $1 AND v.relnamespace <> t.relnamespace";
 
 /// Drops a schema, and the role if it is nobody else's: all in one transaction.
-pub(super) async fn drop_schema(
+pub(in crate::lifecycle) async fn drop_schema(
     tenant: &Tenant,
     schema: &str,
     role: Option<&str>,
@@ -77,7 +80,7 @@ async fn drop_role(admin: &Admin, role: &str) -> Result<(), LifecycleError> {
 }
 
 /// Drops a database. Its sessions end with it.
-pub(super) async fn drop_database(tenant: &Tenant) -> Result<Vec<Deleted>, LifecycleError> {
+pub(in crate::lifecycle) async fn drop_database(tenant: &Tenant) -> Result<Vec<Deleted>, LifecycleError> {
     let beside = Admin::beside(&tenant.upstream).await?;
     let database = &tenant.upstream.database;
     let sql = "SELECT EXISTS (SELECT FROM pg_database WHERE datname = $1)";

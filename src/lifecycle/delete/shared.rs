@@ -27,7 +27,7 @@ impl Lifecycle {
         Ok(counts)
     }
 
-    pub(super) async fn delete_rows(
+    pub(in crate::lifecycle) async fn delete_rows(
         &self,
         tenant: &Tenant,
         mut pace: Pace,

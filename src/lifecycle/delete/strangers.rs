@@ -10,7 +10,7 @@ use crate::lifecycle::rows::{OwnTable, own_tables};
 use crate::sql::{quote_identifier, quote_qualified};
 
 impl Lifecycle {
-    pub(super) async fn refuse_strangers(
+    pub(in crate::lifecycle) async fn refuse_strangers(
         &self,
         admin: &Admin,
         policy: &Policy,

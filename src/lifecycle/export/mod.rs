@@ -13,8 +13,8 @@ use futures_util::future::try_join_all;
 use serde_json::{Value as Json, json};
 
 pub(super) use files::sha256_of;
-pub(super) use manifest::{Manifest, TableFile};
-pub(super) use what::Source;
+pub(super) use manifest::{Extension, Manifest, TableFile};
+pub(super) use what::{EXTENSIONS, Source, Sources};
 
 use super::Lifecycle;
 use super::admin::Admin;

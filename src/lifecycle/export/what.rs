@@ -18,6 +18,7 @@ use crate::lifecycle::rows::own_tables;
 use crate::sql::{quote_identifier, quote_qualified};
 
 /// Rows of a table.
+#[derive(Clone, Debug)]
 pub(in crate::lifecycle) struct Source {
     pub schema: String,
     pub table: String,
@@ -28,6 +29,8 @@ pub(in crate::lifecycle) struct Source {
     pub from: String,
     /// Which rows; they are called `t`.
     pub condition: String,
+    /// The tenant's value of the tenant column, as SQL.
+    pub tenant_value: Option<String>,
 }
 
 impl Source {
@@ -44,12 +47,12 @@ impl Source {
 }
 
 /// All that belongs to a tenant.
-pub(super) struct Sources {
+pub(in crate::lifecycle) struct Sources {
     pub tables: Vec<Source>,
-    schemas: BTreeSet<String>,
-    left_out: Vec<String>,
+    pub schemas: BTreeSet<String>,
+    pub left_out: Vec<String>,
     /// Tables that are pgwarden's own.
-    not_of_it: Vec<String>,
+    pub not_of_it: Vec<String>,
 }
 
 const COLUMNS: &str = "SELECT a.attname::text FROM pg_attribute a WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped \
@@ -57,7 +60,7 @@ const COLUMNS: &str = "SELECT a.attname::text FROM pg_attribute a WHERE a.attrel
 
 impl Lifecycle {
     /// Finds and locks what belongs to a tenant, in a transaction of this connection.
-    pub(super) async fn source(&self, admin: &Admin, tenant: &Tenant) -> Result<Sources, LifecycleError> {
+    pub(in crate::lifecycle) async fn source(&self, admin: &Admin, tenant: &Tenant) -> Result<Sources, LifecycleError> {
         admin.run("BEGIN").await?;
         let not_of_it = self.tables_of_pgwarden().into_iter().map(|table| table.name).collect();
         let mut sources = Sources { tables: Vec::new(), schemas: BTreeSet::new(), left_out: Vec::new(), not_of_it };
@@ -85,6 +88,7 @@ impl Lifecycle {
                 tenant_column: None,
                 everybodys: false,
                 condition: "true".to_owned(),
+                tenant_value: None,
             });
         }
         Ok(sources)
@@ -105,7 +109,9 @@ impl Lifecycle {
         for table in own_tables(&policy).into_iter().flatten() {
             let name = &table.relation.name;
             names.push(table.from());
+            let tenant_value = table.value(&tenant.keys)?;
             let source = |everybodys: bool, condition: String| Source {
+                tenant_value: tenant_value.clone(),
                 schema: name.schema.clone(),
                 table: name.name.clone(),
                 columns: columns(table.relation),
@@ -141,13 +147,14 @@ impl Lifecycle {
                 everybodys: true,
                 from: format!("ONLY {}", quote_qualified(name)),
                 condition: "true".to_owned(),
+                tenant_value: None,
             });
         }
         lock(admin, &names, "ACCESS SHARE").await
     }
 }
 
-const EXTENSIONS: &str = "SELECT e.extname::text, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
+pub(in crate::lifecycle) const EXTENSIONS: &str = "SELECT e.extname::text, n.nspname::text FROM pg_extension e JOIN pg_namespace n ON n.oid = e.extnamespace \
     WHERE e.extname <> 'plpgsql' ORDER BY 1";
 const SEQUENCES: &str = "SELECT n.nspname::text, c.relname::text, pg_sequence_last_value(c.oid) FROM pg_class c \
     JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'S' AND n.nspname = ANY ($1) ORDER BY 1, 2";
@@ -193,7 +200,7 @@ impl Sources {
         let schemas: Vec<&String> = self.schemas.iter().collect();
         for (n, schema) in schemas.iter().enumerate() {
             let Some(definitions) = Definitions::read(admin, schema, &self.not_of_it).await? else { continue };
-            let (before, after) = (script(&definitions.before), script(&definitions.after));
+            let (before, after) = (script(&definitions.before), definitions.after_rows());
             let (before_file, after_file) = (format!("schema/{n:03}.before.sql"), format!("schema/{n:03}.after.sql"));
             files::write(directory, &before_file, &before)?;
             files::write(directory, &after_file, &after)?;

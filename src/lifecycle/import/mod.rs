@@ -12,6 +12,8 @@ use serde_json::{Value as Json, json};
 use tokio::io::AsyncReadExt as _;
 use tokio_postgres::error::SqlState;
 
+pub(super) use shared::raise_sequences;
+
 use super::Lifecycle;
 use super::admin::Admin;
 use super::error::{LifecycleError, place_of};

@@ -137,7 +137,7 @@ async fn insert(
 }
 
 /// What new rows will be called must not be what these are: sequences are raised, and never lowered.
-async fn raise_sequences(admin: &Admin, table: &OwnTable<'_>) -> Result<(), LifecycleError> {
+pub(in crate::lifecycle) async fn raise_sequences(admin: &Admin, table: &OwnTable<'_>) -> Result<(), LifecycleError> {
     let sql = "SELECT a.attname::text, format('%I.%I', n.nspname, s.relname) FROM pg_depend d JOIN pg_class s ON s.oid = d.objid \
                JOIN pg_namespace n ON n.oid = s.relnamespace JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
                WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass AND s.relkind = 'S' AND d.deptype IN ('a', 'i') \
