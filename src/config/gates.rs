@@ -12,8 +12,6 @@ pub struct GateTables {
     pub gates: QualifiedName,
     /// Proxies that have nothing of such a tenant's under way any more.
     pub acks: QualifiedName,
-    /// Moves of tenants: of whoever makes them alone.
-    pub moves: QualifiedName,
 }
 
 /// NOTIFY on it: a gate was shut or opened.
@@ -27,16 +25,17 @@ impl GateTables {
             TenantWrites::Statements { .. } => "public",
         };
         let name = |name: &str| QualifiedName::new(schema, name);
-        Self {
-            proxies: name("pgwarden_proxies"),
-            gates: name("pgwarden_gates"),
-            acks: name("pgwarden_gate_acks"),
-            moves: name("pgwarden_moves"),
-        }
+        Self { proxies: name("pgwarden_proxies"), gates: name("pgwarden_gates"), acks: name("pgwarden_gate_acks") }
+    }
+
+    /// Moves of tenants: a table of whoever makes them alone.
+    pub fn moves(&self) -> QualifiedName {
+        QualifiedName::new(self.gates.schema.as_str(), "pgwarden_moves")
     }
 
     /// All of them.
     pub fn all(self) -> [QualifiedName; 4] {
-        [self.proxies, self.gates, self.acks, self.moves]
+        let moves = self.moves();
+        [self.proxies, self.gates, self.acks, moves]
     }
 }

@@ -48,7 +48,7 @@ impl Home {
         }
         if let Some(tables) = &self.gates {
             sql.push_str(&gates(tables, &self.upstream.user));
-            sql.push_str(&moves(&tables.moves, &self.upstream.user));
+            sql.push_str(&moves(&tables.moves(), &self.upstream.user));
         }
         sql
     }

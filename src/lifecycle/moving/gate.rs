@@ -62,7 +62,7 @@ impl<'a> Gate<'a> {
         sessions_go_on: bool,
     ) -> Result<Self, LifecycleError> {
         let (gates, acks, moves) =
-            (quote_qualified(&tables.gates), quote_qualified(&tables.acks), quote_qualified(&tables.moves));
+            (quote_qualified(&tables.gates), quote_qualified(&tables.acks), quote_qualified(&tables.moves()));
         let gone = format!("DELETE FROM {gates} WHERE tenant = $1 AND deadline <= clock_timestamp()");
         admin.rows(&gone, &[&tenant]).await?;
         let sql = format!(

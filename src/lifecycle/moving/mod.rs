@@ -207,8 +207,9 @@ impl Lifecycle {
                 step("waiting for what is under way").await?;
                 proxies = gate.drained().await?;
             }
+            let drained = gate.shut_at.elapsed().as_millis();
             record.reach(admin, tables, State::Copying).await?;
-            step("copying").await?;
+            step(&format!("copying, {drained} ms after the gate was shut")).await?;
             let copied = self.copy_all(request, plan, &arrivals, (&from, &to)).await?;
             let counts = json!({ "tables": copied.tables, "rows": copied.rows });
             record.note(admin, tables, Some(&counts), None).await?;
@@ -216,9 +217,9 @@ impl Lifecycle {
             to.run("COMMIT").await?;
             step("switching").await?;
             self.switch(&plan.ends.to_row, &gate, record, (admin, tables)).await?;
-            Ok::<_, LifecycleError>((copied, proxies))
+            Ok::<_, LifecycleError>((copied, proxies, drained))
         };
-        let (copied, proxies) = match tokio::time::timeout_at(gate.deadline, within).await {
+        let (copied, proxies, drained) = match tokio::time::timeout_at(gate.deadline, within).await {
             Ok(done) => done?,
             Err(_) => {
                 // What was sent before is done, or not, when this is answered.
@@ -232,7 +233,8 @@ impl Lifecycle {
         let pause = u64::try_from(gate.shut_at.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(json!({
             "tenant": request.name, "from": describe(&plan.ends.from), "to": describe(&plan.ends.to), "tables": copied.tables, "rows": copied.rows,
-            "verified": request.verify, "pause_ms": pause, "proxies": proxies, "sessions_go_on": sessions_go_on, "notes": plan.notes(),
+            "verified": request.verify, "pause_ms": pause,
+            "drained_ms": u64::try_from(drained).unwrap_or(u64::MAX), "proxies": proxies, "sessions_go_on": sessions_go_on, "notes": plan.notes(),
             "left_to_do": format!(
                 "what it had is in the old place still: pgwarden tenant move {0} --finish deletes that; until then --back moves it back",
                 request.name

@@ -91,7 +91,7 @@ impl Move {
     ) -> Result<Self, LifecycleError> {
         let sql = format!(
             "INSERT INTO {} (tenant, state, source, target, by_whom) VALUES ($1, 'preparing', $2::text::jsonb, $3::text::jsonb, $4) RETURNING id",
-            quote_qualified(&tables.moves)
+            quote_qualified(&tables.moves())
         );
         let tenant = source.name.as_deref().unwrap_or_default().to_owned();
         let (from, to) = (book::json(source).to_string(), book::json(target).to_string());
@@ -105,7 +105,7 @@ impl Move {
             "UPDATE {} SET state = $2, epoch = COALESCE($3, epoch), \
              switched_at = CASE WHEN $2 = 'switched' THEN pg_catalog.clock_timestamp() ELSE switched_at END, \
              ended_at = CASE WHEN $2 IN ('done', 'aborted') THEN pg_catalog.clock_timestamp() END WHERE id = $1",
-            quote_qualified(&tables.moves)
+            quote_qualified(&tables.moves())
         );
         admin.rows(&sql, &[&self.id, &state.as_str(), &self.epoch]).await?;
         self.state = state;
@@ -122,7 +122,7 @@ impl Move {
     ) -> Result<(), LifecycleError> {
         let sql = format!(
             "UPDATE {} SET counts = COALESCE($2::text::jsonb, counts), error = COALESCE($3, error) WHERE id = $1",
-            quote_qualified(&tables.moves)
+            quote_qualified(&tables.moves())
         );
         admin.rows(&sql, &[&self.id, &counts.map(Json::to_string), &error]).await.map(drop)
     }
@@ -136,7 +136,7 @@ impl Move {
     pub async fn all_open(admin: &Admin, tables: &GateTables) -> Result<Vec<Self>, LifecycleError> {
         let sql = format!(
             "SELECT id, tenant, state, epoch, source::text, target::text FROM {} WHERE {OPEN} ORDER BY id",
-            quote_qualified(&tables.moves)
+            quote_qualified(&tables.moves())
         );
         let rows = match admin.rows(&sql, &[]).await.map_err(no_table) {
             // Made before there were moves.

@@ -28,9 +28,10 @@ const TRIGGERS: &str = "SELECT format('%I on %s', t.tgname, t.tgrelid::regclass)
     WHERE t.tgrelid IN (SELECT unnest($1::oid[]) UNION SELECT p.relid FROM unnest($1::oid[]) AS o(oid), pg_partition_tree(o.oid::regclass) p) \
     AND NOT t.tgisinternal AND t.tgenabled IN ('O', 'A') AND t.tgtype & 4 > 0 ORDER BY 1";
 
-/// Constraints that triggers hold.
+/// Constraints that triggers hold, and that are not looked at otherwise: foreign keys of single partitions too.
 const DEFERRABLE: &str = "SELECT format('%I of %s', k.conname, k.conrelid::regclass) FROM pg_constraint k \
-    WHERE k.conrelid = ANY ($1) AND k.contype IN ('p', 'u', 'x') AND k.condeferrable ORDER BY 1";
+    WHERE k.conrelid = ANY ($1) AND k.contype IN ('p', 'u', 'x') AND k.condeferrable OR k.contype = 'f' AND k.conparentid = 0 \
+    AND k.conrelid IN (SELECT p.relid FROM unnest($1::oid[]) AS o(oid), pg_partition_tree(o.oid::regclass) p WHERE p.relid <> o.oid) ORDER BY 1";
 
 impl Shared {
     /// Looks at the tables, and refuses what cannot be.
@@ -65,7 +66,7 @@ impl Shared {
             true => Ok(Self { policy, silent: true }),
             false => Err(LifecycleError::refused(
                 format!("without triggers nobody looks at these constraints: {}", deferrable.join(", ")),
-                "make them NOT DEFERRABLE",
+                "make keys NOT DEFERRABLE, and foreign keys those of the whole table",
             )),
         }
     }
