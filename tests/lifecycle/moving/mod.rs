@@ -1,6 +1,7 @@
 //! `pgwarden tenant move`: from every layout to every other, refused, failed, killed.
 
 mod kill;
+mod load;
 mod refuse;
 mod road;
 
