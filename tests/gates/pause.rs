@@ -54,9 +54,8 @@ fn a_wait_is_cancelled_and_ends_with_its_client_and_at_the_deadline() {
     let begun = Instant::now();
     let cancel = client.cancel_token();
     let run = |client: Client| {
-        block_on(async {
-            tokio::spawn(async move { client.query_one("SELECT 7", &[]).await.map(|row| row.get::<_, i32>(0)) })
-        })
+        let asked = async move { client.query_one("SELECT 7", &[]).await.map(|row| row.get::<_, i32>(0)) };
+        block_on(async { (tokio::spawn(asked),) }).0
     };
     let (cancelled, patient) = (run(client), run(patient));
     gone.send(&query("SELECT 1"));

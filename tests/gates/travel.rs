@@ -199,8 +199,8 @@ fn a_session_of_several_tenants_follows_each() {
     session.simple("BEGIN").ok();
     session.simple(insert(2)).ok();
     let mut waits = Endpoint::new(proxy.port, "all", "all_pw", "gate_several_main").connect();
-    waits.send(&crate::support::message::query(&by_comment("mover", 2)));
-    session.send(&crate::support::message::query(&by_comment("mover", 3)));
+    waits.send(&crate::support::message::query(by_comment("mover", 2)));
+    session.send(&crate::support::message::query(by_comment("mover", 3)));
     std::thread::sleep(Duration::from_millis(300));
     assert_eq!(stage.count(Place::Shared), "1");
     stage.go(Place::Shared, Place::Schema("left"));

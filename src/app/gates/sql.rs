@@ -27,7 +27,7 @@ type Outcome<T> = Result<T, tokio_postgres::Error>;
 
 impl Tables {
     pub fn beside(writes: &TenantWrites) -> Self {
-        let GateTables { proxies, gates, acks, moves: _ } = GateTables::beside(writes);
+        let GateTables { proxies, gates, acks } = GateTables::beside(writes);
         Self { proxies: quote_qualified(&proxies), gates: quote_qualified(&gates), acks: quote_qualified(&acks) }
     }
 
