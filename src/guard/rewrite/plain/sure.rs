@@ -181,7 +181,7 @@ fn is_calm(policy: &Policy, condition: &Node) -> bool {
 }
 
 fn is_harmless(policy: &Policy, e: &AExpr) -> bool {
-    let compares = matches!(e.kind(), AExprKind::AexprOp | AExprKind::AexprIn);
+    let compares = matches!(e.kind(), AExprKind::AexprOp | AExprKind::AexprIn | AExprKind::AexprOpAny);
     let names: Option<Vec<&str>> = e.name.iter().map(as_string).collect();
     let (true, Some([name] | ["pg_catalog", name])) = (compares, names.as_deref()) else { return false };
     let leakproof = policy.catalog.operators.get(*name).is_some_and(|all| all.iter().any(|it| it.leakproof));
