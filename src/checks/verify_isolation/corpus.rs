@@ -187,7 +187,16 @@ pub const TABLE_ATTACKS: &[Template] = &[
     simple("ddl", &["LOCK TABLE {t} IN ACCESS EXCLUSIVE MODE NOWAIT"], Refused),
     simple("ddl", &["ALTER TABLE {t} DISABLE ROW LEVEL SECURITY"], Refused),
     simple("ddl", &["CREATE VIEW pg_temp.all_of_it AS SELECT * FROM {t}"], Refused),
-    simple("ddl", &["CREATE TEMP TABLE all_of_it AS SELECT * FROM {t}"], Refused),
+    simple(
+        "ddl",
+        &["CREATE TEMP TABLE all_of_it ON COMMIT DROP AS SELECT * FROM {t}", "SELECT * FROM all_of_it"],
+        Unmarked,
+    ),
+    simple(
+        "ddl",
+        &["CREATE TEMP TABLE all_of_it ON COMMIT DROP AS SELECT * FROM {t}", "SELECT count(*) FROM all_of_it"],
+        OwnCount,
+    ),
     simple("context", &["SET LOCAL {setting} = {b}", "SELECT count(*) FROM {t} WHERE {col} = {b}"], Zero),
     simple(
         "context",
