@@ -52,7 +52,7 @@ fn statements_go_out_as_they_are_and_are_judged() {
     app.simple("SET deadlock_timeout = '2s'").refused("42501");
     app.simple("CREATE TEMP TABLE mine (a int); INSERT INTO mine VALUES (1)").ok();
     assert_eq!(app.simple("SELECT a FROM mine").ok().value(), "1", "it has a server connection of its own");
-    assert_eq!(observed(&proxy, "CREATE TEMPORARY TABLE").len(), 1);
+    assert_eq!(observed(&proxy, "CREATE TABLE"), none, "tenants may have temporary tables");
 
     // Whose rows they are is seen where the result has the tenant column.
     app.simple("SELECT id FROM customers").ok();

@@ -67,7 +67,7 @@ fn is_listed(policy: &Policy, expr: &AExpr, beside: &Beside<'_, '_>, top: bool) 
             Some(Trial::Query) => top && is_text_search(operand) && tried(Trial::Query),
             // `@>` and `<@` of arrays and ranges go no deeper than the types: those show.
             Some(Trial::Depth) if is_no_document(operand) => value(),
-            Some(Trial::Depth) => is_constant(operand) && tried(Trial::Depth),
+            Some(Trial::Depth) => is_given(operand) && tried(Trial::Depth),
         }
 }
 
@@ -294,6 +294,14 @@ fn is_cast_early(cast: &TypeCast) -> bool {
         }
         Some(value) => is_literal(value),
         None => false,
+    }
+}
+
+/// What is evaluated with its trial, at the latest.
+fn is_given(value: &NodeEnum) -> bool {
+    match value {
+        NodeEnum::TypeCast(cast) => node(&cast.arg).is_some_and(is_given),
+        _ => is_constant(value),
     }
 }
 

@@ -284,10 +284,11 @@ fn operator_name(e: &AExpr) -> Option<&str> {
     }
 }
 
-/// `$1::jsonb`
+/// `$1::jsonb`, `$1::text::jsonb`
 fn is_cast_parameter(node: &Node) -> bool {
     let Some(NodeEnum::TypeCast(cast)) = node.node.as_ref() else { return false };
-    matches!(cast.arg.as_deref().and_then(|arg| arg.node.as_ref()), Some(NodeEnum::ParamRef(_)))
+    let Some(arg) = cast.arg.as_deref() else { return false };
+    matches!(arg.node, Some(NodeEnum::ParamRef(_))) || is_cast_parameter(arg)
 }
 
 /// Whether a text ends in a backslash that is no second of a pair.
