@@ -63,6 +63,7 @@ test-road: setup
 	PGWARDEN_ROAD_RUNS=$(RUNS) $(CARGO) test --test blackbox -- --nocapture adopting::road::
 
 # Three quarters of the time for pgwarden as a process, a quarter for the fuzz targets.
+# Each test takes its time, so all run at once, however few the processors.
 soak: setup
 	$(CARGO) test --no-run --test blackbox --test fuzz
 	@echo "== seed $(SEED)"
@@ -70,8 +71,8 @@ soak: setup
 	seconds=$$(( $(SECONDS_OF_SOAK) * 3 / 4 )); \
 	export PGWARDEN_MODEL_SECONDS=$$seconds PGWARDEN_PROPERTY_SECONDS=$$seconds PGWARDEN_PLANTIME_SECONDS=$$seconds; \
 	export PGWARDEN_FUZZ_SECONDS=$$(( $(SECONDS_OF_SOAK) / 4 )); \
-	$(CARGO) test --test blackbox -- --nocapture model:: property:: plantime:: || failed=1; \
-	$(CARGO) test --test fuzz -- --nocapture || failed=1; \
+	$(CARGO) test --test blackbox -- --nocapture --test-threads=16 model:: property:: plantime:: || failed=1; \
+	$(CARGO) test --test fuzz -- --nocapture --test-threads=16 || failed=1; \
 	test -z "$$failed"
 
 lint:
