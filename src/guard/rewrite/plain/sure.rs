@@ -9,7 +9,7 @@ use pg_query::protobuf::{AExpr, AExprKind, FuncCall, LimitOption, Node, SelectSt
 use super::declared_type;
 use crate::base::Oid;
 use crate::base::oid::{INT2, INT4, INT8};
-use crate::catalog::{RelKind, Relation, TypeInfo};
+use crate::catalog::{RelKind, Relation};
 use crate::guard::Policy;
 use crate::guard::rewrite::tree::{self, as_string, system_name};
 
@@ -107,14 +107,17 @@ fn has_one_row(policy: &Policy, param_types: &[Oid], from: &[Node], condition: O
     let [Node { node: Some(NodeEnum::RangeVar(name)) }] = from else { return false };
     let Some(table) = policy.catalog.relation(&name.schemaname, &name.relname) else { return false };
     // Those of a table with heirs hold for its own rows.
-    let alone = table.kind == RelKind::PartitionedTable
-        || !policy.catalog.relations.values().any(|heir| heir.parents.contains(&table.oid));
+    let alone = || {
+        table.kind == RelKind::PartitionedTable
+            || !policy.catalog.relations.values().any(|heir| heir.parents.contains(&table.oid))
+    };
     let mut conditions = Vec::new();
     if let Some(condition) = condition {
         tree::conjuncts(condition.clone(), &mut conditions);
     }
     let given = conditions.iter().filter_map(|it| given_column(policy, table, param_types, it)).collect::<Vec<_>>();
-    alone && table.unique_keys.iter().any(|key| !key.is_empty() && key.iter().all(|it| given.contains(&it.as_str())))
+    let is_given = |key: &Vec<String>| !key.is_empty() && key.iter().all(|it| given.contains(&it.as_str()));
+    table.unique_keys.iter().any(is_given) && alone()
 }
 
 /// The column of `column = value`.
@@ -125,11 +128,8 @@ fn given_column<'a>(policy: &Policy, table: &Relation, param_types: &[Oid], cond
     let Some(NodeEnum::ColumnRef(column)) = e.lexpr.as_deref()?.node.as_ref() else { return None };
     let name = column.fields.last().and_then(as_string)?;
     let oid = table.columns.iter().find(|it| it.name == name)?.type_oid;
-    let has_type = |it: &&TypeInfo| it.oid == oid;
     let fits = match e.rexpr.as_deref()?.node.as_ref()? {
-        NodeEnum::ParamRef(param) => {
-            matches!(declared_type(param, param_types), 0) || declared_type(param, param_types) == oid
-        }
+        NodeEnum::ParamRef(param) => [0, oid].contains(&declared_type(param, param_types)),
         NodeEnum::AConst(value) => match value.val {
             Some(a_const::Val::Sval(_)) => true,
             Some(a_const::Val::Ival(_)) => matches!(oid, INT2 | INT4 | INT8),
@@ -138,7 +138,7 @@ fn given_column<'a>(policy: &Policy, table: &Relation, param_types: &[Oid], cond
         NodeEnum::TypeCast(cast) => {
             let names: Option<Vec<&str>> = cast.type_name.as_ref()?.names.iter().map(as_string).collect();
             let literal = matches!(cast.arg.as_deref(), Some(Node { node: Some(NodeEnum::AConst(_)) }));
-            let named = policy.catalog.types.values().find(has_type).map(|it| &it.name);
+            let named = policy.catalog.types.get(&oid).map(|it| &it.name);
             literal && named.is_some_and(|it| names.as_deref() == Some(&[it.schema.as_str(), it.name.as_str()]))
         }
         _ => return None,
