@@ -12,9 +12,9 @@ use serde_json::Value as Json;
 use tokio::sync::mpsc;
 
 use super::{ConfigArgs, runtime};
-use crate::config::{AuditSink, Config, LogConfig};
+use crate::config::Config;
 use crate::lifecycle::{Column, Question, Reduction, Said, ask};
-use crate::observe::{self, audit};
+use crate::observe::audit;
 
 /// Rows that a table is made of, at most: it is printed when all are there.
 const TABLE_ROWS: usize = 10_000;
@@ -67,7 +67,7 @@ pub(super) fn run(args: &QueryArgs) -> ExitCode {
         Ok(config) => config,
         Err(code) => return code,
     };
-    if let Err(error) = heard(&config.log) {
+    if let Err(error) = super::tenant::audit(&config.log) {
         return fail(&error);
     }
     let runtime = match runtime() {
@@ -90,14 +90,6 @@ pub(super) fn run(args: &QueryArgs) -> ExitCode {
 fn fail(error: &dyn std::fmt::Display) -> ExitCode {
     eprintln!("pgwarden: {error}");
     ExitCode::FAILURE
-}
-
-/// Audit events go to their file, if they have one; else they stand among what is told on standard error.
-fn heard(config: &LogConfig) -> Result<(), observe::InitError> {
-    match &config.audit {
-        AuditSink::Log => Ok(()),
-        AuditSink::File(_) => observe::init(&LogConfig { level: "off".to_owned(), ..config.clone() }),
-    }
 }
 
 /// How many tenants have failed.
