@@ -7,6 +7,8 @@ fn a_proxy_without_its_lease_refuses_what_could_move() {
     let stage = Stage::new("gate_touch", "registry", "3s");
     let proxy = stage.proxy();
     let (mut idle, mut running) = (login(&proxy, "mover").connect(), login(&proxy, "mover").connect());
+    // Whose statement may be under way just then: what runs ends.
+    let mut busy = login(&proxy, "mover").connect();
     idle.simple("INSERT INTO items (id, note) VALUES (1, 'x')").ok();
     running.simple("BEGIN").ok();
     running.simple("INSERT INTO items (id, note) VALUES (2, 'x')").ok();
@@ -19,7 +21,7 @@ fn a_proxy_without_its_lease_refuses_what_could_move() {
     let lost = Instant::now();
     let end = lost + Duration::from_secs(20);
     loop {
-        let reply = idle.simple("SELECT count(*) FROM items");
+        let reply = busy.simple("SELECT count(*) FROM items");
         if !reply.errors.is_empty() {
             reply.refused("57P03");
             break;
@@ -29,6 +31,7 @@ fn a_proxy_without_its_lease_refuses_what_could_move() {
     }
     // Before others stop to rely on it.
     assert!(lost.elapsed() < Duration::from_secs(3), "{:?}", lost.elapsed());
+    idle.simple("SELECT count(*) FROM items").refused("57P03");
     // What runs has ended, and left nothing.
     let reply = running.simple("COMMIT");
     assert_eq!(reply.sqlstate(), "57P03", "{}", reply.text());
