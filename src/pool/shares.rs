@@ -18,7 +18,12 @@ pub(super) struct Shares {
     reserved: usize,
     /// Connections that are kept for those who have none.
     kept: usize,
+    /// Parties that have no connection and no bounds: only remembered, as they will soon have one again.
+    idle: usize,
 }
+
+/// So many idle parties are remembered at least.
+const REMEMBERED: usize = 64;
 
 #[derive(Debug)]
 struct Use {
@@ -29,6 +34,11 @@ struct Use {
 impl Use {
     fn reserved(&self) -> usize {
         self.share.min.saturating_sub(self.used)
+    }
+
+    /// It is as if it was not known.
+    fn is_idle(&self) -> bool {
+        self.used == 0 && !self.share.is_bounded()
     }
 }
 
@@ -45,7 +55,7 @@ impl Shares {
 
     /// Whether anybody may have whatever is free.
     pub fn is_empty(&self) -> bool {
-        self.parties.is_empty()
+        self.parties.len() == self.idle
     }
 
     /// Whether it need not be told of who takes a connection.
@@ -59,9 +69,10 @@ impl Shares {
             Some(known) if known.share == share => {}
             Some(known) => {
                 self.reserved -= known.reserved();
+                self.idle -= usize::from(known.is_idle());
                 known.share = share;
+                self.idle += usize::from(known.is_idle());
                 self.reserved += known.reserved();
-                self.forget_if_idle(party);
             }
             None if share.is_bounded() => {
                 self.reserved += share.min;
@@ -84,30 +95,44 @@ impl Shares {
     /// A party has taken a connection. Returns whether that is counted: [`Shares::give_back`] is to be called then.
     pub fn take(&mut self, party: &Party, share: Share) -> bool {
         let counts = share.in_common && self.kept > 0;
-        if counts && !self.parties.contains_key(party) {
-            self.parties.insert(party.clone(), Use { used: 0, share });
-        }
-        let Some(own) = self.parties.get_mut(party) else { return false };
+        let Some(own) = self.parties.get_mut(party) else {
+            if counts {
+                self.parties.insert(party.clone(), Use { used: 1, share });
+            }
+            return counts;
+        };
         self.reserved -= own.reserved();
+        if own.is_idle() {
+            if !counts {
+                return false;
+            }
+            self.idle -= 1;
+            own.share = share;
+        }
         own.used += 1;
         self.reserved += own.reserved();
         true
     }
 
-    /// A party has given a connection back.
+    /// A party has given a connection back. All but a minimum matters only while connections are held.
     pub fn give_back(&mut self, party: &Party) {
-        if let Some(own) = self.parties.get_mut(party) {
-            self.reserved -= own.reserved();
-            own.used = own.used.saturating_sub(1);
-            self.reserved += own.reserved();
-            self.forget_if_idle(party);
+        let Some(own) = self.parties.get_mut(party).filter(|own| own.used > 0) else { return };
+        self.reserved -= own.reserved();
+        own.used -= 1;
+        self.reserved += own.reserved();
+        if own.is_idle() {
+            self.idle += 1;
+            self.forget_some();
+        } else if own.used == 0 && own.share.min == 0 {
+            self.parties.remove(party);
         }
     }
 
-    /// All but a minimum matters only while connections are held.
-    fn forget_if_idle(&mut self, party: &Party) {
-        if self.parties.get(party).is_some_and(|own| own.used == 0 && own.share.min == 0) {
-            self.parties.remove(party);
+    /// Most who give a connection back have another one soon; of the others not many more are remembered than of those who have one.
+    fn forget_some(&mut self) {
+        if self.idle > REMEMBERED && self.idle > self.parties.len() / 2 {
+            self.parties.retain(|_, own| !own.is_idle());
+            self.idle = 0;
         }
     }
 }
@@ -157,6 +182,32 @@ mod tests {
         assert!(shares.may_take(&noisy, 9));
         shares.give_back(&noisy);
         assert!(shares.is_empty());
+    }
+
+    #[test]
+    fn those_who_have_none_are_forgotten() {
+        let mut shares = Shares::keeping(1);
+        let in_common = Share { in_common: true, ..Share::default() };
+        let noisy = party("noisy");
+        assert!(shares.take(&noisy, in_common));
+        for number in 0..10 * REMEMBERED {
+            let once = party(&number.to_string());
+            assert!(shares.take(&once, in_common));
+            assert!(!shares.may_take(&once, 1) && shares.may_take(&once, 2));
+            shares.give_back(&once);
+            assert!(shares.may_take(&once, 1));
+        }
+        assert!(shares.parties.len() <= REMEMBERED + 1 && !shares.is_empty());
+        shares.give_back(&noisy);
+        assert!(shares.is_empty());
+        // A maximum holds from the moment on that it is given.
+        shares.introduce(&noisy, share(0, Some(1)));
+        assert!(shares.take(&noisy, share(0, Some(1))) && !shares.may_take(&noisy, 9));
+        // Nothing is kept any more: what is remembered counts for nobody.
+        let once = party("1");
+        shares.keep(0);
+        shares.give_back(&noisy);
+        assert!(!shares.take(&once, in_common) && shares.counts_nobody());
     }
 
     #[test]
