@@ -15,6 +15,7 @@ use super::{Batch, Hold, Intake, Session};
 use crate::base::SqlState;
 use crate::wire::backend::{Report, TransactionStatus, code};
 use crate::wire::encode::frontend;
+use crate::wire::spare;
 
 /// Longer batches are not gone through again.
 const LONGEST: usize = 64 << 10;
@@ -76,6 +77,7 @@ impl Session {
         if self.replay.kept.len() + frame.len() > LONGEST {
             return self.replay.forget();
         }
+        spare::fill(&mut self.replay.kept);
         self.replay.kept.extend_from_slice(frame);
     }
 

@@ -4,6 +4,7 @@
 //! pipelines and whatever pgwarden sends in between. After an error in the extended protocol the server skips to the
 //! next Sync, and so does the queue: [`Replies::unwind`].
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -241,6 +242,14 @@ impl Default for Replies {
 
 /// Replies that a batch of extended messages usually has: the queue grows once.
 const BATCH: usize = 8;
+/// A longer queue is not kept for others.
+const KEPT: usize = 4 * BATCH;
+
+thread_local! {
+    /// Of the last session on this thread that had nothing outstanding: idle ones hold none, and busy ones need not ask the allocator
+    /// for each statement.
+    static SPARE: RefCell<VecDeque<Expected>> = const { RefCell::new(VecDeque::new()) };
+}
 
 impl Replies {
     /// Expects a reply that goes to the client.
@@ -252,7 +261,10 @@ impl Replies {
     pub fn push(&mut self, kind: Kind, disposition: Disposition) {
         if self.queue.is_empty() {
             (self.streams, self.names) = (false, false);
-            self.queue.reserve(BATCH);
+            if self.queue.capacity() == 0 {
+                self.queue = SPARE.take();
+                self.queue.reserve(BATCH);
+            }
         }
         self.streams |= match (&kind, &disposition) {
             (_, Disposition::Swallow(InternalQuery::Load(_))) => true,
@@ -304,8 +316,11 @@ impl Replies {
 
     /// Gives back memory if nothing is outstanding.
     pub fn shrink(&mut self) {
-        if self.queue.is_empty() {
-            self.queue = VecDeque::new();
+        if self.queue.is_empty() && self.queue.capacity() > 0 {
+            let queue = std::mem::take(&mut self.queue);
+            if queue.capacity() <= KEPT {
+                SPARE.set(queue);
+            }
         }
     }
 
