@@ -4,6 +4,7 @@
 //! owns it and does the I/O on it, and gives it back with [`ClientKey::release`]; a `Server` that is dropped is closed. How
 //! connections are opened is behind [`Connector`], so that everything here is tested without an upstream too.
 
+mod applied;
 mod cancel;
 mod cap;
 mod claim;
@@ -31,6 +32,7 @@ use std::sync::Arc;
 
 use crate::connect::{ConnectError, ServerTarget};
 
+pub use applied::{AppliedSettings, SameSettings};
 pub use cancel::{CancelRegistry, CancelTarget, ClientKey};
 pub use connect::NetConnector;
 pub use pools::{Pool, PoolKey, Pools};

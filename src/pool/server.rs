@@ -9,6 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::RngExt;
 use tokio::runtime::{self, Handle};
 
+use super::applied::AppliedSettings;
 use super::cancel::CancelTarget;
 use super::cap::Permit;
 use super::inner::Inner;
@@ -73,8 +74,8 @@ pub struct Server {
 pub struct KnownState {
     /// ParameterStatus values, by the name that the upstream gives them; whoever reads a ParameterStatus updates it.
     pub parameters: BTreeMap<String, String>,
-    /// What of a client's context was applied: lower-case setting name to value, beyond the startup settings.
-    pub applied: BTreeMap<String, String>,
+    /// What of a client's context was applied.
+    pub applied: AppliedSettings,
     /// Shared statements prepared on it.
     pub prepared: PreparedSet,
     /// Whose numbers it remembers.
@@ -86,7 +87,13 @@ pub struct KnownState {
 impl KnownState {
     /// Of a connection that has just been opened.
     pub fn new(parameters: BTreeMap<String, String>, prepared: PreparedSet) -> Self {
-        Self { parameters, applied: BTreeMap::new(), prepared, sequences: SequenceMemory::Empty, needs_reset: false }
+        Self {
+            parameters,
+            applied: AppliedSettings::default(),
+            prepared,
+            sequences: SequenceMemory::Empty,
+            needs_reset: false,
+        }
     }
 }
 

@@ -167,7 +167,7 @@ async fn a_pinned_connection_is_reset_before_the_next_client() {
     let (fake, pool) = one_pool(settings(1));
     let mut server = pool.checkout(&None, 1).await.unwrap();
     let id = server.id();
-    server.known.as_mut().unwrap().applied.insert("work_mem".to_owned(), "1GB".to_owned());
+    server.known.as_mut().unwrap().applied.set("work_mem".to_owned(), Some("1GB".to_owned()));
     assert_eq!(server.known.as_mut().unwrap().prepared.insert(StatementId(1)), None);
     server.known.as_mut().unwrap().needs_reset = true;
     server.release();

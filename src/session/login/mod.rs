@@ -453,15 +453,10 @@ fn is_plain(name: &str) -> bool {
 
 async fn ask_server(opening: &Opening, source: &mut PoolSource) -> Result<BTreeMap<String, String>, PgError> {
     let (mut server, mut link) = source.checkout(Arc::clone(&opening.place), None).await?;
-    let outcome = match opening.settings().difference(&link.known.applied) {
+    let outcome = match opening.settings().difference(&mut link.known.applied) {
         None => Ok(()),
         Some(difference) => apply(&mut server, &mut link.known.parameters, &difference.sql).await.map(|()| {
-            for (name, value) in difference.changes {
-                match value {
-                    Some(value) => link.known.applied.insert(name, value),
-                    None => link.known.applied.remove(&name),
-                };
-            }
+            difference.changes.into_iter().for_each(|(name, value)| link.known.applied.set(name, value));
         }),
     };
     let reported = link.known.parameters.clone();

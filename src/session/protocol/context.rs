@@ -53,7 +53,7 @@ impl Session {
     fn apply_context(&mut self) -> Result<(), NotReady> {
         let Some(link) = self.server.link.as_mut() else { return Err(NotReady::Wait(Wait::Server)) };
         self.context.settings.applied();
-        let Some(difference) = self.context.settings.difference(&link.known.applied) else {
+        let Some(difference) = self.context.settings.difference(&mut link.known.applied) else {
             if self.context.switching.is_some() || self.has_moved() {
                 // It may be another server than the last one.
                 self.report_changes();
@@ -96,12 +96,7 @@ impl Session {
     /// The settings hold now.
     pub(super) fn context_applied(&mut self, changes: Vec<(String, Option<String>)>) {
         let Some(link) = self.server.link.as_mut() else { return };
-        for (name, value) in changes {
-            match value {
-                Some(value) => link.known.applied.insert(name, value),
-                None => link.known.applied.remove(&name),
-            };
-        }
+        changes.into_iter().for_each(|(name, value)| link.known.applied.set(name, value));
         self.report_changes();
     }
 

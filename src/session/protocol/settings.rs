@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::replies::SettingRow;
 use crate::guard::RESET_MARK;
+use crate::pool::{AppliedSettings, SameSettings};
 use crate::sql::{quote_literal, quote_setting};
 
 /// Settings as the client has them; names in lower case.
@@ -34,6 +35,8 @@ pub struct Settings {
     in_force: Option<Arc<str>>,
     /// The same as text, while nothing changes.
     counting: Option<Arc<str>>,
+    /// Of connections that were found to have all of these, while nothing changes.
+    same: Option<SameSettings>,
 }
 
 /// A RESET ALL that was sent, and whose outcome is not known yet.
@@ -71,14 +74,14 @@ impl Settings {
 
     /// Replaces what pgwarden sets.
     pub fn seal(&mut self, sealed: BTreeMap<String, String>) {
-        self.counting = None;
+        self.changed();
         self.sealed = sealed;
     }
 
     /// Replaces the search path of what pgwarden sets, where that is another now.
     pub fn seal_path(&mut self, path: String) {
         if self.sealed_path() != Some(&path) {
-            self.counting = None;
+            self.changed();
             self.sealed.insert("search_path".to_owned(), path);
         }
     }
@@ -92,7 +95,7 @@ impl Settings {
     pub fn withhold(&mut self, refused: impl Fn(&str, &str) -> bool) {
         let refused = self.current.iter().filter(|(name, value)| refused(name, value));
         self.withheld = refused.map(|(name, _)| name.clone()).collect();
-        self.counting = None;
+        self.changed();
     }
 
     /// A statement was sent that touches a setting. Sealed ones count too: the connection must have them again before the
@@ -149,7 +152,13 @@ impl Settings {
 
     fn reset(&mut self) {
         self.current = Arc::clone(&self.startup);
-        (self.in_force, self.counting) = (None, None);
+        self.in_force = None;
+        self.changed();
+    }
+
+    /// What was known of these settings holds no more.
+    fn changed(&mut self) {
+        (self.counting, self.same) = (None, None);
     }
 
     /// A statement was sent that touches them all. Returns as [`Settings::touch`].
@@ -181,10 +190,20 @@ impl Settings {
     }
 
     /// What must be sent before the client's next transaction; `None` if the connection's settings are the client's.
-    pub fn difference(&self, applied: &BTreeMap<String, String>) -> Option<Difference> {
-        if self.all_hold(applied) {
+    pub fn difference(&mut self, applied: &mut AppliedSettings) -> Option<Difference> {
+        if self.same.is_some() && self.same == applied.same() {
             return None;
         }
+        let difference = if self.all_hold(applied) { None } else { self.compare(applied) };
+        if difference.is_none() {
+            let mark = SameSettings::agreed(self.same, applied.same());
+            self.same = Some(mark);
+            applied.are_same(mark);
+        }
+        difference
+    }
+
+    fn compare(&self, applied: &BTreeMap<String, String>) -> Option<Difference> {
         let mut set = Vec::new();
         let mut wanted = 0;
         for (name, value) in self.wanted() {
@@ -202,6 +221,10 @@ impl Settings {
 
     /// The question for the outcome of what was touched since the last one; `None` if nothing was.
     pub fn question(&mut self, applied: &BTreeMap<String, String>) -> Option<String> {
+        if self.reset == Reset::No && !self.touched_all && self.touched.is_empty() {
+            // Nothing was touched before a RESET ALL either: there was none.
+            return None;
+        }
         if self.touched_all {
             let all = self.current.keys().chain(self.startup.keys()).chain(self.sealed.keys()).chain(applied.keys());
             self.touched.extend(all.cloned());
@@ -226,8 +249,8 @@ impl Settings {
     }
 
     /// Takes in the answer.
-    pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut BTreeMap<String, String>) {
-        self.counting = None;
+    pub fn learn(&mut self, rows: Vec<SettingRow>, applied: &mut AppliedSettings) {
+        self.changed();
         let before = std::mem::take(&mut self.touched_before_reset);
         let resets = std::mem::take(&mut self.reset) == Reset::Sent && rows.iter().any(is_mark);
         if resets {
@@ -239,10 +262,7 @@ impl Settings {
             }
             let reserved = self.reserved.as_ref() == Some(&row.name);
             let held = row.value.filter(|value| !(row.is_default || reserved && value.is_empty()));
-            match &held {
-                Some(value) => applied.insert(row.name.clone(), value.clone()),
-                None => applied.remove(&row.name),
-            };
+            applied.set(row.name.clone(), held.clone());
             if reserved || self.sealed.contains_key(&row.name) {
                 continue;
             }
@@ -344,14 +364,16 @@ fn keeps_a_part(name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect()
     }
 
-    fn applied(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-        map(pairs).into_iter().collect()
+    fn applied(pairs: &[(&str, &str)]) -> AppliedSettings {
+        map(pairs).into()
     }
 
     fn row(name: &str, value: &str, is_default: bool) -> SettingRow {
@@ -360,15 +382,15 @@ mod tests {
 
     #[test]
     fn nothing_is_sent_where_it_already_holds() {
-        let settings = Settings::new(map(&[("app.tenant_id", "42")]), map(&[("timezone", "UTC")]));
-        assert_eq!(settings.difference(&applied(&[("app.tenant_id", "42"), ("timezone", "UTC")])), None);
-        assert_eq!(Settings::default().difference(&applied(&[])), None);
+        let mut settings = Settings::new(map(&[("app.tenant_id", "42")]), map(&[("timezone", "UTC")]));
+        assert_eq!(settings.difference(&mut applied(&[("app.tenant_id", "42"), ("timezone", "UTC")])), None);
+        assert_eq!(Settings::default().difference(&mut applied(&[])), None);
     }
 
     #[test]
     fn another_clients_settings_are_reset_and_ours_set() {
-        let settings = Settings::new(map(&[("app.tenant_id", "4'2")]), map(&[]));
-        let difference = settings.difference(&applied(&[("app.tenant_id", "1"), ("my.\"x", "1")])).unwrap();
+        let mut settings = Settings::new(map(&[("app.tenant_id", "4'2")]), map(&[]));
+        let difference = settings.difference(&mut applied(&[("app.tenant_id", "1"), ("my.\"x", "1")])).unwrap();
         let expected = "RESET \"my\".\"\"\"x\"; SELECT pg_catalog.set_config('app.tenant_id', '4''2', false)";
         assert_eq!(difference.sql, expected);
         assert_eq!(difference.changes, [("my.\"x".into(), None), ("app.tenant_id".into(), Some("4'2".into()))]);
@@ -377,17 +399,17 @@ mod tests {
 
     #[test]
     fn nothing_is_left_of_another_clients_value() {
-        let settings = Settings::new(map(&[]), map(&[("datestyle", "ISO")]));
-        let difference = settings.difference(&applied(&[("datestyle", "SQL, DMY")])).unwrap();
+        let mut settings = Settings::new(map(&[]), map(&[("datestyle", "ISO")]));
+        let difference = settings.difference(&mut applied(&[("datestyle", "SQL, DMY")])).unwrap();
         assert_eq!(difference.sql, "RESET \"datestyle\"; SELECT pg_catalog.set_config('datestyle', 'ISO', false)");
         assert_eq!(difference.changes, [("datestyle".to_owned(), Some("ISO".to_owned()))]);
     }
 
     #[test]
     fn search_path_is_critical() {
-        let settings = Settings::new(map(&[("search_path", "globex")]), map(&[]));
-        assert!(settings.difference(&applied(&[])).unwrap().critical);
-        assert!(Settings::default().difference(&applied(&[("role", "x")])).unwrap().critical);
+        let mut settings = Settings::new(map(&[("search_path", "globex")]), map(&[]));
+        assert!(settings.difference(&mut applied(&[])).unwrap().critical);
+        assert!(Settings::default().difference(&mut applied(&[("role", "x")])).unwrap().critical);
     }
 
     #[test]
@@ -401,9 +423,9 @@ mod tests {
         assert!(question.contains("ARRAY['timezone', 'work_mem']"), "{question}");
         assert_eq!(settings.question(&server), None);
         settings.learn(vec![row("timezone", "GMT", true), row("work_mem", "8MB", false)], &mut server);
-        assert_eq!(server, applied(&[("search_path", "own"), ("work_mem", "8MB")]));
+        assert_eq!(*server, *applied(&[("search_path", "own"), ("work_mem", "8MB")]));
         // RESET goes back to what the client connected with, which the next difference sets again.
-        let difference = settings.difference(&server).unwrap();
+        let difference = settings.difference(&mut server).unwrap();
         assert_eq!(difference.changes, [("timezone".to_owned(), Some("UTC".to_owned()))]);
     }
 
@@ -423,8 +445,8 @@ mod tests {
         let value = |name: &str, value| row(name, value, false);
         let rows = vec![value("datestyle", "German"), value("timezone", "GMT"), row("work_mem", "4MB", true)];
         settings.learn(rows, &mut server);
-        assert_eq!(settings.difference(&server), None);
-        assert_eq!(server, applied(&[("app.tenant_id", "1"), ("datestyle", "German"), ("timezone", "GMT")]));
+        assert_eq!(settings.difference(&mut server), None);
+        assert_eq!(*server, *applied(&[("app.tenant_id", "1"), ("datestyle", "German"), ("timezone", "GMT")]));
     }
 
     #[test]
@@ -437,7 +459,7 @@ mod tests {
             assert!(settings.question(&server).unwrap().contains("ARRAY['datestyle', 'pgwarden.reset_all']"));
             settings.learn(vec![row("datestyle", "ISO, DMY", false), row(RESET_MARK, mark, false)], &mut server);
             assert_eq!(settings.own().collect::<Vec<_>>(), [(&"datestyle".to_owned(), &style.to_owned())]);
-            assert_eq!(server, applied(&[("datestyle", "ISO, DMY")]));
+            assert_eq!(*server, *applied(&[("datestyle", "ISO, DMY")]));
         }
     }
 
@@ -448,7 +470,7 @@ mod tests {
         settings.touch("search_path");
         assert!(settings.question(&server).is_some());
         settings.learn(vec![row("search_path", "own", false)], &mut server);
-        let difference = settings.difference(&server).unwrap();
+        let difference = settings.difference(&mut server).unwrap();
         assert_eq!(difference.changes, [("search_path".to_owned(), Some("own, more".to_owned()))]);
     }
 
@@ -461,6 +483,45 @@ mod tests {
         assert!(question.contains("ARRAY['search_path', 'work_mem']"), "{question}");
         settings.learn(vec![row("search_path", "public", true), row("work_mem", "4MB", true)], &mut server);
         assert!(server.is_empty());
-        assert!(settings.difference(&server).unwrap().critical);
+        assert!(settings.difference(&mut server).unwrap().critical);
+    }
+
+    /// What may happen to one of three clients' settings and three connections.
+    fn happening() -> impl Strategy<Value = (usize, usize, u8, &'static str, &'static str)> {
+        let name = prop::sample::select(vec!["search_path", "timezone", "work_mem"]);
+        let value = prop::sample::select(vec!["a", "b"]);
+        (0..3_usize, 0..3_usize, 0..7_u8, name, value)
+    }
+
+    proptest! {
+        /// A difference that is not looked for, because of a mark, is none.
+        #[test]
+        fn what_was_compared_is_as_if_compared_anew(happenings in prop::collection::vec(happening(), 1..60)) {
+            let mut clients: Vec<_> =
+                (0..3).map(|_| Settings::new(map(&[("search_path", "a")]), map(&[("timezone", "a")]))).collect();
+            let mut servers: Vec<_> = (0..3).map(|_| AppliedSettings::default()).collect();
+            for (client, server, what, name, value) in happenings {
+                let (client, server) = (&mut clients[client], &mut servers[server]);
+                match what {
+                    0 => client.seal(map(&[(name, value)])),
+                    1 => client.seal_path(value.to_owned()),
+                    2 => client.withhold(|it, _| it == name),
+                    3 => client.discard(),
+                    4 => server.clear(),
+                    5 => {
+                        client.touch(name);
+                        let _asked = client.question(server);
+                        client.learn(vec![row(name, value, false)], server);
+                    }
+                    _ => {
+                        let anew = client.compare(server);
+                        prop_assert_eq!(client.difference(server), anew);
+                        let changes = client.difference(server).map(|it| it.changes).unwrap_or_default();
+                        changes.into_iter().for_each(|(name, value)| server.set(name, value));
+                        prop_assert_eq!(client.compare(server), None);
+                    }
+                }
+            }
+        }
     }
 }

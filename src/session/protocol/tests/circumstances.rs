@@ -12,8 +12,8 @@ fn with(startup: &[(&str, &str)], shared: &Arc<SharedStatements>) -> Bench {
     let mut bench = Bench::with(PoolMode::Transaction, Mode::Shared, settings);
     bench.session.env.shared = Arc::clone(shared);
     let mut ready = link();
-    ready.known.applied = map(startup);
-    ready.known.applied.insert("app.tenant_id".into(), "42".into());
+    ready.known.applied = map(startup).into();
+    ready.known.applied.set("app.tenant_id".into(), Some("42".into()));
     bench.session.attach(ready);
     bench
 }

@@ -141,7 +141,7 @@ fn a_refusal_behind_an_errand_of_ours_waits_its_turn() {
 fn another_clients_settings_are_taken_off() {
     let mut bench = Bench::new();
     let mut used = link();
-    used.known.applied.insert("work_mem".into(), "1kB".into());
+    used.known.applied.set("work_mem".into(), Some("1kB".into()));
     bench.session.attach(used);
     bench.query("SELECT 1");
     assert_eq!(bench.sent(), ["Query RESET \"work_mem\"", "Query SELECT 1"]);
@@ -171,7 +171,7 @@ fn after_reset_the_client_sees_its_startup_settings_at_once() {
             Settings::new(map(&[]), map(&[("timezone", "Europe/Paris")])),
         );
         let mut ready = link();
-        ready.known.applied.insert("timezone".into(), "Europe/Paris".into());
+        ready.known.applied.set("timezone".into(), Some("Europe/Paris".into()));
         bench.session.attach(ready);
         bench.client(|out| {
             frontend::query(out, sql).unwrap();
@@ -194,7 +194,7 @@ fn a_batch_that_touches_startup_settings_goes_on_to_its_sync() {
     let mut bench =
         Bench::with(PoolMode::Transaction, Mode::Shared, Settings::new(map(&[]), map(&[("timezone", "Europe/Paris")])));
     let mut ready = link();
-    ready.known.applied.insert("timezone".into(), "Europe/Paris".into());
+    ready.known.applied.set("timezone".into(), Some("Europe/Paris".into()));
     bench.session.attach(ready);
     bench.client(|out| {
         one_shot(out, "SET timezone TO x");
@@ -221,7 +221,7 @@ fn a_batch_goes_on_as_a_new_one_behind_discard_all() {
         let settings = Settings::new(map(&[("search_path", "\"globex\"")]), map(&[]));
         let mut bench = Bench::with(PoolMode::Transaction, Mode::Schema("globex".into()), settings);
         let mut ready = link();
-        ready.known.applied.insert("search_path".into(), "\"globex\"".into());
+        ready.known.applied.set("search_path".into(), Some("\"globex\"".into()));
         bench.session.attach(ready);
         bench.client(|out| {
             one_shot(out, "DISCARD ALL");
@@ -255,7 +255,7 @@ fn a_query_ends_a_batch_with_discard_all() {
     let settings = Settings::new(map(&[("search_path", "\"globex\"")]), map(&[]));
     let mut bench = Bench::with(PoolMode::Transaction, Mode::Schema("globex".into()), settings);
     let mut ready = link();
-    ready.known.applied.insert("search_path".into(), "\"globex\"".into());
+    ready.known.applied.set("search_path".into(), Some("\"globex\"".into()));
     bench.session.attach(ready);
     bench.client(|out| {
         one_shot(out, "DISCARD ALL");
