@@ -292,10 +292,12 @@ fn warden_program() -> OsString {
     std::env::var_os("PGWARDEN_TEST_PROGRAM").unwrap_or_else(|| env!("CARGO_BIN_EXE_pgwarden").into())
 }
 
+/// None is kept for others, as at PgBouncer: pgbench prepares with calls that wait, and one client that waits for a connection keeps
+/// those from going on whose transactions have all of them.
 fn warden_config(cluster: &Cluster, port: u16, tenants: &str) -> String {
     format!(
         "[listen]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 20000\ntls = {{ cert = \"server.crt\", key = \"server.key\" }}\n\
-         [upstream.main]\nurl = \"{}\"\npool = {{ mode = \"transaction\", size = {POOL} }}\n[pool]\nmax_server_connections = 1000\n\
+         [upstream.main]\nurl = \"{}\"\npool = {{ mode = \"transaction\", size = {POOL}, kept_for_others = 0 }}\n[pool]\nmax_server_connections = 1000\n\
          [tenancy]\nupstream = \"main\"\ncolumn = \"tenant_id\"\nallow_functions = [\"public.pause\"]\n[log]\nlevel = \"error\"\naudit = \"audit.log\"\n\
          [[login]]\nname = \"app\"\nauth = \"trust\"\ntenants = \"*\"\n{tenants}",
         upstream_url(cluster, "one")
