@@ -8,4 +8,7 @@ mod plain;
 mod random;
 mod readers;
 mod refusals;
+mod rows;
 mod temporary;
+mod values;
+mod writes;
