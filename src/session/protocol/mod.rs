@@ -49,6 +49,7 @@ mod server_bytes;
 mod server_state;
 mod session_stats;
 mod settings;
+mod shared_statements;
 mod simple;
 mod sql_prepared;
 mod state;
@@ -73,7 +74,7 @@ pub use offload::{PlanRequest, PlannerPool};
 pub use reading::Reads;
 pub use server_state::ServerState;
 pub use settings::Settings;
-pub use statements::SharedStatements;
+pub use shared_statements::SharedStatements;
 pub use tenant_context::{TenantContext, Tenants};
 
 use self::current_message::CurrentMessage;

@@ -4,6 +4,7 @@
 mod arguments;
 mod lists;
 mod pure;
+mod reach;
 
 use pg_query::protobuf::Node;
 
@@ -14,8 +15,8 @@ use crate::catalog::{Function, Volatility};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::{Effect, PinReason, Policy};
 pub(super) use arguments::{is_name, is_oid, literal, name_literal, own_text, split_name};
-pub(crate) use lists::extension_is_safe;
-pub(super) use lists::extension_reaches_out;
+pub(crate) use reach::extension_is_safe;
+pub(super) use reach::extension_reaches_out;
 
 const RECORD: u32 = 2249;
 
@@ -141,7 +142,7 @@ pub(crate) fn check_field(policy: &Policy, mode: &Mode, before: Before, field: &
     }
     let denied = match mode {
         Mode::Operator => false,
-        Mode::Database => called.into_iter().any(lists::leaves_database),
+        Mode::Database => called.into_iter().any(reach::leaves_database),
         Mode::Shared | Mode::Reader | Mode::Schema(_) => {
             (before == Before::Value && needs_parentheses(mode, field))
                 || !called.into_iter().all(|f| may_call(policy, mode, f))
@@ -223,8 +224,8 @@ fn candidates<'p>(policy: &'p Policy, mode: &Mode, schema: Option<&str>, bare: &
 }
 
 fn in_database(policy: &Policy, mode: &Mode, schema: Option<&str>, bare: &str) -> Result<Vec<Effect>, Refusal> {
-    let leaves = lists::name_leaves_database(bare)
-        || candidates(policy, mode, schema, bare).into_iter().any(lists::leaves_database);
+    let leaves = reach::name_leaves_database(bare)
+        || candidates(policy, mode, schema, bare).into_iter().any(reach::leaves_database);
     if leaves {
         return Err(refused(bare));
     }
@@ -284,7 +285,7 @@ fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
         return true;
     }
     if let Some(extension) = function.extension.as_deref() {
-        return lists::extension_function_is_safe(extension, function);
+        return reach::extension_function_is_safe(extension, function);
     }
     if function.name.schema != "pg_catalog" {
         return pure::is_pure(policy, mode, function);
@@ -328,7 +329,7 @@ fn not_a_function(
 /// Whether a function of that name, in whatever schema, reaches beyond its database.
 pub(crate) fn names_leave_database(policy: &Policy, bare: &str) -> bool {
     let known = policy.catalog.functions.get(truncated(bare)).into_iter().flatten();
-    lists::name_leaves_database(truncated(bare)) || known.into_iter().any(lists::leaves_database)
+    reach::name_leaves_database(truncated(bare)) || known.into_iter().any(reach::leaves_database)
 }
 
 /// What a call leaves behind in the server's session.

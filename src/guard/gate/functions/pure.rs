@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::lists;
+use super::{lists, reach};
 use crate::base::Mode;
 use crate::catalog::{Function, Operator, Volatility};
 use crate::guard::Policy;
@@ -80,7 +80,7 @@ impl Body<'_> {
         };
         let overloads = self.policy.catalog.operators.get(bare).map_or(&[][..], Vec::as_slice);
         let harmless = |o: &Operator| {
-            o.name.schema == "pg_catalog" || o.extension.as_deref().is_some_and(lists::extension_is_safe)
+            o.name.schema == "pg_catalog" || o.extension.as_deref().is_some_and(reach::extension_is_safe)
         };
         // BETWEEN and its kin carry a keyword here, which has none.
         overloads.iter().all(harmless)
