@@ -119,11 +119,10 @@ mod tests {
 
     use super::*;
     use crate::catalog::load::queries::PARTS;
-    use crate::test_cluster::Cluster;
+    use crate::test_cluster::{Cluster, Options};
 
     /// A connection to a database of its own, as superuser.
-    async fn client(database: &str) -> (Client, &'static Cluster) {
-        let cluster = Cluster::shared().unwrap();
+    async fn client(cluster: &Cluster, database: &str) -> Client {
         cluster.create_database(database, None).await.unwrap();
         let (client, connection) = tokio_postgres::Config::new()
             .host("127.0.0.1")
@@ -135,7 +134,7 @@ mod tests {
             .await
             .unwrap();
         tokio::spawn(connection);
-        (client, cluster)
+        client
     }
 
     /// Relations that a plan scans.
@@ -152,7 +151,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_makes_a_catalog_is_marked() {
-        let (client, _) = client("mark_covers").await;
+        let client = client(Cluster::shared().unwrap(), "mark_covers").await;
         client.batch_execute("SET search_path = pg_catalog").await.unwrap();
         let mut read = BTreeSet::new();
         for part in PARTS {
@@ -168,7 +167,9 @@ mod tests {
 
     #[tokio::test]
     async fn every_change_is_seen_and_nothing_else() {
-        let (client, cluster) = client("mark_changes").await;
+        // Roles are the whole server's: other tests make some.
+        let cluster = Cluster::start(&Options::default()).unwrap();
+        let client = client(&cluster, "mark_changes").await;
         let look = Looker::new(&client).await.unwrap();
         let mut last = mark(&client).await.unwrap();
         let run = async |sql: &str| cluster.run("mark_changes", sql).await.unwrap();
