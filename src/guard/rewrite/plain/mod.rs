@@ -15,6 +15,7 @@ pub(super) mod deferred;
 mod exists;
 mod free;
 mod listed;
+mod one_level;
 mod operators;
 mod params;
 mod sure;

@@ -4,9 +4,10 @@
 //! the predicate (of two indexes it asks the second only if the first had any row). With such a query that shows in nothing.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{AExpr, AExprKind, FuncCall, LimitOption, Node, SelectStmt, SetOperation, SubLink, a_const};
+use pg_query::protobuf::{AExpr, AExprKind, FuncCall, LimitOption, Node, SubLink, a_const};
 
 use super::declared_type;
+use super::one_level::OneLevel;
 use crate::base::Oid;
 use crate::base::oid::{INT2, INT4, INT8};
 use crate::catalog::{RelKind, Relation};
@@ -18,53 +19,19 @@ const AGGREGATES: &[&str] = &["bool_and", "bool_or", "count", "every", "max", "m
 
 /// Whether the value of a query, as it stands after the walk, is there without fail.
 pub(super) fn is_sure(policy: &Policy, param_types: &[Oid], link: &SubLink) -> bool {
-    let Some(NodeEnum::SelectStmt(query)) = link.subselect.as_deref().and_then(|q| q.node.as_ref()) else {
+    let Some(OneLevel { targets: [target], from, condition, sort, limit, limit_option }) = OneLevel::of(link) else {
         return false;
     };
-    let SelectStmt {
-        distinct_clause,
-        into_clause,
-        target_list,
-        from_clause,
-        where_clause,
-        group_clause,
-        group_distinct: _,
-        having_clause,
-        window_clause,
-        values_lists,
-        sort_clause,
-        limit_offset,
-        limit_count,
-        limit_option: _,
-        locking_clause,
-        with_clause,
-        op: _,
-        all: _,
-        larg,
-        rarg,
-    } = query.as_ref();
-    let [target] = target_list.as_slice() else { return false };
-    let lists = [distinct_clause, group_clause, window_clause, values_lists, locking_clause];
-    let plain = lists.iter().all(|list| list.is_empty())
-        && query.op() == SetOperation::SetopNone
-        && into_clause.is_none()
-        && having_clause.is_none()
-        && limit_offset.is_none()
-        && with_clause.is_none()
-        && larg.is_none()
-        && rarg.is_none();
-    let literal = matches!(value_of(target), Some(NodeEnum::AConst(_))) && from_clause.is_empty();
-    let limited = query.limit_option() == LimitOption::Count && limit_count.as_deref().is_some_and(is_one);
+    let literal = matches!(value_of(target), Some(NodeEnum::AConst(_))) && from.is_empty();
+    let limited = limit_option == LimitOption::Count && limit.is_some_and(is_one);
     let one_row = literal
-        || is_aggregate(policy, target) && limit_count.is_none()
+        || is_aggregate(policy, target) && limit.is_none()
         || value_of(target).is_some_and(|value| is_column(policy, value))
-            && (limited
-                || limit_count.is_none() && has_one_row(policy, param_types, from_clause, where_clause.as_deref()));
-    plain
-        && one_row
-        && sort_clause.iter().all(|sort| is_sort_by_column(policy, sort))
-        && from_clause.iter().all(|item| is_table(policy, item))
-        && where_clause.as_deref().is_none_or(|condition| is_calm(policy, condition))
+            && (limited || limit.is_none() && has_one_row(policy, param_types, from, condition));
+    one_row
+        && sort.iter().all(|sort| is_sort_by_column(policy, sort))
+        && from.iter().all(|item| is_table(policy, item))
+        && condition.is_none_or(|condition| is_calm(policy, condition))
 }
 
 fn value_of(target: &Node) -> Option<&NodeEnum> {
