@@ -305,6 +305,7 @@ fn is_given(value: &NodeEnum) -> bool {
     }
 }
 
+/// A literal of the text, cast or not.
 fn is_literal(value: &NodeEnum) -> bool {
     match value {
         NodeEnum::AConst(_) => true,

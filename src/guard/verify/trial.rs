@@ -40,7 +40,7 @@ impl<'c, 'v> Beside<'c, 'v> {
     pub(super) fn tries(&self, trial: Trial, operand: &NodeEnum) -> bool {
         let held = match (self.held, trial) {
             (Held::Once, _) => true,
-            (Held::Folded, Trial::Pattern | Trial::Depth) => is_literal(operand),
+            (Held::Folded, Trial::Pattern | Trial::Depth) => has_no_parameter(operand),
             (Held::Folded, Trial::Value | Trial::Query) | (Held::Nowhere, _) => false,
         };
         let Some(operand) = held.then(|| json(operand)).flatten() else { return false };
@@ -136,8 +136,8 @@ fn text_of(trial: Trial) -> &'static Template {
 }
 
 /// Whether there is no parameter in an operand.
-fn is_literal(operand: &NodeEnum) -> bool {
-    let literal = |node: &Node| node.node.as_ref().is_some_and(is_literal);
+fn has_no_parameter(operand: &NodeEnum) -> bool {
+    let literal = |node: &Node| node.node.as_ref().is_some_and(has_no_parameter);
     match operand {
         NodeEnum::AConst(_) => true,
         NodeEnum::TypeCast(cast) => cast.arg.as_deref().is_some_and(literal),

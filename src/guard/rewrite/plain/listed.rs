@@ -229,7 +229,7 @@ impl Plain<'_, '_> {
         let held = match kind {
             // Under OR it would fail where the other side is true.
             Trial::Value | Trial::Query => once && self.top,
-            Trial::Pattern | Trial::Depth => once || is_literal(operand),
+            Trial::Pattern | Trial::Depth => once || has_no_parameter(operand),
         };
         if held {
             found.borrow_mut().push(Tried { kind, operand: operand.clone() });
@@ -297,12 +297,14 @@ fn ends_in_escape(pattern: &str) -> bool {
 }
 
 /// Whether there is no parameter in a pattern or document: the planner knows its value.
-fn is_literal(node: &Node) -> bool {
+fn has_no_parameter(node: &Node) -> bool {
     match node.node.as_ref() {
         Some(NodeEnum::AConst(_)) => true,
-        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(is_literal),
-        Some(NodeEnum::AExpr(e)) => [&e.lexpr, &e.rexpr].into_iter().all(|it| it.as_deref().is_some_and(is_literal)),
-        Some(NodeEnum::FuncCall(call)) => call.args.iter().all(is_literal),
+        Some(NodeEnum::TypeCast(cast)) => cast.arg.as_deref().is_some_and(has_no_parameter),
+        Some(NodeEnum::AExpr(e)) => {
+            [&e.lexpr, &e.rexpr].into_iter().all(|it| it.as_deref().is_some_and(has_no_parameter))
+        }
+        Some(NodeEnum::FuncCall(call)) => call.args.iter().all(has_no_parameter),
         _ => false,
     }
 }
