@@ -102,7 +102,7 @@ async fn explained(config: &Config, args: &ExplainArgs) -> Result<(String, bool)
     let mut passes = true;
     for (statement, number) in statements.iter().zip(1..) {
         if statements.len() > 1 {
-            said.push_str(&format!("\nstatement {number} of {}: {}\n", statements.len(), one_line(statement)));
+            said.push_str(&format!("\nstatement {number} of {}: {}\n", statements.len(), heading(statement)));
         }
         let verdict = verdict(&guard, &whose, extended, statement);
         passes &= verdict.is_ok();
@@ -176,9 +176,9 @@ fn statements(text: &str) -> Vec<String> {
     if all.is_empty() { vec![text.to_owned()] } else { all }
 }
 
-fn one_line(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().collect();
-    words.join(" ").chars().take(100).collect()
+/// The beginning of a statement, in one line.
+fn heading(statement: &str) -> String {
+    sql::one_line(statement).chars().take(100).collect()
 }
 
 fn verdict(guard: &Guard, whose: &Whose, extended: bool, sql: &str) -> Result<Guarded, Refusal> {

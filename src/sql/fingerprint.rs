@@ -104,6 +104,11 @@ fn token_hash(sql: &str) -> Option<String> {
     Some(format!("t{}", hex(digest.get(..8)?)))
 }
 
+/// A statement in one line, for people: white space is one space, also where it matters.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ mod quote;
 pub(crate) mod walk;
 
 pub use copy::copy_back;
-pub use fingerprint::{fingerprint, normalized};
+pub use fingerprint::{fingerprint, normalized, one_line};
 pub use limits::StatementLimits;
 pub use names::{Named, QueryNames, names_of_select};
 pub(crate) use parse::split;

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write as _};
 
-use super::report::{Assessment, Reason, Verdict, one_line};
+use super::report::{Assessment, Reason, Verdict, short_line};
 use crate::checks::page::{self, Escaped};
 
 const STYLE: &str = ".forwarded { background: #3a9d6e; } .rewritten { background: #3f7fc4; } .refused { background: #cf4d4d; }\n\
@@ -102,7 +102,7 @@ impl Assessment {
                 page,
                 "<tr><td><span class=\"mark {name}\"></span>{name}</td><td class=\"n\">{}</td><td><details><summary><code>{}</code></summary><pre>{}</pre>",
                 entry.calls,
-                Escaped(&one_line(&entry.statement)),
+                Escaped(&short_line(&entry.statement)),
                 Escaped(&entry.statement)
             )?;
             if let Some(more) = more {

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use super::Sent;
 use crate::config::Tenant;
+use crate::sql::one_line;
 
 /// What becomes of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -217,9 +218,9 @@ impl Assessment {
 }
 
 /// A statement in one line, cut short.
-pub(super) fn one_line(text: &str) -> String {
+pub(super) fn short_line(text: &str) -> String {
     const SHOWN: usize = 160;
-    let mut line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut line = one_line(text);
     if let Some((at, _)) = line.char_indices().nth(SHOWN) {
         line.truncate(at);
         line.push_str(" ...");
@@ -253,7 +254,7 @@ impl fmt::Display for Assessment {
             for (name, text) in [("detail", detail), ("hint", hint)] {
                 text.iter().try_for_each(|text| writeln!(f, "  {name:<7} {text}"))?;
             }
-            writeln!(f, "  as in   {}", one_line(example))?;
+            writeln!(f, "  as in   {}", short_line(example))?;
         }
         let Some((planned, unplanned)) = self.planned() else { return Ok(()) };
         let slower = self.slower();
@@ -263,7 +264,7 @@ impl fmt::Display for Assessment {
             slower.len()
         )?;
         for (entry, tables) in slower {
-            writeln!(f, "  {tables} ({} calls): {}", entry.calls, one_line(&entry.statement))?;
+            writeln!(f, "  {tables} ({} calls): {}", entry.calls, short_line(&entry.statement))?;
         }
         Ok(())
     }

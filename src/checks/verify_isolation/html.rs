@@ -2,8 +2,9 @@
 
 use std::fmt::{self, Write as _};
 
-use super::report::{Case, FAILED, LEAKS, MISSED, ORACLES, Report, Tally, one_line, tally};
+use super::report::{Case, FAILED, LEAKS, MISSED, ORACLES, Report, Tally, tally};
 use crate::checks::page::{self, Escaped};
+use crate::sql::one_line;
 
 const STYLE: &str = ".held { background: #3a9d6e; } .refused { background: #3f7fc4; } .oracle { background: #d9a441; }\n\
     .leak { background: #cf4d4d; } .missed { background: #b05fbf; } .failed { background: #8a8f98; }\n\

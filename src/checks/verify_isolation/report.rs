@@ -7,6 +7,7 @@ use quick_junit::{NonSuccessKind, SerializeError, TestCase, TestCaseStatus, Test
 use serde::Serialize;
 
 use super::judge::Verdict;
+use crate::sql::one_line;
 
 /// One attack and what came of it.
 #[derive(Clone, Debug, Serialize)]
@@ -151,10 +152,6 @@ fn junit_case(case: &Case) -> TestCase {
 fn legible(text: &str) -> String {
     let unwritable = |it: char| it != '\n' && it.is_control() || matches!(it, '\u{fffe}' | '\u{ffff}');
     text.replace(unwritable, "\u{fffd}")
-}
-
-pub(super) fn one_line(text: &str) -> String {
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 pub(super) fn tally<'a>(cases: impl Iterator<Item = &'a Case>) -> Tally {

@@ -126,7 +126,7 @@ impl Script<'_> {
         }
         for policed in &self.made.facts.policy_roles {
             self.remark(&format!("DECIDE: policies are for the role {policed}, and no row passes without one. To make them hold for this role:"));
-            writeln!(self.out, "-- GRANT {} TO {role};", one_line(&quote_identifier(policed)))?;
+            writeln!(self.out, "-- GRANT {} TO {role};", without_controls(&quote_identifier(policed)))?;
         }
         for schema in &schemas {
             if self.made.catalog.creators.get(*schema).is_some_and(|it| it.iter().any(String::is_empty)) {
@@ -174,7 +174,7 @@ impl Script<'_> {
             self.remark("For what is marked in the configuration, when you have decided so there.");
         }
         open.iter().try_for_each(|(name, rights)| {
-            writeln!(self.out, "-- GRANT {rights} ON {} TO {role};", one_line(&quote_qualified(name)))
+            writeln!(self.out, "-- GRANT {rights} ON {} TO {role};", without_controls(&quote_qualified(name)))
         })
     }
 
@@ -266,6 +266,6 @@ fn rights(relation: &Relation, rule: &Rule) -> Option<&'static str> {
 }
 
 /// A name may hold a line's end, and what is behind it is no remark.
-fn one_line(name: &str) -> String {
+fn without_controls(name: &str) -> String {
     name.chars().map(|it| if it.is_control() { ' ' } else { it }).collect()
 }
