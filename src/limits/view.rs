@@ -32,7 +32,7 @@ impl Eq for MeterRef {}
 
 impl<T> Bound<T> {
     /// The limit was exceeded.
-    pub fn note_rejection(&self) {
+    pub fn record_rejection(&self) {
         if let Some(MeterRef(meter)) = &self.meter {
             meter.rejected(self.kind);
         }

@@ -221,7 +221,7 @@ impl SessionHandle {
     /// until that gate opens.
     pub fn note_gates_seen(&self, number: u64) {
         self.gates_seen.store(number, Ordering::Release);
-        self.gates.note_dealt_with();
+        self.gates.record_dealt_with();
     }
 
     /// Whether that is so.

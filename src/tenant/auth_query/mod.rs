@@ -233,7 +233,7 @@ impl LoginQuery {
         };
         match login {
             Ok(login) => {
-                self.note_kind(&login);
+                self.record_kind(&login);
                 let what = Arc::new(login);
                 self.nobody.remove(name);
                 self.found.insert(name.into(), Known { what: Arc::clone(&what), at });
@@ -247,7 +247,7 @@ impl LoginQuery {
         }
     }
 
-    fn note_kind(&self, login: &QueriedLogin) {
+    fn record_kind(&self, login: &QueriedLogin) {
         let kind = login.kind();
         let mut kinds = self.kinds.lock();
         if kinds.len() < KINDS && !kinds.contains(&kind) {

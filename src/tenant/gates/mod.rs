@@ -224,7 +224,7 @@ impl Gates {
         let first = before.as_ref().map_or(since, |shut| shut.first);
         let from = before.and_then(|shut| shut.from).or_else(|| self.registry.load().tenant(tenant.as_str()).cloned());
         state.shut.insert(tenant.clone(), Shut { gate, since, first, from, drained: false });
-        self.note_change(since);
+        self.record_change(since);
         Some(since)
     }
 
@@ -254,7 +254,7 @@ impl Gates {
                 state.moved.insert(tenant.clone(), Moved { from, to, travel: shut.gate.travel, since });
             }
         }
-        self.note_change(since);
+        self.record_change(since);
         (since, moves)
     }
 
@@ -271,7 +271,7 @@ impl Gates {
         if state.unknown.is_none() {
             let since = self.number_now() + 1;
             state.unknown = Some((since, spared));
-            self.note_change(since);
+            self.record_change(since);
         }
     }
 
@@ -280,7 +280,7 @@ impl Gates {
         let mut state = self.state.lock();
         let was = state.unknown.take().is_some();
         if was {
-            self.note_change(self.number_now() + 1);
+            self.record_change(self.number_now() + 1);
         }
         was
     }
@@ -308,7 +308,7 @@ impl Gates {
     }
 
     /// A session has dealt with a change.
-    pub fn note_dealt_with(&self) {
+    pub fn record_dealt_with(&self) {
         self.dealt_with.notify_one();
     }
 
@@ -318,7 +318,7 @@ impl Gates {
     }
 
     /// With the state locked: who sees the number finds the state.
-    fn note_change(&self, number: u64) {
+    fn record_change(&self, number: u64) {
         self.number.store(number, Ordering::Release);
         self.changes.send_replace(number);
     }

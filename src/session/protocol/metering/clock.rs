@@ -124,7 +124,7 @@ impl Session {
         let bound = bound.clone();
         let error = bound.error();
         if error.severity == Severity::Fatal {
-            bound.note_rejection();
+            bound.record_rejection();
             self.fail(&error);
             return Some(Overdue::Session);
         }
@@ -140,7 +140,7 @@ impl Session {
             metered.clock.since = Instant::now();
             return None;
         }
-        bound.note_rejection();
+        bound.record_rejection();
         metered.overdue = Some(error);
         metered.cancel = true;
         Some(Overdue::Statement)

@@ -38,7 +38,7 @@ impl Session {
         let Some(bound) = bound else { return };
         let Some(expected) = self.server.replies.head() else { return };
         expected.disposition = Disposition::Cut(Box::new(bound.error()));
-        bound.note_rejection();
+        bound.record_rejection();
         metered.cancel = true;
     }
 

@@ -33,7 +33,7 @@ impl Session {
     pub(in crate::session::protocol) fn statement_too_long(&self, length: usize) -> Option<PgError> {
         let bound = self.limits.metered.as_ref()?.view.statement_bytes.as_ref()?;
         (length as u64 > bound.value).then(|| {
-            bound.note_rejection();
+            bound.record_rejection();
             bound.error()
         })
     }
