@@ -151,11 +151,38 @@ pub enum Deallocate {
     Name(String),
 }
 
+/// A text that a call is given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BoundText {
+    /// A literal.
+    Text(String),
+    /// The client's parameter of this number, from 1: Bind carries it.
+    Param(u16),
+}
+
+impl BoundText {
+    /// Of a parameter.
+    pub(super) fn number(&self) -> Option<u16> {
+        match self {
+            Self::Text(_) => None,
+            Self::Param(number) => Some(*number),
+        }
+    }
+}
+
 /// What a statement does to the session, for the session to follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// SET, SET LOCAL, RESET, set_config of this setting (lower case). The session asks the server for the outcome.
     Setting(String),
+    /// set_config whose name or value Bind carries: what it sets, and whether it may, is known then. A value that is computed is
+    /// none.
+    SettingAtBind {
+        /// Of the setting.
+        name: BoundText,
+        /// For it.
+        value: Option<BoundText>,
+    },
     /// RESET ALL.
     ResetAll,
     /// RESET ALL of a tenant: its settings go back to what it connected with. The text that is sent leaves the server's
@@ -229,6 +256,11 @@ impl Plan {
     /// Whether it drops prepared statements.
     pub fn drops_statements(&self) -> bool {
         self.effects.iter().any(|effect| matches!(effect, Effect::Deallocate(_) | Effect::DiscardAll))
+    }
+
+    /// Whether it sets what is known at Bind only.
+    pub fn sets_at_bind(&self) -> bool {
+        self.effects.iter().any(|effect| matches!(effect, Effect::SettingAtBind { .. }))
     }
 
     /// Whether it calls a function that is for sessions that act for no tenant.
@@ -372,6 +404,12 @@ impl std::fmt::Display for Effect {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Effect::Setting(name) => write!(f, "sets {name}, for this client on any server connection"),
+            Effect::SettingAtBind { name: BoundText::Text(name), .. } => {
+                write!(f, "sets {name}, to a value that is judged when it is bound")
+            }
+            Effect::SettingAtBind { name: BoundText::Param(number), .. } => {
+                write!(f, "sets what ${number} names, which is judged when it is bound")
+            }
             Effect::ResetOwn => f.write_str("resets this client's settings, but for the sealed ones"),
             Effect::ResetAll => f.write_str("resets all settings of this client"),
             Effect::Pin(reason) => write!(f, "keeps its server connection to this client ({reason})"),

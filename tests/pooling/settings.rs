@@ -99,18 +99,19 @@ enum Way {
     Set,
     Local,
     Function,
+    Bound,
     Parameter,
     Options,
 }
 
-const WAYS: [Way; 5] = [Way::Set, Way::Local, Way::Function, Way::Parameter, Way::Options];
+const WAYS: [Way; 6] = [Way::Set, Way::Local, Way::Function, Way::Bound, Way::Parameter, Way::Options];
 
 impl Way {
     /// A session that has it; `None` where it cannot be set so.
     fn session(self, end: &Endpoint, name: &str, value: &str) -> Option<Session> {
         let quoted = value.replace(' ', "\\ ");
         let (mut session, reply) = match self {
-            Way::Set | Way::Local | Way::Function => end.try_connect(),
+            Way::Set | Way::Local | Way::Function | Way::Bound => end.try_connect(),
             Way::Parameter => end.clone().with(name, value).try_connect(),
             Way::Options => end.clone().with("options", &format!("-c {name}={quoted}")).try_connect(),
         };
@@ -120,6 +121,7 @@ impl Way {
             Way::Set => session.simple(format!("SET {name} TO {literal}")),
             Way::Local => session.simple(format!("BEGIN; SET LOCAL {name} TO {literal}")),
             Way::Function => session.simple(format!("SELECT set_config('{name}', '{value}', false)")),
+            Way::Bound => session.extended("SELECT set_config($1, $2, false)", &[Some(name), Some(value)]),
             Way::Parameter | Way::Options => reply,
         };
         (reply.errors.is_empty() && !reply.closed).then_some(session)

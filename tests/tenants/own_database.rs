@@ -98,3 +98,30 @@ fn sessions_of_this_database_may_be_ended_and_no_others() {
     assert_eq!(own.simple("SELECT 1").sqlstate(), "57P01");
     assert_eq!(other.simple("SELECT 1").ok().value(), "1");
 }
+
+/// Settings whose names are computed, as pg_dump does it, stay with the client's server connection.
+#[test]
+fn settings_may_have_computed_names() {
+    let pid = |session: &mut Session| session.simple("SELECT pg_backend_pid()").ok().value();
+    let mut it = session();
+    let sql = "SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings \
+               WHERE name = 'restrict_nonsystem_relation_kind'";
+    it.simple(sql).ok();
+    let own = pid(&mut it);
+    it.simple("SELECT set_config('time' || 'zone', 'Asia/Tokyo', false)").ok();
+    for _ in 0..8 {
+        let mut neighbour = session();
+        assert_ne!(neighbour.simple("SHOW timezone").ok().value(), "Asia/Tokyo");
+        assert_ne!(pid(&mut neighbour), own);
+        assert_eq!(it.simple("SHOW timezone").ok().value(), "Asia/Tokyo");
+    }
+    drop(it);
+    for _ in 0..8 {
+        assert_ne!(session().simple("SHOW timezone").ok().value(), "Asia/Tokyo");
+    }
+    let mut it = session();
+    it.extended("SELECT set_config($1, $2, false)", &[Some("timezone"), Some("Asia/Tokyo")]).ok();
+    assert_eq!(it.simple("SHOW timezone").ok().value(), "Asia/Tokyo");
+    let refused = it.extended("SELECT set_config($1, $2, false)", &[Some("client_encoding"), Some("LATIN1")]);
+    assert_eq!(refused.sqlstate(), "42501");
+}

@@ -9,10 +9,12 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::channels::ChannelSpace;
+use super::gate::settings::at_bind;
 use super::plan::{Effect, Piece, PinReason, Plan, StatementKind, TenantCheck, TenantSlot};
+use super::policy::Policy;
 use super::service::Script;
 use super::value::TenantValue;
-use crate::base::{Arity, Oid, Refusal, RefusalKind, SqlState, TenantKeys};
+use crate::base::{Arity, Mode, Oid, Refusal, RefusalKind, SqlState, TenantKeys};
 use crate::sql::{literal_pieces, position_in, quote_identifier};
 
 /// A statement may end in a comment that was not taken out: what separates it from the next must not stand in it.
@@ -271,6 +273,21 @@ impl Guarded {
             }
         }
         Ok(())
+    }
+}
+
+impl Guarded {
+    /// What its calls of `set_config` set whose name or value the parameters carry.
+    ///
+    /// # Errors
+    /// 42501 for a setting or value that the session may not set.
+    pub fn settings_at_bind(
+        &self,
+        policy: &Policy,
+        mode: &Mode,
+        params: &[BindValue<'_>],
+    ) -> Result<Vec<Effect>, Refusal> {
+        self.script.statements.first().map_or(Ok(Vec::new()), |plan| at_bind(policy, mode, plan, params))
     }
 }
 

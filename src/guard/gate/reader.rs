@@ -67,6 +67,7 @@ fn effect(effect: &Effect) -> Result<(), Refusal> {
             PinReason::HoldCursor | PinReason::Seed => Ok(()),
         },
         Effect::Setting(_)
+        | Effect::SettingAtBind { .. }
         | Effect::ResetAll
         | Effect::ResetOwn
         | Effect::DiscardAll

@@ -8,6 +8,7 @@ use super::{Rewriter, unsupported};
 use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::dispatch::{Gated, Sent};
+use crate::guard::gate::settings::left_to_bind;
 use crate::guard::plan::{Piece, Plan, StatementKind};
 use crate::guard::verify::{verify, verify_own_channels, verify_own_locks, verify_own_names, verify_reads};
 use crate::guard::witness;
@@ -32,8 +33,12 @@ pub(super) fn plan(
         };
     let pieces = if printed { print(&rewriter, tree)? } else { vec![Piece::Text(statement.text.into())] };
     let (policy, mode, guarding) = (rewriter.policy, rewriter.mode, rewriter.guarding());
-    let Rewriter { client_params, inline, slots, checks, mut effects, notes, touches_data, .. } = rewriter;
+    let Rewriter {
+        client_params, simple, inline, slots, checks, mut effects, notes, touches_data, param_types, ..
+    } = rewriter;
     effects.extend(gated.effects);
+    let is_bound = !simple && matches!(gated.kind, StatementKind::Select | StatementKind::Dml);
+    left_to_bind(mode, tree, is_bound.then_some(param_types.as_slice()), &mut effects)?;
     let mut plan = Plan {
         kind: gated.kind,
         pieces,

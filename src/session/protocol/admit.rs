@@ -112,7 +112,11 @@ impl Session {
         self.record_draws(guarded);
         self.record_locks(guarded);
         self.record_temporary(guarded);
-        for effect in guarded.plans().iter().flat_map(|plan| &plan.effects) {
+        self.record_each(guarded.plans().iter().flat_map(|plan| &plan.effects), epoch);
+    }
+
+    pub(super) fn record_each<'e>(&mut self, effects: impl Iterator<Item = &'e Effect>, epoch: u64) {
+        for effect in effects {
             match effect {
                 Effect::Setting(name) => {
                     self.note_unguarded(name);
@@ -147,8 +151,9 @@ impl Session {
                     self.record_tie(*reason);
                 }
                 Effect::CatalogChanged => self.context.catalog_changed = true,
-                // Names and locks are noted when the statement has ended well.
+                // Names and locks are noted when the statement has ended well; what is known at Bind, by the portal.
                 Effect::Deallocate(_)
+                | Effect::SettingAtBind { .. }
                 | Effect::Prepare(_)
                 | Effect::Draws
                 | Effect::MayDraw
@@ -216,6 +221,7 @@ pub(super) fn is_harmless(backend: &Backend, plan: &Plan) -> bool {
                     | Effect::Deallocate(_)
                     | Effect::Listens(Listening::StopAll) => true,
                     Effect::Pin(_)
+                    | Effect::SettingAtBind { .. }
                     | Effect::Prepare(_)
                     | Effect::CatalogChanged
                     | Effect::Draws

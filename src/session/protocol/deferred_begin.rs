@@ -136,7 +136,7 @@ impl Session {
         let Some(switching) = self.context.switching.as_mut() else { return false };
         if let Some(statement) = statement {
             switching.bound_here.insert(bind.portal.into());
-            self.prepared.portals.insert(bind.portal, Portal { statement, begun: false });
+            self.prepared.portals.insert(bind.portal, Portal { statement, begun: false, sets: Box::default() });
             self.answer(backend::bind_complete);
             return true;
         }

@@ -19,7 +19,7 @@ use super::sql_prepared::name_is_taken;
 use super::statements::{Portal, Statement, Undo};
 use super::{Batch, Intake, Session, Wait};
 use crate::base::{Oid, PgError, SqlState};
-use crate::guard::{BindValue, Protocol};
+use crate::guard::{BindValue, Effect, Plan, Protocol};
 use crate::wire::encode::{backend, frontend};
 use crate::wire::error::WireError;
 use crate::wire::frontend::{Bind, BindRewrite, Execute, ExtraParam, Format, Parse, Target, rewrite_bind};
@@ -122,42 +122,52 @@ impl Session {
             return Ok(());
         }
         let statement = self.on_server(bind.statement, Some(bind))?;
-        let written = self.check_values(&statement, bind).and_then(|()| {
+        let written = self.check_values(&statement, bind).and_then(|sets| {
             self.observe_bind(&statement, bind);
-            self.write_bind(&statement, bind).map_err(|error| error.to_pg())
+            self.write_bind(&statement, bind).map_err(|error| error.to_pg())?;
+            Ok(sets)
         });
-        if let Err(error) = written {
-            // That is so only if there is such a statement.
-            if self.server.replies.may_have_failed_to_parse(bind.statement) {
-                self.server.settle()?;
+        let sets = match written {
+            Ok(sets) => sets,
+            Err(error) => {
+                // That is so only if there is such a statement.
+                if self.server.replies.may_have_failed_to_parse(bind.statement) {
+                    self.server.settle()?;
+                }
+                return Err(error.into());
             }
-            return Err(error.into());
-        }
+        };
         self.server.sent_extended();
         self.record_portal(bind.portal, &statement);
-        let undo = self.prepared.portals.insert(bind.portal, Portal { statement: statement.clone(), begun: false });
+        let portal = Portal { statement: statement.clone(), begun: false, sets };
+        let undo = self.prepared.portals.insert(bind.portal, portal);
         self.server.replies.forward(Kind::Bind { statement, undo });
         Ok(())
     }
 
-    /// The tenant's quota, and values that must be the tenant's own.
-    fn check_values(&self, statement: &Statement, bind: &Bind<'_>) -> Result<(), PgError> {
+    /// The tenant's quota, values that must be the tenant's own, and settings: what these do to the session.
+    fn check_values(&self, statement: &Statement, bind: &Bind<'_>) -> Result<Box<[Effect]>, PgError> {
         if let Some(error) = self.statement_over_quota(statement) {
             return Err(error);
         }
-        let Some(plan) = statement.guarded.plans().first().filter(|plan| !plan.checks.is_empty()) else {
-            return Ok(());
+        let looked_at = |plan: &&Arc<Plan>| !plan.checks.is_empty() || plan.sets_at_bind();
+        let Some(plan) = statement.guarded.plans().first().filter(looked_at) else {
+            return Ok(Box::default());
         };
         if bind.params.count() != plan.client_params {
             // `write_bind` words it.
-            return Ok(());
+            return Ok(Box::default());
         }
         let values = bind.params.iter().zip(1..).map(|(bytes, number)| BindValue {
             bytes,
             binary: bind.format_code(number) != Format::Text.code(),
             declared: statement.declared.get(usize::from(number) - 1).copied().unwrap_or(0),
         });
-        statement.guarded.check_bind(&values.collect::<Vec<_>>()).map_err(|refusal| {
+        let values = values.collect::<Vec<_>>();
+        let guarded = &statement.guarded;
+        let backend = &self.context.backend;
+        let settings = || guarded.settings_at_bind(&backend.guard.policy(), &backend.mode, &values);
+        guarded.check_bind(&values).and_then(|()| settings()).map(Vec::into_boxed_slice).map_err(|refusal| {
             let text = statement.text();
             let written = statement.origin.as_ref().map_or(&*text, |origin| &*origin.text);
             self.env.observer.refused(&refusal, written);
@@ -244,7 +254,9 @@ impl Session {
         if let Some(portal) = self.prepared.portals.get_mut(execute.portal) {
             run.resumes = std::mem::replace(&mut portal.begun, true);
             let statement = portal.statement.clone();
+            let sets = std::mem::take(&mut portal.sets);
             self.record_effects(&statement.guarded, statement.epoch);
+            self.record_each(sets.iter(), statement.epoch);
             self.record_channels(&statement.guarded);
             let mark = || statement.guarded.plans().first().and_then(|plan| tag_of_mark(plan));
             run.tag = statement.tag.or(tag_of(&statement.step)).or_else(mark);

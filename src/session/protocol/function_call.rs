@@ -38,7 +38,7 @@ impl Session {
         let sql = said_in_sql(function);
         let planned = self.plan(Protocol::Extended { param_types: &function.arg_types }, &sql)?;
         self.observe_function_call(&sql);
-        if planned.guarded.plans().iter().any(|plan| plan.rewritten || !plan.checks.is_empty()) {
+        if planned.guarded.plans().iter().any(|plan| plan.rewritten || !plan.checks.is_empty() || plan.sets_at_bind()) {
             return Err(no_function_calls().into());
         }
         if let Some(error) = self.over_quota(&planned) {

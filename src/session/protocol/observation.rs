@@ -153,7 +153,10 @@ impl Session {
                 declared: declared(&statement.declared, number),
             })
             .collect();
-        if let Err(refusal) = script.bind(&tenant.keys).and_then(|guarded| guarded.check_bind(&values)) {
+        if let Err(refusal) = script.bind(&tenant.keys).and_then(|guarded| {
+            guarded.check_bind(&values)?;
+            guarded.settings_at_bind(policy, &tenant.mode, &values)
+        }) {
             self.env.observer.would_refuse(&refusal, sql);
         }
     }

@@ -11,7 +11,7 @@ use super::switching::Change;
 use super::tenant_context::CurrentTenant;
 use crate::base::{Oid, PgError, SqlState};
 use crate::guard::context::Step;
-use crate::guard::{Guarded, SQL_PREPARED_PREFIX};
+use crate::guard::{Effect, Guarded, SQL_PREPARED_PREFIX};
 use crate::pool::{ServerName, StatementId};
 /// Bytes of statement text that one client may have prepared.
 pub const CLIENT_BYTES: usize = 16 << 20;
@@ -91,6 +91,8 @@ pub struct Portal {
     pub statement: Arc<Statement>,
     /// An Execute of it was sent.
     pub begun: bool,
+    /// What its parameters make it do to the session.
+    pub sets: Box<[Effect]>,
 }
 
 /// What a statement was made of: it is made anew where another tenant lives elsewhere, and when the catalog has changed.

@@ -276,6 +276,18 @@ pub(in crate::guard::gate) fn literal(node: &Node) -> Option<&str> {
     literal_under(node, TEXTS)
 }
 
+/// The number of a parameter, also under casts that leave a text as it is.
+pub(in crate::guard::gate) fn parameter(node: &Node) -> Option<u16> {
+    match node.node.as_ref()? {
+        NodeEnum::TypeCast(cast) => {
+            cast.type_name.as_ref().filter(|name| is_bare(name, TEXTS))?;
+            parameter(cast.arg.as_deref()?)
+        }
+        NodeEnum::ParamRef(param) => u16::try_from(param.number).ok(),
+        _ => None,
+    }
+}
+
 /// The text of a string literal that names an object, also under casts that leave the object the same.
 pub(in crate::guard::gate) fn name_literal(node: &Node) -> Option<&str> {
     literal_under(node, NAMES)

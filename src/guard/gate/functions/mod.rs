@@ -14,7 +14,7 @@ use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Function, Volatility};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::{Effect, PinReason, Policy};
-pub(super) use arguments::{is_name, is_oid, literal, name_literal, own_text, split_name};
+pub(super) use arguments::{is_name, is_oid, literal, name_literal, own_text, parameter, split_name};
 pub(crate) use reach::extension_is_safe;
 pub(super) use reach::extension_reaches_out;
 

@@ -1,6 +1,7 @@
 use pg_query::NodeEnum;
 
 use super::*;
+use crate::guard::BoundText;
 use crate::guard::gate::fixture::{outcome, policy, schema_mode};
 use crate::sql::parse;
 
@@ -114,7 +115,12 @@ fn settings_change_through_functions_as_through_set() {
     assert_eq!(effects, Ok(vec![Effect::Setting("application_name".to_owned())]));
     assert_eq!(call(&Mode::Shared, "set_config('jit', $1, false)"), Ok(vec![Effect::Setting("jit".to_owned())]));
     assert_eq!(outcome(call(&Mode::Shared, "set_config('client_encoding', 'UTF8', false)")), "ok");
-    assert_eq!(outcome(call(&Mode::Shared, "set_config('client_encoding', $1, false)")), "42501");
+    let value = Some(BoundText::Param(1));
+    let bound = Effect::SettingAtBind { name: BoundText::Text("client_encoding".to_owned()), value };
+    let effects = call(&Mode::Shared, "set_config('client_encoding', $1, false)");
+    assert_eq!(effects, Ok(vec![Effect::Setting("client_encoding".to_owned()), bound]));
+    assert_eq!(outcome(call(&Mode::Shared, "set_config('client_encoding', lower($1), false)")), "42501");
+    assert_eq!(outcome(call(&Mode::Shared, "set_config('role', $1, false)")), "42501");
     assert_eq!(outcome(call(&Mode::Shared, "current_setting('app.tenant_id', true)")), "ok");
     let effects = call(&Mode::Operator, "set_config(name, 'x', false)");
     assert_eq!(effects, Ok(vec![Effect::Pin(PinReason::SessionState)]));

@@ -1,9 +1,11 @@
 //! Which settings a session may read and change: SET, RESET, SHOW, set_config, current_setting, startup parameters.
 //! Default deny; what is allowed is followed by the session and put back when the server connection changes hands.
 
+mod at_bind;
 mod lists;
 mod values;
 
+pub(crate) use at_bind::{at_bind, left_to_bind};
 pub(super) use lists::READ_ONLY as READ_ONLY_SETTINGS;
 
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use super::functions::literal;
 use super::names::denied;
 use crate::base::{Mode, Refusal, RefusalKind, SqlState, is_custom_setting};
 use crate::config::{Amount, TenantValues};
-use crate::guard::{Effect, PinReason, Policy, RESET_MARK};
+use crate::guard::{BoundText, Effect, PinReason, Policy, RESET_MARK};
 
 /// What may become of a setting.
 enum Rule {
@@ -198,12 +200,41 @@ pub(super) fn function_call(
 }
 
 fn set_config(policy: &Policy, mode: &Mode, args: &[Node]) -> Result<Vec<Effect>, Refusal> {
-    let name = args.first().and_then(literal).map(canonical);
-    match (name, mode) {
-        (Some(name), _) => change(policy, mode, &name, args.get(1).and_then(literal)),
-        // The name is known only when it runs: the session keeps the connection.
-        (None, Mode::Operator) => Ok(vec![Effect::Pin(PinReason::SessionState)]),
-        (None, Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Database) => Err(needs_literal("set_config")),
+    let [name, value, _] = args else { return unknown_name(mode, args) };
+    let value = at_bind::given(value);
+    match (at_bind::given(name), mode) {
+        (Some(BoundText::Text(name)), _) => {
+            let name = canonical(&name);
+            match value {
+                Some(value @ BoundText::Param(_)) if goes_by_value(&rule(policy, mode, &name)) => {
+                    let bound = Effect::SettingAtBind { name: BoundText::Text(name.clone()), value: Some(value) };
+                    Ok(effect(&name).into_iter().chain([bound]).collect())
+                }
+                Some(BoundText::Text(value)) => change(policy, mode, &name, Some(&value)),
+                Some(BoundText::Param(_)) | None => change(policy, mode, &name, None),
+            }
+        }
+        (Some(name @ BoundText::Param(_)), Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Database) => {
+            Ok(vec![Effect::SettingAtBind { name, value }])
+        }
+        (Some(BoundText::Param(_)) | None, _) => unknown_name(mode, args),
+    }
+}
+
+/// The name is known only when it runs: the session keeps the connection. A definition's calls come without their arguments.
+fn unknown_name(mode: &Mode, args: &[Node]) -> Result<Vec<Effect>, Refusal> {
+    match mode {
+        Mode::Operator => Ok(vec![Effect::Pin(PinReason::SessionState)]),
+        Mode::Database if !args.is_empty() => Ok(vec![Effect::Pin(PinReason::SessionState)]),
+        Mode::Shared | Mode::Reader | Mode::Schema(_) | Mode::Database => Err(needs_literal("set_config")),
+    }
+}
+
+/// Whether some values are allowed, and others are not.
+fn goes_by_value(rule: &Rule) -> bool {
+    match rule {
+        Rule::Only(..) | Rule::UpTo(_) => true,
+        Rule::Free | Rule::Sealed | Rule::Decides(_) => false,
     }
 }
 
