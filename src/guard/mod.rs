@@ -16,6 +16,7 @@ mod fault;
 pub(crate) mod fixture;
 mod gate;
 mod nodes;
+mod place;
 mod plan;
 mod policy;
 mod recheck;

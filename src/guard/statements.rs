@@ -2,6 +2,7 @@
 
 use super::gate::dispatch::gate;
 use super::gate::reader;
+use super::place::placed;
 use super::plan::{Plan, Protocol, StatementKind};
 use super::policy::{Names, Policy};
 use super::rewrite::Rewriter;
@@ -35,7 +36,8 @@ pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql
         // What one makes, those behind it may name.
         let mut with_temporary = None;
         for statement in &statements {
-            let made = plan(with_temporary.as_ref().unwrap_or(policy), mode, protocol, statement)?;
+            let made = plan(with_temporary.as_ref().unwrap_or(policy), mode, protocol, statement)
+                .map_err(|refusal| placed(refusal, &statement.tree, sql))?;
             if made.makes_temporary()
                 && policy.names == Names::Catalog
                 && with_temporary.is_none()

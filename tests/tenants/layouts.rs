@@ -99,6 +99,15 @@ fn errors_point_into_the_text_of_the_client() {
         "SELECT name FROM customers WHERE id = 'abc'",
         "/* ä */ SELECT id FROM customers /* b */ WHERE nosuch",
         "SELECT id FROM customers WHERE id = 1; SELECT nosuch FROM customers",
+        // Errors of the guard's own.
+        "SELECT 'ä' /* a */, id FROM FROM customers",
+        "SELECT 1; /* ä */ SELECT id FROM customers WHERE -- b\n",
+        "SELECT 'ä' /* a */ FROM nosuch, customers",
+        "SELECT id FROM customers WHERE id = (SELECT 1 FROM public.nosuch)",
+        "SELECT 'ä' /* a */, nosuch(1)",
+        "INSERT INTO nosuch VALUES (1)",
+        "SELECT 1; SELECT 'ä', 'open",
+        "SELECT 'ä', 1x",
     ] {
         let wanted = owner.simple(sql).errors;
         for round in 0..3 {

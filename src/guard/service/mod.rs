@@ -12,8 +12,9 @@ use quick_cache::{Equivalent, Weighter};
 
 use super::plan::{Piece, Plan, Protocol};
 use super::policy::{Names, Policy};
-use super::shape::{Lifted, Literals, Template, lift, without_comments};
+use super::shape::{Lifted, Literals, Template, lift, place_with_comments, without_comments};
 use crate::base::{Mode, Oid, Refusal};
+use crate::sql::parse::{place_of, position};
 
 /// Bytes of statement text (with what is made of it) that the verdict cache may hold.
 const CACHE_BYTES: u64 = 64 << 20;
@@ -248,10 +249,32 @@ impl Guard {
 }
 
 /// What a text without its comments gives, for the text as it is.
-fn by_plain_text<E>(sql: &str, plan: impl FnOnce(&str) -> Result<Arc<Script>, E>) -> Result<Arc<Script>, E> {
+fn by_plain_text<E: Wrong>(sql: &str, plan: impl FnOnce(&str) -> Result<Arc<Script>, E>) -> Result<Arc<Script>, E> {
     match Some(sql).filter(|sql| sql.len() <= CACHED_TEXT_MAX).and_then(without_comments) {
         None => plan(sql),
-        Some(plain) => Ok(plan(&plain)?.with_comments(sql)),
+        Some(plain) => match plan(&plain) {
+            Ok(script) => Ok(script.with_comments(sql)),
+            Err(error) => Err(error.in_text(sql, &plain)),
+        },
+    }
+}
+
+/// What is wrong with a text without its comments, or that nothing is known of it.
+trait Wrong {
+    /// The same of the text as it is.
+    fn in_text(self, sql: &str, plain: &str) -> Self;
+}
+
+impl Wrong for () {
+    fn in_text(self, _: &str, _: &str) -> Self {}
+}
+
+impl Wrong for Refusal {
+    fn in_text(mut self, sql: &str, plain: &str) -> Self {
+        let place = self.error.position.and_then(|it| place_of(plain, it));
+        let place = place.and_then(|place| place_with_comments(sql, place));
+        self.error.position = place.map(|place| position(sql, place));
+        self
     }
 }
 

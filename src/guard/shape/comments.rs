@@ -1,6 +1,8 @@
 //! Takes the comments out of a text, so that texts which differ only in comments share one verdict: tools put another one on
 //! each statement (`/*traceparent='...'*/`).
 
+use std::ops::Range;
+
 use memchr::memchr2_iter;
 
 use super::scan::{Found, Scanner};
@@ -11,19 +13,10 @@ pub fn without_comments(sql: &str) -> Option<String> {
     if !may_hold_comment(sql) {
         return None;
     }
-    let mut scanner = Scanner::new(sql);
     let mut plain = String::with_capacity(sql.len());
     let mut copied = 0;
-    loop {
-        let (span, instead) = match scanner.next()? {
-            Found::Literal(_, _) => continue,
-            Found::LineComment(span) => (span, ""),
-            // The server's scanner takes long over many levels, and is not to be sent what was not looked at.
-            Found::BlockComment { nested: true, .. } => return None,
-            Found::BlockComment { span, .. } if sql.get(span.clone())?.starts_with("/*+") => continue,
-            Found::BlockComment { span, .. } => (span, " "),
-            Found::End => break,
-        };
+    let mut scanner = Scanner::new(sql);
+    while let Some((span, instead)) = next_comment(sql, &mut scanner)? {
         plain.push_str(sql.get(copied..span.start)?);
         plain.push_str(instead);
         copied = span.end;
@@ -33,6 +26,37 @@ pub fn without_comments(sql: &str) -> Option<String> {
     }
     plain.push_str(sql.get(copied..)?);
     Some(plain)
+}
+
+/// The next comment that is taken out, and what is left in its place. `None`: something that is not judged.
+#[allow(clippy::option_option, reason = "the inner one is the end of the text")]
+fn next_comment(sql: &str, scanner: &mut Scanner<'_>) -> Option<Option<(Range<usize>, &'static str)>> {
+    loop {
+        return Some(Some(match scanner.next()? {
+            Found::Literal(_, _) => continue,
+            Found::LineComment(span) => (span, ""),
+            // The server's scanner takes long over many levels, and is not to be sent what was not looked at.
+            Found::BlockComment { nested: true, .. } => return None,
+            Found::BlockComment { span, .. } if sql.get(span.clone())?.starts_with("/*+") => continue,
+            Found::BlockComment { span, .. } => (span, " "),
+            Found::End => return Some(None),
+        }));
+    }
+}
+
+/// Where in a text what stands at this place (in bytes) of the text without its comments stands.
+pub fn place_with_comments(sql: &str, place: usize) -> Option<usize> {
+    let (mut plain, mut copied) = (0, 0);
+    let mut scanner = Scanner::new(sql);
+    while let Some((span, instead)) = next_comment(sql, &mut scanner)? {
+        let length = span.start - copied;
+        if place < plain + length {
+            break;
+        }
+        plain += length + instead.len();
+        copied = span.end;
+    }
+    Some(copied + place.checked_sub(plain)?)
 }
 
 /// Texts without comments are most: this is all that they pay.
@@ -65,6 +89,17 @@ mod tests {
         ] {
             assert_eq!(without_comments(sql).as_deref(), Some(expected), "{sql}");
         }
+    }
+
+    #[test]
+    fn places_are_found_again() {
+        let sql = "/* a */ SELECT 'é' -- b\n, x /* c */ FROM t /* d */";
+        let plain = without_comments(sql).unwrap();
+        for word in ["SELECT", ",", "x", "FROM", "t "] {
+            let place = place_with_comments(sql, plain.find(word).unwrap());
+            assert_eq!(place, sql.rfind(word), "{word}");
+        }
+        assert_eq!(place_with_comments(sql, plain.len()), Some(sql.len()));
     }
 
     #[test]

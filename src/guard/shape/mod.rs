@@ -6,6 +6,6 @@ mod lift;
 mod scan;
 mod template;
 
-pub(super) use comments::without_comments;
+pub(super) use comments::{place_with_comments, without_comments};
 pub(super) use lift::{Lifted, lift};
 pub(super) use template::{Literals, Template};

@@ -20,6 +20,8 @@ const DEEPEST_TREE: usize = 5_000;
 const STACK_BASE: usize = 512 << 10;
 /// Above this size the position of a syntax error is not searched for.
 const MAX_POSITION_BYTES: usize = 64 << 10;
+/// So many places are tried where a token that the scanner does not read may stand.
+const MAX_PLACES: usize = 100;
 
 /// One statement of a text, as the parser delimits it.
 #[derive(Clone, Debug)]
@@ -150,10 +152,32 @@ pub(crate) fn scan(text: &str) -> Result<Vec<protobuf::ScanToken>, Refusal> {
         return Err(too_large(LONG_RUN.to_owned()));
     }
     // Without any token the binding makes a slice of a null pointer, which aborts where the compiler checks for it.
-    if text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c)) {
+    if is_blank(text) {
         return Ok(Vec::new());
     }
-    pg_query::scan_tokens(text).map_err(|e| syntax(message(e)))
+    pg_query::scan_tokens(text).map_err(|e| scan_error(text, message(e)))
+}
+
+/// Where the scanner names the text from its error on, or the token: the first that is read as far as there, and no farther.
+fn scan_error(text: &str, message: String) -> Refusal {
+    let place = message.split_once(" at or near \"").and_then(|(what, near)| {
+        let near = near.strip_suffix('"').filter(|near| !near.is_empty() && text.len() <= MAX_POSITION_BYTES)?;
+        if what.starts_with("unterminated ") {
+            return text.strip_suffix(near).map(str::len);
+        }
+        let fails = |end: usize| text.get(..end).is_some_and(|part| pg_query::scan_tokens(part).is_err());
+        let read_to = |at: &usize| *at == 0 || text.get(..*at).is_some_and(is_blank) || !fails(*at);
+        let mut places = text.match_indices(near).map(|(at, _)| at).take(MAX_PLACES);
+        places.find(|at| fails(*at + near.len()) && read_to(at))
+    });
+    match place {
+        Some(place) => syntax_at(message, position(text, place)),
+        None => syntax(message),
+    }
+}
+
+fn is_blank(text: &str) -> bool {
+    text.bytes().all(|byte| matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | 0x0b | 0x0c))
 }
 
 /// The statements of a text, by its tokens: what is no SQL does not keep the others from being told apart.
@@ -184,6 +208,12 @@ pub(crate) fn fingerprint(text: &str) -> Result<String, String> {
 pub(crate) fn position(text: &str, offset: usize) -> u32 {
     let chars = text.get(..offset).map_or(0, |s| s.chars().count());
     u32::try_from(chars + 1).unwrap_or(u32::MAX)
+}
+
+/// The byte at which the character of this position stands, or the text's end.
+pub(crate) fn place_of(text: &str, position: u32) -> Option<usize> {
+    let before = usize::try_from(position).ok()?.checked_sub(1)?;
+    text.char_indices().map(|(at, _)| at).chain([text.len()]).nth(before)
 }
 
 fn check_size(text: &str, limits: &StatementLimits) -> Result<(), Refusal> {

@@ -60,7 +60,16 @@ fn syntax_errors_carry_postgres_message_and_position() {
     assert_eq!(refused("SELEC 1"), ("42601 syntax error at or near \"SELEC\"".to_owned(), Some(1)));
     assert_eq!(refused("SELECT 'ä', a FROM FROM t"), ("42601 syntax error at or near \"FROM\"".to_owned(), Some(20)));
     assert_eq!(refused("SELECT ("), ("42601 syntax error at end of input".to_owned(), Some(9)));
-    assert!(refused("SELECT 'open").0.starts_with("42601 unterminated quoted string"));
+    for (sql, message, at) in [
+        ("SELECT 'ä', 'open, ' 'x", "unterminated quoted string at or near \"'x\"", 22),
+        ("SELECT 'open", "unterminated quoted string at or near \"'open\"", 8),
+        ("SELECT \"", "unterminated quoted identifier at or near \"\"\"", 8),
+        ("SELECT 1 /* 2", "unterminated /* comment at or near \"/* 2\"", 10),
+        ("SELECT '1x', 'ä', 1x", "trailing junk after numeric literal at or near \"1x\"", 19),
+        ("SELECT \"\"", "zero-length delimited identifier at or near \"\"\"\"", 8),
+    ] {
+        assert_eq!(refused(sql), (format!("42601 {message}"), Some(at)), "{sql}");
+    }
 }
 
 #[test]
