@@ -20,6 +20,7 @@ use crate::catalog::{Catalog, CatalogSource, Known, RefreshTimes};
 use crate::config::{self, Layout};
 use crate::guard::{Guard, Policy};
 use crate::policy::{NoteLevel, PolicyInput, PolicyNote, build_policy, derives_shared, usage_table};
+use crate::pool::Pool;
 use crate::session::CatalogHook;
 use crate::sql::StatementLimits;
 
@@ -30,6 +31,7 @@ const MAX_SAID: usize = 100;
 pub(super) struct Keeper {
     rules: Arc<ArcSwap<Rules>>,
     guard: Arc<Guard>,
+    pool: Pool,
     runtime: Handle,
     epoch: AtomicU64,
     source: Mutex<Source>,
@@ -100,12 +102,18 @@ struct Last {
 
 impl Keeper {
     /// Begins to read the catalog. Must be called within a tokio runtime.
-    pub fn new(rules: Arc<ArcSwap<Rules>>, guard: Arc<Guard>, upstream: Arc<config::Upstream>) -> Arc<Self> {
+    pub fn new(
+        rules: Arc<ArcSwap<Rules>>,
+        guard: Arc<Guard>,
+        pool: Pool,
+        upstream: Arc<config::Upstream>,
+    ) -> Arc<Self> {
         let catalogs = read_catalogs(&rules.load(), &upstream);
         let max_age = rules.load().config.tenancy.catalog_max_age;
         let keeper = Arc::new(Self {
             rules,
             guard,
+            pool,
             runtime: Handle::current(),
             epoch: AtomicU64::new(0),
             source: Mutex::new(Source { upstream, catalogs, following: None }),
@@ -254,6 +262,10 @@ impl Keeper {
         }
         let unfit = notes.iter().filter_map(unfit).collect();
         let notes = Arc::new(notes);
+        let begins_otherwise = |known: &Arc<Catalog>| known.role.defaults != catalog.role.defaults;
+        if self.last.lock().catalog.as_ref().is_some_and(begins_otherwise) {
+            self.pool.renew();
+        }
         *self.last.lock() = Last { catalog: Some(Arc::clone(catalog)), rules: Some(rules), notes, unfit };
     }
 

@@ -189,7 +189,7 @@ impl OpenUpstreams {
         let empty = Policy { enforcement: upstream.enforcement, ..Policy::empty() };
         let guard = Arc::new(Guard::new(Arc::new(empty), plan_statements));
         let notifications = Notifications::new(Arc::clone(&upstream));
-        let keeper = Keeper::new(Arc::clone(&self.rules), Arc::clone(&guard), upstream);
+        let keeper = Keeper::new(Arc::clone(&self.rules), Arc::clone(&guard), pool.clone(), upstream);
         let catalog = Arc::new(Hook(Arc::clone(&keeper)));
         Ok(Open { parts: Upstream { pool, guard, catalog, notifications }, keeper })
     }

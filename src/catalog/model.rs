@@ -143,6 +143,8 @@ pub struct UpstreamRole {
     /// Settings with a dot in their names that ALTER ROLE or ALTER DATABASE gave a value, lower case: what they go back to
     /// when they are reset.
     pub settings: Vec<String>,
+    /// A hash of all that ALTER ROLE and ALTER DATABASE gave values: what its sessions begin with.
+    pub defaults: i64,
 }
 
 /// A relation that statements can name.

@@ -183,24 +183,20 @@ impl Inner {
         self.setup.load()
     }
 
-    /// Other settings from now on; with another target, connections to the old one are closed as they become idle, and
-    /// those that clients wait for are opened at the new one at once. Returns whether the target is another.
-    pub(super) fn reconfigure(self: &Arc<Self>, target: ServerTarget, settings: PoolSettings) -> bool {
-        let elsewhere = !self.setup().target.leads_to_the_same(&target);
+    /// Another target and settings from now on. With `anew`, connections that there are now are closed as they become idle, and
+    /// those that clients wait for are opened at once.
+    pub(super) fn set_up(self: &Arc<Self>, target: Arc<ServerTarget>, settings: PoolSettings, anew: bool) {
         let closed = {
             let mut state = self.lock();
-            let old = self.setup();
-            let generation = old.generation + u64::from(elsewhere);
+            let generation = self.setup().generation + u64::from(anew);
             let size = settings.size.max(1);
             (state.size, state.generation) = (settings.size, generation);
             state.shares.keep(settings.kept_for_others);
-            let target = if elsewhere { Arc::new(target) } else { Arc::clone(&old.target) };
             self.setup.store(Arc::new(Setup { target, settings, generation }));
-            if elsewhere {
+            if anew {
                 state.failure = None;
             }
-            let excess =
-                if elsewhere { state.idle.len() } else { state.open.saturating_sub(size).min(state.idle.len()) };
+            let excess = if anew { state.idle.len() } else { state.open.saturating_sub(size).min(state.idle.len()) };
             // The least recently used ones come first.
             state.idle.drain(..excess).collect::<Vec<_>>()
         };
@@ -208,7 +204,6 @@ impl Inner {
         // It may keep fewer than before.
         self.shared.idle.note(self);
         while self.grow() {}
-        elsewhere
     }
 
     /// Whether a connection is too old to be used, or goes where connections no longer go, or the pool was made smaller and

@@ -283,7 +283,20 @@ impl Pool {
     /// Other settings from now on, and another target: connections to the old one end as their transactions do. Returns
     /// whether the target is another.
     pub fn reconfigure(&self, target: ServerTarget, settings: PoolSettings) -> bool {
-        self.inner.reconfigure(target, settings)
+        let now = self.target();
+        let elsewhere = !now.leads_to_the_same(&target);
+        self.inner.set_up(if elsewhere { Arc::new(target) } else { now }, settings, elsewhere);
+        elsewhere
+    }
+
+    /// Connections that there are now end as their transactions do: what new ones begin with has changed.
+    pub fn renew(&self) {
+        self.inner.set_up(self.target(), self.settings(), true);
+    }
+
+    /// How often connections began to go elsewhere, or to begin otherwise.
+    pub fn generation(&self) -> u64 {
+        self.inner.setup().generation
     }
 
     /// What [`Pool::checkout`] would give at once, if it is sure to: an idle connection that was in use a moment ago.

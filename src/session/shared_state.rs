@@ -25,8 +25,8 @@ use crate::wire::frame::{ClientLimits, LARGE_LIMIT};
 const GREETINGS: usize = 1_000;
 
 /// What a server reports (ParameterStatus) after certain settings were applied, so that a client can be greeted without
-/// a server connection.
-pub(super) type Greetings = Cache<(PoolKey, Vec<(String, String)>), Arc<BTreeMap<String, String>>>;
+/// a server connection. By the pool and its generation.
+pub(super) type Greetings = Cache<(PoolKey, u64, Vec<(String, String)>), Arc<BTreeMap<String, String>>>;
 
 /// Shared by all sessions.
 pub struct SharedState {

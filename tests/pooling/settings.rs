@@ -2,6 +2,9 @@
 //! prepared, under whatever name. For every setting that a tenant may set, with values that are not the default, by every way
 //! to set it. The client that has set it is answered as Postgres answers it.
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use crate::support::lab::Lab;
 use crate::support::message::{bind, close, describe, execute, parse, query, sync};
 use crate::support::proxy::{Proxy, Setup};
@@ -336,4 +339,25 @@ fn a_seed_is_for_the_connection() {
         }
     }
     proxy.login("database_a").with("options", "-c seed=0.5").try_connect().1.refused("42501");
+}
+
+/// What ALTER DATABASE and ALTER ROLE give sessions to begin with reaches those that begin now; what a client has set holds.
+#[test]
+fn sessions_begin_with_what_the_database_says() {
+    let Scene { proxy, .. } = scene("begin");
+    let show = |session: &mut Session, name: &str| session.simple(format!("SHOW {name}")).ok().value();
+    let mut client = proxy.a().connect();
+    client.simple("SET lock_timeout = '7s'").ok();
+    for (given, zone) in [("SET timezone = 'Asia/Tokyo'", "Asia/Tokyo"), ("SET timezone = 'Asia/Seoul'", "Asia/Seoul")]
+    {
+        Lab::general().run("postgres", &format!("ALTER DATABASE settings_begin_shared {given}"));
+        let end = Instant::now() + Duration::from_secs(30);
+        while show(&mut proxy.a().connect(), "timezone") != zone {
+            assert!(Instant::now() < end, "{given}");
+            sleep(Duration::from_millis(50));
+        }
+        assert_eq!(show(&mut client, "lock_timeout"), "7s");
+        let mut other = proxy.login("operator").connect();
+        assert_eq!(show(&mut other, "timezone"), zone);
+    }
 }

@@ -264,7 +264,14 @@ pub(super) async fn server(transaction: &Transaction<'_>) -> Result<Server, Load
                             ORDER BY 1), \
                       pg_catalog.getdatabaseencoding()::pg_catalog.text OPERATOR(pg_catalog.=) 'UTF8', \
                       EXISTS (SELECT FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_collation c \
-                              ON c.oid OPERATOR(pg_catalog.=) a.attcollation WHERE NOT c.collisdeterministic) \
+                              ON c.oid OPERATOR(pg_catalog.=) a.attcollation WHERE NOT c.collisdeterministic), \
+                      (SELECT pg_catalog.hashtextextended(coalesce(pg_catalog.string_agg( \
+                                  pg_catalog.concat_ws(' ', d.setdatabase OPERATOR(pg_catalog.=) '0', d.setrole OPERATOR(pg_catalog.=) '0', \
+                                      d.setconfig), ' ' ORDER BY d.setdatabase, d.setrole), ''), 0) \
+                         FROM pg_catalog.pg_db_role_setting d \
+                        WHERE d.setrole OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, r.oid]) \
+                          AND d.setdatabase OPERATOR(pg_catalog.=) ANY (ARRAY[0::pg_catalog.oid, \
+                              (SELECT oid FROM pg_catalog.pg_database WHERE datname OPERATOR(pg_catalog.=) pg_catalog.current_database())])) \
                FROM pg_catalog.pg_roles r WHERE r.rolname OPERATOR(pg_catalog.=) current_user";
     let row = transaction.query_one(sql, &[]).await?;
     let version: &str = row.try_get(0)?;
@@ -277,6 +284,7 @@ pub(super) async fn server(transaction: &Transaction<'_>) -> Result<Server, Load
         superuser: row.try_get(3)?,
         bypasses_rls: row.try_get(4)?,
         settings: row.try_get(5)?,
+        defaults: row.try_get(8)?,
     };
     let texts = Texts { utf8: row.try_get(6)?, loose_collations: row.try_get(7)? };
     Ok(Server { version, search_path, role, texts })

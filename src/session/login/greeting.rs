@@ -46,8 +46,9 @@ pub(super) async fn reported_settings(
         .iter()
         .filter(|(name, _)| matches!(name.as_str(), "role" | "search_path" | "default_transaction_read_only"));
     let decisive = decisive.map(|(name, value)| (name.clone(), value.clone()));
-    let key = (upstream.pool.key().clone(), asked.into_iter().chain(decisive).collect::<Vec<_>>());
-    let own_key = (key.0.clone(), own.iter().chain(&key.1).cloned().collect::<Vec<_>>());
+    let (pool, generation) = (upstream.pool.key(), upstream.pool.generation());
+    let key = (pool.clone(), generation, asked.into_iter().chain(decisive).collect::<Vec<_>>());
+    let own_key = (pool.clone(), generation, own.iter().chain(&key.2).cloned().collect::<Vec<_>>());
     if let Some(reported) = shared.greetings.get(&own_key) {
         return Ok(reported);
     }
