@@ -2,6 +2,7 @@
 
 use super::PROXY;
 use crate::support::lab::Lab;
+use crate::support::message::{parse, sync};
 use crate::support::session::Session;
 
 fn session() -> Session {
@@ -124,4 +125,24 @@ fn settings_may_have_computed_names() {
     assert_eq!(it.simple("SHOW timezone").ok().value(), "Asia/Tokyo");
     let refused = it.extended("SELECT set_config($1, $2, false)", &[Some("client_encoding"), Some("LATIN1")]);
     assert_eq!(refused.sqlstate(), "42501");
+}
+
+/// What PREPARE has made is listed under the client's names, and nothing that pgwarden has prepared.
+#[test]
+fn prepared_statements_have_the_names_that_they_were_given() {
+    let mut it = session();
+    let list = "SELECT name, statement, from_sql FROM pg_prepared_statements ORDER BY name";
+    for asked in [false, true] {
+        let texts = |it: &mut Session| if asked { it.extended(list, &[]) } else { it.simple(list) }.ok().texts();
+        it.exchange(&[parse("kept", "SELECT 3", &[]), sync()], 1).ok();
+        it.simple("PREPARE one AS SELECT 1").ok();
+        it.simple("PREPARE \"Client_two\" AS SELECT 2").ok();
+        let row = |name: &str, text: &str| vec![name.to_owned(), text.to_owned(), "t".to_owned()];
+        let wanted = [row("Client_two", "PREPARE \"Client_two\" AS SELECT 2"), row("one", "PREPARE one AS SELECT 1")];
+        let mut found = texts(&mut it);
+        found.sort_unstable();
+        assert_eq!(format!("{found:?}"), format!("{wanted:?}"));
+        it.simple("DEALLOCATE ALL").ok();
+        assert_eq!(texts(&mut it).len(), 0);
+    }
 }

@@ -1,5 +1,6 @@
 //! Which relations a statement may name, and as what.
 
+mod own_part;
 mod system;
 mod visible;
 

@@ -5,7 +5,7 @@ use crate::base::{Mode, Refusal};
 use crate::catalog::{Column, Relation};
 use crate::guard::Policy;
 
-use super::{Resolved, system_denied, visible};
+use super::{Resolved, own_part, system_denied, visible};
 use crate::sql::quote_identifier;
 
 /// How a system relation is shown: through a subquery with these columns, and only these rows.
@@ -283,43 +283,6 @@ const LEAVES_DATABASE: &[&str] = &[
     "pg_wait_events",
 ];
 
-/// The name of this database ...
-macro_rules! here {
-    () => {
-        "OPERATOR(pg_catalog.=) pg_catalog.current_database()"
-    };
-}
-
-/// ... the processes of its sessions, and its oid.
-macro_rules! sessions_here {
-    () => {
-        concat!("ANY (ARRAY(SELECT a.pid FROM pg_catalog.pg_stat_activity a WHERE a.datname ", here!(), "))")
-    };
-}
-macro_rules! oid_here {
-    () => {
-        concat!("OPERATOR(pg_catalog.=) (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname ", here!(), ")")
-    };
-}
-
-/// Of those, the rows that are about this database, for a tenant that has it to itself.
-const OWN_PART: &[(&str, &str)] = &[
-    ("pg_stat_activity", concat!("datname ", here!())),
-    ("pg_stat_database", concat!("datname ", here!())),
-    ("pg_stat_database_conflicts", concat!("datname ", here!())),
-    ("pg_stat_progress_analyze", concat!("datname ", here!())),
-    ("pg_stat_progress_cluster", concat!("datname ", here!())),
-    ("pg_stat_progress_copy", concat!("datname ", here!())),
-    ("pg_stat_progress_create_index", concat!("datname ", here!())),
-    ("pg_stat_progress_vacuum", concat!("datname ", here!())),
-    ("pg_stat_ssl", concat!("pid OPERATOR(pg_catalog.=) ", sessions_here!())),
-    ("pg_stat_gssapi", concat!("pid OPERATOR(pg_catalog.=) ", sessions_here!())),
-    ("pg_locks", concat!("pid OPERATOR(pg_catalog.=) ", sessions_here!())),
-    ("pg_prepared_xacts", concat!("database ", here!())),
-    ("pg_db_role_setting", concat!("setdatabase ", oid_here!())),
-    ("pg_shdepend", concat!("dbid ", oid_here!())),
-];
-
 /// Whether a system or extension relation of that name shows more than the database.
 pub(super) fn leaves_database(name: &str) -> bool {
     LEAVES_DATABASE.contains(&name)
@@ -361,9 +324,7 @@ pub(super) fn rule<'p>(policy: &'p Policy, mode: &Mode, relation: &'p Relation) 
 /// In a database of its own a tenant sees all of it; of what the server shares, its own part.
 fn in_database(relation: &Relation, mask: Option<Mask>) -> Result<Resolved<'_>, Refusal> {
     let name = relation.name.name.as_str();
-    let own = OWN_PART.iter().find(|(of, _)| *of == name && relation.name.schema == "pg_catalog");
-    if let Some((_, rows)) = own {
-        let mask = Mask { columns: &[], names_only: &[], rows: Some((*rows).to_owned()) };
+    if let Some(mask) = own_part::mask(relation) {
         return Ok(Resolved::System(relation, Some(mask)));
     }
     if leaves_database(name) {
