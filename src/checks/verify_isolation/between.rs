@@ -14,8 +14,8 @@ use crate::guard::{ChannelName, ChannelSpace};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// And how often it looks.
 const LOOK: Duration = Duration::from_millis(10);
-/// What the one says, and what the listener says itself.
-const SAID: [&str; 2] = ["the other", "itself"];
+/// What the listener says itself.
+const ITSELF: &str = "itself";
 /// Taking a lock, whether one got it, for as long as a session or a transaction.
 const LOCKS: &[(&str, &str)] = &[
     ("SELECT pg_advisory_lock({n})", "SELECT pg_try_advisory_lock({n})"),
@@ -32,15 +32,18 @@ impl Run {
         let server_name =
             ChannelSpace::of(&other.layout.mode(), &other.keys).map(|space| ChannelName::Channel.of(&space, &channel));
         let spoken = [
-            (format!("NOTIFY {channel}, '{}'", SAID[0]), true),
-            (format!("SELECT pg_notify('{channel}', '{}')", SAID[0]), true),
-            (format!("NOTIFY {channel}, '{}'", SAID[0]), false),
+            (format!("NOTIFY {channel}, '{{said}}'"), true),
+            (format!("SELECT pg_notify('{channel}', '{{said}}')"), true),
+            (format!("NOTIFY {channel}, '{{said}}'"), false),
         ];
         // By the name that the other's channel has on the server.
-        let by_server_name = server_name.map(|name| (format!("SELECT pg_notify('{name}', '{}')", SAID[0]), true));
-        for (statement, to_other) in spoken.into_iter().chain(by_server_name) {
+        let by_server_name = server_name.map(|name| (format!("SELECT pg_notify('{name}', '{{said}}')"), true));
+        for (at, (statement, to_other)) in spoken.into_iter().chain(by_server_name).enumerate() {
             let (speaker, listener) = if to_other { (&self.a, &self.b) } else { (&self.b, &self.a) };
-            let verdict = hears(listener, speaker, &channel, &statement).await.unwrap_or_else(Verdict::Failed);
+            // Each says something else: what a tenant has said before may still come to one of its own.
+            let said = format!("the other {at}");
+            let statement = statement.replace("{said}", &said);
+            let verdict = hears(listener, speaker, (&channel, &said), &statement).await.unwrap_or_else(Verdict::Failed);
             let who = if to_other { "tenant b listens" } else { "tenant a listens, tenant b:" };
             self.report.add("server", "channels", &format!("{who} LISTEN {channel}; {statement}"), verdict);
         }
@@ -62,13 +65,18 @@ impl Run {
 
 /// Whether a session hears on its channel what the other tenant says. Notifications come in the order in which their transactions
 /// ended: what came before the listener's own is all that there was.
-async fn hears(listener: &Session, speaker: &Session, channel: &str, statement: &str) -> Result<Verdict, String> {
+async fn hears(
+    listener: &Session,
+    speaker: &Session,
+    (channel, said): (&str, &str),
+    statement: &str,
+) -> Result<Verdict, String> {
     let [listener, speaker] = [listener.another().await?, speaker.another().await?];
     let mut heard = Vec::new();
     for (session, sql) in [
         (&listener, format!("LISTEN {channel}")),
         (&speaker, statement.to_owned()),
-        (&listener, format!("NOTIFY {channel}, '{}'", SAID[1])),
+        (&listener, format!("NOTIFY {channel}, '{ITSELF}'")),
     ] {
         let answer = session.simple(&sql).await;
         if let Some(error) = answer.error {
@@ -77,13 +85,13 @@ async fn hears(listener: &Session, speaker: &Session, channel: &str, statement: 
         heard.extend(answer.heard);
     }
     let begun = Instant::now();
-    while !heard.iter().any(|it: &String| it.contains(SAID[1])) && begun.elapsed() < PATIENCE {
+    while !heard.iter().any(|it: &String| it.contains(ITSELF)) && begun.elapsed() < PATIENCE {
         sleep(LOOK).await;
         heard.extend(listener.heard());
     }
-    Ok(match heard.iter().find(|it| it.contains(SAID[0])) {
+    Ok(match heard.iter().find(|it| it.contains(said)) {
         Some(heard) => Verdict::Leak(format!("one tenant's notification came to the other: {heard}")),
-        None if heard.iter().any(|it| it.contains(SAID[1])) => Verdict::Held,
+        None if heard.iter().any(|it| it.contains(ITSELF)) => Verdict::Held,
         None => Verdict::Failed(format!("its own notification did not come within {} s", PATIENCE.as_secs())),
     })
 }
