@@ -130,7 +130,6 @@ impl Lifecycle {
     /// Nobody may live where a tenant's old rows are.
     async fn refuse_others_there(&self, old: &Row) -> Result<(), LifecycleError> {
         let mut rows = self.listed_rows().await?;
-        rows.retain(|it| it.name != old.name);
         rows.push(Row { name: Some(NOBODY.into()), ..old.clone() });
         match merge(&self.file_alone(), &rows).rejected.into_iter().find(|it| it.name == NOBODY) {
             None => Ok(()),

@@ -97,6 +97,18 @@ fn it_is_served_where_it_is_and_what_it_had_is_nobodys() {
     lab().run("move_served", "INSERT INTO pgwarden_tenants (name, key) VALUES ('intruder', '01')");
     stage.refused(&["move", "roam", "--finish"], &["somebody lives where the old rows are"]);
     lab().run("move_served", "DELETE FROM pgwarden_tenants WHERE name = 'intruder'");
+    // So is it where the tenant itself lives there, because somebody wrote its old line again.
+    let was = "layout = 'database', database = 'move_served_own'";
+    let read_line = "SELECT row_to_json(t)::jsonb - 'created_at' FROM pgwarden_tenants t WHERE name = 'roam'";
+    let new_line = stage.value(read_line);
+    lab().run(
+        "move_served",
+        "UPDATE pgwarden_tenants SET layout = 'shared', database = NULL, role = NULL WHERE name = 'roam'",
+    );
+    stage.refused(&["move", "roam", "--finish"], &["somebody lives where the old rows are"]);
+    lab().run("move_served", &format!("UPDATE pgwarden_tenants SET {was} WHERE name = 'roam'"));
+    assert_eq!(stage.value(read_line), new_line);
+    assert_eq!(rows_of("move_served", "public", "1"), expected);
     let now = rows_of("move_served_own", "public", "1");
     stage.ok(&["move", "roam", "--back", "--no-proxies", "--verify"]);
     assert_eq!(rows_of("move_served", "public", "1"), now);
