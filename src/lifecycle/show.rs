@@ -149,13 +149,13 @@ impl Lifecycle {
         let admin = Admin::to_ask(&tenant.upstream).await?;
         for table in own_tables(&policy).iter().flatten() {
             self.tell(&format!("counting {}", table.relation.name));
-            // Of a partitioned table the sizes of its partitions.
+            // Of a partitioned table the sizes of its partitions; another one has no tree.
             let sql = format!(
-                "SELECT count(*), count(*) FILTER (WHERE {}), (SELECT sum(pg_total_relation_size(p.relid))::bigint \
-                 FROM pg_partition_tree({}::oid::regclass) p) FROM {} t",
+                "SELECT count(*), count(*) FILTER (WHERE {}), coalesce((SELECT sum(pg_total_relation_size(p.relid))::bigint \
+                 FROM pg_partition_tree({oid}::oid::regclass) p), pg_total_relation_size({oid}::oid)) FROM {} t",
                 table.is_own(&tenant.keys)?,
-                table.relation.oid,
-                table.from()
+                table.from(),
+                oid = table.relation.oid
             );
             let rows = admin.rows(&sql, &[]).await?;
             let Some(row) = rows.first() else { continue };

@@ -51,6 +51,9 @@ fn a_tenants_rows_are_counted_by_the_guards_rules() {
     assert_eq!(rows("public.User"), count("SELECT count(*) FROM \"User\" WHERE \"tenantId\" = 1"));
     for table in ["public.customers", "public.invoices", "public.order_labels", "public.templates", "public.User"] {
         assert!(rows(table) > 0, "{table}: {view}");
+        let tables = view["tables"].as_array().unwrap();
+        let bytes = tables.iter().find(|it| it["table"] == table).and_then(|it| it["bytes"].as_i64());
+        assert!(bytes > Some(0), "{table}: {view}");
     }
     assert_eq!((view["keys"]["key"].as_str(), view["keys"]["account"].as_str()), (Some("1"), Some("acme")));
     let said = stage.ok(&["show", "sa"]);
