@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::base::{Access, QualifiedName};
-use crate::config::{Config, Tenant, Upstream};
+use crate::config::{Config, GateTables, Tenant, Upstream};
 use crate::control::{self, ControlError};
 use crate::guard::{Policy, TableRule};
-use crate::sql::names_of_select;
+use crate::sql::{names_of_select, quote_qualified};
 use crate::tenant::Registry;
 use crate::tenant::table::{ReadError, Rejected, merge, read};
 
@@ -35,6 +35,36 @@ pub async fn with_table(config: Config) -> Result<(Config, Vec<Rejected>), Table
     let rows = read(&client, &from.query).await?;
     let merged = merge(&config, &rows);
     Ok((Config { tenants: merged.tenants, ..config }, merged.rejected))
+}
+
+/// What proxies lack of the tables by which they agree on moves: each with what is wrong with it. Without them no tenant of
+/// `[tenants_from]` is served.
+///
+/// # Errors
+/// Nobody can be asked.
+pub async fn gate_tables_lack(config: &Config) -> Result<Vec<(QualifiedName, &'static str)>, TableError> {
+    let (Some(from), Some(_)) = (&config.tenants_from, config.moves) else { return Ok(Vec::new()) };
+    let upstream = config.upstreams.get(&from.upstream).ok_or(TableError::NoUpstream)?;
+    let client = control::connect(upstream, "pgwarden check").await?;
+    let GateTables { proxies, gates, acks } = GateTables::beside(&from.writes);
+    let mut lacking = Vec::new();
+    for (table, rights) in [
+        (proxies, "SELECT, INSERT, UPDATE, DELETE"),
+        (acks, "SELECT, INSERT, UPDATE, DELETE"),
+        (gates, "SELECT, INSERT, DELETE"),
+    ] {
+        let sql = "SELECT CASE WHEN c IS NULL THEN NULL \
+                   ELSE (SELECT pg_catalog.bool_and(pg_catalog.has_table_privilege(c, r)) \
+                         FROM pg_catalog.unnest(pg_catalog.string_to_array($2, ', ')) AS r) END \
+                   FROM pg_catalog.to_regclass($1) AS c";
+        let row = client.query_one(sql, &[&quote_qualified(&table), &rights]).await.map_err(ReadError::Postgres)?;
+        match row.try_get(0).map_err(ReadError::Postgres)? {
+            None => lacking.push((table, "does not exist")),
+            Some(false) => lacking.push((table, "may not be read and written")),
+            Some(true) => {}
+        }
+    }
+    Ok(lacking)
 }
 
 /// Tables from which `[tenants_from]` has its tenants and which tenants may write, having the tenant column. Of those that

@@ -63,8 +63,22 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
 /// With the tenants of the table, if there is one.
 async fn connected(config: Config, said: &mut String) -> (Config, usize) {
     let (config, errors) = check_tenants(config, said).await;
+    let gates = check_gates(&config).await;
     let found = check_upstreams(&config, said).await;
-    (config, errors + found)
+    (config, errors + gates + found)
+}
+
+/// The tables by which proxies agree on moves.
+async fn check_gates(config: &Config) -> usize {
+    // That nobody can be asked was told with the tenants.
+    let Ok(lacking) = tenants::gate_tables_lack(config).await else { return 0 };
+    for (table, what) in &lacking {
+        eprintln!(
+            "error: [moves]: {table} {what}: no tenant of [tenants_from] would be served\n    hint: pgwarden tenant init \
+             makes it, with what the pool's role must do there (--ddl prints it)"
+        );
+    }
+    lacking.len()
 }
 
 /// Reads the tenants' table. A row that makes no tenant is an error here: somebody expects to be served.

@@ -1,5 +1,7 @@
 //! Tenants that stand in no file.
 
+use pgwarden::test_cluster::Cluster;
+
 use super::Bench;
 use crate::support::lab::Lab;
 
@@ -82,4 +84,22 @@ fn tools_know_tenants_of_a_table_and_of_a_pattern() {
     listed.run(&["rls", "generate"], "").says(0, &["CREATE POLICY"]);
     let pattern = "[tenancy.pattern]\nkey = \"{name}\"";
     explain(&bench("adopt_tools_pattern", tables, pattern), "57").says(0, &["'57'"]);
+}
+
+#[test]
+fn tables_that_moves_need_are_looked_for() {
+    let lab = Lab::general();
+    let rest = "[tenants_from]\ntable = \"public.pgwarden_tenants\"\n[moves]\nlease = \"10s\"\n";
+    let bench = bench("adopt_moves", "shared_tables = [\"public.orgs\"]", rest);
+    // As the role that proxies have.
+    let text = std::fs::read_to_string(bench.path("pgwarden.toml")).unwrap();
+    let text = text.replace(&format!("{}@", Cluster::SUPERUSER), "app_owner@");
+    bench.write("pgwarden.toml", &text.replace(lab.cluster.password(), "app_owner_pw"));
+    let ddl = bench.run(&["tenant", "init", "--ddl"], "");
+    lab.run("adopt_moves", &ddl.out);
+    bench.run(&["check", "--connect"], "").says(0, &["0 tenants"]);
+    lab.run("adopt_moves", "REVOKE UPDATE ON pgwarden_proxies FROM app_owner");
+    lab.run("adopt_moves", "DROP TABLE pgwarden_gate_acks");
+    let words = ["public.pgwarden_proxies may not be read and written", "public.pgwarden_gate_acks does not exist"];
+    bench.run(&["check", "--connect"], "").says(1, &words);
 }
