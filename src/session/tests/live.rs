@@ -182,8 +182,8 @@ async fn cancel_reaches_the_statement_that_runs() {
     let proxy = Proxy::start(TWO).await;
     let (client, other) = (proxy.client().await, proxy.client().await);
     let token = client.cancel_token();
-    let running = tokio::spawn(async move { (client.batch_execute("SELECT pg_sleep(30)").await, client) });
-    while one(&other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30)'").await != "1" {
+    let running = tokio::spawn(async move { (client.batch_execute("SELECT pg_sleep(30.5)").await, client) });
+    while one(&other, "SELECT count(*) FROM pg_stat_activity WHERE query = 'SELECT pg_sleep(30.5)'").await != "1" {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     token.cancel_query(NoTls).await.unwrap();
