@@ -33,7 +33,7 @@ impl Lifecycle {
             return self.refuse_moving(admin, name).await.map(|()| Json::Null);
         }
         let old = self.place_of_row(&left.source)?;
-        self.refuse_others_there(&left.source).await?;
+        self.refuse_whoever_lives_there(&left.source).await?;
         self.refuse_others_place(&old)?;
         left.reach(admin, tables, State::Finishing).await?;
         let deleted = self.delete_place(&old, Pace::new(batch, rate), operation).await?;
@@ -127,8 +127,8 @@ impl Lifecycle {
         })
     }
 
-    /// Nobody may live where a tenant's old rows are.
-    async fn refuse_others_there(&self, old: &Row) -> Result<(), LifecycleError> {
+    /// Nobody may live where a tenant's old rows are, nor it itself.
+    async fn refuse_whoever_lives_there(&self, old: &Row) -> Result<(), LifecycleError> {
         let mut rows = self.listed_rows().await?;
         rows.push(Row { name: Some(NOBODY.into()), ..old.clone() });
         match merge(&self.file_alone(), &rows).rejected.into_iter().find(|it| it.name == NOBODY) {

@@ -13,6 +13,7 @@ use crate::base::{Oid, PgError, SqlState};
 use crate::guard::context::Step;
 use crate::guard::{Effect, Guarded, SQL_PREPARED_PREFIX};
 use crate::pool::{ServerName, StatementId};
+
 /// Bytes of statement text that one client may have prepared.
 pub const CLIENT_BYTES: usize = 16 << 20;
 /// Portals that one client may have open at one time.
