@@ -258,6 +258,10 @@ impl Arena {
     }
 
     fn proxy(&mut self, mode: Mode) -> &mut Proxy {
+        // Databases are copied while nobody is connected to them.
+        for layout in [Layout::Shared, Layout::Schema, Layout::Database] {
+            self.watch(layout);
+        }
         let lab = self.lab;
         self.proxies.entry(mode).or_insert_with(|| Proxy::start(lab, &mode.setup("shared")))
     }

@@ -256,6 +256,8 @@ impl Rewriter<'_> {
         {
             *object = tree::null_oid();
             self.rewritten = true;
+        } else {
+            self.held_to_seen(funcname, args)?;
         }
         self.exprs(agg_order)?;
         self.maybe(agg_filter)?;

@@ -2,6 +2,8 @@
 //! else only from extensions that compute on values alone, or as the operator lists it.
 
 mod arguments;
+mod definitions;
+mod fields;
 mod lists;
 mod pure;
 mod reach;
@@ -11,23 +13,16 @@ use pg_query::protobuf::Node;
 use super::names::{denied, parts, schema_is_own, search_path, truncated};
 use super::settings;
 use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
-use crate::catalog::{Function, Volatility};
+use crate::catalog::{Function, FunctionKind, Volatility};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::{Effect, PinReason, Policy};
 pub(super) use arguments::{is_name, is_oid, literal, name_literal, own_text, parameter, split_name};
+pub(crate) use definitions::Printed;
+pub(crate) use fields::{Before, check_field, gives};
 pub(crate) use reach::extension_is_safe;
 pub(super) use reach::extension_reaches_out;
 
 const RECORD: u32 = 2249;
-
-/// Polymorphic and row types that a composite value is accepted for: `x.f` reads as `f(x)` for functions of these.
-const ROW_ACCEPTING: &[u32] = &[
-    RECORD, 2276, // "any"
-    2283, // anyelement
-    2776, // anynonarray
-    5077, // anycompatible
-    5079, // anycompatiblenonarray
-];
 
 /// Whether a call may stand in a tenant's statement, and what it does to the session. `name`: the parts of the name as written.
 ///
@@ -112,68 +107,9 @@ pub(crate) fn tells_of_shared_tables(mode: &Mode, name: &[Node]) -> bool {
 }
 
 fn tells_of_shared(mode: &Mode, bare: &str) -> bool {
-    mode.is_shared()
-        && (matches!(bare, "obj_description" | "col_description" | "shobj_description") || lists::SIZES.contains(&bare))
-}
-
-/// What stands before the dot in `x.name`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Before {
-    /// A row for certain.
-    Row,
-    /// It may be a value of whatever type.
-    Value,
-}
-
-/// Functional notation: `x.name` calls `name(x)`, where `x` is a row that has no such column, and where it is any other value. What
-/// a call's argument is held to, or what is done to it, is not done here: such a function is called by its name and parentheses.
-///
-/// # Errors
-/// 42501 if a function has that name that could be called so, and may not be.
-pub(crate) fn check_field(policy: &Policy, mode: &Mode, before: Before, field: &str) -> Result<Vec<Effect>, Refusal> {
-    let field = truncated(field);
-    let is_called = |f: &&Function| match before {
-        Before::Row => takes_row(f),
-        Before::Value => f.takes_one,
-    };
-    let called: Vec<&Function> = candidates(policy, mode, None, field).into_iter().filter(is_called).collect();
-    if called.is_empty() {
-        return Ok(Vec::new());
-    }
-    let denied = match mode {
-        Mode::Operator => false,
-        Mode::Database => called.into_iter().any(reach::leaves_database),
-        Mode::Shared | Mode::Reader | Mode::Schema(_) => {
-            (before == Before::Value && needs_parentheses(mode, field))
-                || !called.into_iter().all(|f| may_call(policy, mode, f))
-        }
-    };
-    match (denied, before) {
-        (true, _) => Err(refused(field)),
-        (false, Before::Row) => Ok(Vec::new()),
-        (false, Before::Value) => Ok(effects(field)),
-    }
-}
-
-/// Whether more is to be said of a call than whether the function may be called.
-fn needs_parentheses(mode: &Mode, bare: &str) -> bool {
-    matches!(bare, "current_setting" | "set_config" | NOTIFY)
-        || arguments::are_checked(mode, bare)
-        || !effects(bare).is_empty()
-        || LockCall::of(bare).is_some()
-        || tells_of_shared(mode, bare)
-}
-
-/// What stands before the dot where it is a call of a function of this name.
-pub(crate) fn gives(policy: &Policy, mode: &Mode, name: &[Node]) -> Before {
-    let names = parts(name).unwrap_or_default();
-    let found = match names.as_slice() {
-        [bare] => candidates(policy, mode, None, truncated(bare)),
-        [schema, bare] => candidates(policy, mode, Some(truncated(schema)), truncated(bare)),
-        _ => Vec::new(),
-    };
-    let row = |f: &&Function| f.returns == RECORD || policy.catalog.is_composite(f.returns);
-    if !found.is_empty() && found.iter().all(row) { Before::Row } else { Before::Value }
+    let of_the_server = bare == "shobj_description" && matches!(mode, Mode::Schema(_));
+    let of_tables = matches!(bare, "obj_description" | "col_description" | "shobj_description");
+    of_the_server || (mode.is_shared() && (of_tables || lists::SIZES.contains(&bare)))
 }
 
 /// A cast to a type: it calls a function where the operator has made it so.
@@ -203,8 +139,13 @@ pub(crate) fn check_cast(policy: &Policy, mode: &Mode, schema: Option<&str>, nam
     }
 }
 
-fn takes_row(function: &Function) -> bool {
-    function.takes_row || matches!(function.arg_types.as_slice(), [only] if ROW_ACCEPTING.contains(only))
+/// Whether a call may be of an aggregate or a window function.
+pub(crate) fn may_aggregate(policy: &Policy, mode: &Mode, name: &[Node]) -> bool {
+    let names = parts(name).unwrap_or_default();
+    let Some((bare, schema)) = names.split_last() else { return true };
+    candidates(policy, mode, schema.last().map(|it| truncated(it)), truncated(bare))
+        .into_iter()
+        .any(|it| matches!(it.kind, FunctionKind::Aggregate | FunctionKind::Window))
 }
 
 /// All functions that the name may mean: every overload in the schema named, or on the search path.

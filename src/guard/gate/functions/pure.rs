@@ -92,7 +92,7 @@ impl Body<'_> {
         let harmless = |f: &Function| {
             f.name.schema == "pg_catalog"
                 && !lists::DENIED.contains(&field)
-                && !super::needs_parentheses(self.mode, field)
+                && !super::fields::needs_parentheses(self.mode, field)
                 && (f.volatility == Volatility::Immutable || lists::ALLOWED.contains(&field))
         };
         let mut found = super::candidates(self.policy, self.mode, None, field).into_iter().filter(|f| f.takes_one);

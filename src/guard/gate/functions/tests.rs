@@ -232,8 +232,10 @@ fn fields_that_are_calls_are_checked_as_calls() {
         assert_eq!(field(&Mode::Shared, Before::Value, name), "42501", "{name}");
         assert_eq!(field(&Mode::Operator, Before::Value, name), "ok", "{name}");
     }
-    assert_eq!(field(&schema_mode(), Before::Value, "pg_get_viewdef"), "42501", "its argument is looked at");
-    assert_eq!(field(&Mode::Shared, Before::Value, "pg_get_viewdef"), "ok");
+    for mode in [Mode::Shared, schema_mode()] {
+        assert_eq!(field(&mode, Before::Value, "pg_get_viewdef"), "42501", "its argument is looked at");
+    }
+    assert_eq!(field(&Mode::Database, Before::Value, "pg_get_viewdef"), "ok");
     assert_eq!(field(&Mode::Database, Before::Value, "pg_terminate_backend"), "42501");
     let effects = check_field(&policy, &Mode::Operator, Before::Value, "pg_advisory_lock").unwrap();
     assert_eq!(effects, [Effect::Pin(PinReason::AdvisoryLock)]);
@@ -249,6 +251,7 @@ fn comments_are_masked_where_tables_are_shared() {
     assert!(!tells_of_shared_tables(&Mode::Shared, &name("public.obj_description(1, 'pg_class')")));
     assert!(tells_of_shared_tables(&Mode::Shared, &name("pg_total_relation_size('orders')")));
     assert!(!tells_of_shared_tables(&schema_mode(), &name("obj_description(1, 'pg_class')")));
+    assert!(tells_of_shared_tables(&schema_mode(), &name("shobj_description(1, 'pg_database')")));
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::guard::{Policy, Protection, TableRule, TenantTable};
 use super::names::{denied, foreign_schema, schema_is_own, search_path, truncated};
 use super::temporary;
 pub(crate) use system::Mask;
+pub(crate) use visible::seen_rows;
 
 /// What a relation is to the session that names it.
 #[derive(Clone, Debug)]

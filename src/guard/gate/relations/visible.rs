@@ -13,12 +13,43 @@ pub(super) fn rows(policy: &Policy, mode: &Mode, relation: &Relation) -> Option<
     if matches!(mode, Mode::Database | Mode::Operator) {
         return None;
     }
+    if is_catalog(relation, "pg_depend") {
+        return Some(dependencies(policy, mode));
+    }
     let sight = Sight::new(policy, mode);
     let conditions = match relation.name.schema.as_str() {
         "pg_catalog" => sight.catalog(relation),
         _ => sight.information_schema(relation),
     };
     (!conditions.is_empty()).then(|| conditions.join(" AND "))
+}
+
+/// The same of a relation of `pg_catalog` by its name, as a condition that always stands: `None` if there is no such relation.
+pub(crate) fn seen_rows(policy: &Policy, mode: &Mode, name: &str) -> Option<String> {
+    let relation = policy.catalog.relation("pg_catalog", name)?;
+    Some(rows(policy, mode, relation).unwrap_or_else(|| "true".to_owned()))
+}
+
+fn is_catalog(relation: &Relation, name: &str) -> bool {
+    relation.name.schema == "pg_catalog" && relation.name.name == name
+}
+
+/// Catalogs of objects that others have too. All other objects depend on one of these.
+const OF_OBJECTS: &[&str] = &["pg_class", "pg_constraint", "pg_namespace", "pg_proc", "pg_type"];
+
+/// Dependencies between objects that are both seen.
+fn dependencies(policy: &Policy, mode: &Mode) -> String {
+    let side = |class: &str, object: &str| {
+        let seen = OF_OBJECTS.iter().filter_map(|catalog| {
+            let rows = seen_rows(policy, mode, catalog)?;
+            Some(format!(
+                "WHEN {class} OPERATOR(pg_catalog.=) 'pg_catalog.{catalog}'::pg_catalog.regclass THEN {object} OPERATOR(pg_catalog.=) ANY \
+                 (SELECT oid FROM pg_catalog.{catalog} WHERE {rows})"
+            ))
+        });
+        format!("CASE {} ELSE true END", seen.collect::<Vec<_>>().join(" "))
+    };
+    format!("{} AND {}", side("classid", "objid"), side("refclassid", "refobjid"))
 }
 
 /// What the session may see.
