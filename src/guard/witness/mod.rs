@@ -146,8 +146,8 @@ pub(crate) fn hear(policy: &Policy, arity: Arity, plan: &mut Plan) -> Result<(),
 fn is_of_tenants(plan: &Plan) -> bool {
     match plan.kind {
         StatementKind::Select | StatementKind::Dml | StatementKind::CopyOut | StatementKind::CopyIn => true,
-        // EXPLAIN, DECLARE, PREPARE
-        StatementKind::Utility => !plan.slots.is_empty(),
+        // EXPLAIN, DECLARE, PREPARE: also where the rewriter put no tenant's value, for it may have forgotten it.
+        StatementKind::Utility => plan.needs_tenant || !plan.slots.is_empty(),
         StatementKind::Empty | StatementKind::Transaction => false,
     }
 }
