@@ -16,7 +16,8 @@ pub fn guard(data: &[u8]) {
             let Ok(plans) = plan_statements(&POLICY, &mode, protocol, sql) else { continue };
             if mode == Mode::Shared {
                 for plan in &plans {
-                    recheck(&POLICY, plan).unwrap_or_else(|what| panic!("{what}: {sql:?} as {:?}", plan.pieces));
+                    recheck(&POLICY, plan, protocol)
+                        .unwrap_or_else(|what| panic!("{what}: {sql:?} as {:?}", plan.pieces));
                 }
             }
         }

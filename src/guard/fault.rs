@@ -58,6 +58,8 @@ faults! {
     Defer "defer",
     /// The trial of an operand before any row is read.
     Trial "trial",
+    /// The types that parameters have before they are cast.
+    ParamTypes "param-types",
     /// The comparison of a value for the tenant column.
     OwnValue "own-value",
     /// The check of assignments to the tenant column.

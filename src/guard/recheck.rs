@@ -1,6 +1,6 @@
 //! A plan's text under the verifier once more, also where nothing was rewritten: for fuzzing.
 
-use super::plan::{Piece, Plan};
+use super::plan::{Piece, Plan, Protocol};
 use super::policy::Policy;
 use super::verify::verify;
 use crate::base::Arity;
@@ -11,7 +11,11 @@ use crate::sql::{parse, quote_identifier};
 /// # Errors
 /// Why it should not have gone out.
 #[doc(hidden)]
-pub fn recheck(policy: &Policy, plan: &Plan) -> Result<(), String> {
+pub fn recheck(policy: &Policy, plan: &Plan, protocol: Protocol<'_>) -> Result<(), String> {
+    let param_types = match protocol {
+        Protocol::Simple => &[][..],
+        Protocol::Extended { param_types } => param_types,
+    };
     let mut text = String::new();
     for piece in &plan.pieces {
         match piece {
@@ -30,7 +34,7 @@ pub fn recheck(policy: &Policy, plan: &Plan) -> Result<(), String> {
             return Err("more than one statement".to_owned());
         }
         statements.iter().try_for_each(|statement| {
-            verify(policy, Arity::One, statement, plan.client_params, &plan.slots, &plan.checks)
+            verify(policy, Arity::One, statement, plan.client_params, param_types, &plan.slots, &plan.checks)
                 .map_err(|refusal| refusal.error.detail.unwrap_or_default().into_owned())
         })
     })

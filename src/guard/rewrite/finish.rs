@@ -90,8 +90,8 @@ fn print(rewriter: &Rewriter<'_>, tree: &Node) -> Result<Vec<Piece>, Refusal> {
         return Err(unsupported("a construct that does not print as it was read"));
     }
     if rewriter.guarding() && !planted(Fault::Verifier) {
-        let arity = rewriter.mode.arity();
-        verify(rewriter.policy, arity, &again, rewriter.client_params, &rewriter.slots, &rewriter.checks)?;
+        let Rewriter { policy, mode, client_params, declared, slots, checks, .. } = rewriter;
+        verify(policy, mode.arity(), &again, *client_params, declared, slots, checks)?;
     }
     if let Some(channel) = &rewriter.channel {
         return channel.cut(&text).ok_or_else(|| defect("the name of a channel is out of place", &text));

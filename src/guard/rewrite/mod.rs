@@ -74,6 +74,9 @@ impl Met {
 pub(crate) struct Rewriter<'p> {
     policy: &'p Policy,
     mode: &'p Mode,
+    /// Types that the Parse message declares.
+    declared: Vec<Oid>,
+    /// Those, or the ones that PREPARE declares.
     param_types: Vec<Oid>,
     casts: ParamCasts,
     /// The tenant's values are literals in the final text.
@@ -125,8 +128,7 @@ impl<'p> Rewriter<'p> {
             Protocol::Simple => Vec::new(),
             Protocol::Extended { param_types } => param_types.to_vec(),
         };
-        let declared = u16::try_from(param_types.len()).unwrap_or(u16::MAX);
-        let client_params = statement.params.max(declared);
+        let client_params = statement.params.max(u16::try_from(param_types.len()).unwrap_or(u16::MAX));
         // As literals, too, where there is no number left for them.
         let inline = !matches!(protocol, Protocol::Simple)
             && (takes_no_parameters(&statement.tree) || usize::from(client_params) + SLOTS > MAX_PARAMS);
@@ -136,7 +138,8 @@ impl<'p> Rewriter<'p> {
             simple: inline || matches!(protocol, Protocol::Simple),
             inline,
             client_params,
-            param_types: declared_by_prepare(policy, mode, &statement.tree).unwrap_or(param_types),
+            param_types: declared_by_prepare(policy, mode, &statement.tree).unwrap_or_else(|| param_types.clone()),
+            declared: param_types,
             casts: if statement.params > 0 { ParamCasts::of(&statement.tree) } else { ParamCasts::default() },
             slots: Vec::new(),
             checks: Vec::new(),

@@ -36,7 +36,8 @@ impl<'v, 'p> Verifier<'v, 'p> {
             if self.predicates.is_any_predicate(conjunct) {
                 return Ok(());
             }
-            if may_stand_beside(self.policy, conjunct, &beside) {
+            if may_stand_beside(self.policy, conjunct, &beside) && !self.params.run_late(self.policy, conjunct, &beside)
+            {
                 return match level.is_moved_by(conjunct) {
                     true => Err(format!("a condition of kind {kind} may be moved beside the tenant predicate")),
                     false => Ok(()),

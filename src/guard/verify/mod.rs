@@ -15,6 +15,7 @@ mod from;
 mod leak;
 mod level;
 mod locks;
+mod params;
 mod parent;
 mod plain;
 mod predicate;
@@ -36,17 +37,18 @@ use pg_query::protobuf::{RangeVar, RawStmt};
 pub(crate) use self::channels::verify_own_channels;
 pub(crate) use self::common::verify_own_names;
 pub(crate) use self::locks::verify_own_locks;
+use self::params::ParamTypes;
 use self::predicate::Predicates;
 pub(crate) use self::reads::verify_reads;
 use self::scope::Scope;
 use self::survey::Survey;
 use super::plan::{TenantCheck, TenantSlot};
 use super::policy::{Policy, Protection, TableRule, TenantTable};
-use crate::base::{Access, Arity, Refusal, RefusalKind, SqlState};
+use crate::base::{Access, Arity, Oid, Refusal, RefusalKind, SqlState};
 use crate::catalog::Relation;
 
 /// Examines a statement of the shared layout as it was read from the text that will be sent: for one tenant, or for a reader of
-/// several.
+/// several. `param_types`: those of the Parse message.
 ///
 /// # Errors
 /// [`RefusalKind::Verifier`]: the rewriter made a mistake, and the statement must not be sent.
@@ -55,6 +57,7 @@ pub(crate) fn verify(
     arity: Arity,
     statement: &RawStmt,
     client_params: u16,
+    param_types: &[Oid],
     slots: &[TenantSlot],
     checks: &[TenantCheck],
 ) -> Result<(), Refusal> {
@@ -66,7 +69,8 @@ pub(crate) fn verify(
     predicates.check_locks(statement).map_err(|what| refusal(&what))?;
     predicates.check_channels(statement).map_err(|what| refusal(&what))?;
     predicates.check_temporary(statement).map_err(|what| refusal(&what))?;
-    let verifier = Verifier { policy, predicates, checks, survey: Survey::of(policy, statement) };
+    let params = ParamTypes::of(policy, statement, client_params, param_types);
+    let verifier = Verifier { policy, predicates, checks, survey: Survey::of(policy, statement), params };
     verifier.walk(statement, &Scope::outermost()).map_err(|what| refusal(&what))
 }
 
@@ -89,6 +93,7 @@ struct Verifier<'v, 'p> {
     predicates: Predicates<'p>,
     checks: &'p [TenantCheck],
     survey: Survey<'v>,
+    params: ParamTypes<'v>,
 }
 
 impl<'p> Verifier<'_, 'p> {

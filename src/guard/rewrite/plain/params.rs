@@ -14,6 +14,7 @@ use super::{Plain, declared_type};
 use crate::base::oid::{BPCHAR, INT2, INT4, INT8, NUMERIC, TEXT, VARCHAR};
 use crate::base::{Mode, Oid};
 use crate::guard::Policy;
+use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::names::search_path;
 use crate::guard::rewrite::tree::as_string;
 use crate::sql::walk::{Part, Walk};
@@ -189,6 +190,9 @@ impl Plain<'_, '_> {
     }
 
     fn has_type(&self, param: &ParamRef, name: &TypeName, element: bool) -> bool {
+        if planted(Fault::ParamTypes) {
+            return true;
+        }
         let Some(target) = Target::of(name, element) else { return false };
         let declared = declared_type(param, self.param_types);
         if declared == 0 {

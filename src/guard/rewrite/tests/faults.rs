@@ -31,6 +31,8 @@ pub(in crate::guard) const STATEMENTS: &[&str] = &[
     "PREPARE p (int) AS SELECT * FROM orders WHERE id = $1",
     "EXPLAIN SELECT * FROM orders WHERE id = 1",
     "DECLARE c CURSOR FOR SELECT * FROM orders WHERE lower(status) = 'x'",
+    "SELECT * FROM orders WHERE status = $1 AND id = $1::int",
+    "PREPARE p (text) AS SELECT * FROM orders WHERE id = $1::int",
     "SELECT * FROM orders WHERE (id, 1) >= (SELECT id, 1 FROM customers LIMIT 1)",
     "INSERT INTO orders (id, tenant_id) VALUES (1, 2)",
     "INSERT INTO orders (id, tenant_id) SELECT 1, 2",
@@ -72,6 +74,7 @@ fn is_the_gates(fault: Fault) -> bool {
         | Fault::Channels
         | Fault::Defer
         | Fault::Trial
+        | Fault::ParamTypes
         | Fault::OwnValue
         | Fault::Assignment => false,
     }

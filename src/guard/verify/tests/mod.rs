@@ -5,7 +5,8 @@ mod writes;
 
 use super::*;
 use crate::base::Access;
-use crate::base::oid::INT4;
+use crate::base::oid::{INT2, INT4, INT8, TEXT};
+use crate::catalog::TypeInfo;
 use crate::guard::fixture;
 use crate::sql::parse::reparse;
 
@@ -50,15 +51,70 @@ fn check(sql: &str) -> Result<(), String> {
     let slots = [TenantSlot { key: None, arity: Arity::One, type_oid: 23, type_name: "pg_catalog.int4".into() }];
     let checks = [TenantCheck::Literal { slot: 0, value: "1".into() }, TenantCheck::Param { slot: 0, number: 1 }];
     let statements = reparse(&sql).unwrap_or_else(|error| panic!("{error}: {sql:.60}"));
-    verify(&policy(), Arity::One, &statements[0], 1, &slots, &checks)
+    verify(&policy(), Arity::One, &statements[0], 1, &[], &slots, &checks)
         .map_err(|refusal| refusal.error.detail.unwrap().into_owned())
+}
+
+/// Verifies a condition on `orders` where the client's parameter was declared with a type (0: with none).
+fn check_param(declared: Oid, condition: &str) -> Result<(), String> {
+    let mut policy = policy();
+    let catalog = std::sync::Arc::make_mut(&mut policy.catalog);
+    catalog.types = fixture::types(&[(INT2, "int2"), (INT4, "int4"), (INT8, "int8"), (TEXT, "text"), (1007, "_int4")]);
+    let domain = TypeInfo { oid: 20_002, name: fixture::named("pg_catalog.small"), typtype: 'd', base: INT4 };
+    catalog.types.insert(domain.oid, domain);
+    let sql = expand(&format!("SELECT 1 FROM public.orders o WHERE P(o) AND {condition}"));
+    let slots = [TenantSlot { key: None, arity: Arity::One, type_oid: 23, type_name: "pg_catalog.int4".into() }];
+    let statements = reparse(&sql).unwrap_or_else(|error| panic!("{error}: {sql}"));
+    verify(&policy, Arity::One, &statements[0], 1, &[declared], &slots, &[])
+        .map_err(|refusal| refusal.error.detail.unwrap().into_owned())
+}
+
+#[test]
+fn casts_of_parameters_give_them_their_type_or_fail_for_everybody() {
+    let trial = "CASE WHEN $1::int IS NULL THEN true ELSE true END";
+    for (declared, condition) in [
+        (0, "o.id = $1::int".to_owned()),
+        (0, "o.id = $1::int AND o.cid = $1::int4".to_owned()),
+        (0, "($1::int IS NULL OR o.id = $1)".to_owned()),
+        (INT4, "o.id = $1::int".to_owned()),
+        (INT2, "o.id = $1::int".to_owned()),
+        (705, "o.id = $1::int".to_owned()),
+        (0, "o.id = ANY ($1::int[])".to_owned()),
+        (1007, "o.id = ANY ($1::int[])".to_owned()),
+        (0, "o.id = ANY (ARRAY[$1, 5]::int[])".to_owned()),
+        (TEXT, format!("o.id = $1::int AND {trial}")),
+        (TEXT, format!("o.id IN ($1::int, 5) AND {trial}")),
+        (TEXT, "CASE WHEN o.tenant_id OPERATOR(pg_catalog.=) $2 THEN o.id = $1::int ELSE false END".to_owned()),
+    ] {
+        assert_eq!(check_param(declared, &condition), Ok(()), "{declared} {condition}");
+    }
+    for (declared, condition) in [
+        (TEXT, "o.id = $1::int"),
+        (INT8, "o.id = $1::int"),
+        (TEXT, "o.id = ANY ($1::int[])"),
+        (INT4, "o.id = ANY ($1::int[])"),
+        (TEXT, "o.id = ANY (ARRAY[$1, 5]::int[])"),
+        (TEXT, "(o.note IS NULL OR o.id = $1::int)"),
+        (TEXT, "NOT (o.id = $1::int)"),
+        (TEXT, "(o.id, 1) = ($1::int, 1)"),
+        (0, "o.note = $1 AND o.id = $1::int"),
+        (0, "o.note = $1::text AND o.id = $1::int"),
+        (0, "($1::int IS NULL OR o.id = $1) AND o.note = $1"),
+        (0, "(o.note = $1 OR o.id = $1::int)"),
+        (TEXT, "o.id = $1::int AND CASE WHEN $1::int8 IS NULL THEN true ELSE true END"),
+        (0, "o.id = $1::small"),
+        (0, "o.id = '5'::small"),
+    ] {
+        let outcome = check_param(declared, condition);
+        assert!(outcome.is_err_and(|why| why.contains("beside the tenant predicate")), "{declared} {condition}");
+    }
 }
 
 /// The same for a reader of several tenants, whose keys are `$2`; `slot`: how many the parameter holds.
 fn check_as(arity: Arity, slot: Arity, sql: &str) -> Result<(), String> {
     let slots = [TenantSlot { key: None, arity: slot, type_oid: 23, type_name: "pg_catalog.int4".into() }];
     let statements = reparse(sql).unwrap_or_else(|error| panic!("{error}: {sql:.60}"));
-    verify(&policy(), arity, &statements[0], 1, &slots, &[])
+    verify(&policy(), arity, &statements[0], 1, &[], &slots, &[])
         .map_err(|refusal| refusal.error.detail.unwrap().into_owned())
 }
 

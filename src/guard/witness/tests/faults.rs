@@ -10,7 +10,7 @@ fn is_beyond_it(fault: Fault) -> bool {
     match fault {
         Fault::Fence => true,
         // Nor what a condition without columns could fail with.
-        Fault::Trial => true,
+        Fault::Trial | Fault::ParamTypes => true,
         // The gate's alone, and those of readers. The fixture's server has no MERGE ... BY SOURCE.
         Fault::Mask | Fault::LockKeys | Fault::Channels | Fault::Functions | Fault::Explain => true,
         Fault::Verifier | Fault::Witness | Fault::MergeBySource => true,
