@@ -24,6 +24,6 @@ pub use oid::Oid;
 pub use pattern::{Found, NamePattern};
 pub use pgerror::{PgError, Severity, SqlState};
 pub use qualified_name::QualifiedName;
-pub use refusal::{FOREIGN_PARENT, OWN_VALUE_ONLY, Refusal, RefusalKind};
+pub use refusal::{FOREIGN_PARENT, FOREIGN_ROW, OWN_VALUE_ONLY, Refusal, RefusalKind};
 pub use secret::Secret;
 pub use tenant_name::{CONSOLE_DATABASE, MAX_TENANT_NAME, is_tenant_name};

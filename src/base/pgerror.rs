@@ -34,6 +34,8 @@ sqlstates! {
     INVALID_TEXT_REPRESENTATION = b"22P02";
     /// foreign_key_violation
     FOREIGN_KEY_VIOLATION = b"23503";
+    /// unique_violation
+    UNIQUE_VIOLATION = b"23505";
     /// bad_copy_file_format
     BAD_COPY_FILE_FORMAT = b"22P04";
     /// invalid_parameter_value

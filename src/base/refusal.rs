@@ -57,6 +57,9 @@ pub const OWN_VALUE_ONLY: &str = "may hold only the tenant's own value";
 /// What the server is made to say of a foreign key that leads to no row of the tenant's, with a prefix.
 pub const FOREIGN_PARENT: &str = "violates foreign key constraint";
 
+/// What the server is made to say where ON CONFLICT DO UPDATE meets a row that the tenant may not change.
+pub const FOREIGN_ROW: &str = "the row in the way of ON CONFLICT is not the tenant's";
+
 /// A statement that was not let through.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

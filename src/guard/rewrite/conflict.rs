@@ -6,10 +6,11 @@ use pg_query::NodeEnum;
 use pg_query::protobuf::{IndexElem, InferClause, Node, OnConflictAction, OnConflictClause};
 
 use super::scope::{Item, Source};
+use super::sets::failure;
 use super::trial::Held;
 use super::write::Target;
-use super::{Rewriter, unsupported};
-use crate::base::Refusal;
+use super::{Rewriter, tree, unsupported};
+use crate::base::{FOREIGN_ROW, Refusal};
 use crate::catalog::Relation;
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
@@ -85,12 +86,35 @@ impl<'p> Rewriter<'p> {
                     Target::Tenant(..) if !planted(Fault::ConflictWhere) => &[0],
                     Target::Tenant(..) | Target::Policed(..) | Target::Free => &[],
                 };
-                *where_clause = self.conditions(where_clause.take(), pending, Held::Folded)?;
+                let condition = self.conditions(where_clause.take(), pending, Held::Folded)?.map(|it| *it);
+                let others = match target {
+                    Target::Tenant(table, _) if !pending.is_empty() && !names_tenant(infer.as_deref(), table) => {
+                        Some(self.refused_to_others(table)?)
+                    }
+                    Target::Tenant(..) | Target::Policed(..) | Target::Free => None,
+                };
+                *where_clause = tree::all_of(others.into_iter().chain(condition).collect()).map(Box::new);
                 Ok(())
             }
             OnConflictAction::Undefined | OnConflictAction::OnconflictNone => Err(unsupported("this ON CONFLICT")),
         }
     }
+}
+
+impl Rewriter<'_> {
+    /// `CASE WHEN <predicate of the target> THEN true ELSE <error> END`. Where a key does not have the tenant column, the row in the
+    /// way may be another's: alone, the tenant would have added its own, so that to leave it out without a word would be wrong.
+    /// The error ends the lock on that row too.
+    fn refused_to_others(&mut self, table: &TenantTable) -> Result<Node, Refusal> {
+        self.note(format!("a row in the way whose {} is not the tenant's: 23505", table.column));
+        let own = self.own_predicate(0)?.ok_or_else(|| unsupported("this ON CONFLICT"))?;
+        Ok(tree::case(own, tree::boolean(true), failure(FOREIGN_ROW, "pg_catalog.bool")?))
+    }
+}
+
+/// Whether the key that conflicts has the tenant column: the row in the way is the tenant's own.
+fn names_tenant(infer: Option<&InferClause>, table: &TenantTable) -> bool {
+    infer.and_then(plain_columns).is_some_and(|names| names.contains(&table.column.as_str()))
 }
 
 /// The columns of `ON CONFLICT (columns)`, if it names columns and nothing else.

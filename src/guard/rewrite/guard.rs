@@ -241,7 +241,7 @@ impl<'p> Rewriter<'p> {
     }
 
     /// The predicate of an item of the innermost level.
-    fn own_predicate(&mut self, item: usize) -> Result<Option<Node>, Refusal> {
+    pub(super) fn own_predicate(&mut self, item: usize) -> Result<Option<Node>, Refusal> {
         let guard = self.levels.last().and_then(|level| level.items.get(item)?.guard.clone());
         guard.map(|guard| self.predicate(&guard)).transpose()
     }

@@ -261,7 +261,7 @@ fn literal(constant: &AConst) -> Given {
 
 /// An expression of the column's type that fails when it is evaluated, and not before: `concat` is not immutable, so the
 /// planner does not try it.
-fn failure(message: &str, type_name: &str) -> Result<Node, Refusal> {
+pub(super) fn failure(message: &str, type_name: &str) -> Result<Node, Refusal> {
     let call = tree::system_call("concat", vec![tree::text(message)]);
     let concat = tree::node(NodeEnum::FuncCall(Box::new(call)));
     let failing = tree::cast(tree::cast(concat, tree::system_type("bool")), tree::system_type("text"));

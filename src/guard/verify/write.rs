@@ -13,7 +13,7 @@ use super::level::Level;
 use super::parent::has_one_row;
 use super::predicate::Reference;
 use super::scope::Scope;
-use super::tree::{conjuncts, node, nodes, single_case, strings, target, targets};
+use super::tree::{conjuncts, is_bool, node, nodes, single_case, strings, target, targets};
 use super::trial::Held;
 use super::{Outcome, Verifier, may};
 use crate::base::Access;
@@ -181,6 +181,8 @@ impl<'v, 'p> Verifier<'v, 'p> {
             OnConflictAction::OnconflictUpdate => {
                 let conditions = conjuncts(node(&clause.where_clause));
                 let level = self.level(statement, Some(target), None, scope);
+                let judged = |condition: &&NodeEnum| !self.fails_for_others(condition, target, table);
+                let conditions: Vec<_> = conditions.into_iter().filter(judged).collect();
                 self.no_leaks(&conditions, level.items(), scope, Held::Folded)?;
                 self.behind_predicate(target, &conditions, false)?;
                 self.assignments(&clause.target_list, target, true, table)
@@ -189,6 +191,16 @@ impl<'v, 'p> Verifier<'v, 'p> {
                 Err(format!("ON CONFLICT with {} is not known", other.as_str_name()))
             }
         }
+    }
+
+    /// `CASE WHEN <predicate of the target> THEN true ELSE <an error> END`: it tells that a row in the way is another's, which
+    /// the same INSERT without ON CONFLICT tells.
+    fn fails_for_others(&self, condition: &NodeEnum, target: &RangeVar, table: &TenantTable) -> bool {
+        let Some((when, otherwise)) = single_case(condition) else { return false };
+        let own = node(&when.expr).zip(Reference::of(target));
+        own.is_some_and(|(test, target)| self.predicates.is_predicate(test, target, table, false))
+            && is_bool(node(&when.result), true)
+            && otherwise.is_some_and(always_fails)
     }
 
     fn merge_action(

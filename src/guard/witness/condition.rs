@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 
 use super::Checker;
-use super::level::{Behind, Level, Seen};
+use super::level::{Behind, Item, Level, Seen};
 use super::names::path;
 use super::predicate::{bare, conjuncts, is_system_operator};
 
@@ -47,6 +47,23 @@ impl<'p> Checker<'p> {
             Behind::Policies | Behind::Query | Behind::System | Behind::Nobody => true,
         };
         is_nothing(otherwise) && tests.iter().all(is_test) && self.looked_at(result, level).iter().all(tested)
+    }
+}
+
+impl<'p> Checker<'p> {
+    /// `CASE WHEN <predicate of the target> THEN true ELSE <an error> END`, where ON CONFLICT may meet another tenant's row.
+    pub(super) fn fails_for_others(&self, condition: &Expr, target: &Item<'p>) -> bool {
+        let Expr::Case { case_token: _, end_token: _, operand: None, conditions, else_result: Some(otherwise) } =
+            bare(condition)
+        else {
+            return false;
+        };
+        let [CaseWhen { condition, result }] = conditions.as_slice() else { return false };
+        let level = Level { items: vec![target.clone()] };
+        self.values.is_predicate_of(condition, target, false)
+            && matches!(bare(result), Expr::Value(value) if value.value == Value::Boolean(true))
+            && matches!(bare(otherwise), Expr::Cast { .. })
+            && self.looked_at(otherwise, &level).is_empty()
     }
 }
 

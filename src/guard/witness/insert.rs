@@ -142,6 +142,8 @@ impl<'p> Checker<'p> {
         };
         self.assignments(assignments, target, true);
         let conditions = conjuncts(selection.as_ref());
+        let judged = |condition: &&Expr| !self.fails_for_others(condition, target);
+        let conditions: Vec<_> = conditions.into_iter().filter(judged).collect();
         self.no_leaks(&conditions, &Level { items: vec![target.clone()] });
         self.must_be_covered(target, &conditions, false);
         self.walk_all(selection);

@@ -7,7 +7,7 @@ use super::replies::{Closes, Disposition, Expected, InternalQuery, Kind, Run, Su
 use super::server_bytes::Broken;
 use super::statements::{Statement, Undo};
 use super::{Batch, Intake, Session};
-use crate::base::{FOREIGN_PARENT, OWN_VALUE_ONLY, PgError, SqlState};
+use crate::base::{FOREIGN_PARENT, FOREIGN_ROW, OWN_VALUE_ONLY, PgError, SqlState};
 use crate::guard::SQL_PREPARED_PREFIX;
 use crate::wire::backend::{FieldChange, Report, code, rewrite_report};
 use crate::wire::encode::backend;
@@ -180,8 +180,8 @@ impl Session {
     }
 }
 
-/// The refusal behind an error that the guard let a statement raise: a value for the tenant column that only showed when
-/// it ran. The server can only say it as a cast that failed.
+/// The refusal behind an error that the guard let a statement raise: a value for the tenant column, or a row in the way, that only
+/// showed when it ran. The server can only say it as a cast that failed.
 fn foreign_value(report: &Report<'_>) -> Option<PgError> {
     let text = report.log_text(code::MESSAGE);
     let state = match report.sqlstate() {
@@ -189,6 +189,13 @@ fn foreign_value(report: &Report<'_>) -> Option<PgError> {
             SqlState::INSUFFICIENT_PRIVILEGE
         }
         Some(SqlState::INVALID_TEXT_REPRESENTATION) if text.contains(FOREIGN_PARENT) => SqlState::FOREIGN_KEY_VIOLATION,
+        Some(SqlState::INVALID_TEXT_REPRESENTATION) if text.contains(FOREIGN_ROW) => {
+            let error = PgError::error(SqlState::UNIQUE_VIOLATION, FOREIGN_ROW);
+            return Some(error.hint(
+                "The key does not have the tenant column, and another tenant has the value. Make it unique for each tenant: \
+                 UNIQUE (tenant_id, ...).",
+            ));
+        }
         Some(_) | None => return None,
     };
     let message = text.split_once('"').and_then(|(_, rest)| rest.rsplit_once('"')).map_or(&*text, |(inner, _)| inner);

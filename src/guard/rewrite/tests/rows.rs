@@ -37,7 +37,7 @@ fn rows_of_everybody() {
         ("DELETE FROM templates", "DELETE FROM public.templates WHERE public.templates.tenant_id =T= $1"),
         (
             "INSERT INTO templates (id, name) VALUES (1, 'x') ON CONFLICT (id) DO UPDATE SET name = 'y'",
-            "INSERT INTO public.templates (id, name, tenant_id) VALUES (1, 'x', $1) ON CONFLICT (id) DO UPDATE SET name = 'y' WHERE public.templates.tenant_id =T= $1",
+            "INSERT INTO public.templates (id, name, tenant_id) VALUES (1, 'x', $1) ON CONFLICT (id) DO UPDATE SET name = 'y' WHERE CASE WHEN public.templates.tenant_id =T= $1 THEN true ELSE TAKEN END AND public.templates.tenant_id =T= $1",
         ),
     ]);
 }

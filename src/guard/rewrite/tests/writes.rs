@@ -78,7 +78,7 @@ fn update_and_delete() {
         ),
         (
             "INSERT INTO orders (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.tenant_id + 0",
-            "INSERT INTO public.orders (id, tenant_id) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET tenant_id = CASE WHEN excluded.tenant_id + 0 =T= $1 THEN $1 ELSE FAILS END WHERE public.orders.tenant_id =T= $1",
+            "INSERT INTO public.orders (id, tenant_id) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET tenant_id = CASE WHEN excluded.tenant_id + 0 =T= $1 THEN $1 ELSE FAILS END WHERE CASE WHEN public.orders.tenant_id =T= $1 THEN true ELSE TAKEN END AND public.orders.tenant_id =T= $1",
         ),
         (
             "MERGE INTO orders o USING countries c ON false WHEN MATCHED THEN UPDATE SET tenant_id = CASE WHEN c.code = 'x' THEN 1 ELSE 2 END",
@@ -147,11 +147,11 @@ fn insert() {
         ),
         (
             "INSERT INTO orders AS o (id, status) VALUES (1, 'a') ON CONFLICT (id) DO UPDATE SET status = excluded.status WHERE lower(o.status) = 'x' RETURNING o.id",
-            "INSERT INTO public.orders AS o (id, status, tenant_id) VALUES (1, 'a', $1) ON CONFLICT (id) DO UPDATE SET status = excluded.status WHERE o.tenant_id =T= $1 AND CASE WHEN o.tenant_id =T= $1 THEN lower(o.status) = 'x' ELSE false END RETURNING o.id",
+            "INSERT INTO public.orders AS o (id, status, tenant_id) VALUES (1, 'a', $1) ON CONFLICT (id) DO UPDATE SET status = excluded.status WHERE CASE WHEN o.tenant_id =T= $1 THEN true ELSE TAKEN END AND o.tenant_id =T= $1 AND CASE WHEN o.tenant_id =T= $1 THEN lower(o.status) = 'x' ELSE false END RETURNING o.id",
         ),
         (
             "INSERT INTO orders AS o VALUES (1) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.tenant_id, id = o.id",
-            "INSERT INTO public.orders AS o (id, tenant_id) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.tenant_id, id = o.id WHERE o.tenant_id =T= $1",
+            "INSERT INTO public.orders AS o (id, tenant_id) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.tenant_id, id = o.id WHERE CASE WHEN o.tenant_id =T= $1 THEN true ELSE TAKEN END AND o.tenant_id =T= $1",
         ),
         (
             "INSERT INTO orders (id, status) VALUES (1, 'a') ON CONFLICT DO NOTHING",
