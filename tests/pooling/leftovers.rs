@@ -1,6 +1,6 @@
 //! What a client leaves on a server connection never reaches the next one. One server connection, two clients.
 
-use super::proxy;
+use super::{impatient, proxy};
 use crate::support::reply::Reply;
 use crate::support::session::Session;
 
@@ -189,7 +189,7 @@ fn sequences_are_remembered_for_their_client() {
 #[test]
 fn advisory_locks_are_the_tenants_own() {
     let value = |session: &mut Session, call: &str| session.simple(format!("SELECT {call}")).ok().value();
-    let alone = proxy("leftover_own_locks", 1);
+    let alone = impatient("leftover_own_locks");
     let (mut a, mut b) = (alone.a().connect(), alone.b().connect());
     for _ in 0..2 {
         assert_eq!(value(&mut a, "pg_try_advisory_lock(7)"), "t");

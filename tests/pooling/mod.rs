@@ -21,9 +21,19 @@ use crate::support::session::Session;
 
 /// A proxy with so many server connections, in front of a database of this name.
 pub fn proxy(database: &str, size: usize) -> Proxy {
+    with_pool(database, &format!("size = {size}"))
+}
+
+/// A proxy with one server connection, for which nobody waits long. Long enough for it to be opened: the first one in a new database
+/// takes a while on a busy machine.
+pub fn impatient(database: &str) -> Proxy {
+    with_pool(database, r#"size = 1, wait_timeout = "2s""#)
+}
+
+fn with_pool(database: &str, settings: &str) -> Proxy {
     let lab = Lab::general();
     lab.copy_of_shop(database);
-    let pool = format!(r#"{{ mode = "transaction", size = {size}, wait_timeout = "400ms" }}"#);
+    let pool = format!(r#"{{ mode = "transaction", {settings} }}"#);
     Proxy::start(lab, &Setup { database: database.to_owned(), pool, ..Setup::default() })
 }
 
@@ -45,7 +55,7 @@ fn many_clients_share_few_server_connections() {
 
 #[test]
 fn a_transaction_keeps_its_connection_and_others_wait() {
-    let proxy = proxy("pooling_wait", 1);
+    let proxy = impatient("pooling_wait");
     let (mut first, mut second) = (proxy.a().connect(), proxy.b().connect());
     first.simple("BEGIN; SELECT 1").ok();
     second.simple("SELECT 1").refused("53300");
