@@ -125,7 +125,7 @@ pub(super) fn count(enforced: Enforced, refusal: &Refusal, shape: &Shape, whose:
     BOOK.lock().get_or_insert_default().count(enforced, refusal, shape, whose);
 }
 
-/// Counts a statement of an observed login that was too long to be looked at.
+/// Counts a statement of an observed login that could not be looked at.
 pub fn count_not_judged() {
     NOT_JUDGED.fetch_add(1, Ordering::Relaxed);
 }

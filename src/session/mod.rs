@@ -2,10 +2,11 @@
 //!
 //! [`listener`] accepts clients, [`login`] finds out who they are and greets them, [`relay`] does the I/O of a session, and
 //! [`protocol`] is the session itself, a state machine without I/O. A session sends nothing upstream for a client but what
-//! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own.
+//! the guard made ([`crate::guard::Guarded`]) and fixed texts of its own; what observed sessions ask goes elsewhere ([`foreign_rows`]).
 
 mod buffers;
 mod console;
+mod foreign_rows;
 pub mod listener;
 pub mod login;
 mod observed;

@@ -13,6 +13,7 @@ pub(super) fn observation(
     tenant: Option<&Tenant>,
     place: &Arc<Backend>,
 ) -> Observation {
+    let asked = shared.foreign_rows.place(place);
     let (registry, login, place) = (Arc::clone(&shared.registry), Arc::clone(login), Arc::clone(place));
     let find: FindTenant = Arc::new(move |name| {
         let registry = registry.load();
@@ -21,7 +22,7 @@ pub(super) fn observation(
         let is_here = tenant.upstream.name == place.upstream.name && tenant.upstream.database == place.database;
         is_here.then(|| judged(tenant))
     });
-    Observation::new(tenant.map(judged), find)
+    Observation::new(tenant.map(judged), find, asked)
 }
 
 fn judged(tenant: &Tenant) -> ObservedTenant {

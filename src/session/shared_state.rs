@@ -9,6 +9,7 @@ use quick_cache::sync::Cache;
 
 use super::buffers::Buffers;
 use super::console::ConsoleHost;
+use super::foreign_rows::ForeignRowsOf;
 use super::login::{Access, AccessError};
 use super::protocol::{PlannerPool, SharedStatements};
 use super::registry::SessionRegistry;
@@ -68,6 +69,8 @@ pub struct SharedState {
     /// What tenants and logins take, and may take.
     pub limiters: Arc<Limiters>,
     pub(super) greetings: Greetings,
+    /// Where observed sessions ask whose rows are touched.
+    pub(super) foreign_rows: ForeignRowsOf,
 }
 
 impl SharedState {
@@ -105,6 +108,7 @@ impl SharedState {
             console: OnceLock::new(),
             limiters,
             greetings: Cache::new(GREETINGS),
+            foreign_rows: ForeignRowsOf::default(),
         })
     }
 }

@@ -7,6 +7,7 @@ mod names;
 pub(crate) mod parse;
 mod positions;
 mod quote;
+mod touched;
 pub(crate) mod walk;
 
 pub use copy::copy_back;
@@ -16,3 +17,4 @@ pub use names::{Named, QueryNames, names_of_select};
 pub(crate) use parse::split;
 pub use positions::position_in;
 pub use quote::{literal_pieces, push_literal, quote_identifier, quote_literal, quote_qualified, quote_setting};
+pub use touched::{Pinned, Touched, TouchedQuery, touched};

@@ -130,6 +130,79 @@ fn rows_of_prepared_statements_are_looked_at() {
     assert_eq!(observed(&proxy, "public.orders"), ["1 foreign_tenant a"]);
 }
 
+/// Rows that UPDATE and DELETE touch and nothing shows: of the tenant's own nothing is told, of others each statement that touches
+/// one, in both protocols, in transactions and through foreign keys.
+#[test]
+fn rows_that_are_written_unseen_are_asked_for() {
+    let lab = Lab::general();
+    lab.copy_of_shop("op_observed_writes");
+    let tables = "\"public.order_tags\" = { through = \"order_id\" }".to_owned();
+    let proxy = Proxy::start(lab, &Setup { tables, ..setup("op_observed_writes") });
+    let mut app = Endpoint { user: "watched@a".to_owned(), ..proxy.login("watched") }.connect();
+    let none: [&str; 0] = [];
+    let total = |object: &str| {
+        let counts =
+            observed(&proxy, object).into_iter().map(|row| row.split(' ').next().unwrap().parse::<u32>().unwrap());
+        counts.sum::<u32>()
+    };
+
+    // The tenant's own rows: named by the tenant column, or by what only its own rows are.
+    let own = [
+        "UPDATE orders SET note = 'x' WHERE tenant_id = 1",
+        "DELETE FROM orders WHERE id IN (SELECT id FROM orders WHERE tenant_id = 1) AND false",
+        "UPDATE orders o SET note = note FROM customers c WHERE c.id = o.customer_id AND c.tenant_id = 1 AND o.tenant_id = c.tenant_id",
+        "UPDATE order_tags SET tag = 'own_' || tag WHERE order_id IN (SELECT id FROM orders WHERE tenant_id = 1)",
+    ];
+    for sql in own {
+        app.simple(sql).ok();
+    }
+    app.extended(
+        "UPDATE orders SET note = $1 WHERE id = (SELECT min(id) FROM orders WHERE tenant_id = $2)",
+        &[Some("y"), Some("1")],
+    )
+    .ok();
+    app.extended("DELETE FROM orders WHERE tenant_id = $1 AND note = $2", &[Some("1"), Some("none such")]).ok();
+    assert_eq!(observed(&proxy, "public.orders"), none);
+    assert_eq!(observed(&proxy, "public.order_tags"), none);
+
+    // Those of others, which are touched all the same.
+    assert_eq!(app.simple("UPDATE orders SET note = 'all'").ok().tags, ["UPDATE 45"]);
+    assert_eq!(observed(&proxy, "public.orders"), ["1 foreign_tenant a"]);
+    app.simple("UPDATE orders SET note = 'theirs' WHERE tenant_id = 2").ok();
+    assert_eq!(total("public.orders"), 2);
+    app.simple("BEGIN; UPDATE orders SET note = 'x' WHERE id = (SELECT max(id) FROM orders WHERE tenant_id = 2) RETURNING id; COMMIT").ok();
+    assert_eq!(total("public.orders"), 3);
+    let sql = "UPDATE orders SET note = $1 WHERE id = (SELECT min(id) FROM orders WHERE tenant_id = $2)";
+    app.extended(sql, &[Some("y"), Some("2")]).ok();
+    app.extended(sql, &[Some("y"), Some("1")]).ok();
+    assert_eq!(total("public.orders"), 4);
+    app.simple("BEGIN").ok();
+    app.extended("DELETE FROM order_tags WHERE order_id IN (SELECT id FROM orders WHERE tenant_id = $1)", &[Some("2")])
+        .ok();
+    assert_eq!(observed(&proxy, "public.order_tags"), ["1 foreign_tenant a"], "a table that belongs through a key");
+    app.simple("ROLLBACK").ok();
+
+    // A prepared statement with a parameter in binary.
+    let prepare = [message::parse("w", "UPDATE orders SET note = 'b' WHERE tenant_id = $1", &[23]), message::sync()];
+    app.exchange(&prepare, 1).ok();
+    for (tenant, told) in [(1_i32, 4), (2, 5)] {
+        let value = tenant.to_be_bytes();
+        let bind = message::bind_raw("", "w", &[1], &[Some(&value[..])], &[]);
+        assert_eq!(app.exchange(&[bind, message::execute("", 0), message::sync()], 1).ok().tags, ["UPDATE 15"]);
+        assert_eq!(total("public.orders"), told);
+    }
+
+    // Rows that RETURNING shows are told of as they pass, once.
+    app.simple("UPDATE orders SET note = 'r' RETURNING tenant_id").ok();
+    assert_eq!(total("public.orders"), 6);
+
+    // What cannot be told in time goes out all the same.
+    app.simple("BEGIN; LOCK TABLE orders IN ACCESS EXCLUSIVE MODE").ok();
+    assert_eq!(app.simple("DELETE FROM orders WHERE id < 0").ok().tags, ["DELETE 0"]);
+    app.simple("ROLLBACK").ok();
+    assert_eq!(total("public.orders"), 6);
+}
+
 /// Streams of COPY, both ways and in each format: they pass as they are, and rows of others in them are told of.
 #[test]
 fn rows_of_copy_are_looked_at() {

@@ -90,7 +90,11 @@ impl Sources {
         let sessions = self.shared.directory.all().iter().filter(|it| is_observed(it)).count() as u64;
         out.gauges("observed_sessions", "Sessions for which NOTHING is enforced", [(NO_LABELS, sessions)])?;
         let not_judged = [(NO_LABELS, refusals::not_judged())];
-        out.counters("observed_not_judged", "Observed statements that were too long to be looked at", not_judged)?;
+        out.counters(
+            "observed_not_judged",
+            "Observed statements that were too long to be looked at, or whose rows could not be asked for",
+            not_judged,
+        )?;
         refusals_of(out, Enforced::Observed, &OBSERVED)
     }
 

@@ -20,6 +20,8 @@ pub(super) struct CurrentMessage {
     pub(super) refreshed: bool,
     /// A database was looked at for it.
     pub(super) looked: bool,
+    /// The server was asked whose rows it touches.
+    pub(super) asked: bool,
     /// Its long texts, planned elsewhere.
     pub(super) texts: Option<Box<OffloadedPlans>>,
     /// What the guard made of it, with the epoch of the policy that it passed.

@@ -122,8 +122,12 @@ impl Session {
             return Ok(());
         }
         let statement = self.on_server(bind.statement, Some(bind))?;
-        let written = self.check_values(&statement, bind).and_then(|sets| {
+        let checked = self.check_values(&statement, bind);
+        if checked.is_ok() && !self.current.asked {
             self.observe_bind(&statement, bind);
+            self.ask_whose()?;
+        }
+        let written = checked.and_then(|sets| {
             self.write_bind(&statement, bind).map_err(|error| error.to_pg())?;
             Ok(sets)
         });

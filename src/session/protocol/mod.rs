@@ -29,6 +29,7 @@ mod not_ready;
 mod observation;
 mod observed_copy;
 mod observed_rows;
+mod observed_writes;
 mod offload;
 mod outline;
 mod parts;
@@ -70,6 +71,7 @@ pub use gate::Home;
 pub use metering::Overdue;
 pub use not_ready::Wait;
 pub use observation::{FindTenant, Observation, ObservedTenant};
+pub use observed_writes::Asking;
 pub use offload::{PlanRequest, PlannerPool};
 pub use reading::Reads;
 pub use server_state::ServerState;
@@ -122,7 +124,7 @@ pub trait Observer: Send + Sync {
     /// A statement of an observed session was sent that would have been refused, or that touches what is another tenant's. `sql`
     /// must not be logged as it is.
     fn would_refuse(&self, refusal: &crate::base::Refusal, sql: &str);
-    /// One was sent that is too long to be looked at.
+    /// One was sent that could not be looked at.
     fn not_judged(&self);
     /// The session acts for another tenant from now on.
     fn acts_for(&self, tenant: Option<&crate::base::TenantName>);

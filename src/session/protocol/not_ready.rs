@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use super::Backend;
 use super::offload::PlanRequest;
+use super::{Asking, Backend};
 use crate::base::PgError;
 use crate::control::Joining;
 use crate::limits::Allowance;
@@ -25,6 +25,8 @@ pub enum Wait {
     Refresh(Arc<Backend>),
     /// A look at a place's database: [`Session::looked`](super::Session::looked).
     Look(Arc<Backend>),
+    /// Whose rows are touched by what an observed session sends: [`Session::answered`](super::Session::answered).
+    Rows(Box<Asking>),
     /// The plan of a long text: [`Session::have_read`](super::Session::have_read).
     Read(Box<PlanRequest>),
     /// The time at which the message has its turn. Nothing is outstanding.
@@ -55,6 +57,7 @@ impl std::fmt::Debug for Wait {
             Wait::Replies => "Replies",
             Wait::Refresh(_) => "Refresh",
             Wait::Look(_) => "Look",
+            Wait::Rows(_) => "Rows",
             Wait::Read(_) => "Read",
             Wait::Turn(_) => "Turn",
             Wait::Permit(_) => "Permit",

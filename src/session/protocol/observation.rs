@@ -1,12 +1,13 @@
 //! A session of an observed login: nothing is enforced. Its statements go out as the client wrote them, and the guard is asked
 //! beside that what would have become of them. What it would have refused is told of, and so are values and rows of other tenants.
 //!
-//! Nothing here decides what is sent: no method gives anything but to the observer.
+//! Nothing here decides what is sent: no method gives anything but to the observer, and questions to the server beside it.
 
 use std::sync::Arc;
 
 use super::observed_copy::ObservedCopy;
 use super::observed_rows::ObservedRows;
+use super::observed_writes::{ObservedWrites, row_value};
 use super::offload::LONG_TEXT;
 use super::outline::no_tenant;
 use super::statements::Statement;
@@ -14,6 +15,7 @@ use super::{Backend, Session};
 use crate::base::{Mode, Oid, Refusal, RefusalKind, SqlState, TenantKeys, TenantName};
 use crate::guard::context::{self, Scope, Step, Value};
 use crate::guard::{BindValue, Plan, Policy, Protocol};
+use crate::session::foreign_rows::{ForeignRows, RowValue};
 use crate::wire::frontend::{Bind, Format};
 
 /// A tenant whose statements are judged.
@@ -47,12 +49,14 @@ pub struct Observation {
     pub(super) rows: ObservedRows,
     /// The COPY stream that passes.
     pub(super) copy: Option<ObservedCopy>,
+    pub(super) writes: ObservedWrites,
 }
 
 impl Observation {
-    /// Of a session that acts for this tenant, or names tenants as it goes.
-    pub fn new(bound: Option<ObservedTenant>, find: FindTenant) -> Self {
-        Self { find, bound, named: Named::default(), rows: ObservedRows::default(), copy: None }
+    /// Of a session that acts for this tenant, or names tenants as it goes, and asks there whose rows it touches.
+    pub fn new(bound: Option<ObservedTenant>, find: FindTenant, asked: Arc<ForeignRows>) -> Self {
+        let (rows, writes) = (ObservedRows::default(), ObservedWrites::new(asked));
+        Self { find, bound, named: Named::default(), rows, copy: None, writes }
     }
 
     /// Whom statements are for now.
@@ -157,7 +161,17 @@ impl Session {
             guarded.check_bind(&values)?;
             guarded.settings_at_bind(policy, &tenant.mode, &values)
         }) {
-            self.env.observer.would_refuse(&refusal, sql);
+            return self.env.observer.would_refuse(&refusal, sql);
+        }
+        let values: Vec<_> = values.iter().map(|it| row_value(it.bytes, it.binary, it.declared)).collect();
+        self.note_write(policy, &tenant, sql, &values);
+    }
+
+    /// A statement that the guard would pass: whose rows does it touch?
+    fn note_write(&mut self, policy: &Policy, tenant: &ObservedTenant, sql: &str, values: &[RowValue]) {
+        let Some(observation) = self.observation.as_deref_mut() else { return };
+        if !observation.writes.note(policy, tenant, sql, values) {
+            self.env.observer.not_judged();
         }
     }
 
@@ -174,11 +188,10 @@ impl Session {
             (Err(refusal), _) => self.env.observer.would_refuse(&refusal, sql),
             // Of a statement that is prepared, when it is bound.
             (Ok(_), _) if !simple => {}
-            (Ok(script), Some(tenant)) => {
-                if let Err(refusal) = script.bind(&tenant.keys) {
-                    self.env.observer.would_refuse(&refusal, sql);
-                }
-            }
+            (Ok(script), Some(tenant)) => match script.bind(&tenant.keys) {
+                Ok(_) => self.note_write(policy, &tenant, sql, &[]),
+                Err(refusal) => self.env.observer.would_refuse(&refusal, sql),
+            },
             (Ok(script), None) if script.statements.iter().any(|plan| needs_tenant(plan)) => {
                 self.told_no_tenant(policy)
             }

@@ -100,7 +100,7 @@ impl Session {
     }
 }
 
-fn is_named(table: &QualifiedName, named: &Named, policy: &Policy) -> bool {
+pub(super) fn is_named(table: &QualifiedName, named: &Named, policy: &Policy) -> bool {
     let in_schema =
         named.schema.as_ref().map_or_else(|| policy.search_path.contains(&table.schema), |it| *it == table.schema);
     table.name == named.name && in_schema

@@ -39,7 +39,8 @@ impl Session {
         let ready = ready
             .and_then(|()| self.settle_locks(&planned.guarded))
             .and_then(|()| self.settle_temporary(&planned.guarded))
-            .and_then(|()| self.settle_sequences(&planned.guarded, switches));
+            .and_then(|()| self.settle_sequences(&planned.guarded, switches))
+            .and_then(|()| Ok(self.ask_whose()?));
         if let Err(not_ready) = ready {
             self.keep_plan(planned);
             return Err(not_ready);

@@ -12,7 +12,7 @@ use super::{End, Relay, Source};
 use crate::base::{PgError, SqlState};
 use crate::control::Joining;
 use crate::limits::Allowance;
-use crate::session::protocol::{Backend, PlanRequest, Wait};
+use crate::session::protocol::{Asking, Backend, PlanRequest, Wait};
 use crate::session::registry::{Order, SessionHandle};
 
 impl<S: Source> Relay<S> {
@@ -24,6 +24,7 @@ impl<S: Source> Relay<S> {
             // Boxed: they are rare, and a session has room for its futures all its life.
             Wait::Refresh(backend) => Box::pin(self.refresh(backend)).await,
             Wait::Look(backend) => Box::pin(self.look(backend)).await,
+            Wait::Rows(asking) => Box::pin(self.ask(*asking)).await,
             Wait::Read(reading) => Box::pin(self.read(*reading)).await,
             Wait::Turn(at) => Box::pin(self.wait_for_turn(at)).await,
             Wait::Permit(allowance) => Box::pin(self.wait_for_permit(allowance)).await,
@@ -103,6 +104,14 @@ impl<S: Source> Relay<S> {
         let Self { client, awaits_client, session, unflushed, .. } = self;
         let outcome = listening(client, awaits_client, unflushed, session, backend.catalog.look()).await?;
         self.session.looked(outcome);
+        Ok(())
+    }
+
+    /// Asks whose rows are touched.
+    async fn ask(&mut self, asking: Asking) -> Result<(), End> {
+        let Self { client, awaits_client, session, unflushed, .. } = self;
+        let answers = listening(client, awaits_client, unflushed, session, asking.answers()).await?;
+        self.session.answered(&answers);
         Ok(())
     }
 
