@@ -316,6 +316,9 @@ pub struct Catalog {
     pub types: HashMap<Oid, TypeInfo>,
     /// Relations that views and materialised views read, by the view's oid. Those of the system are left out.
     pub reads: HashMap<Oid, Vec<Oid>>,
+    /// Functions that views and materialised views call, by the view's oid. Those of the system that are IMMUTABLE, or stand there as an
+    /// operator or a cast, are left out.
+    pub calls: HashMap<Oid, Vec<QualifiedName>>,
     /// Functions outside of the system and of extensions that change settings, as far as their text tells.
     pub setters: Vec<Setter>,
     /// SECURITY DEFINER functions whose owner no policy binds (superuser, BYPASSRLS).

@@ -32,8 +32,8 @@ mod witness;
 
 pub use bind::{BindValue, Guarded};
 pub use channels::{ChannelName, ChannelSpace, Listening};
-pub(crate) use gate::extension_is_safe;
 pub use gate::startup_setting;
+pub(crate) use gate::{extension_is_safe, tenants_may_call};
 pub use plan::*;
 pub use policy::*;
 pub use recheck::recheck;

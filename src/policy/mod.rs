@@ -91,9 +91,10 @@ impl<'a> PolicyInput<'a> {
 pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) -> (Policy, Vec<PolicyNote>) {
     let mut notes = Vec::new();
     let search_path = input.tenancy.search_path.clone().unwrap_or_else(|| catalog.search_path.clone());
-    let mut tables = rules::table_rules(input, &catalog, &mut notes);
-    rls::protect(input.enforcement, &catalog, &input.tenancy.setting, &mut tables, &mut notes);
     let allow_functions = functions::allowed(input, &catalog, &mut notes);
+    let callable = Policy { catalog: Arc::clone(&catalog), allow_functions, ..Policy::empty() };
+    let mut tables = rules::table_rules(input, &callable, &mut notes);
+    rls::protect(input.enforcement, &catalog, &input.tenancy.setting, &mut tables, &mut notes);
     let without_tenant = functions::without_tenant(input, &catalog, &mut notes);
     // Only the shared layout goes by these rules; without such a tenant here there is nothing to warn of.
     if input.derives_shared || input.shared_tenants().next().is_some() {
@@ -120,7 +121,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         left_out,
         search_path,
         common_schemas,
-        allow_functions,
+        allow_functions: callable.allow_functions,
         without_tenant,
         complete_conflict_targets: input.tenancy.complete_conflict_targets,
         setting: input.tenancy.setting.clone(),

@@ -156,6 +156,14 @@ pub enum PolicyNote {
         /// A table that it reads.
         table: QualifiedName,
     },
+    /// What the function reads, pgwarden does not see.
+    #[error("shared_tables names {name}, a view that calls {function}, which tenants may not call: it is refused")]
+    SharedViewCalls {
+        /// The view.
+        name: QualifiedName,
+        /// The function.
+        function: QualifiedName,
+    },
     /// A listed function changes the setting that policies read.
     #[error(
         "allow_functions names {name}, which sets or resets the tenant's setting, or one whose name is computed: policies would take it for \
@@ -285,6 +293,7 @@ impl PolicyNote {
             | PolicyNote::InPrivateSchema { name, .. }
             | PolicyNote::SharedHasTenantChild { name, .. }
             | PolicyNote::SharedViewOfTenants { name, .. }
+            | PolicyNote::SharedViewCalls { name, .. }
             | PolicyNote::ConflictingParents { name } => Some((name, format!("{self}."))),
             PolicyNote::SameKey { name, .. } => Some((
                 name,
@@ -325,6 +334,7 @@ impl PolicyNote {
             | PolicyNote::SharedHasColumn { .. }
             | PolicyNote::SharedHasTenantChild { .. }
             | PolicyNote::SharedViewOfTenants { .. }
+            | PolicyNote::SharedViewCalls { .. }
             | PolicyNote::ConflictingParents { .. }
             | PolicyNote::MissingPathSchema { .. }
             | PolicyNote::MissingCommonSchema { .. }
@@ -367,6 +377,7 @@ impl PolicyNote {
             | PolicyNote::SharedHasColumn { .. }
             | PolicyNote::SharedHasTenantChild { .. }
             | PolicyNote::SharedViewOfTenants { .. }
+            | PolicyNote::SharedViewCalls { .. }
             | PolicyNote::FunctionChangesTenant { served: false, .. }
             | PolicyNote::ConflictingParents { .. }
             | PolicyNote::UnfitLookUp { .. }

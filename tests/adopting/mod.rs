@@ -9,6 +9,7 @@ mod import;
 mod init;
 mod road;
 mod tenants;
+mod views;
 
 use std::fs;
 use std::process::{Command, Output, Stdio};

@@ -154,7 +154,7 @@ impl App {
         found("dropped", &urls[0], &[]);
         drop(proxy);
         self.owner().simple(self.everything()).ok();
-        let wrong = shared(&app.text("pgwarden.toml"), &["everything"]);
+        let wrong = allowed(&shared(&app.text("pgwarden.toml"), &["everything"]), "all_of_it");
         fs::write(app.path("view.toml"), &wrong).unwrap();
         let _proxy = app.serve_as(&wrong);
         found("view", &urls[0], &[]);
@@ -246,7 +246,7 @@ impl App {
         shared(&kept.join("\n"), &self.dropped)
     }
 
-    /// A view whose text pgwarden does not see into.
+    /// A view of a function that pgwarden does not see into, and that somebody has listed.
     fn everything(&self) -> String {
         let (table, shown) = (self.dropped[1], self.shown);
         format!(
@@ -260,6 +260,14 @@ impl App {
 fn shared(text: &str, tables: &[&str]) -> String {
     let tables: Vec<String> = tables.iter().map(|it| format!("\"public.{it}\", ")).collect();
     text.replace("\nshared_tables = [", &format!("\nshared_tables = [{}", tables.concat()))
+}
+
+/// The configuration with a function that tenants may call.
+fn allowed(text: &str, function: &str) -> String {
+    match text.contains("\nallow_functions = [") {
+        true => text.replace("\nallow_functions = [", &format!("\nallow_functions = [\"public.{function}\", ")),
+        false => text.replace("\n[tenancy]\n", &format!("\n[tenancy]\nallow_functions = [\"public.{function}\"]\n")),
+    }
 }
 
 fn path(path: &Path) -> &str {

@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 
 use super::queries::{
-    ColumnRow, ForeignKeyRow, FunctionRow, ParentRow, PolicyRow, Raw, ReadRow, RelationRow, Server, TypeRow,
-    UniqueKeyRow,
+    ColumnRow, ForeignKeyRow, FunctionRow, ParentRow, PolicyRow, Raw, RelationRow, Server, TypeRow, UniqueKeyRow,
 };
 use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{Catalog, Column, ForeignKey, Function, Operator, Relation, RowPolicy, TypeInfo};
@@ -37,7 +36,8 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         operators: operators(raw.operators),
         casts: raw.casts,
         types,
-        reads: reads(raw.reads),
+        reads: by_view(raw.reads.into_iter().map(|row| (row.view, row.relation))),
+        calls: by_view(raw.calls.into_iter().map(|row| (row.view, row.function))),
         setters: raw.setters,
         unbound_definers: raw.unbound_definers.into_iter().collect(),
         setting_readers: raw.setting_readers,
@@ -56,12 +56,12 @@ fn lists(pairs: Vec<(String, String)>) -> HashMap<String, Vec<String>> {
     lists
 }
 
-fn reads(rows: Vec<ReadRow>) -> HashMap<Oid, Vec<Oid>> {
-    let mut reads: HashMap<Oid, Vec<Oid>> = HashMap::new();
-    for row in rows {
-        reads.entry(row.view).or_default().push(row.relation);
+fn by_view<T>(rows: impl Iterator<Item = (Oid, T)>) -> HashMap<Oid, Vec<T>> {
+    let mut views: HashMap<Oid, Vec<T>> = HashMap::new();
+    for (view, it) in rows {
+        views.entry(view).or_default().push(it);
     }
-    reads
+    views
 }
 
 fn types(rows: Vec<TypeRow>) -> HashMap<Oid, TypeInfo> {

@@ -3,7 +3,7 @@
 use tokio_postgres::{Row, Transaction};
 
 use super::LoadError;
-use super::queries::{ReadRow, name, query};
+use super::queries::{CallRow, ReadRow, name, query};
 use crate::base::QualifiedName;
 use crate::catalog::model::{ReaderKind, Setter, SettingReader};
 
@@ -15,6 +15,27 @@ pub(super) const READS: &str = r"
                     AND d.refclassid = 'pg_class'::regclass AND d.refobjid <> r.ev_class
     WHERE r.rulename = '_RETURN' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
     ORDER BY 1, 2";
+/// As the server keeps them: calls, operators, aggregates and window functions; a cast is told by how it is to be printed.
+pub(super) const CALLS: &str = r"
+    WITH views AS (
+        SELECT r.ev_class, r.ev_action::text AS query
+        FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class AND c.relkind IN ('v', 'm')
+        JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE r.rulename = '_RETURN' AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    ), found AS (
+        SELECT v.ev_class, m.it[2]::oid AS function, m.it[1] = 'opfuncid' AS is_operator
+        FROM views v, regexp_matches(v.query, ':(funcid|opfuncid|aggfnoid|winfnoid) (\d+)', 'g') m(it)
+    ), casts AS (
+        SELECT v.ev_class, m.it[1]::oid AS function
+        FROM views v, regexp_matches(
+            v.query, ':funcid (\d+) :funcresulttype \d+ :funcretset \w+ :funcvariadic \w+ :funcformat [12]\M', 'g') m(it)
+    )
+    SELECT DISTINCT f.ev_class, n.nspname, p.proname AS name
+    FROM found f JOIN pg_proc p ON p.oid = f.function JOIN pg_namespace n ON n.oid = p.pronamespace
+    WHERE n.nspname <> 'pg_catalog'
+       OR (p.provolatile <> 'i' AND NOT f.is_operator
+           AND NOT EXISTS (SELECT FROM casts c WHERE c.ev_class = f.ev_class AND c.function = f.function))
+    ORDER BY 1, 2, 3";
 pub(super) const SETTERS: &str = r"
     SELECT n.nspname, p.proname AS name,
            concat((SELECT string_agg('SET ' || s.it || '; ', '') FROM unnest(p.proconfig) s(it)), p.prosrc) AS text
@@ -104,6 +125,12 @@ pub(super) const MEMBERSHIPS: &str = r"
 pub(super) async fn reads(transaction: &Transaction<'_>) -> Result<Vec<ReadRow>, LoadError> {
     let read = |row: &Row| Ok(ReadRow { view: row.try_get(0)?, relation: row.try_get(1)? });
     query(transaction, READS, read).await
+}
+
+/// In the order of oids, then names.
+pub(super) async fn calls(transaction: &Transaction<'_>) -> Result<Vec<CallRow>, LoadError> {
+    let read = |row: &Row| Ok(CallRow { view: row.try_get(0)?, function: name(row)? });
+    query(transaction, CALLS, read).await
 }
 
 /// By name. The text is looked at where it is known which setting matters.

@@ -178,6 +178,7 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
         operators: queries::operators(&transaction).await?,
         casts: queries::casts(&transaction).await?,
         reads: code::reads(&transaction).await?,
+        calls: code::calls(&transaction).await?,
         setters: code::setters(&transaction).await?,
         unbound_definers: code::unbound_definers(&transaction).await?,
         setting_readers: code::setting_readers(&transaction).await?,

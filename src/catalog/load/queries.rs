@@ -112,6 +112,7 @@ pub(super) struct Raw {
     pub(super) operators: Vec<Operator>,
     pub(super) casts: Vec<Cast>,
     pub(super) reads: Vec<ReadRow>,
+    pub(super) calls: Vec<CallRow>,
     pub(super) setters: Vec<Setter>,
     pub(super) unbound_definers: Vec<QualifiedName>,
     pub(super) setting_readers: Vec<SettingReader>,
@@ -124,6 +125,12 @@ pub(super) struct Raw {
 pub(super) struct ReadRow {
     pub(super) view: Oid,
     pub(super) relation: Oid,
+}
+
+/// A view, and a function that it calls.
+pub(super) struct CallRow {
+    pub(super) view: Oid,
+    pub(super) function: QualifiedName,
 }
 
 const SCHEMAS: &str = r"SELECT nspname FROM pg_namespace WHERE nspname !~ '^pg_(toast_)?temp_'";

@@ -18,6 +18,7 @@ mod tests;
 mod views;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 pub use column::{Choice, Wanted, choose};
 use facts::Body;
@@ -26,6 +27,7 @@ pub use tenants::Tenants;
 
 use crate::base::{Access, Oid, QualifiedName};
 use crate::catalog::{Catalog, RelKind, Relation};
+use crate::guard::Policy;
 
 /// What becomes of a relation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +146,8 @@ pub fn decide(
     let mut relations = tables::guess(&schema, facts, &choice);
     answer(&mut relations, ask);
     // Of views it hangs on the answers what they show.
-    let mut views = views::guess(&schema, facts, &choice, &relations);
+    let callable = Policy { catalog: Arc::new(catalog.clone()), ..Policy::empty() };
+    let mut views = views::guess(&schema, facts, &choice, &relations, &callable);
     answer(&mut views, ask);
     relations.extend(views);
     let mut functions = functions::guess(catalog, facts);

@@ -4,7 +4,7 @@ use super::fixture::{catalog, facts};
 use super::*;
 use crate::base::oid::{TEXT, UUID};
 use crate::catalog::{Column, Function, FunctionKind, Volatility};
-use crate::guard::fixture::relation;
+use crate::guard::fixture::{function, relation};
 
 fn plan(catalog: &Catalog, facts: &Facts) -> Plan {
     let choice = choose(catalog, &Wanted::default()).unwrap();
@@ -259,6 +259,30 @@ fn views_show_what_they_read() {
     ] {
         assert_eq!(rule(&plan, name), expected, "{name}");
     }
+}
+
+#[test]
+fn views_that_call_what_nobody_sees_into() {
+    let mut catalog = catalog(&["orgs: id", "kinds: id", "orders: id org_id>orgs.id kind_id>kinds.id"]);
+    let mut facts = facts(&catalog, 3);
+    let kinds = catalog.relations[&QualifiedName::new("public", "kinds")].oid;
+    let views = [
+        (300, "v_dump", "query_to_xml", vec![]),
+        (301, "v_kinds", "crosstab", vec![kinds]),
+        (302, "v_now", "now", vec![kinds]),
+        (303, "v_none", "now", vec![]),
+    ];
+    let now = Function { language: "internal".to_owned(), ..function("pg_catalog.now", Volatility::Stable) };
+    catalog.functions.insert("now".to_owned(), vec![now]);
+    for (oid, name, called, reads) in views {
+        let view = Relation { oid, ..relation(name, RelKind::View, []) };
+        catalog.relations.insert(view.name.clone(), view);
+        catalog.reads.insert(oid, reads);
+        catalog.calls.insert(oid, vec![QualifiedName::new("pg_catalog", called)]);
+        facts.views.insert(oid, format!("SELECT {called}('SELECT 1')"));
+    }
+    let plan = plan(&catalog, &facts);
+    assert_eq!(["v_dump", "v_kinds", "v_now", "v_none"].map(|it| rule(&plan, it)), ["-", "-", "shared", "- shared"]);
 }
 
 fn body(name: &str, language: &str, text: &str) -> Body {

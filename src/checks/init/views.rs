@@ -6,16 +6,19 @@ use super::facts::is_view;
 use super::{Choice, Facts, Guess, Rule, Schema, listed, tables};
 use crate::base::QualifiedName;
 use crate::catalog::{RelKind, Relation};
+use crate::guard::{Policy, tenants_may_call};
 
-/// A guess for every view, materialised view and foreign table; `tables` has those of tables.
+/// A guess for every view, materialised view and foreign table; `tables` has those of tables, and `callable` says which functions
+/// tenants may call.
 pub(super) fn guess(
     schema: &Schema<'_>,
     facts: &Facts,
     choice: &Choice,
     tables: &BTreeMap<QualifiedName, Guess>,
+    callable: &Policy,
 ) -> BTreeMap<QualifiedName, Guess> {
     let views = schema.relations(is_view).into_iter();
-    views.map(|view| (view.name.clone(), of(schema, facts, choice, tables, view))).collect()
+    views.map(|view| (view.name.clone(), of(schema, facts, choice, tables, view, callable))).collect()
 }
 
 fn of(
@@ -24,6 +27,7 @@ fn of(
     choice: &Choice,
     guesses: &BTreeMap<QualifiedName, Guess>,
     view: &Relation,
+    callable: &Policy,
 ) -> Guess {
     let listable = view.column(&choice.column).map(|_| Rule::Column { column: choice.column.clone(), key: None });
     if view.kind == RelKind::ForeignTable {
@@ -45,6 +49,13 @@ fn of(
     if let Some(function) = own {
         return Guess::open(listable, format!("a view that calls {function}: does it stay with the row's tenant?"));
     }
+    let calls = schema.catalog.calls.get(&view.oid).into_iter().flatten();
+    if let Some(function) = calls.into_iter().find(|it| !tenants_may_call(callable, it)) {
+        return Guess::open(
+            listable,
+            format!("a view that calls {function}: what that reads cannot be seen from here"),
+        );
+    }
     if !others.is_empty() {
         return Guess::open(
             listable,
@@ -52,7 +63,9 @@ fn of(
         );
     }
     match (tenants.as_slice(), listable) {
-        ([], _) if shared.is_empty() => Guess::open(Some(Rule::Shared), "a view that reads no table"),
+        ([], _) if shared.is_empty() => {
+            Guess::open(Some(Rule::Shared), "a view that reads no table, and calls only what computes")
+        }
         ([], _) => Guess::sure(Rule::Shared, format!("a view of nothing but shared tables ({})", listed(shared))),
         (_, None) => Guess::open(
             None,

@@ -12,5 +12,5 @@ pub(crate) mod settings;
 pub(crate) mod temporary;
 pub(crate) mod types;
 
-pub(crate) use functions::extension_is_safe;
+pub(crate) use functions::{extension_is_safe, tenants_may_call};
 pub use settings::startup_setting;

@@ -6,7 +6,7 @@ use super::{PolicyInput, PolicyNote};
 use crate::base::{Access, KeyName, Oid, QualifiedName};
 use crate::catalog::{Catalog, RelKind, Relation};
 use crate::config::{Layout, TableOverride, Tenancy};
-use crate::guard::{Protection, TableRule, TenantTable};
+use crate::guard::{Policy, Protection, TableRule, TenantTable};
 use crate::sql::quote_qualified;
 
 mod through;
@@ -33,19 +33,20 @@ fn is_readable(kind: RelKind) -> bool {
     }
 }
 
-/// The rules of all relations that have one.
+/// The rules of all relations that have one. `callable`: which functions tenants may call.
 pub(super) fn table_rules(
     input: &PolicyInput<'_>,
-    catalog: &Catalog,
+    callable: &Policy,
     notes: &mut Vec<PolicyNote>,
 ) -> HashMap<QualifiedName, TableRule> {
+    let catalog = &*callable.catalog;
     let family = Family::new(catalog);
     let private = input.private_schemas(catalog);
     let mut draft = own_rules(input, catalog, &private, notes);
     through::resolve(input.tenancy, catalog, &family.by_oid, &mut draft, notes);
     inherit(input, &family, &mut draft, notes);
     withdraw_shared_parents(&family, &mut draft, notes);
-    views::withdraw(input.enforcement, catalog, &family.by_oid, &mut draft, notes);
+    views::withdraw(input.enforcement, callable, &family.by_oid, &mut draft, notes);
     through::withdraw(catalog, &mut draft);
     let named = draft.into_iter().filter_map(|(oid, rule)| {
         let relation = family.by_oid.get(&oid)?;

@@ -255,6 +255,50 @@ fn a_shared_view_of_a_tenant_table_is_refused() {
     assert_eq!(with_view(Enforcement::Rls, true), [] as [&str; 0]);
 }
 
+/// What a function reads that tenants may not call, a view that calls it shows to all of them.
+#[test]
+fn a_shared_view_that_calls_what_tenants_may_not_is_refused() {
+    let names = ["public.tells", "public.outer", "public.computes", "public.listed", "public.gone"];
+    let view = |it: World, name: &&str| it.relation(name, RelKind::View, &[("id", INT4)], &[]).shared(name);
+    let mut it = names.iter().fold(World::new(), view);
+    let system =
+        |name: &str| Function { language: "internal".to_owned(), ..fixture::function(name, Volatility::Stable) };
+    for function in [
+        system("pg_catalog.query_to_xml"),
+        system("pg_catalog.now"),
+        Function { language: "plpgsql".to_owned(), ..fixture::function("public.report", Volatility::Stable) },
+    ] {
+        it.catalog.functions.entry(function.name.name.clone()).or_default().push(function);
+    }
+    it.tenancy.allow_functions.push(q("public.report"));
+    let oid = |it: &World, name: &str| it.catalog.relations[&q(name)].oid;
+    for (view, function) in [
+        ("public.tells", "pg_catalog.query_to_xml"),
+        ("public.computes", "pg_catalog.now"),
+        ("public.listed", "public.report"),
+        ("public.gone", "public.unknown"),
+    ] {
+        let view = oid(&it, view);
+        it.catalog.calls.entry(view).or_default().push(q(function));
+    }
+    let (outer, tells) = (oid(&it, "public.outer"), oid(&it, "public.tells"));
+    it.catalog.reads.insert(outer, vec![tells]);
+    let (policy, notes) = it.build();
+    let served = names.map(|name| policy.tables.contains_key(&q(name)));
+    assert_eq!(served, [false, false, true, true, false]);
+    let told: Vec<_> = notes
+        .iter()
+        .filter_map(|it| match it {
+            PolicyNote::SharedViewCalls { name, function } => Some(format!("{name} {function}")),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(
+        told,
+        ["public.gone public.unknown", "public.outer pg_catalog.query_to_xml", "public.tells pg_catalog.query_to_xml"]
+    );
+}
+
 #[test]
 fn a_listed_function_that_changes_the_tenant_is_refused_where_policies_read_it() {
     let with = |enforcement| {

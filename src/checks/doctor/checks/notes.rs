@@ -41,6 +41,11 @@ pub fn noted(note: &PolicyNote) -> Option<Finding> {
                 "list \"{name}\" in [tenancy.tables] if it shows the tenant column; take it off shared_tables otherwise"
             ),
         )),
+        PolicyNote::SharedViewCalls { name, function } => Some(refused(
+            name.to_string(),
+            format!("is among shared_tables and calls {function}, which tenants may not call"),
+            "take it off shared_tables; or list the function in [tenancy] allow_functions, if it reads no tenant's rows".to_owned(),
+        )),
         PolicyNote::SharedHasTenantChild { name, child } => Some(refused(
             name.to_string(),
             format!("is among shared_tables, and its child {child} is a tenant table"),

@@ -12,7 +12,7 @@ use pg_query::protobuf::Node;
 
 use super::names::{denied, parts, schema_is_own, search_path, truncated};
 use super::settings;
-use crate::base::{Arity, Mode, Refusal, RefusalKind, SqlState};
+use crate::base::{Arity, Mode, QualifiedName, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Function, FunctionKind, Volatility};
 use crate::guard::fault::{Fault, planted};
 use crate::guard::{Effect, PinReason, Policy};
@@ -239,6 +239,14 @@ fn may_call(policy: &Policy, mode: &Mode, function: &Function) -> bool {
         || lists::is_advisory_lock(bare)
         || bare == NOTIFY
         || (lists::SIZES.contains(&bare) && mode.is_shared())
+}
+
+/// Whether tenants of shared tables may call every function of that name, so that a view may call it for them: what it reads
+/// then is what they could read themselves.
+pub(crate) fn tenants_may_call(policy: &Policy, name: &QualifiedName) -> bool {
+    let known = policy.catalog.functions.get(&name.name).into_iter().flatten();
+    let mut found = known.filter(|function| function.name == *name).peekable();
+    found.peek().is_some() && found.all(|function| may_call(policy, &Mode::Shared, function))
 }
 
 /// No function of that name: `name(x)` may still be a cast (`date(x)`) or a column (`email(t)`), which need no rule.
