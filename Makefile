@@ -41,7 +41,7 @@ setup-drivers: setup
 # cargo says what it builds: the first time takes minutes.
 demo: setup
 	$(CARGO) build --bin pgwarden
-	@target/debug/pgwarden demo
+	@"$${CARGO_TARGET_DIR:-target}/debug/pgwarden" demo
 
 test: setup setup-drivers
 	$(CARGO) test

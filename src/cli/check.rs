@@ -2,11 +2,14 @@
 
 use std::process::ExitCode;
 
+use tokio_postgres::error::SqlState;
+
 use super::{ConfigArgs, conclude, print, runtime};
 use crate::catalog::LoadError;
 use crate::checks::tenants::written_by_tenants;
 use crate::checks::{load_policy, tenants};
 use crate::config::{Config, Layout, Role, Upstream};
+use crate::control::ControlError;
 use crate::guard::TableRule;
 use crate::policy::{NoteLevel, tenants_of};
 use crate::tenant::LoginQuery;
@@ -50,8 +53,9 @@ pub(super) fn run(args: &CheckArgs) -> ExitCode {
     if observed > 0 {
         said.push_str(&format!("OBSERVED logins: {observed}; NOTHING is enforced for them\n"));
     }
+    let others = if config.tenants_from.is_some() && !args.connect { " and those of [tenants_from]" } else { "" };
     said.push_str(&format!(
-        "{}: ok ({} tenants, {} logins, {} upstreams)\n",
+        "{}: ok ({} tenants{others}, {} logins, {} upstreams)\n",
         config.path.display(),
         config.tenants.len(),
         config.logins.len(),
@@ -112,6 +116,9 @@ async fn check_upstreams(config: &Config, said: &mut String) -> usize {
             Ok(found) => errors += found,
             Err(error) => {
                 eprintln!("error: upstream \"{}\" at {}: {error}", upstream.name, upstream.address);
+                if let Some(hint) = hint(&error) {
+                    eprintln!("    hint: {hint}");
+                }
                 errors += 1;
             }
         }
@@ -126,6 +133,18 @@ async fn check_upstreams(config: &Config, said: &mut String) -> usize {
         }
     }
     errors
+}
+
+/// What to do where an upstream does not let pgwarden in.
+fn hint(error: &LoadError) -> Option<&'static str> {
+    let LoadError::Control(ControlError::Postgres(error)) = error else { return None };
+    let code = error.code()?;
+    if *code == SqlState::INVALID_AUTHORIZATION_SPECIFICATION || *code == SqlState::INVALID_PASSWORD {
+        return Some(
+            "run the SQL that pgwarden init wrote (pgwarden.sql): it makes the role, with this password; or see to url and password",
+        );
+    }
+    (*code == SqlState::INVALID_CATALOG_NAME).then_some("the database is the last part of url")
 }
 
 async fn check_upstream(config: &Config, upstream: &Upstream, said: &mut String) -> Result<usize, LoadError> {

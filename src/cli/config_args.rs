@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use super::runtime;
 use crate::checks::tenants;
-use crate::config::{Config, Loaded, load};
+use crate::config::{Config, Diagnostic, Loaded, load};
 
 /// Where the configuration is.
 #[derive(Clone, Debug, clap::Args)]
@@ -21,6 +21,10 @@ impl ConfigArgs {
     /// # Errors
     /// The exit code for a configuration that is not accepted.
     pub fn load(&self) -> Result<Loaded, ExitCode> {
+        self.load_and(|warning| eprintln!("warning: {warning}"))
+    }
+
+    fn load_and(&self, warn: impl Fn(&Diagnostic)) -> Result<Loaded, ExitCode> {
         let (loaded, errors, warnings) = match load(&self.config) {
             Ok(loaded) => {
                 let warnings = loaded.warnings.clone();
@@ -29,7 +33,7 @@ impl ConfigArgs {
             Err(found) => (None, found.errors, found.warnings),
         };
         for warning in &warnings {
-            eprintln!("warning: {warning}");
+            warn(warning);
         }
         for error in &errors {
             eprintln!("error: {error}");
@@ -41,12 +45,12 @@ impl ConfigArgs {
         })
     }
 
-    /// The same, with the tenants of `[tenants_from]` as they are now.
+    /// The same, with the tenants of `[tenants_from]` as they are now. What is legal but probably not meant is for `check` and `serve`.
     ///
     /// # Errors
     /// The exit code, too, for a table that cannot be read. Rows that make no tenant are warned of.
     pub fn load_with_tenants(&self) -> Result<Config, ExitCode> {
-        let config = self.load()?.config;
+        let config = self.load_and(|_| {})?.config;
         let Some(upstream) = config.tenants_from.as_ref().map(|from| from.upstream.clone()) else { return Ok(config) };
         match runtime()?.block_on(tenants::with_table(config)) {
             Ok((config, rejected)) => {

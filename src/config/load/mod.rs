@@ -51,6 +51,10 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// Where a configuration comes from that is not there.
+const MISSING: &str =
+    "--config names another file; pgwarden init --url postgres://... asks a database and writes a first one";
+
 /// Reads and validates a configuration file, with the process's environment.
 ///
 /// # Errors
@@ -62,7 +66,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
             line: 0,
             column: 0,
             message: format!("cannot be read: {error}"),
-            hint: None,
+            hint: (error.kind() == std::io::ErrorKind::NotFound).then(|| MISSING.to_owned()),
         }],
         warnings: Vec::new(),
     })?;

@@ -121,7 +121,13 @@ fn all_syntax_errors() {
 #[test]
 fn a_file_that_cannot_be_read() {
     let errors = load(Path::new("/nonexistent/pgwarden.toml")).unwrap_err();
-    assert!(errors.to_string().starts_with("/nonexistent/pgwarden.toml: cannot be read: "), "{errors}");
+    let said = errors.to_string();
+    assert!(
+        said.starts_with("/nonexistent/pgwarden.toml: cannot be read: ") && said.contains("pgwarden init"),
+        "{said}"
+    );
+    let errors = load(&std::env::temp_dir()).unwrap_err().to_string();
+    assert!(errors.contains("cannot be read") && !errors.contains("pgwarden init"), "{errors}");
 }
 
 #[test]
