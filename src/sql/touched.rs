@@ -92,6 +92,13 @@ impl Touched {
         Some(TouchedQuery { text, params })
     }
 
+    /// The functions that a query for the same rows calls, without their schemas.
+    pub fn calls(&self) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        collect_calls(Part::Select(&self.select), &mut found);
+        found
+    }
+
     /// What the conditions say that this column of the table is equal to, if they do.
     pub fn pinned(&self, column: &str) -> Option<Pinned> {
         let mut found = None;
@@ -188,6 +195,16 @@ fn collect_params(part: Part<'_>, found: &mut BTreeSet<u16>) {
     });
 }
 
+fn collect_calls(part: Part<'_>, found: &mut BTreeSet<String>) {
+    if let Part::Node(NodeEnum::FuncCall(call)) = part {
+        found.extend(call.funcname.last().and_then(name_of).map(str::to_owned));
+    }
+    part.fields(&mut |part| {
+        collect_calls(part, found);
+        false
+    });
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -227,6 +244,13 @@ mod tests {
         }
         let each = touched("BEGIN; DELETE FROM t; UPDATE u SET a = 1", &StatementLimits::default(), 150_000);
         assert_eq!(each.iter().map(|it| &*it.table.name).collect::<Vec<_>>(), ["t", "u"]);
+    }
+
+    #[test]
+    fn what_is_called() {
+        let calls = |sql: &str| read(sql).unwrap().calls().into_iter().collect::<Vec<_>>();
+        assert_eq!(calls("DELETE FROM t WHERE a = now() AND b IN (SELECT s.f(x) FROM g() x)"), ["f", "g", "now"]);
+        assert!(calls("UPDATE t SET a = nextval('s') WHERE id = 1").is_empty(), "it is not asked for");
     }
 
     #[test]

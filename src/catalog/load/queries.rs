@@ -205,7 +205,7 @@ const CASTS: &str = r"
     WHERE n.nspname <> 'pg_catalog'";
 
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 20] = [
+pub(super) const PARTS: [&str; 21] = [
     SCHEMAS,
     code::CREATORS,
     code::MEMBERSHIPS,
@@ -220,6 +220,7 @@ pub(super) const PARTS: [&str; 20] = [
     OPERATORS,
     CASTS,
     code::READS,
+    code::CALLS,
     code::SETTERS,
     code::UNBOUND_DEFINERS,
     code::SETTING_READERS,

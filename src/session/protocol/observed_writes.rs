@@ -11,6 +11,7 @@ use super::observed_copy::is_named;
 use super::offload::LONG_TEXT;
 use super::{Session, Wait};
 use crate::base::{Oid, Refusal, RefusalKind, SqlState};
+use crate::catalog::Volatility;
 use crate::guard::value::TenantValue;
 use crate::guard::{Policy, TableRule, TenantTable, Through};
 use crate::session::foreign_rows::{ForeignRows, RowQuestion, RowValue};
@@ -83,6 +84,10 @@ impl ObservedWrites {
         if table.through.is_none() && (touched.returns(&table.column) || names_own(touched, table, key, values)) {
             return true;
         }
+        // What a function does would be done twice.
+        if touched.calls().iter().any(|name| is_volatile(policy, name)) {
+            return false;
+        }
         if self.due.len() >= MAX_QUESTIONS || self.dumb.contains(&self.hasher.hash_one(sql)) {
             return false;
         }
@@ -130,6 +135,12 @@ impl Session {
             }
         }
     }
+}
+
+/// Whether a function of that name may do more than compute.
+fn is_volatile(policy: &Policy, name: &str) -> bool {
+    let known = policy.catalog.functions.get(name);
+    known.is_none_or(|found| found.iter().any(|function| function.volatility == Volatility::Volatile))
 }
 
 /// Whether the conditions name the tenant's own value for the tenant column.

@@ -7,8 +7,7 @@ use super::fixture::{plan, sent, text};
 pub(super) fn check(pairs: &[(&str, &str)]) {
     const FAILS: &str =
         "pg_catalog.concat('column tenant_id may hold only the tenant''s own value')::boolean::pg_catalog.text::int";
-    const TAKEN: &str =
-        "pg_catalog.concat('the row in the way of ON CONFLICT is not the tenant''s')::boolean::pg_catalog.text::boolean";
+    const TAKEN: &str = "pg_catalog.concat('the row in the way of ON CONFLICT is not the tenant''s')::boolean::pg_catalog.text::boolean";
     for (sql, expected) in pairs {
         assert_eq!(sent(sql).replace(FAILS, "FAILS").replace(TAKEN, "TAKEN"), *expected, "{sql}");
     }
