@@ -63,3 +63,29 @@ fn without_the_key_it_is_as_postgres_says() {
     let (_proxy, [a, _]) = start("conflict_targets_off", "");
     a.connect().simple(UPSERT).refused("42P10");
 }
+
+/// Where the key does not have the tenant column, the row in the way may be another tenant's: no upsert is lost without a word, and
+/// none keeps that row locked.
+#[test]
+fn another_tenants_row_in_the_way_is_an_error() {
+    let (_proxy, [a, b]) = start("conflict_foreign", "");
+    let (mut a, mut b) = (a.connect(), b.connect());
+    b.simple("INSERT INTO codes (code) VALUES ('theirs')").ok();
+    let upsert = "INSERT INTO codes (code) VALUES ('CODE') ON CONFLICT (code) DO UPDATE SET code = excluded.code";
+    for conflict in ["(code)", "ON CONSTRAINT codes_code_key"] {
+        let upsert = |code: &str| upsert.replace("CODE", code).replace("(code) DO", &format!("{conflict} DO"));
+        for _ in 0..2 {
+            assert_eq!(a.simple(upsert("own")).ok().tags, ["INSERT 0 1"]);
+        }
+        let reply = a.simple(upsert("theirs")).refused("23505");
+        assert!(reply.text().contains("UNIQUE (tenant_id"), "{}", reply.text());
+        a.extended(&upsert("theirs"), &[]).refused("23505");
+        a.simple(format!("{} WHERE codes.code <> 'theirs'", upsert("theirs"))).refused("23505");
+        a.simple("BEGIN").ok();
+        a.simple(upsert("theirs")).refused("23505");
+        b.simple("SELECT code FROM codes FOR UPDATE NOWAIT").ok();
+        a.simple("ROLLBACK").ok();
+    }
+    assert_eq!(a.simple("SELECT code FROM codes").ok().texts(), [["own"]]);
+    assert_eq!(b.simple("SELECT code FROM codes").ok().texts(), [["theirs"]]);
+}

@@ -80,6 +80,7 @@ impl<'p> Rewriter<'p> {
         match action {
             OnConflictAction::OnconflictNothing => Ok(()),
             OnConflictAction::OnconflictUpdate => {
+                target.keeps_tenant()?;
                 let names = [alias, "excluded"];
                 self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))?;
                 let pending: &[usize] = match target {

@@ -48,6 +48,7 @@ impl<'p> Rewriter<'p> {
             let ResTarget { name: _, indirection, val: _, location: _ } = column.as_mut();
             self.subscripts(indirection)?;
         }
+        target.keeps_given(*overriding)?;
         match target {
             Target::Tenant(table, found) => {
                 if !given {

@@ -67,7 +67,9 @@ impl<'p> Rewriter<'p> {
         own: &[usize],
     ) -> Result<(), Refusal> {
         let (kind, command) = (clause.match_kind(), clause.command_type());
-        let MergeWhenClause { match_kind: _, command_type: _, r#override: _, condition, target_list, values } = clause;
+        let MergeWhenClause { match_kind: _, command_type: _, r#override: overriding, condition, target_list, values } =
+            clause;
+        target.keeps_given(*overriding)?;
         match kind {
             MergeMatchKind::MergeWhenMatched => *condition = self.conditions(condition.take(), own, Held::Folded)?,
             MergeMatchKind::MergeWhenNotMatchedBySource => {
@@ -80,6 +82,7 @@ impl<'p> Rewriter<'p> {
         }
         match command {
             CmdType::CmdUpdate => {
+                target.keeps_tenant()?;
                 let names = [alias];
                 self.assignments(target_list, target.table().map(|t| (t, names.as_slice())))
             }

@@ -1,15 +1,15 @@
 //! Walks UPDATE and DELETE, and what all writing statements share: the target and RETURNING.
 
 use pg_query::NodeEnum;
-use pg_query::protobuf::{DeleteStmt, Node, RangeVar, ReturningClause, ReturningOption, UpdateStmt};
+use pg_query::protobuf::{DeleteStmt, Node, OverridingKind, RangeVar, ReturningClause, ReturningOption, UpdateStmt};
 
 use super::from::{Place, alias_of};
 use super::outputs::of_targets;
 use super::scope::{Guard, Level, Output};
 use super::trial::Held;
 use super::{Rewriter, unsupported};
-use crate::base::{Access, Refusal, RefusalKind, SqlState};
-use crate::catalog::Relation;
+use crate::base::{Access, OWN_VALUE_ONLY, Refusal, RefusalKind, SqlState};
+use crate::catalog::{Generated, Identity, Relation};
 use crate::guard::TenantTable;
 use crate::guard::fault::{Fault, planted};
 use crate::guard::gate::relations::Resolved;
@@ -34,6 +34,43 @@ impl<'p> Target<'p> {
             Target::Policed(..) | Target::Free => None,
         }
     }
+
+    /// Values that are given must be those that are stored: OVERRIDING USER VALUE draws the next of a sequence for an identity
+    /// column. Which columns of a view are such is not seen.
+    ///
+    /// # Errors
+    /// 42501 if the tenant column is one, or may be.
+    pub(super) fn keeps_given(self, overriding: i32) -> Result<(), Refusal> {
+        let (Target::Tenant(table, found) | Target::Policed(table, found)) = self else { return Ok(()) };
+        let identity = found.column(&table.column).is_none_or(|column| column.identity != Identity::No);
+        let user = OverridingKind::try_from(overriding) == Ok(OverridingKind::OverridingUserValue);
+        if !user || !(identity || !found.kind.is_table()) {
+            return Ok(());
+        }
+        Err(own_value_only(table, found, "and OVERRIDING USER VALUE would draw another")
+            .hint("Leave OVERRIDING USER VALUE out: pgwarden gives the column the tenant's value."))
+    }
+
+    /// A row that is changed stays the tenant's: a tenant column that is generated follows from others.
+    ///
+    /// # Errors
+    /// 42501 if it is generated, and no policy looks at the new row.
+    pub(super) fn keeps_tenant(self) -> Result<(), Refusal> {
+        match self {
+            Target::Tenant(table, found)
+                if found.column(&table.column).is_some_and(|column| column.generated != Generated::No) =>
+            {
+                Err(own_value_only(table, found, "and is generated from columns that an UPDATE could change")
+                    .hint("Delete the row and insert another, or have an operator change it."))
+            }
+            Target::Tenant(..) | Target::Policed(..) | Target::Free => Ok(()),
+        }
+    }
+}
+
+fn own_value_only(table: &TenantTable, found: &Relation, why: &str) -> Refusal {
+    let message = format!("column \"{}\" {OWN_VALUE_ONLY}, {why}", table.column);
+    Refusal::new(RefusalKind::ForeignTenant, SqlState::INSUFFICIENT_PRIVILEGE, message).about(&found.name)
 }
 
 impl<'p> Rewriter<'p> {
@@ -117,6 +154,7 @@ impl<'p> Rewriter<'p> {
         let UpdateStmt { relation, target_list, where_clause, from_clause, returning_clause, with_clause } = update;
         let depth = self.open_with(with_clause.as_mut())?;
         let target = self.open_target(relation, Access::Write)?;
+        target.keeps_tenant()?;
         self.walk_from_and_guard(target, from_clause, where_clause)?;
         let alias = relation.as_ref().map(|r| alias_of(r).aliasname).unwrap_or_default();
         let names = [alias.as_str()];

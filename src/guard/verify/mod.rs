@@ -22,6 +22,7 @@ mod predicate;
 mod query;
 mod reads;
 mod scope;
+mod stored;
 mod sure;
 mod survey;
 mod temporary;

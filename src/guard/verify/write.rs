@@ -29,7 +29,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
             on_conflict_clause,
             returning_clause,
             with_clause,
-            r#override: _,
+            r#override: overriding,
         } = insert;
         let ctes = self.with_clause(with_clause.as_ref(), scope)?;
         let scope = scope.with(&ctes);
@@ -37,6 +37,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let changes = on_conflict_clause.as_ref().is_some_and(|it| it.action() != OnConflictAction::OnconflictNothing);
         may(self.policy, target, if changes { Access::Write } else { Access::Insert })?;
         if let Some(table) = self.tenant_table(target) {
+            self.keeps_given(*overriding, target)?;
             let at = column_index(cols, table)?;
             self.inserted(node(select_stmt), at, cols.len(), table)?;
             self.on_conflict(on_conflict_clause.as_deref(), key(insert), target, table, &scope)?;
@@ -54,6 +55,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         let conditions = self.target_conditions(target, node(where_clause), &level, &scope)?;
         let inside = scope.within(&level);
         if let Some(table) = self.tenant_table(target) {
+            self.keeps_tenant(target)?;
             self.assignments(target_list, target, false, table)?;
         }
         self.from_clause(from_clause, &conditions, &level, &inside)?;
@@ -179,6 +181,7 @@ impl<'v, 'p> Verifier<'v, 'p> {
         match clause.action() {
             OnConflictAction::OnconflictNothing => Ok(()),
             OnConflictAction::OnconflictUpdate => {
+                self.keeps_tenant(target)?;
                 let conditions = conjuncts(node(&clause.where_clause));
                 let level = self.level(statement, Some(target), None, scope);
                 let judged = |condition: &&NodeEnum| !self.fails_for_others(condition, target, table);
@@ -222,12 +225,16 @@ impl<'v, 'p> Verifier<'v, 'p> {
         }
         match clause.command_type() {
             CmdType::CmdInsert => {
+                self.keeps_given(clause.r#override, target)?;
                 let at = column_index(&clause.target_list, table)?;
                 let value = value_at(&clause.values, at, clause.target_list.len());
                 let own = self.is_own(value, table);
                 if own { Ok(()) } else { Err("a MERGE does not insert the tenant's own value".to_owned()) }
             }
-            CmdType::CmdUpdate => self.assignments(&clause.target_list, target, false, table),
+            CmdType::CmdUpdate => {
+                self.keeps_tenant(target)?;
+                self.assignments(&clause.target_list, target, false, table)
+            }
             CmdType::CmdDelete | CmdType::CmdNothing => Ok(()),
             other @ (CmdType::Undefined
             | CmdType::CmdUnknown

@@ -1,14 +1,15 @@
 //! INSERT: every row has the tenant's own value.
 
 use sqlparser::ast::{
-    ConflictTarget, DoUpdate, Expr, Insert, ObjectName, OnConflict, OnConflictAction, OnInsert, Query, SelectItem,
-    SetExpr, TableObject,
+    ConflictTarget, DoUpdate, Expr, Insert, InsertOverriding, ObjectName, OnConflict, OnConflictAction, OnInsert,
+    Query, SelectItem, SetExpr, TableObject,
 };
 
 use super::Checker;
 use super::level::{Behind, Item, Level, Shape};
 use super::names::{name, path, qualified};
 use super::predicate::conjuncts;
+use crate::catalog::{Identity, Relation};
 use crate::guard::policy::TenantTable;
 
 impl<'p> Checker<'p> {
@@ -28,7 +29,7 @@ impl<'p> Checker<'p> {
             assignments,
             partitioned,
             after_columns,
-            overriding: _,
+            overriding,
             has_table_keyword,
             on,
             returning,
@@ -74,6 +75,7 @@ impl<'p> Checker<'p> {
         if let Some(source) = source {
             self.query(source);
         }
+        let relation = self.relation(schema.as_deref(), &called);
         let mut target = self.named_item(schema, called, None);
         if let Some(alias) = table_alias {
             target.qualifier = Some(name(&alias.alias));
@@ -83,6 +85,12 @@ impl<'p> Checker<'p> {
             && !self.inserts_own(columns, source.as_deref(), table)
         {
             self.uncovered(|| format!("an INSERT does not put the tenant's own value into {}", table.column));
+        }
+        if let Behind::Tenant(table) = target.behind
+            && matches!(overriding, Some(InsertOverriding::User))
+            && !relation.is_some_and(|it| stores_what_is_given(it, table))
+        {
+            self.uncovered(|| format!("OVERRIDING USER VALUE may change {}", table.column));
         }
         match on {
             None => {}
@@ -168,6 +176,12 @@ pub(super) fn own_of<T>(values: &[T], at: usize, width: usize, many: bool) -> Op
 /// `*`, `t.*`
 pub(super) fn gives_many(value: &Expr) -> bool {
     matches!(value, Expr::Wildcard(_) | Expr::QualifiedWildcard(..))
+}
+
+/// Whether no sequence's next value takes the place of the tenant's.
+fn stores_what_is_given(relation: &Relation, table: &TenantTable) -> bool {
+    let drawn = relation.column(&table.column).is_none_or(|column| column.identity != Identity::No);
+    relation.kind.is_table() && !drawn
 }
 
 fn is_star(item: &SelectItem) -> bool {

@@ -83,6 +83,10 @@ fn refusals_name_what_is_wrong() {
         ("COPY order_tags FROM STDIN", "0A000 COPY FROM is not supported for tables that belong through a foreign key"),
         ("SELECT * FROM order_tags pgwarden_parent1", "0A000 an alias of pgwarden's own is not supported for tenants"),
         (
+            "INSERT INTO orgs (name) OVERRIDING USER VALUE VALUES ('x')",
+            "42501 column \"id\" may hold only the tenant's own value, and OVERRIDING USER VALUE would draw another",
+        ),
+        (
             "INSERT INTO orgs (name) VALUES ('x')",
             "42501 column \"id\" may hold only the tenant's own value, and is generated",
         ),

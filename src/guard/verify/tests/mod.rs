@@ -144,6 +144,7 @@ fn guarded_statements_pass() {
         "WITH orders AS (SELECT 1) SELECT * FROM orders",
         "WITH x AS (SELECT id FROM public.orders WHERE P(orders)) SELECT * FROM x UNION SELECT id FROM public.customers WHERE P(customers)",
         "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2), (6, 1), (7, $1) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE P(orders)",
+        "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE CASE WHEN P(orders) THEN true ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::boolean END AND P(orders)",
         "INSERT INTO public.orders (tenant_id, id) SELECT $2, q.id FROM (SELECT id FROM public.customers WHERE P(customers)) q",
         "UPDATE public.orders o SET id = 5, tenant_id = $2 FROM public.customers c WHERE P(o) AND P(c)",
         "UPDATE public.orders SET (id, tenant_id) = (5, $1) WHERE P(orders)",

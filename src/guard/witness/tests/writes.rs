@@ -7,6 +7,7 @@ fn writes_of_the_own_value_are_covered() {
         &[
             "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2), (7, $1) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE P(orders)",
             "INSERT INTO public.orders AS o (id, tenant_id) VALUES (1, $2) ON CONFLICT (id) DO UPDATE SET tenant_id = excluded.tenant_id, id = o.id WHERE P(o)",
+            "INSERT INTO public.orders (id, tenant_id) VALUES (5, $2) ON CONFLICT (id) DO UPDATE SET id = 7 WHERE CASE WHEN P(orders) THEN true ELSE pg_catalog.concat('no')::boolean::pg_catalog.text::boolean END AND P(orders)",
             "INSERT INTO public.orders (id, tenant_id) VALUES (5, $1::int4) ON CONFLICT DO NOTHING RETURNING *",
             "INSERT INTO public.orders (tenant_id, id) SELECT $2, q.id FROM (SELECT id FROM public.customers WHERE P(customers)) q",
             "INSERT INTO public.orders (id, status, tenant_id) SELECT *, $2 FROM public.countries",
