@@ -1,6 +1,5 @@
 //! The simple protocol: Query.
 
-use super::Session;
 use super::channels::{stand_in, with_tags_of_marks};
 use super::dropping::write_query;
 use super::load::LoadProtocol;
@@ -9,6 +8,7 @@ use super::outline::tag_of;
 use super::plan::Planned;
 use super::replies::{Kind, Run, Subject};
 use super::switching::Change;
+use super::{Batch, Hold, Session};
 use crate::guard::Protocol;
 use crate::wire::encode::backend;
 
@@ -62,6 +62,7 @@ impl Session {
         if self.is_operator() {
             self.env.observer.operator_statement(sql);
         }
+        let in_batch = self.server.batch == Batch::Open && !self.server.replies.is_empty();
         self.server.sent_query();
         self.surcharge(&guarded);
         let unnamed = self.prepared.statements.remove("");
@@ -75,6 +76,10 @@ impl Session {
         self.record_changes_sent(&changes);
         self.wait_for_context();
         self.wait_for_names(&guarded);
+        if in_batch && unnamed.is_some() {
+            // Behind an error in the batch the server skips the Query, and the unnamed statement stays.
+            self.server.hold = Hold::Drain;
+        }
         let tag = tag.or(tag_of(&step));
         let run = Run { unnamed, tag, tags, changes, ..Run::new(Subject::Script(Box::new(guarded))) };
         self.server.replies.forward(Kind::Query(run));
