@@ -58,7 +58,7 @@ pub const TABLES: &[Table] = &[
             ("prefs", Json),
         ],
         tenant: ("tenant_id", "1"),
-        insert: Some(("id, email, name, credit_limit", "{n}, 'new_{n}@x.test', 'ALPHA_new', {n} % 50")),
+        insert: Some(("id, email, name, credit_limit", "{n}, 'new_' || ({n}) || '@x.test', 'ALPHA_new', {n} % 50")),
         conflict: Some(("email", "name")),
         update: (&["name", "phone", "secret_note"], &["credit_limit"]),
     },
