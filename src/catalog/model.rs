@@ -319,6 +319,9 @@ pub struct Catalog {
     /// Functions that views and materialised views call, by the view's oid. Those of the system that are IMMUTABLE, or stand there as an
     /// operator or a cast, are left out.
     pub calls: HashMap<Oid, Vec<QualifiedName>>,
+    /// Views that the upstream's role may read and that hide nothing (`security_barrier`), those of the system and of extensions
+    /// left out.
+    pub views: HashMap<QualifiedName, View>,
     /// Functions outside of the system and of extensions that change settings, as far as their text tells.
     pub setters: Vec<Setter>,
     /// SECURITY DEFINER functions whose owner no policy binds (superuser, BYPASSRLS).
@@ -332,6 +335,15 @@ pub struct Catalog {
     pub code_words: HashSet<String>,
     /// Of these functions, those that put names together and make temporary tables.
     pub temporary_makers: Vec<QualifiedName>,
+}
+
+/// What a view is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// Its query, as the server prints it with nothing but `pg_catalog` in the search path.
+    pub query: String,
+    /// It has no rules of its own and no triggers: what is written to it is written to what it reads.
+    pub plain: bool,
 }
 
 /// Something in the database that calls `current_setting`.

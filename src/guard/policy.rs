@@ -86,6 +86,15 @@ impl TableRule {
     }
 }
 
+/// What a view stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ViewQuery {
+    /// A SELECT. What is not the system's has its schema before its name.
+    pub text: String,
+    /// Relations of the system's that it names without a schema.
+    pub bare: Vec<String>,
+}
+
 /// The rules of one upstream.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -97,6 +106,8 @@ pub struct Policy {
     pub tables: HashMap<QualifiedName, TableRule>,
     /// Why relations that somebody might expect among them are not: for hints.
     pub left_out: HashMap<QualifiedName, Arc<str>>,
+    /// Views that stand for their queries: to name one is to write it out.
+    pub views: HashMap<QualifiedName, ViewQuery>,
     /// The pinned search path of the shared layout.
     pub search_path: Vec<String>,
     /// Schemas that stand behind the tenant's own in the schema layout, in the order of its search path.
@@ -139,6 +150,7 @@ impl Policy {
             catalog: Arc::default(),
             tables: HashMap::new(),
             left_out: HashMap::new(),
+            views: HashMap::new(),
             search_path: Vec::new(),
             common_schemas: Vec::new(),
             complete_conflict_targets: false,
@@ -216,6 +228,7 @@ impl Policy {
             catalog,
             tables,
             left_out,
+            views,
             search_path,
             common_schemas,
             complete_conflict_targets,
@@ -232,6 +245,7 @@ impl Policy {
             && (Arc::ptr_eq(catalog, &other.catalog) || **catalog == *other.catalog)
             && *tables == other.tables
             && *left_out == other.left_out
+            && *views == other.views
             && *search_path == other.search_path
             && *common_schemas == other.common_schemas
             && *complete_conflict_targets == other.complete_conflict_targets

@@ -36,7 +36,7 @@ pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql
         // What one makes, those behind it may name.
         let mut with_temporary = None;
         for statement in &statements {
-            let made = plan(with_temporary.as_ref().unwrap_or(policy), mode, protocol, statement)
+            let made = plan(with_temporary.as_ref().unwrap_or(policy), mode, protocol, (sql, statement))
                 .map_err(|refusal| placed(refusal, &statement.tree, sql))?;
             if made.makes_temporary()
                 && policy.names == Names::Catalog
@@ -51,15 +51,24 @@ pub fn plan_statements(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, sql
     })
 }
 
-fn plan(policy: &Policy, mode: &Mode, protocol: Protocol<'_>, statement: &Statement<'_>) -> Result<Plan, Refusal> {
+fn plan(
+    policy: &Policy,
+    mode: &Mode,
+    protocol: Protocol<'_>,
+    (sql, statement): (&str, &Statement<'_>),
+) -> Result<Plan, Refusal> {
     let reads = mode.arity() == Arity::Several;
     if reads {
         reader::only_reads(&statement.tree)?;
     }
-    let mut rewriter = Rewriter::new(policy, mode, protocol, statement);
+    let mut rewriter = Rewriter::new(policy, mode, protocol, sql, statement);
     let mut tree = statement.tree.clone();
-    let gated = gate(policy, mode, &mut tree, &mut rewriter)?;
-    let plan = rewriter.finish(statement, &tree, gated)?;
+    let gated = gate(policy, mode, &mut tree, &mut rewriter);
+    // Views may have made the tree deeper than the text has it.
+    let plan = parse::with_stack(rewriter.written_out(), move || {
+        let tree = tree;
+        rewriter.finish(statement, &tree, gated?)
+    })?;
     if reads {
         reader::only_reads_by_its_calls(&plan)?;
     }

@@ -11,6 +11,7 @@ mod rules;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod views;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -95,10 +96,11 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
     let callable = Policy { catalog: Arc::clone(&catalog), allow_functions, ..Policy::empty() };
     let mut tables = rules::table_rules(input, &callable, &mut notes);
     rls::protect(input.enforcement, &catalog, &input.tenancy.setting, &mut tables, &mut notes);
+    let views = views::standing_for_queries(input, &catalog, &tables, &search_path);
     let without_tenant = functions::without_tenant(input, &catalog, &mut notes);
     // Only the shared layout goes by these rules; without such a tenant here there is nothing to warn of.
     if input.derives_shared || input.shared_tenants().next().is_some() {
-        rules::note_unconfigured(input, &catalog, &tables, &mut notes);
+        rules::note_unconfigured(input, &catalog, (&tables, &views), &mut notes);
         rules::check_names(input, &catalog, &search_path, &mut notes);
         keys::check_keys(input, &mut tables, &mut notes);
     } else {
@@ -119,6 +121,7 @@ pub fn build_policy(input: &PolicyInput<'_>, catalog: Arc<Catalog>, epoch: u64) 
         catalog,
         tables,
         left_out,
+        views,
         search_path,
         common_schemas,
         allow_functions: callable.allow_functions,

@@ -6,7 +6,7 @@ use crate::support::lab;
 use crate::support::script::Step;
 
 /// The files of the corpus.
-pub const FILES: [&str; 6] = ["reads", "writes", "protocol", "surroundings", "session", "temporary"];
+pub const FILES: [&str; 7] = ["reads", "writes", "protocol", "surroundings", "session", "temporary", "views"];
 
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -141,6 +141,9 @@ impl Stage {
         lab.copy_of_shop(solo);
         let rest = if mode == Mode::Reader { "fixture/solo_of_two.sql" } else { "fixture/solo.sql" };
         lab.script(solo, rest);
+        for database in [shared, solo] {
+            lab.script(database, "fixture/views.sql");
+        }
         Mutex::new(Self {
             proxy: Proxy::start(lab, &mode.setup(shared)),
             shared: Watch::over(lab, shared, Layout::Shared),
@@ -194,6 +197,11 @@ mod reader {
     #[test]
     fn session_features_are_as_alone() {
         compare_reads("session", 5);
+    }
+
+    #[test]
+    fn views_show_what_they_show_alone() {
+        compare_reads("views", 40);
     }
 }
 
@@ -262,6 +270,11 @@ macro_rules! in_every_mode {
             }
 
             #[test]
+            fn views_show_what_they_show_alone() {
+                compare("views", $mode);
+            }
+
+            #[test]
             fn surroundings_are_refused_or_as_alone() {
                 compare("surroundings", $mode);
             }
@@ -282,6 +295,7 @@ fn a_copy_of_the_solo_database_passes() {
     for copy in ["solo_one", "solo_two"] {
         lab.copy_of_shop(copy);
         lab.script(copy, "fixture/solo.sql");
+        lab.script(copy, "fixture/views.sql");
     }
     let [mut one, mut two] = ["solo_one", "solo_two"].map(|it| Watch::over(lab, it, Layout::Shared));
     for file in FILES {

@@ -16,10 +16,6 @@ const REFUSED: &[(&str, &str)] = &[
     ("CALL purge_tenant(2)", "42501"),
     ("DO $$ BEGIN END $$", "42501"),
     // Views that show no tenant column, or are not listed
-    ("SELECT * FROM customers_public", "42501"),
-    ("SELECT * FROM orders_v", "42501"),
-    ("SELECT * FROM my_orders_guc", "42501"),
-    ("UPDATE rich_customers SET name = 'x'", "42501"),
     ("SELECT * FROM customer_totals", "42501"),
     ("REFRESH MATERIALIZED VIEW customer_totals", "42501"),
     // Rules
@@ -41,6 +37,8 @@ const ALLOWED: &[&str] = &[
     "SELECT nextval('orders_id_seq')",
     "SELECT add_cents(1, 2)",
     "SELECT order_label(o) FROM orders o LIMIT 1",
+    "SELECT * FROM customers_public",
+    "UPDATE rich_customers SET name = 'x'",
     "SELECT relname FROM pg_class WHERE relname = 'orders'",
     "INSERT INTO note (note_id, note) VALUES (990, 'x') RETURNING note_id",
 ];

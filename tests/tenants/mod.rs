@@ -14,6 +14,7 @@ mod own_database;
 mod path;
 mod readers;
 mod rls;
+mod views;
 mod without_tenant;
 
 use crate::support::proxy::Shared;

@@ -38,6 +38,7 @@ pub(super) fn assemble(server: Server, raw: Raw) -> Catalog {
         types,
         reads: by_view(raw.reads.into_iter().map(|row| (row.view, row.relation))),
         calls: by_view(raw.calls.into_iter().map(|row| (row.view, row.function))),
+        views: raw.views.into_iter().collect(),
         setters: raw.setters,
         unbound_definers: raw.unbound_definers.into_iter().collect(),
         setting_readers: raw.setting_readers,

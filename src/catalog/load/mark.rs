@@ -12,7 +12,7 @@ use super::LoadError;
 
 /// What [`super::queries`] and [`super::code`] read, each with what is left out: temporary objects, which come and go, and
 /// stand for nothing.
-pub(super) const MARKED: [(&str, &str); 19] = [
+pub(super) const MARKED: [(&str, &str); 20] = [
     ("pg_namespace", "nspname !~ '^pg_(toast_)?temp_'"),
     ("pg_class", "relpersistence <> 't' AND relkind <> 't' AND relkind <> 'i'"),
     ("pg_attribute", "attrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
@@ -29,6 +29,7 @@ pub(super) const MARKED: [(&str, &str); 19] = [
     ("pg_policy", ""),
     ("pg_attrdef", "adrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
     ("pg_rewrite", ""),
+    ("pg_enum", ""),
     ("pg_language", ""),
     ("pg_extension", ""),
     // What belongs to extensions: an index leads there.
@@ -66,6 +67,13 @@ fn part((catalog, condition): &(&str, &str)) -> String {
 pub struct Mark {
     snapshot: Option<String>,
     sums: String,
+}
+
+impl Mark {
+    /// A mark that no catalog is still at.
+    pub(super) fn passed() -> Self {
+        Self { snapshot: None, sums: String::new() }
+    }
 }
 
 /// The mark of this moment, or of a transaction's. The search path must be `pg_catalog`.

@@ -5,6 +5,7 @@ mod code;
 mod mark;
 mod queries;
 mod row;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -157,12 +158,19 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
     }
     // From here on every name in the queries is the system's, and `format_type` qualifies all other types.
     transaction.batch_execute("SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '30s'").await?;
+    // Constants in what is printed are read the same in every session, as pg_dump sees to it.
+    transaction
+        .batch_execute(
+            "SET LOCAL datestyle = ISO; SET LOCAL intervalstyle = postgres; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = hex",
+        )
+        .await?;
     let mark = mark::mark(&transaction).await?;
     let digest = queries::digest(&transaction).await?;
     if let Some(known) = known::find(&digest, |known| server.says_the_same(known)) {
         transaction.commit().await?;
         return Ok((known, mark));
     }
+    let views = views::load(&transaction).await?;
     let raw = queries::Raw {
         schemas: queries::schemas(&transaction).await?,
         creators: code::pairs(&transaction, code::CREATORS).await?,
@@ -179,6 +187,7 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
         casts: queries::casts(&transaction).await?,
         reads: code::reads(&transaction).await?,
         calls: code::calls(&transaction).await?,
+        views: views.readable,
         setters: code::setters(&transaction).await?,
         unbound_definers: code::unbound_definers(&transaction).await?,
         setting_readers: code::setting_readers(&transaction).await?,
@@ -187,5 +196,9 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
         temporary_makers: code::temporary_makers(&transaction).await?,
     };
     transaction.commit().await?;
-    Ok((known::keep(digest, assemble::assemble(server, raw)), mark))
+    let catalog = assemble::assemble(server, raw);
+    if views.locked {
+        return Ok((Arc::new(catalog), Mark::passed()));
+    }
+    Ok((known::keep(digest, catalog), mark))
 }

@@ -2,11 +2,11 @@
 
 use tokio_postgres::{Row, Transaction};
 
-use super::{LoadError, code, row};
+use super::{LoadError, code, row, views};
 use crate::base::{Oid, QualifiedName};
 use crate::catalog::model::{
     Cast, Catalog, ForeignKey, Function, Generated, Identity, Operator, RelKind, RowPolicy, Setter, SettingReader,
-    Texts, UpstreamRole,
+    Texts, UpstreamRole, View,
 };
 
 /// What the server says of itself and of our role.
@@ -113,6 +113,7 @@ pub(super) struct Raw {
     pub(super) casts: Vec<Cast>,
     pub(super) reads: Vec<ReadRow>,
     pub(super) calls: Vec<CallRow>,
+    pub(super) views: Vec<(QualifiedName, View)>,
     pub(super) setters: Vec<Setter>,
     pub(super) unbound_definers: Vec<QualifiedName>,
     pub(super) setting_readers: Vec<SettingReader>,
@@ -205,7 +206,7 @@ const CASTS: &str = r"
     WHERE n.nspname <> 'pg_catalog'";
 
 /// All that makes a catalog but what the server says of itself.
-pub(super) const PARTS: [&str; 21] = [
+pub(super) const PARTS: [&str; 23] = [
     SCHEMAS,
     code::CREATORS,
     code::MEMBERSHIPS,
@@ -221,6 +222,8 @@ pub(super) const PARTS: [&str; 21] = [
     CASTS,
     code::READS,
     code::CALLS,
+    views::VIEWS,
+    views::LABELS,
     code::SETTERS,
     code::UNBOUND_DEFINERS,
     code::SETTING_READERS,

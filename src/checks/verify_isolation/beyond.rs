@@ -141,7 +141,7 @@ pub fn views(policy: &Policy, tenant: &Tenant) -> Vec<String> {
             Layout::Schema { schema, .. } => it.name.schema == **schema,
             // The server's own views tell of this database alone, and some take minutes.
             Layout::Database => it.extension.is_none() && !is_system(&it.name.schema),
-            Layout::Shared => policy.tables.contains_key(&it.name),
+            Layout::Shared => policy.tables.contains_key(&it.name) || policy.views.contains_key(&it.name),
         })
         .map(|it| format!("SELECT * FROM {}", quote_qualified(&it.name)))
         .collect();

@@ -88,7 +88,7 @@ fn inner(query: Option<&Node>, tag: &'static str) -> Result<(), Refusal> {
 }
 
 /// No node in a query writes or locks, however deep.
-fn reads_inside(query: &Node) -> Result<(), Refusal> {
+pub(crate) fn reads_inside(query: &Node) -> Result<(), Refusal> {
     let mut found = None;
     query.met(&mut |part| writes(part, &mut found));
     found.map_or(Ok(()), |what| Err(refused(what)))

@@ -28,7 +28,14 @@ impl Rewriter<'_> {
         // An empty node stands for a part that was left out (`a[:2]`, DISTINCT without ON).
         let Some(inner) = node.node.as_mut() else { return Ok(()) };
         match inner {
-            NodeEnum::ColumnRef(column) => self.column_ref(column),
+            NodeEnum::ColumnRef(column) => {
+                self.column_ref(column)?;
+                let row_of = self.row_of_view(&column.fields)?;
+                if let Some(view) = row_of {
+                    *node = tree::cast(std::mem::take(node), tree::named_type(view));
+                }
+                Ok(())
+            }
             NodeEnum::ParamRef(ParamRef { number: _, location: _ }) => Ok(()),
             NodeEnum::AConst(AConst { isnull: _, location: _, val: _ }) => Ok(()),
             NodeEnum::AExpr(e) => self.operator(e),

@@ -90,6 +90,10 @@ pub(crate) struct Rewriter<'p> {
     effects: Vec<Effect>,
     notes: Vec<String>,
     rewritten: bool,
+    /// The client's text.
+    text: &'p str,
+    /// Its length, and that of the queries of views that stand in it.
+    written_out: usize,
     /// WITH clauses around the place of the walk, outermost first.
     ctes: Vec<CteFrame>,
     /// Query levels around the place of the walk, outermost first.
@@ -117,11 +121,12 @@ pub(crate) struct Rewriter<'p> {
 }
 
 impl<'p> Rewriter<'p> {
-    /// A rewriter for `statement`.
+    /// A rewriter for `statement` of `text`.
     pub(crate) fn new(
         policy: &'p Policy,
         mode: &'p Mode,
         protocol: Protocol<'_>,
+        text: &'p str,
         statement: &Statement<'_>,
     ) -> Rewriter<'p> {
         let param_types = match protocol {
@@ -146,6 +151,8 @@ impl<'p> Rewriter<'p> {
             effects: Vec::new(),
             notes: Vec::new(),
             rewritten: false,
+            text,
+            written_out: text.len(),
             ctes: Vec::new(),
             levels: Vec::new(),
             refs: Vec::new(),
@@ -159,6 +166,11 @@ impl<'p> Rewriter<'p> {
             channel: None,
             tableoid: statement.text.to_ascii_lowercase().contains("tableoid"),
         }
+    }
+
+    /// Bytes of text that the tree was made of.
+    pub(crate) fn written_out(&self) -> usize {
+        self.written_out
     }
 
     /// The slot that carries the tenant's value for a table.

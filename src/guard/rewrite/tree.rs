@@ -7,6 +7,7 @@ use pg_query::protobuf::{
     SelectStmt, a_const,
 };
 
+use crate::base::QualifiedName;
 pub(super) fn node(inner: NodeEnum) -> Node {
     Node { node: Some(inner) }
 }
@@ -266,8 +267,13 @@ pub(super) fn cast(expression: Node, type_name: protobuf::TypeName) -> Node {
 
 /// A type of `pg_catalog`.
 pub(super) fn system_type(name: &str) -> protobuf::TypeName {
+    named_type(&QualifiedName::new("pg_catalog", name))
+}
+
+/// A type by schema and name.
+pub(super) fn named_type(name: &QualifiedName) -> protobuf::TypeName {
     protobuf::TypeName {
-        names: vec![string("pg_catalog"), string(name)],
+        names: vec![string(&name.schema), string(&name.name)],
         type_oid: 0,
         setof: false,
         pct_type: false,

@@ -8,4 +8,4 @@ mod template;
 
 pub(super) use comments::{place_with_comments, without_comments};
 pub(super) use lift::{Lifted, lift};
-pub(super) use template::{Literals, Template};
+pub(super) use template::{Literals, Template, share_a_marker};

@@ -15,6 +15,15 @@ const STRING_MARK: &str = "pgwarden~literal~";
 /// First digits of every number marker: below 2^31, so that a marker is an `int4` as what it stands for is.
 const NUMBER_MARK: &str = "1733";
 
+/// Whether two texts hold the same marker, so that a literal could be put into the wrong one.
+pub(in crate::guard) fn share_a_marker(one: &str, other: &str) -> bool {
+    let marks = [STRING_MARK, NUMBER_MARK].into_iter().filter(|mark| one.contains(mark));
+    marks.filter(|mark| other.contains(mark)).any(|mark| {
+        let marker = |(at, _): (usize, &str)| other.get(at..at + mark.len() + 3);
+        other.match_indices(mark).filter_map(marker).any(|marker| one.contains(marker))
+    })
+}
+
 /// The plans of a shape.
 #[derive(Debug)]
 pub(in crate::guard) struct Template {

@@ -6,7 +6,7 @@ use super::{PolicyInput, PolicyNote};
 use crate::base::{Access, KeyName, Oid, QualifiedName};
 use crate::catalog::{Catalog, RelKind, Relation};
 use crate::config::{Layout, TableOverride, Tenancy};
-use crate::guard::{Policy, Protection, TableRule, TenantTable};
+use crate::guard::{Policy, Protection, TableRule, TenantTable, ViewQuery};
 use crate::sql::quote_qualified;
 
 mod through;
@@ -48,6 +48,7 @@ pub(super) fn table_rules(
     withdraw_shared_parents(&family, &mut draft, notes);
     views::withdraw(input.enforcement, callable, &family.by_oid, &mut draft, notes);
     through::withdraw(catalog, &mut draft);
+    views::add_writable(input, catalog, &private, &mut draft);
     let named = draft.into_iter().filter_map(|(oid, rule)| {
         let relation = family.by_oid.get(&oid)?;
         // A partition in a tenant's own schema is reached through its parent only.
@@ -292,7 +293,7 @@ pub(super) fn check_schemas(input: &PolicyInput<'_>, catalog: &Catalog, notes: &
 }
 
 /// A table of pgwarden's own: by its name, or the one that usage is kept in, with that of its writers.
-fn is_own(input: &PolicyInput<'_>, name: &QualifiedName) -> bool {
+pub(super) fn is_own(input: &PolicyInput<'_>, name: &QualifiedName) -> bool {
     let is_usage = |usage: &QualifiedName| {
         usage.schema == name.schema
             && name.name.strip_prefix(&usage.name).is_some_and(|rest| matches!(rest, "" | "_writers"))
@@ -304,7 +305,7 @@ fn is_own(input: &PolicyInput<'_>, name: &QualifiedName) -> bool {
 pub(super) fn note_unconfigured(
     input: &PolicyInput<'_>,
     catalog: &Catalog,
-    tables: &HashMap<QualifiedName, TableRule>,
+    (tables, views): (&HashMap<QualifiedName, TableRule>, &HashMap<QualifiedName, ViewQuery>),
     notes: &mut Vec<PolicyNote>,
 ) {
     let private = input.private_schemas(catalog);
@@ -316,6 +317,7 @@ pub(super) fn note_unconfigured(
             is_readable(r.kind)
                 && r.extension.is_none()
                 && !tables.contains_key(name)
+                && !views.contains_key(name)
                 && !told.contains(name)
                 && !is_own(input, name)
                 && !is_system_schema(&name.schema)

@@ -1,5 +1,6 @@
 mod common;
 mod through;
+mod views;
 mod world;
 
 use std::collections::HashMap;

@@ -36,12 +36,16 @@ fn view(line: &Line<'_>, policy: &Policy, is_known: bool) -> Finding {
     let (object, view) = (line.text("object"), line.is("view"));
     let mut relations = policy.tables.keys().filter_map(|name| policy.catalog.relations.get(name));
     let is_listed = relations.any(|it| it.oid.to_string() == line.text("oid"));
+    let mut written_out = policy.views.keys().filter_map(|name| policy.catalog.relations.get(name));
+    let is_written_out = written_out.any(|it| it.oid.to_string() == line.text("oid"));
     let finding = Finding::new(
         Severity::Medium,
         if view { "view-bypasses" } else { "materialized-view" },
         &object,
         format!("{} tenant tables", if view { "reads, with its owner's rights," } else { "holds rows of" }),
-        if is_listed {
+        if is_written_out {
+            "row-level security does not bind it; a tenant that names it reads its query instead, guarded; whoever comes past pgwarden reads all rows"
+        } else if is_listed {
             "row-level security does not bind it; the tenant's predicate on its tenant column does, and nothing inside it"
         } else {
             "row-level security does not bind it; pgwarden refuses it unless it shows the tenant column and is listed"
@@ -58,6 +62,7 @@ fn view(line: &Line<'_>, policy: &Policy, is_known: bool) -> Finding {
         });
     }
     let listed = match is_listed {
+        _ if is_written_out => "for tenants of pgwarden nothing has to be done",
         true => {
             "until then, make sure that each of its rows comes from rows of the tenant that its tenant column names"
         }

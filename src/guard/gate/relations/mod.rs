@@ -4,9 +4,11 @@ mod own_part;
 mod system;
 mod visible;
 
+use pg_query::protobuf::RangeVar;
+
 use crate::base::{Access, Mode, QualifiedName, Refusal, RefusalKind, SqlState};
 use crate::catalog::{RelKind, Relation};
-use crate::guard::{Policy, Protection, TableRule, TenantTable};
+use crate::guard::{Policy, Protection, TableRule, TenantTable, ViewQuery};
 
 use super::names::{denied, foreign_schema, schema_is_own, search_path, truncated};
 use super::temporary;
@@ -61,6 +63,20 @@ pub(crate) fn resolve<'p>(
         Mode::Schema(_) => in_schema(policy, mode, found, schema, name),
         Mode::Shared | Mode::Reader => in_shared(policy, found, schema, name),
     }
+}
+
+/// The view of that name, if it stands for its query.
+pub(crate) fn view<'p>(
+    policy: &'p Policy,
+    mode: &Mode,
+    relation: &RangeVar,
+) -> Option<(&'p QualifiedName, &'p ViewQuery)> {
+    let RangeVar { catalogname, schemaname, relname, .. } = relation;
+    if policy.views.is_empty() || !mode.is_shared() || !catalogname.is_empty() {
+        return None;
+    }
+    let found = lookup(policy, mode, truncated(schemaname), truncated(relname))?;
+    policy.views.get_key_value(&found.name)
 }
 
 /// The relation of that name on the mode's search path, or in the schema given.

@@ -253,4 +253,5 @@ fn is_hidden(policy: &Policy, visible: &[&str], relation: &Relation) -> bool {
         && !super::is_system_schema(schema)
         && visible.contains(&schema)
         && !policy.tables.contains_key(&relation.name)
+        && !policy.views.contains_key(&relation.name)
 }

@@ -2,6 +2,7 @@
 
 mod function;
 mod join;
+mod view;
 
 use pg_query::NodeEnum;
 use pg_query::protobuf::{Alias, Node, RangeSubselect, RangeTableSample, RangeVar};
@@ -140,6 +141,9 @@ impl<'p> Rewriter<'p> {
             && let Some((frame, index)) = scope::find_cte(&self.ctes, &relation.relname)
         {
             self.cte_reference(relation, frame, index);
+            return Ok(());
+        }
+        if self.view(item, relation, place)? {
             return Ok(());
         }
         let resolved = self.resolve(relation)?;

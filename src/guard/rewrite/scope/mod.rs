@@ -7,12 +7,12 @@ mod names;
 
 use std::collections::BTreeSet;
 
-use crate::base::Oid;
+use crate::base::{Oid, QualifiedName};
 use crate::catalog::{Column, Generated, RelKind, Relation};
 use crate::guard::TenantTable;
 
 pub(super) use self::names::{
-    Meaning, Refs, bare_name, hidden_by, is_lost, is_opaque, is_row, lost_schema, qualified_name, star,
+    Meaning, Refs, bare_name, hidden_by, is_lost, is_opaque, is_row, item_named, lost_schema, qualified_name, star,
 };
 
 /// System columns of tables: they exist beside the declared ones and are lost under a subquery.
@@ -156,6 +156,8 @@ pub(super) struct Item<'p> {
     pub(super) private: bool,
     /// The name of its only column, where it is a function that may give values and no rows: the item's name is such a value then.
     pub(super) value: Option<String>,
+    /// It is the query of this view: its row is of the view's type.
+    pub(super) view: Option<&'p QualifiedName>,
     /// What a lateral function or subquery looks at besides: before it, and around it.
     pub(super) looks_at: Refs,
     /// Whether what it looks at is looked at by a condition on it as well, since its query is merged into that around it.
@@ -209,6 +211,7 @@ impl Item<'_> {
             policed: false,
             private: false,
             value: None,
+            view: None,
             looks_at: Refs::default(),
             merges: Merges::Never,
         }

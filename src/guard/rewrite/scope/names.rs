@@ -134,15 +134,20 @@ pub(in crate::guard::rewrite) fn qualified_name(
 
 /// Whether a bare name is a whole row, of a relation or a query, and no column.
 pub(in crate::guard::rewrite) fn is_row(levels: &[Level<'_>], name: &str) -> bool {
+    item_named(levels, name).is_some_and(|item| item.value.is_none())
+}
+
+/// The item that a bare name means as a whole, since it is no column.
+pub(in crate::guard::rewrite) fn item_named<'l, 'p>(levels: &'l [Level<'p>], name: &str) -> Option<&'l Item<'p>> {
     for level in levels.iter().rev() {
         if level.items.iter().any(|item| item.has(name) != Has::No) {
-            return false;
+            return None;
         }
         if let Some(item) = level.items.iter().find(|item| item.name.as_deref() == Some(name)) {
-            return item.value.is_none();
+            return Some(item);
         }
     }
-    false
+    None
 }
 
 /// Whether `schema.qualifier` means something that a subquery has replaced, so that only `qualifier` still reaches it.
