@@ -228,7 +228,7 @@ fn a_query_behind_an_execute_of_no_portal() {
     for sql in ["SELECT 1", "EXECUTE nosuch", "SHOW timezone", "BEGIN", "SET timezone TO 'Asia/Tokyo'", "DISCARD ALL"] {
         for before in [Execute("", 0), Execute("c1", 0), Describe('P', "c1"), Bind("", "nosuch", &[])] {
             for query in ["SELECT 1", "BEGIN", ""] {
-                let steps = [Parse("", sql), before.clone(), Query(query), Sync, Describe('S', ""), Sync];
+                let steps = [Parse("", sql), before, Query(query), Sync, Describe('S', ""), Sync];
                 holds(&steps, Ending::Stays);
                 holds(&[&steps[..1], &[Sync], &steps[1..]].concat(), Ending::Stays);
             }

@@ -42,9 +42,9 @@ impl<'p> Target<'p> {
     /// 42501 if the tenant column is one, or may be.
     pub(super) fn keeps_given(self, overriding: i32) -> Result<(), Refusal> {
         let (Target::Tenant(table, found) | Target::Policed(table, found)) = self else { return Ok(()) };
-        let identity = found.column(&table.column).is_none_or(|column| column.identity != Identity::No);
+        let given = found.column(&table.column).is_some_and(|column| column.identity == Identity::No);
         let user = OverridingKind::try_from(overriding) == Ok(OverridingKind::OverridingUserValue);
-        if !user || !(identity || !found.kind.is_table()) {
+        if !user || (given && found.kind.is_table()) {
             return Ok(());
         }
         Err(own_value_only(table, found, "and OVERRIDING USER VALUE would draw another")
