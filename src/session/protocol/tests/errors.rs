@@ -176,10 +176,11 @@ fn what_was_skipped_is_taken_back() {
         frontend::query(out, "SELECT 2").unwrap();
         frontend::sync(out);
     });
-    bench.server(|out| {
-        error(out, b"42703", "column does not exist");
-        backend::ready_for_query(out, I);
-    });
+    // Whether the Query is run is not known before: nothing follows it.
+    assert_eq!(bench.sent().last().unwrap(), "Query SELECT 2");
+    bench.server(|out| error(out, b"42703", "column does not exist"));
+    assert_eq!(bench.sent(), ["Sync"]);
+    bench.server(|out| backend::ready_for_query(out, I));
     assert_eq!(bench.told(), ["ERROR 42703 column does not exist detail position", "Ready I"]);
     bench.sent();
     for (name, is_there) in [("kept", true), ("", true), ("again", false), ("bad", false)] {
