@@ -86,6 +86,8 @@ pub struct Column {
     pub generated: Generated,
     /// Identity column.
     pub identity: Identity,
+    /// Its collation takes different texts for equal (it is not deterministic).
+    pub loose: bool,
 }
 
 /// A foreign key.

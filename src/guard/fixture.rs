@@ -29,6 +29,7 @@ pub(crate) fn column(name: &str, type_oid: Oid) -> Column {
         has_default: false,
         generated: Generated::No,
         identity: Identity::No,
+        loose: false,
     }
 }
 

@@ -38,6 +38,17 @@ pub enum PolicyNote {
         /// The column.
         column: String,
     },
+    /// The keys of two tenants may be equal there.
+    #[error(
+        "the tenant column \"{column}\" of {name} has a collation that takes different texts for equal (it is not deterministic), as the \
+         keys of two tenants may be: it is refused"
+    )]
+    LooseColumn {
+        /// The table.
+        name: QualifiedName,
+        /// The column.
+        column: String,
+    },
     /// No foreign key leads from it to a tenant table.
     #[error(
         "[tenancy.tables] {name} has no foreign key of \"{column}\" alone that leads to a tenant table (one without inheritance children, \
@@ -289,6 +300,7 @@ impl PolicyNote {
         match self {
             PolicyNote::NotATable { name, .. }
             | PolicyNote::MissingColumn { name, .. }
+            | PolicyNote::LooseColumn { name, .. }
             | PolicyNote::LeadsNowhere { name, .. }
             | PolicyNote::InPrivateSchema { name, .. }
             | PolicyNote::SharedHasTenantChild { name, .. }
@@ -329,6 +341,7 @@ impl PolicyNote {
             PolicyNote::MissingRelation { .. }
             | PolicyNote::NotATable { .. }
             | PolicyNote::MissingColumn { .. }
+            | PolicyNote::LooseColumn { .. }
             | PolicyNote::LeadsNowhere { .. }
             | PolicyNote::InPrivateSchema { .. }
             | PolicyNote::SharedHasColumn { .. }
@@ -366,6 +379,7 @@ impl PolicyNote {
             | PolicyNote::MissingRelation { .. }
             | PolicyNote::NotATable { .. }
             | PolicyNote::MissingColumn { .. }
+            | PolicyNote::LooseColumn { .. }
             | PolicyNote::LeadsNowhere { .. }
             | PolicyNote::MissingPathSchema { .. }
             | PolicyNote::MissingTenantSchema { .. }

@@ -140,6 +140,7 @@ fn column(row: ColumnRow, types: &HashMap<Oid, TypeInfo>) -> Column {
         has_default: row.has_default,
         generated: row.generated,
         identity: row.identity,
+        loose: row.loose,
     }
 }
 

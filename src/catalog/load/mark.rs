@@ -12,7 +12,7 @@ use super::LoadError;
 
 /// What [`super::queries`] and [`super::code`] read, each with what is left out: temporary objects, which come and go, and
 /// stand for nothing.
-pub(super) const MARKED: [(&str, &str); 20] = [
+pub(super) const MARKED: [(&str, &str); 21] = [
     ("pg_namespace", "nspname !~ '^pg_(toast_)?temp_'"),
     ("pg_class", "relpersistence <> 't' AND relkind <> 't' AND relkind <> 'i'"),
     ("pg_attribute", "attrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
@@ -30,6 +30,7 @@ pub(super) const MARKED: [(&str, &str); 20] = [
     ("pg_attrdef", "adrelid NOT IN (SELECT oid FROM pg_class WHERE relpersistence = 't')"),
     ("pg_rewrite", ""),
     ("pg_enum", ""),
+    ("pg_collation", ""),
     ("pg_language", ""),
     ("pg_extension", ""),
     // What belongs to extensions: an index leads there.

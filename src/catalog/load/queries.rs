@@ -86,6 +86,7 @@ pub(super) struct ColumnRow {
     pub(super) has_default: bool,
     pub(super) generated: Generated,
     pub(super) identity: Identity,
+    pub(super) loose: bool,
 }
 
 /// A row of `pg_proc`.
@@ -177,8 +178,9 @@ const POLICIES: &str = "
     ORDER BY p.polrelid, p.polname";
 const COLUMNS: &str = r"
     SELECT a.attrelid, a.attname, a.attnum, a.atttypid, format_type(a.atttypid, a.atttypmod) AS type_name,
-           a.attnotnull, a.atthasdef AND a.attgenerated = '' AS has_default, a.attgenerated, a.attidentity
-    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid
+           a.attnotnull, a.atthasdef AND a.attgenerated = '' AS has_default, a.attgenerated, a.attidentity,
+           NOT coalesce(co.collisdeterministic, true) AS loose
+    FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid LEFT JOIN pg_collation co ON co.oid = a.attcollation
     WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind NOT IN ('i', 'I', 't')
     ORDER BY a.attrelid, a.attnum";
 const FUNCTIONS: &str = r"
@@ -389,6 +391,7 @@ pub(super) async fn columns(transaction: &Transaction<'_>) -> Result<Vec<ColumnR
             has_default: row.try_get("has_default")?,
             generated: row::generated(letter(row, "attgenerated")?)?,
             identity: row::identity(letter(row, "attidentity")?)?,
+            loose: row.try_get("loose")?,
         })
     };
     query(transaction, COLUMNS, read).await

@@ -73,7 +73,10 @@ fn own_rules(
     });
     for relation in by_column {
         if let Some(table) = tenant_rule(catalog, relation, &tenancy.column, &None) {
-            draft.insert(relation.oid, Some(TableRule::Tenant(table)));
+            draft.insert(
+                relation.oid,
+                Some(TableRule::Tenant(table)).filter(|_| is_exact(relation, &tenancy.column, notes)),
+            );
         }
     }
     for (name, over) in &tenancy.tables {
@@ -90,6 +93,7 @@ fn own_rules(
                 if rule.is_none() {
                     notes.push(PolicyNote::MissingColumn { name: name.clone(), column: column.clone() });
                 }
+                let rule = rule.filter(|_| is_exact(relation, column, notes));
                 draft.insert(relation.oid, rule.map(TableRule::Tenant));
             }
             // When those are known that they lead to.
@@ -104,6 +108,16 @@ fn own_rules(
         share(tenancy, relation, Access::Read, &mut draft, notes);
     }
     draft
+}
+
+/// Whether only a tenant's own key is equal to it in that column.
+fn is_exact(relation: &Relation, column: &str, notes: &mut Vec<PolicyNote>) -> bool {
+    let loose = relation.column(column).is_some_and(|column| column.loose);
+    let told = |note: &PolicyNote| matches!(note, PolicyNote::LooseColumn { name, .. } if *name == relation.name);
+    if loose && !notes.iter().any(told) {
+        notes.push(PolicyNote::LooseColumn { name: relation.name.clone(), column: column.to_owned() });
+    }
+    !loose
 }
 
 /// A table that the configuration names as shared.

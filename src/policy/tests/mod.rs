@@ -356,3 +356,30 @@ fn what_is_pgwardens_own_is_no_tenants() {
     world.tenancy.own_tables = vec![q("public.pgwarden_gates")];
     assert!(world.build().0.tables.is_empty());
 }
+
+/// Where different texts are equal, the keys of two tenants may be.
+#[test]
+fn a_tenant_column_of_a_loose_collation_is_refused() {
+    let mut it = World::new()
+        .table("public.notes", &[("id", INT4), ("tenant_id", TEXT)])
+        .table("public.orgs", &[("slug", TEXT)])
+        .table("public.exact", &[("id", INT4), ("tenant_id", TEXT)])
+        .over("public.orgs", Some("slug"), None);
+    for table in ["public.notes", "public.orgs"] {
+        for column in &mut it.catalog.relations.get_mut(&q(table)).unwrap().columns {
+            column.loose = true;
+        }
+    }
+    let (policy, notes) = it.build();
+    let served = ["notes", "orgs", "exact"].map(|name| policy.tables.contains_key(&q(&format!("public.{name}"))));
+    assert_eq!(served, [false, false, true]);
+    let mut told: Vec<_> = notes
+        .iter()
+        .filter_map(|it| match it {
+            PolicyNote::LooseColumn { name, column } => Some(format!("{name} {column}")),
+            _ => None,
+        })
+        .collect();
+    told.sort();
+    assert_eq!(told, ["public.notes tenant_id", "public.orgs slug"]);
+}

@@ -56,6 +56,11 @@ pub fn noted(note: &PolicyNote) -> Option<Finding> {
             "and the tables that it inherits from are guarded by different columns or keys".to_owned(),
             "one column and key for all of them".to_owned(),
         )),
+        PolicyNote::LooseColumn { name, column } => Some(refused(
+            name.to_string(),
+            format!("has a tenant column, {column}, whose collation takes different texts for equal"),
+            format!("ALTER TABLE {name} ALTER COLUMN {column} TYPE text COLLATE \"C\""),
+        )),
         // Others of the doctor's checks tell of these.
         PolicyNote::UnwrittenCast { .. }
         | PolicyNote::RoleAndPolicies { .. }

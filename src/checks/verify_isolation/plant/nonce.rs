@@ -154,6 +154,7 @@ mod tests {
             has_default: false,
             generated: Generated::No,
             identity: Identity::No,
+            loose: false,
         };
         canary(&column, &Nonce::new(), 12)
     }
