@@ -125,6 +125,20 @@ async fn backends_killed_while_idle_are_replaced() {
     assert_eq!(ask(&mut server, "SELECT 1").await.unwrap(), ["1"]);
 }
 
+/// Waits until a server process is in a pg_sleep: a cancel that comes before stops nothing.
+async fn sleeps(pid: u32) {
+    let admin = cluster().connect("postgres").await.unwrap();
+    let pid = i32::try_from(pid).unwrap();
+    let asleep = "SELECT 1 FROM pg_stat_activity WHERE pid = $1 AND wait_event = 'PgSleep'";
+    for _ in 0..500 {
+        if admin.query_opt(asleep, &[&pid]).await.unwrap().is_some() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{pid} does not sleep");
+}
+
 #[tokio::test]
 async fn a_cancel_stops_the_running_statement_and_nothing_else() {
     let pool = real_pool(real_target(cluster()), settings(1));
@@ -133,7 +147,7 @@ async fn a_cancel_stops_the_running_statement_and_nothing_else() {
     for _ in 0..10 {
         let mut server = alice.checkout(&pool, &None, 1).await.unwrap();
         send(&mut server, "SELECT pg_sleep(30)").await;
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        sleeps(server.process_id()).await;
         let cancel = registry.cancel(alice.process_id(), alice.secret());
         let (outcome, ()) = tokio::join!(answer(&mut server), cancel);
         assert_eq!(outcome.unwrap_err(), SqlState::QUERY_CANCELED.as_str());
