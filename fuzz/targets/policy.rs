@@ -65,6 +65,7 @@ fn relation(oid: u32, schema: &str, name: &str, columns: &[(&str, u32)]) -> Rela
         has_default: false,
         generated: Generated::No,
         identity: Identity::No,
+        loose: false,
     });
     Relation {
         oid,

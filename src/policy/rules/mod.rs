@@ -323,7 +323,9 @@ pub(super) fn note_unconfigured(
     notes: &mut Vec<PolicyNote>,
 ) {
     let private = input.private_schemas(catalog);
-    let told: HashSet<&QualifiedName> = input.tenancy.tables.keys().chain(&input.tenancy.shared_tables).collect();
+    let left_out: Vec<_> = notes.iter().filter_map(PolicyNote::left_out).map(|(name, _)| name.clone()).collect();
+    let listed = input.tenancy.tables.keys().chain(&input.tenancy.shared_tables);
+    let told: HashSet<&QualifiedName> = listed.chain(&left_out).collect();
     let open: BTreeMap<_, _> = catalog
         .relations
         .iter()
