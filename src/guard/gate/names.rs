@@ -75,6 +75,12 @@ pub(crate) fn denied(
     Refusal::new(kind, SqlState::INSUFFICIENT_PRIVILEGE, message).hint(hint)
 }
 
+/// 0A000 for a name with a database before its schema: the rules are for names with a schema or without one.
+pub(crate) fn cross_database(kind: RefusalKind, name: &str) -> Refusal {
+    let message = format!("cross-database references are not implemented: \"{name}\"");
+    Refusal::new(kind, SqlState::FEATURE_NOT_SUPPORTED, message).about(name)
+}
+
 /// 42501 for a schema of somebody else.
 pub(crate) fn foreign_schema(schema: &str) -> Refusal {
     denied(

@@ -10,7 +10,7 @@ mod reach;
 
 use pg_query::protobuf::Node;
 
-use super::names::{denied, parts, schema_is_own, search_path, truncated};
+use super::names::{cross_database, denied, parts, schema_is_own, search_path, truncated};
 use super::settings;
 use crate::base::{Arity, Mode, QualifiedName, Refusal, RefusalKind, SqlState};
 use crate::catalog::{Function, FunctionKind, Volatility};
@@ -27,7 +27,7 @@ const RECORD: u32 = 2249;
 /// Whether a call may stand in a tenant's statement, and what it does to the session. `name`: the parts of the name as written.
 ///
 /// # Errors
-/// 42501 for a function that is denied, 42883 for one that does not exist.
+/// 42501 for a function that is denied, 42883 for one that does not exist, 0A000 for one named with its database.
 pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node], args: &[Node]) -> Result<Vec<Effect>, Refusal> {
     if planted(Fault::Functions) {
         return Ok(Vec::new());
@@ -36,7 +36,9 @@ pub(crate) fn check(policy: &Policy, mode: &Mode, name: &[Node], args: &[Node]) 
     let (schema, bare) = match names.as_slice() {
         [bare] => (None, truncated(bare)),
         [schema, bare] => (Some(truncated(schema)), truncated(bare)),
-        [_, schema, bare] => (Some(truncated(schema)), truncated(bare)),
+        [_, schema, bare] if matches!(mode, Mode::Operator) => (Some(truncated(schema)), truncated(bare)),
+        // What is done to a call goes by its name with a schema, or without one.
+        [_, _, _] => return Err(cross_database(RefusalKind::Function, &names.join("."))),
         _ => return Err(undefined("")),
     };
     if let Some(effects) = settings::function_call(policy, mode, bare, args) {

@@ -241,6 +241,19 @@ fn fields_that_are_calls_are_checked_as_calls() {
     assert_eq!(effects, [Effect::Pin(PinReason::AdvisoryLock)]);
 }
 
+/// What is done to a call of `pg_relation_size` or `obj_description` goes by its name.
+#[test]
+fn a_function_named_with_its_database_is_refused() {
+    for called in
+        ["shop.pg_catalog.pg_relation_size('orders')", "shop.pg_catalog.lower('A')", "shop.public.safe_total(1)"]
+    {
+        for mode in [Mode::Shared, Mode::Reader, schema_mode(), Mode::Database] {
+            assert_eq!(call(&mode, called).unwrap_err().error.code, SqlState::FEATURE_NOT_SUPPORTED, "{called}");
+        }
+        assert!(call(&Mode::Operator, called).is_ok(), "{called}");
+    }
+}
+
 #[test]
 fn comments_are_masked_where_tables_are_shared() {
     let name = |sql: &str| match parse::expression(sql).unwrap().node {

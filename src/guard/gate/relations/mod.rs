@@ -10,7 +10,7 @@ use crate::base::{Access, Mode, QualifiedName, Refusal, RefusalKind, SqlState};
 use crate::catalog::{RelKind, Relation};
 use crate::guard::{Policy, Protection, TableRule, TenantTable, ViewQuery};
 
-use super::names::{denied, foreign_schema, schema_is_own, search_path, truncated};
+use super::names::{cross_database, denied, foreign_schema, schema_is_own, search_path, truncated};
 use super::temporary;
 pub(crate) use system::Mask;
 pub(crate) use visible::seen_rows;
@@ -49,12 +49,7 @@ pub(crate) fn resolve<'p>(
 ) -> Result<Resolved<'p>, Refusal> {
     let (schema, name) = (truncated(schema), truncated(name));
     if !catalog.is_empty() && !matches!(mode, Mode::Operator) {
-        return Err(Refusal::new(
-            RefusalKind::Relation,
-            SqlState::FEATURE_NOT_SUPPORTED,
-            format!("cross-database references are not implemented: \"{catalog}.{schema}.{name}\""),
-        )
-        .about(format_args!("{catalog}.{schema}.{name}")));
+        return Err(cross_database(RefusalKind::Relation, &format!("{catalog}.{schema}.{name}")));
     }
     let found = lookup(policy, mode, schema, name);
     match mode {
