@@ -87,7 +87,11 @@ impl Touched {
         let all = BoolExpr { xpr: None, boolop: BoolExprType::AndExpr.into(), args, location: -1 };
         select.where_clause = Some(Box::new(node(NodeEnum::BoolExpr(Box::new(all)))));
         let mut params = BTreeSet::new();
-        collect_params(Part::Select(&select), &mut params);
+        each(Part::Select(&select), &mut |part| {
+            if let Part::Node(NodeEnum::ParamRef(param)) = part {
+                params.extend(u16::try_from(param.number).ok());
+            }
+        });
         let text = deparse(&node(NodeEnum::SelectStmt(Box::new(select)))).ok()?;
         Some(TouchedQuery { text, params })
     }
@@ -95,7 +99,11 @@ impl Touched {
     /// The functions that a query for the same rows calls, without their schemas.
     pub fn calls(&self) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
-        collect_calls(Part::Select(&self.select), &mut found);
+        each(Part::Select(&self.select), &mut |part| {
+            if let Part::Node(NodeEnum::FuncCall(call)) = part {
+                found.extend(call.funcname.last().and_then(name_of).map(str::to_owned));
+            }
+        });
         found
     }
 
@@ -185,22 +193,11 @@ fn writes(with: &WithClause) -> bool {
     })
 }
 
-fn collect_params(part: Part<'_>, found: &mut BTreeSet<u16>) {
-    if let Part::Node(NodeEnum::ParamRef(param)) = part {
-        found.extend(u16::try_from(param.number).ok());
-    }
-    part.fields(&mut |part| {
-        collect_params(part, found);
-        false
-    });
-}
-
-fn collect_calls(part: Part<'_>, found: &mut BTreeSet<String>) {
-    if let Part::Node(NodeEnum::FuncCall(call)) = part {
-        found.extend(call.funcname.last().and_then(name_of).map(str::to_owned));
-    }
-    part.fields(&mut |part| {
-        collect_calls(part, found);
+/// All parts in this one, and itself.
+fn each<'v>(part: Part<'v>, see: &mut dyn FnMut(Part<'v>)) {
+    see(part);
+    part.fields(&mut |inner| {
+        each(inner, see);
         false
     });
 }

@@ -156,12 +156,12 @@ async fn read(client: &mut Client) -> Result<(Arc<Catalog>, Mark), LoadError> {
     if server.version < OLDEST_SERVER {
         return Err(LoadError::TooOld(server.version));
     }
-    // From here on every name in the queries is the system's, and `format_type` qualifies all other types.
-    transaction.batch_execute("SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '30s'").await?;
-    // Constants in what is printed are read the same in every session, as pg_dump sees to it.
+    // From here on every name in the queries is the system's, and `format_type` qualifies all other types. Constants in what is
+    // printed are read the same in every session, as pg_dump sees to it.
     transaction
         .batch_execute(
-            "SET LOCAL datestyle = ISO; SET LOCAL intervalstyle = postgres; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = hex",
+            "SET LOCAL search_path = pg_catalog; SET LOCAL statement_timeout = '30s'; SET LOCAL datestyle = ISO; \
+             SET LOCAL intervalstyle = postgres; SET LOCAL extra_float_digits = 3; SET LOCAL bytea_output = hex",
         )
         .await?;
     let mark = mark::mark(&transaction).await?;

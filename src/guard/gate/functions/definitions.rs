@@ -16,7 +16,7 @@ pub(crate) struct Printed {
     /// Its column with their numbers.
     column: &'static str,
     /// The type that an argument is cast to if it has none of its own, and always where it may be a name.
-    pub(crate) argument: &'static str,
+    argument: &'static str,
     /// Whether it may be a name.
     pub(crate) by_name: bool,
 }

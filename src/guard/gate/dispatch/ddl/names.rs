@@ -131,8 +131,6 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
         Mode::Shared | Mode::Reader | Mode::Database | Mode::Operator => Vec::new(),
     };
     let effects = functions::check(policy, mode, &nodes, &given)?;
-    // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client. What
-    // is drawn is looked for where rows are added.
     let held = names.last().is_some_and(|bare| functions::Printed::is_by(bare));
     if held && matches!(mode, Mode::Shared | Mode::Reader | Mode::Schema(_)) {
         return Err(denied(
@@ -142,6 +140,8 @@ fn function(policy: &Policy, mode: &Mode, names: &[&str], args: Option<&Value>) 
         )
         .about(names.join(".")));
     }
+    // Whoever sets it off later is not seen to: a lock or a seed would stay with the server connection, for its next client. What
+    // is drawn is looked for where rows are added.
     let leaves = effects.iter().any(|effect| *effect != Effect::Draws) || functions::is_notify(&nodes);
     if leaves && matches!(mode, Mode::Schema(_)) {
         return Err(denied(
